@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "adversarial/box_class_masks.h"
+
+#include "core/check.h"
+#include "core/library.h"
+#include "core/tensor.h"
+
+namespace ldie {
+namespace {
+
+Tensor box_class_masks_op(const Tensor& boxes_, const Tensor& labels_, const Tensor& offsets_, int64_t num_classes,
+                          int64_t height, int64_t width, bool class_agnostic, int64_t rounding, bool packed) {
+  constexpr const char* op = "box_class_masks";
+  check_labelled_boxes(op, boxes_, labels_, offsets_);
+  check_positive(op, "num_classes", num_classes);
+  check_map_size(op, height, width);
+  const Tensor boxes = as_contiguous(boxes_), labels = as_contiguous(labels_), offsets = as_contiguous(offsets_);
+  const int64_t batch = offsets.size(0) - 1, planes = class_agnostic ? 1 : num_classes;
+  const int64_t row_bytes = packed ? (width + 7) / 8 : width;
+  Tensor masks = make_empty(boxes, {batch, planes, height, row_bytes}, packed ? ScalarType::Byte : ScalarType::Bool);
+  if (masks.numel() == 0) return masks;
+
+  TensorContext context(boxes);
+  dispatch_floating(boxes.scalar_type(), [&](auto element) {
+    using T = decltype(element);
+    const BoxClassMasks<T> args{data<T>(boxes),       data<int64_t>(labels), data<int64_t>(offsets), boxes.size(0), batch,
+                                planes,               height,                width,                  class_agnostic, packed,
+                                Rounding(rounding),   mutable_data<uint8_t>(masks)};
+    box_class_masks(args, context);
+  });
+  return masks;
+}
+
+LDIE_SCHEMA(
+    "box_class_masks(Tensor boxes, Tensor labels, Tensor offsets, int num_classes, SymInt height, SymInt width, "
+    "bool class_agnostic, int rounding, bool packed) -> Tensor");
+LDIE_REGISTER("box_class_masks", box_class_masks_op)
+
+}  // namespace
+}  // namespace ldie

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// A ground-truth box as the cells it covers on a feature map.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "core/half.h"
+#include "core/hd.h"
+
+namespace ldie {
+
+// How continuous box edges become whole cells. The values are the schema's ints.
+enum class Rounding : int64_t {
+  kTrunc = 0,    // toward zero, as Python's int(): a box thinner than one cell can vanish
+  kOutward = 1,  // floor of x1, y1 and ceil of x2, y2: every touched cell counts
+};
+
+// Half-open cell ranges [x1, x2) x [y1, y2), clipped to the map; empty when x1 >= x2 or y1 >= y2.
+struct PixelBox {
+  int32_t x1, y1, x2, y2;
+};
+
+template <typename T>
+LDIE_HD int32_t clip_edge(T edge, int64_t size) {
+  return edge > T(0) ? (edge < T(size) ? int32_t(edge) : int32_t(size)) : 0;
+}
+
+// `box` points to x1 y1 x2 y2 in cells. A NaN or infinite coordinate makes the box empty.
+template <typename T>
+LDIE_HD PixelBox pixel_box(const T* box, Rounding rounding, int64_t height, int64_t width) {
+  using A = acc_t<T>;
+  A x1 = A(box[0]), y1 = A(box[1]), x2 = A(box[2]), y2 = A(box[3]);
+  const A sum = (x1 - x1) + (y1 - y1) + (x2 - x2) + (y2 - y2);  // 0, or NaN when one is NaN or infinite
+  if (sum != A(0)) return {0, 0, 0, 0};
+  if (rounding == Rounding::kOutward) {
+    x2 = ceil(x2);
+    y2 = ceil(y2);
+  }
+  return {clip_edge(x1, width), clip_edge(y1, height), clip_edge(x2, width), clip_edge(y2, height)};
+}
+
+}  // namespace ldie

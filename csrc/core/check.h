@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// Argument checks of the tensor side. Messages name the op, the argument, what is required and what came; they arrive
+// in Python as RuntimeError.
+#pragma once
+
+#include <initializer_list>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+
+#include "core/tensor.h"
+
+namespace ldie {
+
+template <typename... Parts>
+[[noreturn]] void check_failed(const char* op, const Parts&... parts) {
+  std::ostringstream message;
+  message << op << ": ";
+  (message << ... << parts);
+  throw std::runtime_error(message.str());
+}
+
+inline const char* dtype_name(ScalarType dtype) {
+  switch (dtype) {
+    case ScalarType::Float: return "float32";
+    case ScalarType::Double: return "float64";
+    case ScalarType::Half: return "float16";
+    case ScalarType::BFloat16: return "bfloat16";
+    case ScalarType::Long: return "int64";
+    case ScalarType::Int: return "int32";
+    case ScalarType::Byte: return "uint8";
+    case ScalarType::Bool: return "bool";
+    default: return "another dtype";
+  }
+}
+
+// "[2, 3] float32", for messages.
+inline std::string describe(const Tensor& tensor) {
+  std::ostringstream text;
+  text << "[";
+  for (int64_t d = 0; d < tensor.dim(); ++d) text << (d ? ", " : "") << tensor.size(d);
+  text << "] " << dtype_name(tensor.scalar_type());
+  return text.str();
+}
+
+constexpr int64_t kAnySize = -1;
+
+// Shape pattern such as {kAnySize, 4}; `layout` is its readable form, such as "[N, 4]".
+inline void check_shape(const char* op, const char* name, const Tensor& tensor, std::initializer_list<int64_t> pattern,
+                        const char* layout) {
+  bool same = tensor.dim() == int64_t(pattern.size());
+  int64_t d = 0;
+  for (const int64_t size : pattern) {
+    same = same && (size == kAnySize || tensor.size(d) == size);
+    ++d;
+  }
+  if (!same) check_failed(op, name, " must have shape ", layout, ", got ", describe(tensor));
+}
+
+inline void check_dtype(const char* op, const char* name, const Tensor& tensor, ScalarType dtype) {
+  if (tensor.scalar_type() != dtype) {
+    check_failed(op, name, " must be ", dtype_name(dtype), ", got ", describe(tensor));
+  }
+}
+
+inline void check_floating(const char* op, const char* name, const Tensor& tensor) {
+  switch (tensor.scalar_type()) {
+    case ScalarType::Float:
+    case ScalarType::Double:
+    case ScalarType::Half:
+    case ScalarType::BFloat16: return;
+    default: check_failed(op, name, " must be float32, float64, float16 or bfloat16, got ", describe(tensor));
+  }
+}
+
+inline void check_same_device(const char* op, const char* name, const Tensor& tensor, const char* other_name,
+                              const Tensor& other) {
+  if (tensor.device() != other.device()) {
+    check_failed(op, name, " must be on the device of ", other_name, ", but the two are on different devices");
+  }
+}
+
+// Ragged batches: image b owns rows offsets[b] .. offsets[b + 1]. The values are checked where the host can read them;
+// on CUDA that would be a synchronisation, and the kernels clamp them instead (core/ragged.h).
+inline void check_offsets(const char* op, const Tensor& offsets, int64_t rows) {
+  check_dtype(op, "offsets", offsets, ScalarType::Long);
+  if (offsets.dim() != 1 || offsets.size(0) < 1) {
+    check_failed(op, "offsets must have shape [B + 1], got ", describe(offsets));
+  }
+#if !defined(LDIE_BACKEND_CUDA)
+  const Tensor host = as_contiguous(offsets);
+  const int64_t* values = data<int64_t>(host);
+  const int64_t count = offsets.size(0);
+  bool valid = values[0] == 0 && values[count - 1] == rows;
+  for (int64_t b = 0; valid && b + 1 < count; ++b) valid = values[b] <= values[b + 1];
+  if (!valid) check_failed(op, "offsets must rise from 0 to the number of boxes, ", rows);
+#endif
+}
+
+inline void check_positive(const char* op, const char* name, int64_t value) {
+  if (value < 1) check_failed(op, name, " must be at least 1, got ", value);
+}
+
+// Map sizes stay below 2^31 a side, so that a cell's coordinates fit an int32 (indices into the map are int64).
+inline void check_map_size(const char* op, int64_t height, int64_t width) {
+  constexpr int64_t kLimit = int64_t(1) << 30;
+  if (height < 0 || width < 0 || height > kLimit || width > kLimit) {
+    check_failed(op, "size must be (height, width) with 0 <= side <= 2^30, got (", height, ", ", width, ")");
+  }
+}
+
+// The detection ops' common input: boxes [N, 4] float, labels [N] int64, offsets [B + 1] int64, on one device.
+inline void check_labelled_boxes(const char* op, const Tensor& boxes, const Tensor& labels, const Tensor& offsets) {
+  check_floating(op, "boxes", boxes);
+  check_shape(op, "boxes", boxes, {kAnySize, 4}, "[N, 4]");
+  check_dtype(op, "labels", labels, ScalarType::Long);
+  check_shape(op, "labels", labels, {boxes.size(0)}, "[N], one per box");
+  check_same_device(op, "labels", labels, "boxes", boxes);
+  check_same_device(op, "offsets", offsets, "boxes", boxes);
+  check_offsets(op, offsets, boxes.size(0));
+}
+
+}  // namespace ldie

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// Registration of ops. One tensor-side source is compiled once per backend:
+//   _C.so, _C_avx2.so, ...  LDIE_BACKEND_CPU       defines the schemas, registers for CPU
+//   _C_cuda.so              LDIE_BACKEND_CUDA      registers for CUDA; the schemas are _C's
+//   _C_emulated.so (tests)  LDIE_BACKEND_EMULATED  the CUDA kernels on CPU tensors, in a namespace of their own
+#pragma once
+
+#include <torch/csrc/stable/library.h>
+
+#if defined(LDIE_BACKEND_CUDA)
+#define LDIE_SCHEMA(schema) static_assert(sizeof(schema) > 1, "the schema is defined by _C.so")
+#define LDIE_REGISTER(name, function) \
+  STABLE_TORCH_LIBRARY_IMPL(ldie_ext, CUDA, library) { library.impl(name, TORCH_BOX(&function)); }
+#else
+#if defined(LDIE_BACKEND_EMULATED)
+#define LDIE_NAMESPACE ldie_ext_emulated
+#else
+#define LDIE_NAMESPACE ldie_ext
+#endif
+#define LDIE_SCHEMA(schema) LDIE_SCHEMA_IN(LDIE_NAMESPACE, schema)
+#define LDIE_SCHEMA_IN(ns, schema) LDIE_SCHEMA_EXPANDED(ns, schema)
+#define LDIE_SCHEMA_EXPANDED(ns, schema) \
+  STABLE_TORCH_LIBRARY_FRAGMENT(ns, library) { library.def(schema); }
+#define LDIE_REGISTER(name, function) LDIE_REGISTER_IN(LDIE_NAMESPACE, name, function)
+#define LDIE_REGISTER_IN(ns, name, function) LDIE_REGISTER_EXPANDED(ns, name, function)
+#define LDIE_REGISTER_EXPANDED(ns, name, function) \
+  STABLE_TORCH_LIBRARY_IMPL(ns, CPU, library) { library.impl(name, TORCH_BOX(&function)); }
+#endif

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+// The tensor side's view of PyTorch: the stable ABI under short names, dtype dispatch, and the Context of an op.
+#pragma once
+
+#include <torch/csrc/stable/accelerator.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+#include <torch/headeronly/core/ScalarType.h>
+
+#include <initializer_list>
+#include <optional>
+#include <stdexcept>
+#include <vector>
+
+#include "core/context.h"
+#include "core/half.h"
+
+#if !defined(LDIE_BACKEND_CPU) && !defined(LDIE_BACKEND_CUDA) && !defined(LDIE_BACKEND_EMULATED)
+#error "compile the tensor side with one of LDIE_BACKEND_CPU, LDIE_BACKEND_CUDA, LDIE_BACKEND_EMULATED"
+#endif
+
+namespace ldie {
+
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+
+// A new tensor on the device of `like`, of its dtype unless another is given. (Names differ from torch::stable's so that
+// argument-dependent lookup cannot mix them up.)
+inline Tensor make_empty(const Tensor& like, std::initializer_list<int64_t> size,
+                         std::optional<ScalarType> dtype = std::nullopt) {
+  const std::vector<int64_t> sizes(size);
+  return torch::stable::new_empty(like, sizes, dtype);
+}
+
+inline Tensor make_zeros(const Tensor& like, std::initializer_list<int64_t> size,
+                         std::optional<ScalarType> dtype = std::nullopt) {
+  const std::vector<int64_t> sizes(size);
+  return torch::stable::new_zeros(like, sizes, dtype);
+}
+
+inline Tensor as_contiguous(const Tensor& tensor) {
+  return tensor.is_contiguous() ? tensor : torch::stable::contiguous(tensor);
+}
+
+// T is the native element type: float, double, ldie::Half, ldie::BFloat16, int64_t, uint8_t, bool, ...
+template <typename T>
+const T* data(const Tensor& tensor) {
+  return static_cast<const T*>(tensor.const_data_ptr());
+}
+
+template <typename T>
+T* mutable_data(Tensor& tensor) {
+  return static_cast<T*>(tensor.mutable_data_ptr());
+}
+
+// Calls body(T{}) with the element type of a floating dtype; inside, `using T = decltype(element)`.
+template <typename Body>
+void dispatch_floating(ScalarType dtype, Body&& body) {
+  switch (dtype) {
+    case ScalarType::Float: return body(float());
+    case ScalarType::Double: return body(double());
+    case ScalarType::Half: return body(Half());
+    case ScalarType::BFloat16: return body(BFloat16());
+    default: throw std::logic_error("dispatch_floating: the dtype was not checked");
+  }
+}
+
+// Device guard, current stream and scratch memory for one call of an op on `like`'s device.
+class TensorContext final : public Context {
+ public:
+  explicit TensorContext(const Tensor& like) : Context(current_stream(like)), like_(like), guard_(device_of(like)) {}
+
+  void* scratch(size_t bytes) override {
+    const std::vector<int64_t> size{int64_t(bytes ? bytes : 1) + kAlignment};
+    buffers_.push_back(torch::stable::new_empty(like_, size, ScalarType::Byte));
+    const auto address = reinterpret_cast<uintptr_t>(buffers_.back().mutable_data_ptr());
+    return reinterpret_cast<void*>((address + kAlignment - 1) / kAlignment * kAlignment);
+  }
+
+ private:
+  static constexpr int64_t kAlignment = 256;
+
+#if defined(LDIE_BACKEND_CUDA)
+  using Guard = torch::stable::accelerator::DeviceGuard;
+  static int32_t device_of(const Tensor& like) { return like.get_device_index(); }
+  static void* current_stream(const Tensor& like) {
+    void* stream = nullptr;
+    TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(like.get_device_index(), &stream));
+    return stream;
+  }
+#else
+  struct Guard {
+    explicit Guard(int32_t) {}
+  };
+  static int32_t device_of(const Tensor&) { return -1; }
+  static void* current_stream(const Tensor&) { return nullptr; }
+#endif
+
+  const Tensor& like_;
+  Guard guard_;
+  std::vector<Tensor> buffers_;
+};
+
+}  // namespace ldie

@@ -1,0 +1,77 @@
+"""Finds and loads the native libraries, and says what to do when one is missing or does not fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import torch
+
+FOLDER = Path(__file__).parent
+
+#: The namespace that public functions call. Tests point it at the emulated CUDA kernels.
+ops: ModuleType = torch.ops.ldie_ext
+
+
+@dataclass(frozen=True)
+class Status:
+    """Whether one native library is in use, and if not, why."""
+
+    name: str
+    loaded: bool
+    reason: str
+
+
+_statuses: list[Status] = []
+
+
+def _cpu_library() -> Path:
+    """The CPU library for the best instruction set that this machine runs and that was built."""
+    capability = torch.backends.cpu.get_cpu_capability()
+    suitable = {"AVX512": ("_C_avx512", "_C_avx2"), "AVX2": ("_C_avx2",)}.get(capability, ())
+    for name in suitable:
+        if (FOLDER / f"{name}.so").exists():
+            return FOLDER / f"{name}.so"
+    return FOLDER / "_C.so"
+
+
+def _load_cpu() -> None:
+    path = _cpu_library()
+    if not path.exists():
+        raise ImportError(
+            f"ldie_ext has no native library in {FOLDER}. Build it with `pip install --no-build-isolation .` "
+            "(or `-e .`) in the source tree; when you run from inside the source tree, only `-e` puts it there."
+        )
+    try:
+        torch.ops.load_library(path)
+    except OSError as error:
+        raise ImportError(
+            f"{path.name} does not load into torch {torch.__version__}: {error}. ldie_ext needs torch >= 2.11; "
+            "reinstall it with `pip install --no-build-isolation --force-reinstall --no-deps .`"
+        ) from error
+    _statuses.append(Status(path.stem, True, f"CPU capability {torch.backends.cpu.get_cpu_capability()}"))
+
+
+def _load_cuda() -> None:
+    path = FOLDER / "_C_cuda.so"
+    loaded = False
+    if torch.version.cuda is None:
+        reason = f"torch {torch.__version__} is a CPU build"
+    elif not path.exists():
+        reason = "not built: install with LDIE_CUDA=ON where nvcc is present"
+    else:
+        try:
+            torch.ops.load_library(path)
+            loaded, reason = True, f"torch built for CUDA {torch.version.cuda}"
+        except OSError as error:
+            reason = f"{error}; reinstall ldie_ext against this torch"
+    _statuses.append(Status("_C_cuda", loaded, reason))
+
+
+def load() -> list[Status]:
+    """Loads what this process can use, once; returns what was loaded and why the rest was not."""
+    if not _statuses:
+        _load_cpu()
+        _load_cuda()
+    return _statuses

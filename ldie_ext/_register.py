@@ -1,0 +1,71 @@
+"""Wires an op's Python side - fake, autograd, autocast - to its native kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import torch
+
+NAMESPACE = "ldie_ext"
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What Python adds to one native op."""
+
+    name: str
+    fake: Callable[..., Any]
+    setup_context: Callable[..., None] | None
+    backward: Callable[..., Any] | None
+    discrete: bool
+    autocast: torch.dtype | None
+
+
+#: Every op of the library, by name, for the completeness test and for other namespaces (the emulated kernels).
+registrations: dict[str, Registration] = {}
+
+
+def register(
+    name: str,
+    *,
+    fake: Callable[..., Any],
+    setup_context: Callable[..., None] | None = None,
+    backward: Callable[..., Any] | None = None,
+    discrete: bool = False,
+    autocast: torch.dtype | None = None,
+) -> None:
+    """Registers the Python side of ``torch.ops.ldie_ext.<name>``.
+
+    Args:
+        name: the op's name in its native schema.
+        fake: computes output shapes and dtypes only (checks stand in the native code).
+        setup_context, backward: as in :func:`torch.library.register_autograd`. Without ``backward`` the op raises when
+            a gradient is asked of it.
+        discrete: the outputs are indices or masks that can never require a gradient: nothing is wired, which saves
+            the autograd detour on each call.
+        autocast: the dtype that floating inputs are cast to under autocast.
+    """
+    registration = Registration(name, fake, setup_context, backward, discrete, autocast)
+    registrations[name] = registration
+    apply(registration, NAMESPACE)
+
+
+def apply(registration: Registration, namespace: str) -> None:
+    """Wires one registration to the op of that name in a namespace."""
+    qualified = f"{namespace}::{registration.name}"
+    torch.library.register_fake(qualified, registration.fake)
+    if not registration.discrete:
+        backward = registration.backward or _refuse(registration.name)
+        torch.library.register_autograd(qualified, backward, setup_context=registration.setup_context)
+    if registration.autocast is not None:
+        for device in ("cpu", "cuda"):
+            torch.library.register_autocast(qualified, device, registration.autocast)
+
+
+def _refuse(name: str) -> Callable[..., NoReturn]:
+    def backward(*_: object) -> NoReturn:
+        raise RuntimeError(f"ldie_ext.{name} is not differentiable: detach its inputs")
+
+    return backward

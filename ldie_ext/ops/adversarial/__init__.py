@@ -1,0 +1,1 @@
+"""Adversarial alignment: masks from boxes and the masked scale discriminator's reduction."""
