@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ranks of one training run, started by ``torchrun``; every function is a no-op in a single process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+T = TypeVar("T")
+
+
+def is_active() -> bool:
+    """Whether there is more than one rank."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def rank() -> int:
+    """Index of this process, 0 for the one that writes files."""
+    return dist.get_rank() if is_active() else 0
+
+
+def world_size() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if is_active() else 1
+
+
+@contextmanager
+def process_group(device: torch.device) -> Iterator[None]:
+    """Joins the ranks that ``torchrun`` started (NCCL on CUDA, gloo on CPU) and leaves them at the end."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
+        yield
+        return
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def local_device(name: str | None = None) -> torch.device:
+    """The device of this process: ``name`` if given, else its own GPU, else the CPU."""
+    if name is None:
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    return device
+
+
+def broadcast_state(module: nn.Module) -> None:
+    """Gives every rank the parameters and buffers of rank 0."""
+    if is_active():
+        for tensor in module.state_dict().values():
+            dist.broadcast(tensor, src=0)
+
+
+def average_gradients(params: Sequence[Tensor]) -> None:
+    """Replaces each gradient by its mean over the ranks.
+
+    DistributedDataParallel ties one backward to one forward. A system may run two optimizers on one graph, call one
+    network for three inputs and leave networks out in some phases; so gradients are averaged once, flat, right before
+    the optimizer step. A parameter without a gradient on all ranks stays without (optimizers then skip it); on some
+    ranks only, it counts as zero there.
+    """
+    if not is_active() or not params:
+        return
+    present = torch.tensor([p.grad is not None for p in params], device=params[0].device, dtype=torch.float32)
+    dist.all_reduce(present)
+    used = [p for p, count in zip(params, present.tolist()) if count]
+    for dtype in {p.dtype for p in used}:
+        group = [p for p in used if p.dtype == dtype]
+        flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in group])
+        dist.all_reduce(flat)
+        flat /= world_size()
+        for p, grad in zip(group, flat.split([p.numel() for p in group])):
+            p.grad = grad.view_as(p)
+
+
+def mean(values: Tensor) -> Tensor:
+    """Mean of a tensor over the ranks."""
+    if is_active():
+        values = values.clone()
+        dist.all_reduce(values)
+        values /= world_size()
+    return values
+
+
+def gather(item: T) -> list[T]:
+    """One object of every rank, in rank order, on every rank."""
+    if not is_active():
+        return [item]
+    items: list[Any] = [None] * world_size()
+    dist.all_gather_object(items, item)
+    return items

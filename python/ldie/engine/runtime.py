@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a system's training step gets from the loop: device, autocast, and the one way to take an optimizer step."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ldie.engine import distributed
+
+
+class Runtime:
+    """Device, precision and optimizer steps of one training run.
+
+    Args:
+        device: Where the system lives.
+        mixed_precision: ``none``, ``bf16`` or ``fp16``; only fp16 needs a gradient scaler.
+    """
+
+    def __init__(self, device: torch.device, mixed_precision: str = "none") -> None:
+        self.device = device
+        self._dtype = {"none": None, "bf16": torch.bfloat16, "fp16": torch.float16}[mixed_precision]
+        self.scaler = torch.amp.GradScaler(device.type, enabled=mixed_precision == "fp16")
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The context of a forward pass."""
+        return torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None)
+
+    def update(self, optimizer: Optimizer, loss: Tensor, clip: float = 0.0) -> None:
+        """Backward of ``loss`` into the optimizer's own parameters, average over ranks, clip, step.
+
+        Only the parameters of ``optimizer`` get gradients, so several optimizers can step on one graph: pass
+        losses that share a graph through :meth:`gradients` and :meth:`apply` instead.
+
+        Args:
+            optimizer: Steps on its parameters.
+            loss: Scalar.
+            clip: Largest total gradient norm; 0: no clipping.
+        """
+        self.gradients(optimizer, loss)
+        self.apply(optimizer, clip)
+
+    def gradients(self, optimizer: Optimizer, loss: Tensor, retain_graph: bool = False) -> None:
+        """The backward half of :meth:`update`; ``retain_graph`` keeps the graph for another optimizer's loss."""
+        optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward(inputs=parameters(optimizer), retain_graph=retain_graph)
+
+    def apply(self, optimizer: Optimizer, clip: float = 0.0) -> None:
+        """The stepping half of :meth:`update`."""
+        params = parameters(optimizer)
+        distributed.average_gradients(params)
+        if clip > 0:
+            self.scaler.unscale_(optimizer)
+            nn.utils.clip_grad_norm_(params, clip)
+        self.scaler.step(optimizer)
+
+    def end_step(self) -> None:
+        """Adapts the fp16 scale; the loop calls it once after every training step."""
+        if self.scaler.is_enabled():
+            self.scaler.update()
+
+
+def parameters(optimizer: Optimizer) -> list[Tensor]:
+    """All parameters of an optimizer that are trained."""
+    return [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]

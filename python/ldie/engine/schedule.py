@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Learning rates as a function of the step alone, so that a resume needs no scheduler state."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from torch.optim import Optimizer
+
+from ldie.config import SolverConfig
+
+
+def lr_factor(solver: SolverConfig, step: int) -> float:
+    """What the initial learning rates are multiplied by in the step after ``step`` steps.
+
+    Example:
+        >>> lr_factor(SolverConfig(lr_schedule="step", lr_decay=(10, 20)), 10)
+        0.1
+    """
+    warmup = min(1.0, (step + 1) / solver.warmup_iter) if solver.warmup_iter else 1.0
+    if solver.lr_schedule == "cosine":
+        return warmup * 0.5 * (1.0 + math.cos(math.pi * min(step, solver.max_iter) / solver.max_iter))
+    return warmup * solver.lr_gamma ** sum(step >= decay for decay in solver.lr_decay)
+
+
+def set_learning_rates(optimizers: Iterable[Optimizer], factor: float) -> None:
+    """Sets every group's rate to ``factor`` times the one it was created with."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
