@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The one include of every .cu file: CUDA itself under nvcc; under any other compiler the SIMT emulator of
 // tests/emulator, which runs the same kernels on the CPU.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What AddressSanitizer must be told: stack switches and guarded memory. Nothing without it.
 #pragma once
 

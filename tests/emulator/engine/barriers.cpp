@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // When waiting threads may go on, and what is wrong when they never may.
 #include <algorithm>
 #include <cstring>
@@ -16,7 +17,8 @@ bool same_place(const std::source_location& a, const std::source_location& b) {
 
 bool Block::try_release_block() {
   if (at_barrier_ == 0 || at_barrier_ != live_) return false;
-  if (live_ != threads_.size()) stop("some threads left the kernel without reaching a __syncthreads that others wait at");
+  if (live_ != threads_.size())
+    stop("some threads left the kernel without reaching a __syncthreads that others wait at");
   const Thread& first = threads_.front();
   for (const Thread& thread : threads_) {
     if (!same_place(thread.where, first.where)) stop("threads wait at different __syncthreads");

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "engine/block.h"
 
 #include <algorithm>
@@ -201,7 +202,8 @@ void* Block::shared_array(const void* identity, const char* name, std::size_t by
                           std::source_location where) {
   if (void* known = shared_.find(identity)) return known;
   const std::size_t total = shared_.allocated() + bytes;
-  if (total - dynamic_bytes_ > SharedMemory::kStaticLimit) fail("needs more than 48 KiB of static shared memory", where);
+  if (total - dynamic_bytes_ > SharedMemory::kStaticLimit)
+    fail("needs more than 48 KiB of static shared memory", where);
   if (total > SharedMemory::kBlockLimit) fail("needs more than 227 KiB of shared memory", where);
   return shared_.allocate(identity, name, bytes, alignment);
 }

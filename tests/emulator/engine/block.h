@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Runs the CUDA threads of one block after another block.
 //
 // A fiber runs whole CUDA threads one after another; only a thread that has to wait keeps its stack, and another fiber
@@ -50,8 +51,8 @@ class Block {
   Thread* take_ready();
   void make_running(Thread& thread);
   void resume(Thread& thread);
-  void pass_on();     // the running thread waits: someone else's turn
-  void take_turn();   // the running thread may go on, but in schedule order
+  void pass_on();    // the running thread waits: someone else's turn
+  void take_turn();  // the running thread may go on, but in schedule order
   void finish(Thread& thread);
   [[noreturn]] void leave();
 

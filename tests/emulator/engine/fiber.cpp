@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "engine/fiber.h"
 
 #include <sys/mman.h>
@@ -32,7 +33,8 @@ Fiber* left_behind;  // the fiber that made the last switch
 Fiber::Fiber(Entry entry, std::size_t serial_number) : size_(kStackBytes) {
   const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
   mapping_size_ = size_ + page;
-  void* mapping = mmap(nullptr, mapping_size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* mapping =
+      mmap(nullptr, mapping_size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapping == MAP_FAILED) throw std::bad_alloc();
   mapping_ = static_cast<char*>(mapping);
   mprotect(mapping_, page, PROT_NONE);  // running off the stack faults
@@ -40,8 +42,8 @@ Fiber::Fiber(Entry entry, std::size_t serial_number) : size_(kStackBytes) {
   // Equally aligned stacks would fight over the same cache sets.
   const std::size_t shift = serial_number % 32 * 128;
   void** top = reinterpret_cast<void**>(low_ + size_ - shift);
-  *--top = nullptr;                           // where entry would return to: it never does
-  *--top = reinterpret_cast<void*>(entry);    // popped by the first switch's ret
+  *--top = nullptr;                         // where entry would return to: it never does
+  *--top = reinterpret_cast<void*>(entry);  // popped by the first switch's ret
   for (int i = 0; i < kSavedRegisters; ++i) *--top = nullptr;
   stack_pointer_ = top;
 }

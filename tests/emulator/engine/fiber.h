@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Stacks that CUDA threads run on, and the switch between them.
 #pragma once
 

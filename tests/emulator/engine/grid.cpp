@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Launches, and the calls of kernels handed to the block that runs.
 #include <mutex>
 #include <numeric>

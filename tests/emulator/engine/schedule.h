@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The order in which blocks, warps and threads take their turns: SIMT_SCHEDULE=forward|reverse|random:<seed>.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The shared memory of the block that runs: one arena with a guard zone after every array.
 #pragma once
 
@@ -9,8 +10,8 @@ namespace simt {
 
 class SharedMemory {
  public:
-  static constexpr std::size_t kStaticLimit = 48 * 1024;   // what nvcc accepts as __shared__ arrays
-  static constexpr std::size_t kBlockLimit = 227 * 1024;   // static and dynamic together, compute capability 9.0
+  static constexpr std::size_t kStaticLimit = 48 * 1024;  // what nvcc accepts as __shared__ arrays
+  static constexpr std::size_t kBlockLimit = 227 * 1024;  // static and dynamic together, compute capability 9.0
 
   SharedMemory();
   ~SharedMemory();

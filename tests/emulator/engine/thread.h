@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One CUDA thread of the block that runs.
 #pragma once
 
@@ -20,8 +21,8 @@ struct Thread {
   uint3 index{};
   unsigned linear = 0;
   State state = State::fresh;
-  Fiber* fiber = nullptr;           // the stack it was started on
-  std::source_location where{};     // of the call it waits in
+  Fiber* fiber = nullptr;        // the stack it was started on
+  std::source_location where{};  // of the call it waits in
   // at_warp_op:
   WarpOp op{};
   unsigned mask = 0;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the engine tells the race checker. Memory accesses reach the checker by themselves, through the calls that
 // -fsanitize=thread plants in the kernels. Without the checker nothing is told.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Atomics. Threads of the emulator are never pre-empted, so plain read-modify-write is atomic; the race checker is
 // told of it as one atomic access.
 #pragma once
@@ -47,24 +48,46 @@ using Same = std::type_identity_t<T>;  // let the pointer alone decide the type,
 }  // namespace simt
 
 template <simt::AtomicNumber T>
-T atomicAdd(T* p, simt::Same<T> v) { return simt::read_modify_write(p, [v](T old) { return simt::wrapping_add(old, v); }); }
+T atomicAdd(T* p, simt::Same<T> v) {
+  return simt::read_modify_write(p, [v](T old) { return simt::wrapping_add(old, v); });
+}
 template <simt::AtomicInteger T>
-T atomicSub(T* p, simt::Same<T> v) { return simt::read_modify_write(p, [v](T old) { return simt::wrapping_add(old, simt::wrapping_add(T(~v), T(1))); }); }
+T atomicSub(T* p, simt::Same<T> v) {
+  return simt::read_modify_write(p, [v](T old) { return simt::wrapping_add(old, simt::wrapping_add(T(~v), T(1))); });
+}
 template <simt::AtomicInteger T>
-T atomicMax(T* p, simt::Same<T> v) { return simt::read_modify_write(p, [v](T old) { return old < v ? v : old; }); }
+T atomicMax(T* p, simt::Same<T> v) {
+  return simt::read_modify_write(p, [v](T old) { return old < v ? v : old; });
+}
 template <simt::AtomicInteger T>
-T atomicMin(T* p, simt::Same<T> v) { return simt::read_modify_write(p, [v](T old) { return v < old ? v : old; }); }
+T atomicMin(T* p, simt::Same<T> v) {
+  return simt::read_modify_write(p, [v](T old) { return v < old ? v : old; });
+}
 template <simt::AtomicInteger T>
-T atomicAnd(T* p, simt::Same<T> v) { return simt::read_modify_write(p, [v](T old) { return old & v; }); }
+T atomicAnd(T* p, simt::Same<T> v) {
+  return simt::read_modify_write(p, [v](T old) { return old & v; });
+}
 template <simt::AtomicInteger T>
-T atomicOr(T* p, simt::Same<T> v) { return simt::read_modify_write(p, [v](T old) { return old | v; }); }
+T atomicOr(T* p, simt::Same<T> v) {
+  return simt::read_modify_write(p, [v](T old) { return old | v; });
+}
 template <simt::AtomicInteger T>
-T atomicXor(T* p, simt::Same<T> v) { return simt::read_modify_write(p, [v](T old) { return old ^ v; }); }
+T atomicXor(T* p, simt::Same<T> v) {
+  return simt::read_modify_write(p, [v](T old) { return old ^ v; });
+}
 template <simt::AtomicNumber T>
-T atomicExch(T* p, simt::Same<T> v) { return simt::read_modify_write(p, [v](T) { return v; }); }
+T atomicExch(T* p, simt::Same<T> v) {
+  return simt::read_modify_write(p, [v](T) { return v; });
+}
 template <simt::AtomicInteger T>
-T atomicCAS(T* p, simt::Same<T> compare, simt::Same<T> v) { return simt::read_modify_write(p, [compare, v](T old) { return old == compare ? v : old; }); }
+T atomicCAS(T* p, simt::Same<T> compare, simt::Same<T> v) {
+  return simt::read_modify_write(p, [compare, v](T old) { return old == compare ? v : old; });
+}
 template <simt::AtomicUnsigned T>
-T atomicInc(T* p, simt::Same<T> last) { return simt::read_modify_write(p, [last](T old) { return old >= last ? T(0) : old + 1; }); }
+T atomicInc(T* p, simt::Same<T> last) {
+  return simt::read_modify_write(p, [last](T old) { return old >= last ? T(0) : old + 1; });
+}
 template <simt::AtomicUnsigned T>
-T atomicDec(T* p, simt::Same<T> last) { return simt::read_modify_write(p, [last](T old) { return old == 0 || old > last ? last : old - 1; }); }
+T atomicDec(T* p, simt::Same<T> last) {
+  return simt::read_modify_write(p, [last](T old) { return old == 0 || old > last ? last : old - 1; });
+}

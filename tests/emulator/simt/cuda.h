@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // CUDA C++ for a host compiler: what a .cu file finds instead of cuda_runtime.h when the emulator runs it.
 #pragma once
 

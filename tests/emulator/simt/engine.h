@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What kernels and the engine know of each other. The engine is a separate set of translation units, because
 // sanitizer instrumentation belongs in the kernels alone.
 #pragma once
@@ -55,8 +56,21 @@ void launch(std::string name, void (*kernel)(Parameters...), dim3 grid, dim3 blo
 }
 
 enum class WarpOp : std::uint8_t {
-  syncwarp, shuffle, ballot, any, all, match_any, match_all, add, min_signed, min_unsigned, max_signed, max_unsigned,
-  bit_and, bit_or, bit_xor,
+  syncwarp,
+  shuffle,
+  ballot,
+  any,
+  all,
+  match_any,
+  match_all,
+  add,
+  min_signed,
+  min_unsigned,
+  max_signed,
+  max_unsigned,
+  bit_and,
+  bit_or,
+  bit_xor,
 };
 
 // For the running CUDA thread:

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Device functions without a partner thread: bits, conversions, rounding, fast math, cached loads.
 #pragma once
 
@@ -10,9 +11,13 @@
 #include "simt/engine.h"
 
 template <class A, class B>
-constexpr std::common_type_t<A, B> min(A a, B b) { return b < a ? b : a; }
+constexpr std::common_type_t<A, B> min(A a, B b) {
+  return b < a ? b : a;
+}
 template <class A, class B>
-constexpr std::common_type_t<A, B> max(A a, B b) { return a < b ? b : a; }
+constexpr std::common_type_t<A, B> max(A a, B b) {
+  return a < b ? b : a;
+}
 
 // ---- bits
 inline int __popc(unsigned x) { return __builtin_popcount(x); }
@@ -27,7 +32,9 @@ inline unsigned long long __brevll(unsigned long long x) {
   return reversed;
 }
 inline unsigned __brev(unsigned x) { return static_cast<unsigned>(__brevll(x) >> 32); }
-inline unsigned __umulhi(unsigned a, unsigned b) { return static_cast<unsigned>(static_cast<unsigned long long>(a) * b >> 32); }
+inline unsigned __umulhi(unsigned a, unsigned b) {
+  return static_cast<unsigned>(static_cast<unsigned long long>(a) * b >> 32);
+}
 inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
   return static_cast<unsigned long long>(static_cast<unsigned __int128>(a) * b >> 64);
 }
@@ -49,7 +56,7 @@ Integer saturating_cast(Real x) {
   return static_cast<Integer>(x);
 }
 }  // namespace simt
-#define SIMT_TO_INTEGER(Real, real, Integer, name)                                                           \
+#define SIMT_TO_INTEGER(Real, real, Integer, name)                                                            \
   inline Integer __##real##2##name##_rn(Real x) { return simt::saturating_cast<Integer>(std::nearbyint(x)); } \
   inline Integer __##real##2##name##_rz(Real x) { return simt::saturating_cast<Integer>(std::trunc(x)); }     \
   inline Integer __##real##2##name##_rd(Real x) { return simt::saturating_cast<Integer>(std::floor(x)); }     \
@@ -95,12 +102,22 @@ inline float __saturatef(float x) { return x >= 0.0f ? (x <= 1.0f ? x : 1.0f) : 
 
 // ---- loads and stores with cache hints
 template <class T>
-T __ldg(const T* address) { return *address; }
+T __ldg(const T* address) {
+  return *address;
+}
 template <class T>
-T __ldcs(const T* address) { return *address; }
+T __ldcs(const T* address) {
+  return *address;
+}
 template <class T>
-T __ldcg(const T* address) { return *address; }
+T __ldcg(const T* address) {
+  return *address;
+}
 template <class T>
-void __stcs(T* address, std::type_identity_t<T> value) { *address = value; }
+void __stcs(T* address, std::type_identity_t<T> value) {
+  *address = value;
+}
 template <class T>
-void __stcg(T* address, std::type_identity_t<T> value) { *address = value; }
+void __stcg(T* address, std::type_identity_t<T> value) {
+  *address = value;
+}

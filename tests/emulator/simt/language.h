@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // CUDA's keywords and built-in variables.
 #pragma once
 
@@ -19,10 +20,10 @@
 inline constexpr int warpSize = 32;
 
 // One array per block for each place this stands at, as __shared__ means it; the static is only its identity.
-#define SIMT_SHARED(T, name, dims)                                         \
-  static const char simt_identity_##name = 0;                              \
-  using simt_type_##name = T dims;                                         \
-  simt_type_##name& name = *static_cast<simt_type_##name*>(                \
+#define SIMT_SHARED(T, name, dims)                          \
+  static const char simt_identity_##name = 0;               \
+  using simt_type_##name = T dims;                          \
+  simt_type_##name& name = *static_cast<simt_type_##name*>( \
       ::simt::shared_array(&simt_identity_##name, #name, sizeof(simt_type_##name), alignof(simt_type_##name)))
 
 inline void __syncthreads(std::source_location where = std::source_location::current()) { simt::wait_block(where); }

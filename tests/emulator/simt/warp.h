@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Warp collectives: each waits for the lanes of its mask, then the engine computes the result.
 #pragma once
 
@@ -60,24 +61,35 @@ unsigned __match_any_sync(unsigned mask, T value, SIMT_HERE) {
 }
 template <class T>
 unsigned __match_all_sync(unsigned mask, T value, int* all_equal, SIMT_HERE) {
-  const auto lanes = static_cast<unsigned>(simt::wait_warp(simt::WarpOp::match_all, mask, simt::to_bits(value), 0, where));
+  const auto lanes =
+      static_cast<unsigned>(simt::wait_warp(simt::WarpOp::match_all, mask, simt::to_bits(value), 0, where));
   *all_equal = lanes != 0;
   return lanes;
 }
 
 template <simt::Word T>
-T __reduce_add_sync(unsigned mask, T value, SIMT_HERE) { return simt::reduce(simt::WarpOp::add, mask, value, where); }
+T __reduce_add_sync(unsigned mask, T value, SIMT_HERE) {
+  return simt::reduce(simt::WarpOp::add, mask, value, where);
+}
 template <simt::Word T>
 T __reduce_min_sync(unsigned mask, T value, SIMT_HERE) {
-  return simt::reduce(std::signed_integral<T> ? simt::WarpOp::min_signed : simt::WarpOp::min_unsigned, mask, value, where);
+  return simt::reduce(std::signed_integral<T> ? simt::WarpOp::min_signed : simt::WarpOp::min_unsigned, mask, value,
+                      where);
 }
 template <simt::Word T>
 T __reduce_max_sync(unsigned mask, T value, SIMT_HERE) {
-  return simt::reduce(std::signed_integral<T> ? simt::WarpOp::max_signed : simt::WarpOp::max_unsigned, mask, value, where);
+  return simt::reduce(std::signed_integral<T> ? simt::WarpOp::max_signed : simt::WarpOp::max_unsigned, mask, value,
+                      where);
 }
-inline unsigned __reduce_and_sync(unsigned mask, unsigned value, SIMT_HERE) { return simt::reduce(simt::WarpOp::bit_and, mask, value, where); }
-inline unsigned __reduce_or_sync(unsigned mask, unsigned value, SIMT_HERE) { return simt::reduce(simt::WarpOp::bit_or, mask, value, where); }
-inline unsigned __reduce_xor_sync(unsigned mask, unsigned value, SIMT_HERE) { return simt::reduce(simt::WarpOp::bit_xor, mask, value, where); }
+inline unsigned __reduce_and_sync(unsigned mask, unsigned value, SIMT_HERE) {
+  return simt::reduce(simt::WarpOp::bit_and, mask, value, where);
+}
+inline unsigned __reduce_or_sync(unsigned mask, unsigned value, SIMT_HERE) {
+  return simt::reduce(simt::WarpOp::bit_or, mask, value, where);
+}
+inline unsigned __reduce_xor_sync(unsigned mask, unsigned value, SIMT_HERE) {
+  return simt::reduce(simt::WarpOp::bit_xor, mask, value, where);
+}
 
 // The caller's view only, as on a GPU: which lanes happen to run together is no synchronisation.
 inline unsigned __activemask() { return 1u << simt::current.lane; }
