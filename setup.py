@@ -27,7 +27,7 @@ def find_nvcc() -> str | None:
 
 
 def cuda_arguments() -> list[str]:
-    """cmake arguments for LDIE_CUDA; a request that cannot be met is an error here, not a wall of cmake output."""
+    """Cmake arguments for LDIE_CUDA; a request that cannot be met is an error here, not a wall of cmake output."""
     wanted = os.environ.get("LDIE_CUDA", "AUTO").upper()
     if wanted not in ("AUTO", "ON", "OFF"):
         sys.exit(f"LDIE_CUDA must be AUTO, ON or OFF, got {wanted!r}")

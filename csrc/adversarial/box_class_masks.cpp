@@ -23,9 +23,19 @@ Tensor box_class_masks_op(const Tensor& boxes_, const Tensor& labels_, const Ten
   TensorContext context(boxes);
   dispatch_floating(boxes.scalar_type(), [&](auto element) {
     using T = decltype(element);
-    const BoxClassMasks<T> args{data<T>(boxes),       data<int64_t>(labels), data<int64_t>(offsets), boxes.size(0), batch,
-                                planes,               height,                width,                  class_agnostic, packed,
-                                Rounding(rounding),   mutable_data<uint8_t>(masks)};
+    BoxClassMasks<T> args;
+    args.boxes = data<T>(boxes);
+    args.labels = data<int64_t>(labels);
+    args.offsets = data<int64_t>(offsets);
+    args.rows = boxes.size(0);
+    args.batch = batch;
+    args.planes = planes;
+    args.height = height;
+    args.width = width;
+    args.class_agnostic = class_agnostic;
+    args.packed = packed;
+    args.rounding = Rounding(rounding);
+    args.masks = mutable_data<uint8_t>(masks);
     box_class_masks(args, context);
   });
   return masks;

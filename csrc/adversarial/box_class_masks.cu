@@ -13,9 +13,7 @@ constexpr int kCellsPerThread = 16;  // one 16-byte store of bools
 constexpr int kListed = 128;         // boxes held in shared memory at a time
 
 // Spreads 4 bits over the 4 bytes of a word: bit i becomes byte i = 0 or 1.
-__device__ uint32_t spread_bits(uint32_t bits) {
-  return ((bits & 0xfu) * 0x00204081u) & 0x01010101u;
-}
+__device__ uint32_t spread_bits(uint32_t bits) { return ((bits & 0xfu) * 0x00204081u) & 0x01010101u; }
 
 // A thread's cells within the row `y`, from cell x on, `count` of them.
 struct Span {

@@ -13,9 +13,9 @@ namespace ldie {
 
 template <typename T>
 struct BoxClassMasks {
-  const T* boxes;          // [rows, 4] x1 y1 x2 y2, in cells
-  const int64_t* labels;   // [rows]
-  const int64_t* offsets;  // [batch + 1]
+  const T* boxes;               // [rows, 4] x1 y1 x2 y2, in cells
+  const int64_t* labels;        // [rows]
+  const int64_t* offsets;       // [batch + 1]
   int64_t rows, batch, planes;  // planes: classes, or 1 when class-agnostic
   int64_t height, width;
   bool class_agnostic, packed;

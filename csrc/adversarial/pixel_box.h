@@ -26,14 +26,15 @@ LDIE_HD int32_t clip_edge(T edge, int64_t size) {
   return edge > T(0) ? (edge < T(size) ? int32_t(edge) : int32_t(size)) : 0;
 }
 
-// `box` points to x1 y1 x2 y2 in cells. A NaN or infinite coordinate makes the box empty.
+// `box` points to x1 y1 x2 y2 in cells. Empty unless x2 > x1 and y2 > y1, so also when a coordinate is NaN; infinite
+// coordinates are clipped to the map like any others.
 template <typename T>
 LDIE_HD PixelBox pixel_box(const T* box, Rounding rounding, int64_t height, int64_t width) {
   using A = acc_t<T>;
-  A x1 = A(box[0]), y1 = A(box[1]), x2 = A(box[2]), y2 = A(box[3]);
-  const A sum = (x1 - x1) + (y1 - y1) + (x2 - x2) + (y2 - y2);  // 0, or NaN when one is NaN or infinite
-  if (sum != A(0)) return {0, 0, 0, 0};
-  if (rounding == Rounding::kOutward) {
+  const A x1 = A(box[0]), y1 = A(box[1]);
+  A x2 = A(box[2]), y2 = A(box[3]);
+  if (!(x2 > x1 && y2 > y1)) return {0, 0, 0, 0};
+  if (rounding == Rounding::kOutward) {  // the floor of x1 and y1 is what clip_edge's truncation gives
     x2 = ceil(x2);
     y2 = ceil(y2);
   }

@@ -42,8 +42,8 @@ struct Half {
 
   Half() = default;
 #if defined(__CUDA_ARCH__)
-  LDIE_HD Half(float value) : bits(__half_as_ushort(__float2half_rn(value))) {}        // NOLINT
-  LDIE_HD operator float() const { return __half2float(__ushort_as_half(bits)); }      // NOLINT
+  LDIE_HD Half(float value) : bits(__half_as_ushort(__float2half_rn(value))) {}    // NOLINT
+  LDIE_HD operator float() const { return __half2float(__ushort_as_half(bits)); }  // NOLINT
 #else
   // The host has no portable fp16 type in C++17: rescale by powers of two and let the FPU round.
   LDIE_HD Half(float value) {  // NOLINT

@@ -24,8 +24,8 @@ namespace ldie {
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
-// A new tensor on the device of `like`, of its dtype unless another is given. (Names differ from torch::stable's so that
-// argument-dependent lookup cannot mix them up.)
+// A new tensor on the device of `like`, of its dtype unless another is given. (Names differ from torch::stable's so
+// that argument-dependent lookup cannot mix them up.)
 inline Tensor make_empty(const Tensor& like, std::initializer_list<int64_t> size,
                          std::optional<ScalarType> dtype = std::nullopt) {
   const std::vector<int64_t> sizes(size);

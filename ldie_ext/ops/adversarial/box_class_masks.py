@@ -53,7 +53,7 @@ def box_class_masks(
 
     Returns:
         bool [B, num_classes or 1, H, W], or uint8 [B, num_classes or 1, H, ceil(W / 8)] when packed. All zero for an
-        image without boxes; boxes that are inverted, outside the map, or not finite cover nothing.
+        image without boxes; inverted boxes, boxes outside the map and boxes with a NaN cover nothing.
 
     Raises:
         RuntimeError: a shape, dtype or device does not fit, or (on the CPU) offsets do not rise from 0 to N.
