@@ -32,7 +32,7 @@ def ensure(mode: str) -> Path:
         raise ValueError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
     build = ROOT / "build" / f"emulator-{mode}"
     build.mkdir(parents=True, exist_ok=True)
-    with open(build / "lock", "w") as lock:  # test processes may ask at the same time
+    with (build / "lock").open("w") as lock:  # test processes may ask at the same time
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (build / "build.ninja").exists():
             _run(
