@@ -37,7 +37,7 @@ def load_emulated() -> None:
     """Builds (incrementally) and loads the emulated CUDA kernels, and wires their Python side."""
     from emulator.build import ensure
 
-    torch.ops.load_library(ensure(os.environ.get("LDIE_EMULATOR_MODE", "plain")))
+    torch.ops.load_library(ensure(os.environ.get("LDIE_EMULATOR_MODE", "plain")) / "_C_emulated.so")
     for registration in _register.registrations.values():
         _register.apply(registration, EMULATED.namespace)
 
