@@ -1,0 +1,119 @@
+"""One row of a benchmark: an op, the best composed PyTorch form and the peer on the same inputs, in the same run.
+
+A bench file is ``benchmarks/<family>/bench_<op>.py``; a row is one call of the ``measure`` fixture::
+
+    def bench_nms(measure):
+        boxes, scores = uniform_boxes(measure.device)
+        peer = harness.tv and (lambda: harness.tv.nms(boxes, scores, 0.5))
+        measure("20k uniform", ours=lambda: ldie_ext.nms(boxes, scores, 0.5), peer=peer)
+
+Each row runs once per variant, thread count and device; a variant that is None (as torchvision is where it is not
+installed) is skipped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+try:  # the peer, installed only where benchmarks compare with it
+    import torchvision
+except (ImportError, RuntimeError):
+    torchvision = None
+tv: ModuleType | None = torchvision.ops if torchvision is not None else None
+
+VARIANTS = ("ours", "composed", "peer")
+THREADS = (1, 2)
+CUDA_CALLS = 20  # queued back to back before one synchronisation
+TIME_LIMIT = 2.0  # seconds a variant may take on one row
+MIN_ROUNDS, MAX_ROUNDS = 5, 200
+
+
+def peak_memory(function: Callable[[], Any], device: torch.device) -> int:
+    """Bytes that the function holds at its worst moment beyond what was allocated before it."""
+    function()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        function()
+        return torch.cuda.max_memory_allocated() - before
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        result = function()
+    del result
+    held = peak = 0
+    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        held += event.nbytes()
+        peak = max(peak, held)
+    return peak
+
+
+@dataclass
+class Measure:
+    """Runs the chosen variant of a row under pytest-benchmark."""
+
+    benchmark: Any
+    op: str
+    variant: str
+    threads: int
+    device: torch.device
+
+    def __call__(
+        self,
+        case: str,
+        *,
+        ours: Callable[[], Any],
+        composed: Callable[[], Any] | None = None,
+        peer: Callable[[], Any] | None = None,
+        moved_bytes: int | None = None,
+        memory: bool = False,
+    ) -> None:
+        """Measures one row.
+
+        Args:
+            case: what the inputs are, such as "20k boxes, 80 classes".
+            ours, composed, peer: the variants; each is called without arguments and returns its result.
+            moved_bytes: the least that the op must read and write, for the bandwidth in the report.
+            memory: also record the peak of memory held.
+        """
+        function = {"ours": ours, "composed": composed, "peer": peer}[self.variant]
+        if function is None:
+            pytest.skip(f"no {self.variant} for this row")
+        where = self.device.type if self.device.type == "cuda" else f"cpu, {self.threads} threads"
+        self.benchmark.group = f"{self.op} | {case} | {where}"
+        self.benchmark.extra_info.update(
+            op=self.op, case=case, variant=self.variant, threads=self.threads, device=self.device.type
+        )
+        if moved_bytes is not None:
+            self.benchmark.extra_info["moved_bytes"] = moved_bytes
+        if memory:
+            self.benchmark.extra_info["peak_memory"] = peak_memory(function, self.device)
+        timed, calls = self._timed(function)
+        self.benchmark.extra_info["calls"] = calls
+        self.benchmark.pedantic(timed, rounds=rounds_for(timed), iterations=1, warmup_rounds=0)
+
+    def _timed(self, function: Callable[[], Any]) -> tuple[Callable[[], Any], int]:
+        if self.device.type != "cuda":
+            return function, 1
+
+        def queued() -> None:
+            for _ in range(CUDA_CALLS):
+                function()
+            torch.cuda.synchronize()
+
+        return queued, CUDA_CALLS
+
+
+def rounds_for(function: Callable[[], Any]) -> int:
+    """As many rounds as fit the time limit, judged by a second (warm) call."""
+    function()
+    start = time.perf_counter()
+    function()
+    return int(min(MAX_ROUNDS, max(MIN_ROUNDS, TIME_LIMIT / (time.perf_counter() - start + 1e-9))))
