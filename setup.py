@@ -45,10 +45,10 @@ class CMakeBuild(build_ext):
     def run(self) -> None:
         """Configure, build, install."""
         package = Path(self.get_ext_fullpath(self.extensions[0].name)).resolve().parent
-        build = Path(self.build_temp).resolve()
-        build.mkdir(parents=True, exist_ok=True)
+        build = ROOT / "build" / f"native-{sys.implementation.cache_tag}"  # kept, so that the next build is incremental
+        tools = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])}
         configure = [
-            *("cmake", "-S", str(ROOT), "-B", str(build), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release"),
+            *("cmake", "--fresh", "-S", str(ROOT), "-B", str(build), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release"),
             *(f"-DPython_EXECUTABLE={sys.executable}", f"-DCMAKE_INSTALL_PREFIX={package}"),
             *cuda_arguments(),
         ]
@@ -56,9 +56,9 @@ class CMakeBuild(build_ext):
             if os.environ.get(option):
                 configure.append(f"-D{option}={os.environ[option]}")
         configure += os.environ.get("LDIE_CMAKE_ARGS", "").split()
-        subprocess.check_call(configure)
+        subprocess.check_call(configure, env=tools)
         jobs = os.environ.get("MAX_JOBS") or str(os.cpu_count() or 1)
-        subprocess.check_call(["cmake", "--build", str(build), "--target", "install", "--parallel", jobs])
+        subprocess.check_call(["cmake", "--build", str(build), "--target", "install", "--parallel", jobs], env=tools)
 
 
 packages = find_packages(str(ROOT), include=["ldie_ext", "ldie_ext.*"]) + find_packages(str(ROOT / "python"))

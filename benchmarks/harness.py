@@ -79,7 +79,9 @@ class Measure:
 
         Args:
             case: what the inputs are, such as "20k boxes, 80 classes".
-            ours, composed, peer: the variants; each is called without arguments and returns its result.
+            ours: the op; called without arguments, as the other variants are.
+            composed: the best form written in PyTorch operations.
+            peer: the same by torchvision, or NumPy where it has no such op.
             moved_bytes: the least that the op must read and write, for the bandwidth in the report.
             memory: also record the peak of memory held.
         """

@@ -6,9 +6,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from torch.optim import Optimizer
-
 from ldie.config import SolverConfig
+from torch.optim import Optimizer
 
 
 def lr_factor(solver: SolverConfig, step: int) -> float:

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+# Every target does its own set-up in .venv from a fresh clone; it needs python3 (3.10+) with venv, and g++.
+# With nvcc on PATH the CUDA kernels are compiled too (LDIE_CUDA=OFF turns that off).
+SHELL := /bin/bash
+PYTHON ?= python3
+WORK_DIR ?= runs/centernet
+VENV := .venv
+BIN := $(VENV)/bin
+NATIVE := $(shell find csrc -type f) CMakeLists.txt setup.py pyproject.toml
+PIP := $(BIN)/pip --disable-pip-version-check -q
+BENCH := -m pytest -c benchmarks/pytest.ini --rootdir=benchmarks benchmarks
+
+# A sanitized library in an unsanitized Python: the sanitizer's runtime has to be there first.
+ASAN := LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0
+EMULATED := LDIE_BACKENDS=emulated $(BIN)/python -m pytest -m sanitize
+
+.PHONY: help setup train test sanitize lint format bench gpu-check clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "python3 must be 3.10 or newer: make PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@echo "installing torch 2.13.0 and the build tools into $(VENV)"
+	$(PIP) install torch==2.13.0 "setuptools>=77" "pybind11>=2.13" "cmake>=3.24" ninja
+	@touch $@
+
+# Editable, so that the native libraries stand beside the Python files; build isolation would fetch a second torch.
+$(VENV)/installed: $(VENV)/created $(NATIVE)
+	@echo "building and installing ldie_ext and ldie"
+	$(PIP) install --no-build-isolation -e ".[test]"
+	@touch $@
+
+$(VENV)/lint: $(VENV)/installed
+	$(PIP) install --no-build-isolation -e ".[lint]"
+	@touch $@
+
+setup: $(VENV)/installed  ## create .venv, build and install
+
+train: setup  ## train the default system on the generated shapes dataset, with metrics and pictures
+	$(BIN)/ldie train centernet --data shapes --work-dir $(WORK_DIR)
+
+test: setup  ## run all tests (CUDA kernels on the CPU through the emulator, and on a GPU where there is one)
+	$(BIN)/python -m pytest
+
+sanitize: setup  ## the CUDA kernels on the CPU under ASan + UBSan, then under the race checker
+	$(BIN)/python tests/emulator/build.py asan race
+	LDIE_EMULATOR_MODE=asan $(ASAN) $(EMULATED)
+	LDIE_EMULATOR_MODE=race $(EMULATED)
+
+lint: $(VENV)/lint  ## ruff, mypy, clang-format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	git ls-files '*.h' '*.cpp' '*.cu' | xargs $(BIN)/clang-format --dry-run -Werror
+
+format: $(VENV)/lint  ## rewrite the sources in the project's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	git ls-files '*.h' '*.cpp' '*.cu' | xargs $(BIN)/clang-format -i
+
+bench: setup  ## run the benchmarks; PEER=python uses an environment that also has torchvision
+	PYTHONPATH=. OMP_WAIT_POLICY=passive $(or $(PEER),$(BIN)/python) $(BENCH) --benchmark-json=build/bench.json
+	$(BIN)/python benchmarks/report.py build/bench.json
+
+gpu-check:  ## on a machine with a GPU and no network: build, CUDA tests, compute-sanitizer, benchmarks (WHEELS=folder)
+	$(PYTHON) benchmarks/gpu_check.py $(if $(WHEELS),--wheels $(WHEELS))
+
+clean:  ## remove what was built
+	rm -rf build $(VENV) tests/emulator/lib ldie_ext/*.so
