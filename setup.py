@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.resolve()
 def find_nvcc() -> str | None:
     """The CUDA compiler cmake should use, or None."""
     home = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH") or "/usr/local/cuda"
-    for candidate in (os.environ.get("CUDACXX"), shutil.which("nvcc"), os.path.join(home, "bin", "nvcc")):
+    for candidate in (os.environ.get("CUDACXX"), shutil.which("nvcc"), f"{home}/bin/nvcc"):
         if candidate and shutil.which(candidate):
             return candidate
     return None

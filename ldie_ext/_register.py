@@ -41,8 +41,8 @@ def register(
     Args:
         name: the op's name in its native schema.
         fake: computes output shapes and dtypes only (checks stand in the native code).
-        setup_context, backward: as in :func:`torch.library.register_autograd`. Without ``backward`` the op raises when
-            a gradient is asked of it.
+        setup_context: as in :func:`torch.library.register_autograd`.
+        backward: likewise; without it the op raises when a gradient is asked of it.
         discrete: the outputs are indices or masks that can never require a gradient: nothing is wired, which saves
             the autograd detour on each call.
         autocast: the dtype that floating inputs are cast to under autocast.

@@ -93,7 +93,7 @@ def test_source_files_stay_small() -> None:
 
 
 def test_unknown_name_lists_the_ops() -> None:
-    with pytest.raises(AttributeError, match="its ops are: .*box_class_masks"):
+    with pytest.raises(AttributeError, match=r"its ops are: .*box_class_masks"):
         _ = ldie_ext.no_such_op
     assert set(FUNCTIONS) <= set(dir(ldie_ext))
 

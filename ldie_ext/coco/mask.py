@@ -69,7 +69,7 @@ def decode(rles: Any) -> npt.NDArray[np.uint8]:
         array([[0, 1],
                [1, 1]], dtype=uint8)
     """
-    objects: list[RLE] = [rles] if isinstance(rles, dict) else list(rles)
+    objects: list[Any] = [rles] if isinstance(rles, dict) else list(rles)
     if not objects:
         return np.zeros((0, 0, 0), dtype=np.uint8, order="F")
     height, width = objects[0]["size"]

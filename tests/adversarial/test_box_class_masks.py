@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import reference.adversarial as reference
 import torch
-from conftest import Backend
+from backends import Backend
 from op_checks import assert_compiles, assert_same, assert_threads_agree, random_boxes, random_offsets
 
 import ldie_ext
