@@ -9,7 +9,9 @@
 #define SIMT_HERE std::source_location where = std::source_location::current()
 
 namespace simt {
-template <class V>
+template <class T>
+concept Shuffled = std::is_arithmetic_v<T>;
+template <Shuffled V>
 V shuffle(unsigned mask, V value, int source_lane, std::source_location where) {
   return from_bits<V>(wait_warp(WarpOp::shuffle, mask, to_bits(value), source_lane, where));
 }
@@ -25,22 +27,22 @@ T reduce(WarpOp op, unsigned mask, T value, std::source_location where) {
 inline void __syncwarp(unsigned mask = ~0u, SIMT_HERE) { simt::wait_warp(simt::WarpOp::syncwarp, mask, 0, 0, where); }
 
 // Shuffles within segments of `width` lanes; a source outside the own segment means the own value.
-template <class T>
+template <simt::Shuffled T>
 T __shfl_sync(unsigned mask, T value, int source, int width = 32, SIMT_HERE) {
   const int segment = simt::current.lane & ~(width - 1);
   return simt::shuffle(mask, value, segment + (source & (width - 1)), where);
 }
-template <class T>
+template <simt::Shuffled T>
 T __shfl_xor_sync(unsigned mask, T value, int lane_mask, int width = 32, SIMT_HERE) {
   const int lane = simt::current.lane, source = lane ^ lane_mask, segment_end = (lane & ~(width - 1)) + width;
   return simt::shuffle(mask, value, source < segment_end ? source : lane, where);
 }
-template <class T>
+template <simt::Shuffled T>
 T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = 32, SIMT_HERE) {
   const int lane = simt::current.lane, source = lane + static_cast<int>(delta);
   return simt::shuffle(mask, value, (lane & (width - 1)) + static_cast<int>(delta) < width ? source : lane, where);
 }
-template <class T>
+template <simt::Shuffled T>
 T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = 32, SIMT_HERE) {
   const int lane = simt::current.lane, source = lane - static_cast<int>(delta);
   return simt::shuffle(mask, value, (lane & (width - 1)) >= static_cast<int>(delta) ? source : lane, where);
