@@ -1,6 +1,6 @@
 """Writes the README's table of ops from the docstrings and the newest CPU result file.
 
-    python benchmarks/op_table.py benchmarks/results/<device>-<commit>.json
+python benchmarks/op_table.py benchmarks/results/<device>-<commit>.json
 """
 
 from __future__ import annotations

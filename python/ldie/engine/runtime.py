@@ -7,9 +7,10 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from ldie.engine import distributed
 from torch import Tensor, nn
 from torch.optim import Optimizer
+
+from ldie.engine import distributed
 
 
 class Runtime:

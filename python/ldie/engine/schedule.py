@@ -6,8 +6,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from ldie.config import SolverConfig
 from torch.optim import Optimizer
+
+from ldie.config import SolverConfig
 
 
 def lr_factor(solver: SolverConfig, step: int) -> float:

@@ -8,14 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ldie.config import RunConfig
 from torch import Tensor, nn
 
+from ldie.config import RunConfig
+
 if TYPE_CHECKING:
-    from ldie.data import CocoDataset, Prediction, Sample
-    from ldie.engine.runtime import Runtime
     from torch.optim import Optimizer
     from typing_extensions import Self
+
+    from ldie.data import CocoDataset, Prediction, Sample
+    from ldie.engine.runtime import Runtime
 
 
 @dataclass(frozen=True)
