@@ -1,0 +1,34 @@
+"""Data sets for the tests of ldie.data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from ldie.data import CocoDataset, build_shapes
+
+
+@pytest.fixture(scope="session")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_shapes(tmp_path_factory.mktemp("data") / "shapes", train=60, val=20)
+
+
+@pytest.fixture(scope="session")
+def hard_shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_shapes(tmp_path_factory.mktemp("data") / "shapes-hard", hard=True, train=120, val=20)
+
+
+@pytest.fixture(scope="session")
+def hard(hard_shapes: Path) -> CocoDataset:
+    return CocoDataset(hard_shapes, "train2017")
+
+
+@pytest.fixture(scope="session")
+def photographs() -> Path:
+    """A small selection of COCO, which is not part of the project."""
+    shared = os.environ.get("LDIE_SHARED") or Path(__file__).parents[3] / "shared"
+    root = Path(shared) / "data" / "coco_free"
+    if not root.is_dir():
+        pytest.skip(f"no photographs at {root}")
+    return root
