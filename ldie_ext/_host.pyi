@@ -1,4 +1,5 @@
-# csrc/host/module.cpp
+"""csrc/host/module.cpp."""
+
 from collections.abc import Sequence
 
 import numpy as np
