@@ -53,6 +53,12 @@ def local_device(name: str | None = None) -> torch.device:
     return device
 
 
+def barrier() -> None:
+    """Waits for all ranks."""
+    if is_active():
+        dist.barrier()
+
+
 def broadcast_state(module: nn.Module) -> None:
     """Gives every rank the parameters and buffers of rank 0."""
     if is_active():

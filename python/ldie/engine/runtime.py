@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -62,6 +63,19 @@ class Runtime:
         """Adapts the fp16 scale; the loop calls it once after every training step."""
         if self.scaler.is_enabled():
             self.scaler.update()
+
+    def random_state(self) -> dict[str, Tensor]:
+        """States of the random generators that a step may draw from."""
+        state = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            state["cuda"] = torch.cuda.get_rng_state(self.device)
+        return state
+
+    def set_random_state(self, state: Mapping[str, Tensor]) -> None:
+        """Takes over what :meth:`random_state` gave; a state of a device that is not here is left out."""
+        torch.set_rng_state(state["cpu"])
+        if self.device.type == "cuda" and "cuda" in state:
+            torch.cuda.set_rng_state(state["cuda"], self.device)
 
 
 def parameters(optimizer: Optimizer) -> list[Tensor]:

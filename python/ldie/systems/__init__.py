@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,9 @@ def get_system(name: str) -> type[System]:
         UnknownSystemError: The name is not in ``SYSTEMS``, or its module is not part of this version.
     """
     if name not in SYSTEMS:
-        raise UnknownSystemError(f"unknown system {name!r}; known: {', '.join(SYSTEMS)}")
+        nearest = difflib.get_close_matches(name, SYSTEMS, n=1)
+        hint = f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(SYSTEMS)}"
+        raise UnknownSystemError(f"unknown system {name!r}; {hint}")
     module, _, attribute = SYSTEMS[name].partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)

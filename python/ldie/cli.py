@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ``ldie`` command: train, eval, predict, show, info.
+
+Exit codes: 0 done, 1 bad input (one line on stderr), 2 bad usage, 130 stopped by Ctrl-C (a checkpoint is written).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ldie.systems import SYSTEMS
+
+_TRAIN_EXAMPLES = """examples:
+  ldie train centernet                          on generated shapes, into runs/centernet
+  ldie train centernet --data ~/coco --work-dir runs/coco --set solver.max_iter=90000 solver.batch_size=32
+  ldie train centernet --resume                 go on after Ctrl-C, a crash or a power cut
+  ldie train centernet --print-config           every configuration key with its value
+  torchrun --nproc-per-node 8 -m ldie train centernet --data ~/coco --work-dir runs/coco
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    options = build_parser().parse_args(arguments)
+    from ldie.engine import commands  # imports torch: not before the usage is known to be right
+
+    try:
+        return commands.COMMANDS[options.command](options)
+    except KeyboardInterrupt:
+        return commands.INTERRUPTED
+    except Exception as error:
+        message = commands.one_line(error)
+        if options.debug or message is None:
+            raise
+        print(f"ldie: {message}", file=sys.stderr)
+        return 1
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="ldie",
+        description="Trains, evaluates and runs detection, segmentation and image-editing systems on ldie_ext.",
+        epilog="exit codes: 0 done, 1 bad input, 2 bad usage, 130 stopped by Ctrl-C",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
+    _add_train(commands)
+    _add_eval(commands)
+    _add_predict(commands)
+    _add_show(commands)
+    info = _add(commands, "info", "print versions, devices, loaded native libraries and operators")
+    info.epilog = "example:\n  ldie info"
+    return parser
+
+
+def _add(commands: argparse._SubParsersAction, name: str, text: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=text,
+        description=text[0].upper() + text[1:] + ".",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error and more log messages")
+    return parser
+
+
+def _add_train(commands: argparse._SubParsersAction) -> None:
+    parser = _add(commands, "train", "train a system, evaluate it, and write checkpoints, metrics and pictures")
+    parser.epilog = _TRAIN_EXAMPLES
+    parser.add_argument("system", metavar="SYSTEM", help=" | ".join(SYSTEMS))
+    parser.add_argument("--preset", metavar="NAME", help="named configuration (default: the system's own)")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML on top of the preset: a run's config.yaml")
+    _add_data(parser, "to train and evaluate on (default: the configuration's, shapes)")
+    parser.add_argument("--work-dir", type=Path, metavar="DIR", help="where everything goes (default: runs/SYSTEM)")
+    parser.add_argument("--seed", type=int, help="of weights, order, augmentation and generated data")
+    existing = parser.add_mutually_exclusive_group()
+    text = "go on from the newest checkpoint in the work folder, with its configuration (--preset, --config not used)"
+    existing.add_argument("--resume", action="store_true", help=text)
+    existing.add_argument("--overwrite", action="store_true", help="replace the run that the work folder holds")
+    text = "override configuration keys of any case: solver.max_iter=200 MODEL.DISCRIMINATOR.MASKING=false"
+    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help=text)
+    parser.add_argument("--print-config", action="store_true", help="print the resolved configuration and stop")
+    _add_device(parser)
+
+
+def _add_eval(commands: argparse._SubParsersAction) -> None:
+    parser = _add(commands, "eval", "evaluate a checkpoint with COCO metrics")
+    parser.epilog = "example:\n  ldie eval runs/centernet --data ~/coco --out runs/centernet/coco"
+    _add_checkpoint(parser)
+    _add_data(parser, "to evaluate on (default: that of the training run)")
+    text = "for metrics.json, detections.json and pictures/ (default: eval/ in the run's work folder)"
+    parser.add_argument("--out", type=Path, metavar="DIR", help=text)
+    parser.add_argument("--batch-size", type=int, default=8, help="images per step (default: %(default)s)")
+    _add_device(parser)
+
+
+def _add_predict(commands: argparse._SubParsersAction) -> None:
+    parser = _add(commands, "predict", "run a checkpoint on image files; write annotated images and COCO json")
+    parser.epilog = "example:\n  ldie predict runs/centernet photo.jpg other.png --out found"
+    _add_checkpoint(parser)
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files (PNG, JPEG, ...)")
+    text = "for one PNG per image and predictions.json (default: %(default)s)"
+    parser.add_argument("--out", type=Path, default=Path("predictions"), metavar="DIR", help=text)
+    text = "draw detections from this score on; the json has all (default: %(default)s)"
+    parser.add_argument("--min-score", type=float, default=0.3, metavar="S", help=text)
+    _add_device(parser)
+
+
+def _add_show(commands: argparse._SubParsersAction) -> None:
+    parser = _add(commands, "show", "draw a dataset: boxes, masks, keypoints and crowds")
+    parser.epilog = "example:\n  ldie show --data ~/coco --split val2017 --count 30 --out pictures"
+    _add_data(parser, "to draw", required=True)
+    text = "for the pictures (default: %(default)s)"
+    parser.add_argument("--out", type=Path, default=Path("pictures"), metavar="DIR", help=text)
+    parser.add_argument("--split", default="train2017", help="which part of the data (default: %(default)s)")
+    parser.add_argument(
+        "--count", type=int, default=16, help="how many images, from the first on (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of generated shapes (default: %(default)s)")
+
+
+def _add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "checkpoint", type=Path, metavar="CHECKPOINT", help="a .safetensors file, or a run's work folder (its best one)"
+    )
+
+
+def _add_data(parser: argparse.ArgumentParser, use: str, required: bool = False) -> None:
+    text = (
+        f"data {use}: generated shapes, their hard variant with crowds and keypoints, "
+        "or a folder in COCO layout (train2017/, val2017/, annotations/)"
+    )
+    parser.add_argument("--data", metavar="shapes|shapes-hard|DIR", help=text, required=required)
+
+
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", help="cpu, cuda or cuda:N (default: a GPU if there is one)")

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints: weights with all that prediction needs as safetensors, the rest of a resume beside them.
+
+``checkpoints/step_0000500.safetensors`` holds the weights and, in its header, system, configuration, class names,
+category ids, step and metrics. ``step_0000500.resume.pt`` holds optimizers, random states and the log interval; it is
+written first, so weights with a resume file beside them are a whole checkpoint. ``best.safetensors`` has none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+FOLDER = "checkpoints"
+BEST = "best.safetensors"
+_HEADER = "ldie"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used; the message names the file and the remedy."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a weights file says about itself."""
+
+    system: str
+    config: dict[str, Any]
+    class_names: list[str]
+    category_ids: list[int]
+    step: int
+    metrics: dict[str, float] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+def save_weights(path: Path, weights: Mapping[str, Tensor], header: Header) -> None:
+    """Writes a weights file; it appears whole or not at all."""
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in weights.items()}
+    metadata = {_HEADER: json.dumps(asdict(header))}
+    _replace(path, lambda temporary: save_file(tensors, temporary, metadata))
+
+
+def load_weights(path: Path) -> tuple[Header, dict[str, Tensor]]:
+    """Reads a weights file.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, or not one of ours.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(_HEADER)
+            if text is None:
+                raise CheckpointError(f"{path}: a safetensors file without ldie's header; give a file ldie train wrote")
+            return Header(**json.loads(text)), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, json.JSONDecodeError, TypeError) as error:
+        raise CheckpointError(
+            f"{path}: not a readable checkpoint ({_first_line(error)}); train again or give another"
+        ) from error
+
+
+def put_weights(module: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
+    """Loads weights into a module.
+
+    Raises:
+        CheckpointError: Names or shapes differ from the module's.
+    """
+    try:
+        module.load_state_dict(dict(weights))
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{path}: its weights do not fit the configuration; use the one it was made with"
+        ) from error
+
+
+def save_resume(path: Path, state: Mapping[str, Any]) -> None:
+    """Writes the resume state; it appears whole or not at all."""
+    _replace(path, lambda temporary: torch.save(dict(state), temporary))
+
+
+def load_resume(path: Path) -> dict[str, Any]:
+    """Reads a resume state without running any code it might hold.
+
+    Raises:
+        CheckpointError: The file is missing or damaged.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise CheckpointError(
+            f"{path}: not a readable resume state ({_first_line(error)}); delete it to resume from an older checkpoint"
+        ) from error
+
+
+def weights_path(work_dir: Path, step: int) -> Path:
+    """Weights file of one step."""
+    return work_dir / FOLDER / f"step_{step:07d}.safetensors"
+
+
+def resume_path(weights: Path) -> Path:
+    """Resume file that belongs to a weights file."""
+    return weights.with_suffix(".resume.pt")
+
+
+def resumable(work_dir: Path) -> list[Path]:
+    """Weights files with a resume file beside them, oldest first."""
+    files = sorted((work_dir / FOLDER).glob("step_*.safetensors"))
+    return [path for path in files if resume_path(path).is_file()]
+
+
+def newest(work_dir: Path) -> Path:
+    """The newest resumable weights file.
+
+    Raises:
+        CheckpointError: None there.
+    """
+    files = resumable(work_dir)
+    if not files:
+        raise CheckpointError(f"{work_dir}: no checkpoint to resume from; train without --resume")
+    return files[-1]
+
+
+def prune(work_dir: Path, keep: int) -> None:
+    """Deletes all but the newest ``keep`` resumable checkpoints."""
+    for path in resumable(work_dir)[: -max(keep, 1)]:
+        path.unlink()
+        resume_path(path).unlink()
+
+
+def find_weights(path: Path) -> Path:
+    """The weights file meant by ``path``: itself, or the best (else the newest) one of a work folder.
+
+    Raises:
+        CheckpointError: Nothing there.
+    """
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise CheckpointError(f"{path}: no such file; give a .safetensors checkpoint or the work folder of a run")
+    for folder in (path / FOLDER, path):
+        if (folder / BEST).is_file():
+            return folder / BEST
+        steps = sorted(folder.glob("step_*.safetensors"))
+        if steps:
+            return steps[-1]
+    raise CheckpointError(f"{path}: no checkpoint in this folder; give the work folder of a run or a .safetensors file")
+
+
+def clear(work_dir: Path) -> None:
+    """Deletes what an earlier run wrote, checkpoints and results; nothing else in the folder."""
+    for name in (FOLDER, "pictures", "tensorboard"):
+        shutil.rmtree(work_dir / name, ignore_errors=True)
+    for name in ("config.yaml", "log.jsonl", "metrics.json", "detections.json"):
+        (work_dir / name).unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file; it appears whole or not at all."""
+    _replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def _replace(path: Path, write: Callable[[Path], Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        with temporary.open("rb+") as file:  # the data must be on disk before its name is
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

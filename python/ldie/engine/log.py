@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Loss means, the console, ``log.jsonl`` and TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ldie.engine import distributed
+
+logger = logging.getLogger("ldie")
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message names the term and the step."""
+
+
+class Meter:
+    """Means of loss terms over one logging interval, without waiting for the device at every step."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[int, tuple[str, ...], Tensor]] = []
+
+    def add(self, step: int, terms: Mapping[str, Tensor]) -> None:
+        """Remembers the terms of one step; which terms there are may change between steps."""
+        if terms:
+            values = torch.stack([value.detach().float() for value in terms.values()])
+            self._rows.append((step, tuple(terms), values))
+
+    def check(self) -> None:
+        """Raises a TrainingError if a term of the interval is not finite on any rank."""
+        for step, names, values in self._read():
+            for name, value in zip(names, values):
+                if not math.isfinite(value):
+                    raise TrainingError(
+                        f"{name} is {value} at step {step}; lower the learning rate, clip gradients, "
+                        "or train with mixed_precision=none"
+                    )
+
+    def pop_means(self) -> dict[str, float]:
+        """Means by term over the steps that had it; starts the next interval."""
+        self.check()
+        totals: dict[str, list[float]] = {}
+        for _, names, values in self._read():
+            for name, value in zip(names, values):
+                totals.setdefault(name, []).append(value)
+        self._rows.clear()
+        return {name: math.fsum(values) / len(values) for name, values in totals.items()}
+
+    def state_dict(self) -> list[tuple[int, tuple[str, ...], list[float]]]:
+        """The interval so far, as plain values."""
+        return self._read()
+
+    def load_state_dict(self, state: Sequence[tuple[int, tuple[str, ...], list[float]]]) -> None:
+        """Takes over what :meth:`state_dict` gave."""
+        self._rows = [(step, tuple(names), torch.tensor(values)) for step, names, values in state]
+
+    def _read(self) -> list[tuple[int, tuple[str, ...], list[float]]]:
+        if not self._rows:
+            return []
+        flat = distributed.mean(torch.cat([values for _, _, values in self._rows]))
+        values = iter(flat.tolist())
+        return [(step, names, [next(values) for _ in names]) for step, names, _ in self._rows]
+
+
+class RunLog:
+    """``log.jsonl`` (one JSON object per line) and TensorBoard, when installed; ranks other than 0 write nothing.
+
+    Args:
+        work_dir: Folder of the run.
+        resume_step: Steps done so far; records of later steps, left by a run that was cut off, are dropped.
+    """
+
+    def __init__(self, work_dir: Path, resume_step: int = 0) -> None:
+        self._file = self._writer = None
+        if distributed.rank() == 0:
+            path = work_dir / "log.jsonl"
+            kept = [record for record in read_log(path) if record["step"] <= resume_step] if resume_step else []
+            self._file = path.open("w", encoding="utf-8")
+            self._file.writelines(json.dumps(record) + "\n" for record in kept)
+            self._writer = _tensorboard(work_dir / "tensorboard", resume_step)
+
+    def write(self, kind: str, step: int, values: Mapping[str, float], **extra: Any) -> None:
+        """Appends one record: ``kind`` is ``train`` or ``eval``; values must be finite or are written as null."""
+        if self._file is None:
+            return
+        finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        self._file.write(json.dumps({"kind": kind, "step": step, **extra, **finite}) + "\n")
+        self._file.flush()
+        if self._writer is not None:
+            for name, value in values.items():
+                self._writer.add_scalar(f"{kind}/{name}", value, step)
+
+    def close(self) -> None:
+        """Flushes and closes the files."""
+        if self._file is not None:
+            self._file.close()
+        if self._writer is not None:
+            self._writer.close()
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The records of a ``log.jsonl``; a last line that was cut off is left out."""
+    if not path.is_file():
+        return []
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return records
+
+
+class _ConsoleHandler(logging.Handler):
+    """Prints to stdout without breaking a progress bar on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record), file=sys.stdout)
+
+
+def configure_console(debug: bool = False) -> None:
+    """Sends the ``ldie`` logger to stdout, messages only; ranks other than 0 print warnings only."""
+    logger.handlers[:] = [_ConsoleHandler()]
+    logger.propagate = False
+    quiet = distributed.rank() != 0
+    logger.setLevel(logging.WARNING if quiet else logging.DEBUG if debug else logging.INFO)
+
+
+def progress_bar(total: int, initial: int, description: str) -> tqdm:
+    """A bar on stderr; silent where that is not a terminal, and on ranks other than 0."""
+    hidden = not sys.stderr.isatty() or distributed.rank() != 0
+    return tqdm(total=total, initial=initial, desc=description, disable=hidden, dynamic_ncols=True, unit="it")
+
+
+def _tensorboard(folder: Path, resume_step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder), purge_step=resume_step + 1 if resume_step else None)

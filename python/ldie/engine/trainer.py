@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The training loop of all systems: data, devices, precision, log, evaluation, checkpoints, exact resume."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ldie.config import RunConfig, to_dict, to_yaml
+from ldie.data import CocoDataset
+from ldie.engine import checkpoint, distributed, report
+from ldie.engine.environment import command, versions
+from ldie.engine.evaluation import Evaluation, evaluate
+from ldie.engine.interrupt import StopSignal
+from ldie.engine.loader import training_batches
+from ldie.engine.log import Meter, RunLog, logger, progress_bar
+from ldie.engine.runtime import Runtime
+from ldie.engine.schedule import lr_factor, set_learning_rates
+from ldie.engine.system import Progress
+from ldie.systems import get_system
+
+
+@dataclasses.dataclass
+class RunState:
+    """Where a run stands, apart from tensors."""
+
+    step: int = 0
+    trained_seconds: float = 0.0
+    interval_seconds: float = 0.0
+    """Time of the steps since the last log line."""
+    metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+    """Of the last evaluation."""
+    evaluated_step: int = -1
+    best: float = -float("inf")
+    """Highest value of the system's best_metric."""
+
+
+class Trainer:
+    """One run in one work folder.
+
+    Weights, sample order and augmentation depend on ``config.seed`` alone; on the CPU a run that was stopped and
+    resumed equals one that was not, bit for bit.
+
+    Args:
+        name: Name of the system, a key of ``ldie.systems.SYSTEMS``.
+        config: Its configuration; ``output_dir`` is the work folder, ``model.num_classes`` is taken from the data.
+        train_set: Samples to train on.
+        val_set: Samples to evaluate on.
+        device: Where this process trains.
+        resume: Go on from the newest checkpoint of the work folder.
+
+    Raises:
+        CheckpointError: ``resume`` without a usable checkpoint, or a run in the folder without ``resume``.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        config: RunConfig,
+        train_set: CocoDataset,
+        val_set: CocoDataset,
+        device: torch.device,
+        resume: bool = False,
+    ) -> None:
+        self.name = name
+        self.config = dataclasses.replace(
+            config, model=dataclasses.replace(config.model, num_classes=len(train_set.class_names))
+        )
+        self.work_dir = Path(config.output_dir)
+        self.train_set, self.val_set = train_set, val_set
+        self.runtime = Runtime(device, config.mixed_precision)
+        self.state = RunState()
+        self._meter = Meter()
+        self._clock = time.monotonic()
+        self._build_system()
+        self._start(resume)
+
+    def run(self) -> dict[str, float] | None:
+        """Trains to ``solver.max_iter``, evaluates, and writes metrics and pictures.
+
+        Returns:
+            The last metrics; None if a signal stopped the run (its checkpoint is written).
+        """
+        solver = self.config.solver
+        batches = training_batches(self.train_set, self.system, self.config, self.state.step, self.runtime.device)
+        with (
+            closing(RunLog(self.work_dir, self.state.step)) as log,
+            StopSignal(self.runtime.device) as stop,
+            progress_bar(solver.max_iter, self.state.step, self.name) as bar,
+        ):
+            self._clock = time.monotonic()
+            while self.state.step < solver.max_iter:
+                self._train_step(next(batches))
+                bar.update()
+                if self._due(solver.log_step):
+                    self._log(log)
+                if self._due(solver.eval_step) and self.state.step < solver.max_iter:
+                    self._evaluate(log)
+                if self._due(solver.save_step) and self.state.step < solver.max_iter:
+                    self._save()
+                if stop.wanted(self.state.step):
+                    break
+            evaluation = self._evaluate(log) if self.state.step == solver.max_iter else None
+            self._save()
+        if evaluation is None:
+            logger.info("stopped after step %d; the same command with --resume goes on from there", self.state.step)
+            return None
+        if distributed.rank() == 0:
+            report.write_evaluation(self.work_dir, self.val_set, evaluation, self.system)
+            report.write_curves(self.work_dir)
+            report.announce(self.work_dir)
+        distributed.barrier()  # the files are there on return, for every rank
+        return evaluation.metrics
+
+    def _build_system(self) -> None:
+        torch.manual_seed(self.config.seed)
+        device = self.runtime.device
+        self.system = get_system(self.name).from_config(self.config)
+        if self.config.solver.sync_batchnorm and device.type == "cuda" and distributed.is_active():
+            nn.SyncBatchNorm.convert_sync_batchnorm(self.system)
+        self.system.to(device).train()
+        self.system.runtime = self.runtime
+        self.optimizers = self.system.optimizers()
+        torch.manual_seed(self.config.seed + 1 + distributed.rank())
+
+    def _start(self, resume: bool) -> None:
+        if resume:
+            path = checkpoint.newest(self.work_dir)
+            self._load(path)
+            logger.info("resumed from %s", path)
+        elif checkpoint.resumable(self.work_dir):
+            raise checkpoint.CheckpointError(
+                f"{self.work_dir} holds a run already; add --resume to go on with it or --overwrite to replace it, "
+                "or choose another --work-dir"
+            )
+        distributed.broadcast_state(self.system)
+        if distributed.rank() == 0:
+            self.work_dir.mkdir(parents=True, exist_ok=True)
+            notes = "".join(f"# {key}: {value}\n" for key, value in {"command": command(), **versions()}.items())
+            text = f"# system: {self.name}\n{notes}{to_yaml(self.config)}"
+            checkpoint.write_text(self.work_dir / "config.yaml", text)
+
+    def _train_step(self, batch: Any) -> None:
+        set_learning_rates(self.optimizers.values(), lr_factor(self.config.solver, self.state.step))
+        terms = self.system.train_step(batch, self.state.step)
+        self.runtime.end_step()
+        self.state.step += 1
+        self._meter.add(self.state.step, terms)
+
+    def _due(self, interval: int) -> bool:
+        return interval > 0 and (self.state.step % interval == 0)
+
+    def _log(self, log: RunLog) -> None:
+        means = self._meter.pop_means()
+        self._tick()
+        rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in self.optimizers.items()}
+        progress = Progress(
+            self.state.step, self.config.solver.max_iter, self.state.interval_seconds, self.state.trained_seconds, rates
+        )
+        self.state.interval_seconds = 0.0
+        logger.info("%s", self.system.log_line(progress, means))
+        means |= {f"lr/{name}": rate for name, rate in rates.items()}
+        log.write("train", self.state.step, means, seconds=round(progress.seconds, 3))
+
+    def _tick(self) -> None:
+        """Adds the time since the last tick to the time spent on training."""
+        now = time.monotonic()
+        self.state.interval_seconds += now - self._clock
+        self.state.trained_seconds += now - self._clock
+        self._clock = now
+
+    def _evaluate(self, log: RunLog) -> Evaluation:
+        """Metrics of the present weights; the best ones are kept as a checkpoint of their own."""
+        self._tick()
+        self._meter.check()
+        distributed.broadcast_state(self.system)  # batch-norm statistics differ between ranks
+        evaluation = evaluate(self.system, self.val_set, self.config.solver.batch_size, self.config.solver.num_workers)
+        self.state.metrics = evaluation.metrics
+        logger.info("step %d: %s", self.state.step, report.summary(evaluation.metrics))
+        if self.state.evaluated_step != self.state.step:
+            log.write("eval", self.state.step, evaluation.metrics)
+        self.state.evaluated_step = self.state.step
+        value = evaluation.metrics.get(self.system.best_metric, -1.0)
+        if value > self.state.best:
+            self.state.best = value
+            if distributed.rank() == 0:
+                path = self.work_dir / checkpoint.FOLDER / checkpoint.BEST
+                checkpoint.save_weights(path, self.system.state_dict(), self._header())
+        self._clock = time.monotonic()
+        return evaluation
+
+    def _save(self) -> None:
+        self._tick()
+        self._meter.check()
+        distributed.broadcast_state(self.system)
+        state = {
+            "run": dataclasses.asdict(self.state),
+            "meter": self._meter.state_dict(),
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "scaler": self.runtime.scaler.state_dict(),
+            "random": distributed.gather(self.runtime.random_state()),
+        }
+        if distributed.rank() == 0:
+            path = checkpoint.weights_path(self.work_dir, self.state.step)
+            checkpoint.save_resume(checkpoint.resume_path(path), state)
+            checkpoint.save_weights(path, self.system.state_dict(), self._header())
+            checkpoint.prune(self.work_dir, self.config.solver.keep_checkpoints)
+            logger.info("=====> Save Checkpoint to %s", path)
+        self._clock = time.monotonic()
+
+    def _load(self, path: Path) -> None:
+        _, weights = checkpoint.load_weights(path)
+        state = checkpoint.load_resume(checkpoint.resume_path(path))
+        checkpoint.put_weights(self.system, weights, path)
+        try:
+            self.state = RunState(**state["run"])
+            self._meter.load_state_dict(state["meter"])
+            for name, optimizer in self.optimizers.items():
+                optimizer.load_state_dict(state["optimizers"][name])
+            self.runtime.scaler.load_state_dict(state["scaler"])
+            random = state["random"]
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise checkpoint.CheckpointError(
+                f"{checkpoint.resume_path(path)} does not fit this configuration; resume with the one it was made with"
+            ) from error
+        if len(random) == distributed.world_size():
+            self.runtime.set_random_state(random[distributed.rank()])
+        else:
+            logger.warning(
+                "resuming on %d processes instead of %d: not bit for bit", distributed.world_size(), len(random)
+            )
+
+    def _header(self) -> checkpoint.Header:
+        return checkpoint.Header(
+            system=self.name,
+            config=to_dict(self.config),
+            class_names=self.train_set.class_names,
+            category_ids=self.train_set.label_to_category_id,
+            step=self.state.step,
+            metrics=self.state.metrics,
+            versions=versions(),
+        )

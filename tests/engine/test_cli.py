@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+import shutil
+
+import pytest
+from ldie import systems
+from ldie.cli import main
+from ldie.engine import checkpoint
+from PIL import Image
+
+FAST = ["--device", "cpu", "--set", "solver.max_iter=4"]
+
+
+@pytest.fixture(scope="module")
+def run_dir(data_dir, tmp_path_factory):
+    work_dir = tmp_path_factory.mktemp("cli") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(systems.SYSTEMS, "toy", "engine.toy:Toy")
+        assert main(["train", "toy", "--data", str(data_dir), "--work-dir", str(work_dir), *FAST]) == 0
+    return work_dir
+
+
+def error_line(capsys, arguments):
+    """The one line on stderr of a command that must fail with bad input."""
+    capsys.readouterr()
+    assert main(list(map(str, arguments))) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("ldie: ")
+    return lines[0]
+
+
+def test_training_says_where_everything_is(data_dir, tmp_path, capsys):
+    work_dir = tmp_path / "run"
+    assert main(["train", "toy", "--data", str(data_dir), "--work-dir", str(work_dir), *FAST]) == 0
+    output = capsys.readouterr().out
+    for path in (work_dir / "checkpoints", work_dir / "metrics.json", work_dir / "pictures"):
+        assert str(path) in output and path.exists()
+    assert f"=====> Save Checkpoint to {work_dir / 'checkpoints' / 'step_0000004.safetensors'}" in output
+
+
+def test_options_reach_the_configuration(tmp_path, capsys):
+    file = tmp_path / "mine.yaml"
+    file.write_text("SOLVER: {LR: 0.5, CLIP: 2}\nseed: 3\n")
+    arguments = [
+        "train",
+        "toy",
+        "--config",
+        str(file),
+        "--seed",
+        "9",
+        "--data",
+        "x",
+        "--set",
+        "solver.clip=4",
+        "--set",
+        "solver.lr=1",
+    ]
+    assert main([*arguments, "--print-config"]) == 0
+    output = capsys.readouterr().out
+    for line in ("lr: 1.0", "clip: 4.0", "seed: 9", "root: x", "output_dir: runs/toy"):
+        assert line in output
+
+
+def test_eval_writes_the_metrics_of_the_run(run_dir, capsys, tmp_path):
+    assert main(["eval", str(run_dir), "--device", "cpu"]) == 0
+    best, _ = checkpoint.load_weights(run_dir / "checkpoints" / "best.safetensors")
+    assert json.loads((run_dir / "eval" / "metrics.json").read_text()) == pytest.approx(best.metrics)
+    assert (run_dir / "eval" / "pictures" / "predictions.png").exists()
+    assert "bbox/AP" in capsys.readouterr().out
+    assert (
+        main(["eval", str(run_dir / "checkpoints" / "best.safetensors"), "--out", str(tmp_path), "--device", "cpu"])
+        == 0
+    )
+    assert (tmp_path / "detections.json").exists()
+
+
+def test_predict_needs_only_the_checkpoint(run_dir, data_dir, tmp_path, capsys):
+    copied = shutil.copy(run_dir / "checkpoints" / "best.safetensors", tmp_path / "alone.safetensors")
+    other = tmp_path / "001.jpg"
+    Image.new("L", (16, 16), 90).save(other)
+    images = [str(data_dir / "val2017" / "001.png"), str(other)]
+    assert main(["predict", str(copied), *images, "--out", str(tmp_path / "out"), "--min-score", "0"]) == 0
+    document = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert [image["file_name"] for image in document["images"]] == images
+    assert document["categories"] == [{"id": 3, "name": "red"}, {"id": 7, "name": "blue"}]
+    assert [annotation["image_id"] for annotation in document["annotations"]] == [1, 2]
+    for name in ("001.png", "001_2.png"):
+        with Image.open(tmp_path / "out" / name) as picture:
+            assert picture.size == (384, 384)
+
+
+def test_show_draws_the_data(data_dir, tmp_path):
+    assert main(["show", "--data", str(data_dir), "--out", str(tmp_path), "--count", "3", "--split", "val2017"]) == 0
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["val2017.png", "val2017_11.png", "val2017_22.png", "val2017_33.png"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["train"], ["train", "toy", "--nope"], ["predict", "x"], ["train", "toy", "--seed", "x"]]
+)
+def test_bad_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage: ldie" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["train", "eval", "predict", "show", "info"])
+def test_help(command, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([command, "--help"])
+    assert caught.value.code == 0
+    assert "example" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "centernte"], "unknown system 'centernte'; did you mean centernet?"),
+        (["train", "toy", "--preset", "huge"], "unknown preset 'huge'; known: tiny"),
+        (["train", "toy", "--set", "solver.lrr=1"], "did you mean solver.lr?"),
+        (["train", "toy", "--config", "{tmp}/missing.yaml"], "missing.yaml"),
+        (["train", "toy", "--data", "{tmp}/nowhere"], "nowhere"),
+        (["train", "toy", "--data", "{tmp}/empty"], "empty"),
+        (["train", "toy", "--data", "{tmp}/bad"], "instances_train2017.json"),
+        (["train", "toy", "--data", "{tmp}/truncated"], "truncated/train2017"),
+        (["train", "toy", "--work-dir", "{tmp}/file"], "{tmp}/file"),
+        (["train", "toy", "--resume", "--work-dir", "{tmp}/empty"], "no checkpoint to resume from"),
+        (["train", "toy", "--device", "quantum"], "--device quantum"),
+        (["eval", "{tmp}/empty"], "no checkpoint in this folder"),
+        (["eval", "{tmp}/nowhere"], "no such file"),
+        (["predict", "{tmp}/file", "{tmp}/photo.png"], "{tmp}/file: not a readable checkpoint"),
+        (["predict", "{run}", "{tmp}/missing.png"], "{tmp}/missing.png"),
+        (["predict", "{run}", "{tmp}/photo.png", "{tmp}/empty"], "{tmp}/empty"),
+        (["predict", "{run}", "{tmp}/file"], "{tmp}/file"),
+        (["show", "--data", "{tmp}/nowhere"], "nowhere"),
+        (["eval", "{run}", "--data", "{tmp}/other"], "red, blue"),
+    ],
+)
+def test_bad_input_is_one_line_that_names_it(arguments, message, bad_inputs, run_dir, capsys, monkeypatch):
+    monkeypatch.chdir(bad_inputs)
+    values = {"tmp": bad_inputs, "run": run_dir}
+    expected = message.format(**values)
+    line = error_line(capsys, [argument.format(**values) for argument in arguments])
+    assert expected in line
+
+
+@pytest.fixture
+def bad_inputs(data_dir, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("just text")
+    Image.new("RGB", (16, 16)).save(tmp_path / "photo.png")
+    for name in ("bad", "truncated", "other"):
+        shutil.copytree(data_dir, tmp_path / name)
+    annotations = tmp_path / "bad" / "annotations" / "instances_train2017.json"
+    annotations.write_text(annotations.read_text()[:-20])
+    for image in (tmp_path / "truncated" / "train2017").iterdir():
+        image.write_bytes(image.read_bytes()[:60])
+    for file in (tmp_path / "other" / "annotations").iterdir():
+        file.write_text(file.read_text().replace('"blue"', '"green"'))
+    return tmp_path
+
+
+def test_predict_writes_nothing_when_an_image_is_bad(run_dir, bad_inputs, capsys):
+    out = bad_inputs / "out"
+    error_line(capsys, ["predict", run_dir, bad_inputs / "photo.png", bad_inputs / "file", "--out", out])
+    assert not out.exists() or not list(out.iterdir())
+
+
+def test_overwrite_and_resume(data_dir, tmp_path, capsys, monkeypatch):
+    command = ["train", "toy", "--data", str(data_dir), "--work-dir", str(tmp_path / "run"), *FAST]
+    assert main(command) == 0
+    assert "holds a run already" in error_line(capsys, command)
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    assert main([*command, "--overwrite"]) == 0
+    assert (tmp_path / "run" / "notes.txt").exists()
+    monkeypatch.setitem(systems.SYSTEMS, "twin", "engine.toy:Toy")
+    assert "is of system toy, not twin" in error_line(capsys, ["train", "twin", *command[2:], "--resume"])
+    assert main(["train", "toy", "--work-dir", str(tmp_path / "run"), "--resume", "--set", "solver.max_iter=6"]) == 0
+    header, _ = checkpoint.load_weights(checkpoint.newest(tmp_path / "run"))
+    assert header.step == 6 and header.config["dataset"]["root"] == str(data_dir)
+
+
+def test_debug_shows_the_traceback():
+    with pytest.raises(ValueError, match="unknown system"):
+        main(["train", "nothing", "--debug"])

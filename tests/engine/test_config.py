@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pytest
+import yaml
+from ldie.config import ConfigError, RunConfig, load_yaml, merge, override, to_dict, to_yaml
+
+
+@dataclass(frozen=True)
+class Inner:
+    masking: bool = True
+    adv_loss_fn: Literal["wasserstein", "hinge"] = "wasserstein"
+    level: Literal[1, 2] = 1
+    scales: tuple[int, ...] = (0, 1, 2)
+    pair: tuple[float, float] = (0.6, 1.4)
+    name: str = "inner"
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class Outer:
+    discriminator: Inner = field(default_factory=Inner)
+    lr: float = 5e-4
+    steps: int = 10
+
+
+def test_keys_are_case_insensitive_and_values_typed():
+    config = merge(Outer(), {"DISCRIMINATOR": {"MASKING": False, "Scales": [1, 2]}, "LR": 1, "steps": 20.0})
+    assert config.discriminator == dataclasses.replace(Inner(), masking=False, scales=(1, 2))
+    assert config.lr == 1.0 and type(config.lr) is float
+    assert config.steps == 20 and type(config.steps) is int
+
+
+@pytest.mark.parametrize(
+    ("assignment", "path", "expected"),
+    [
+        ("DISCRIMINATOR.MASKING=false", ("discriminator", "masking"), False),
+        ("lr=5e-3", ("lr",), 5e-3),  # YAML 1.1 reads this one as a string
+        ("steps=1e3", ("steps",), 1000),
+        ("discriminator.scales=3,4", ("discriminator", "scales"), (3, 4)),
+        ("discriminator.scales=7", ("discriminator", "scales"), (7,)),
+        ("discriminator.scales=[]", ("discriminator", "scales"), ()),
+        ("discriminator.pair=[1, 2]", ("discriminator", "pair"), (1.0, 2.0)),
+        ("discriminator.name=2024", ("discriminator", "name"), "2024"),
+        ("discriminator.name=a=b", ("discriminator", "name"), "a=b"),
+        ("discriminator.limit=5", ("discriminator", "limit"), 5),
+        ("discriminator.limit=null", ("discriminator", "limit"), None),
+        ("discriminator.adv_loss_fn=hinge", ("discriminator", "adv_loss_fn"), "hinge"),
+    ],
+)
+def test_override(assignment, path, expected):
+    value = override(Outer(), [assignment])
+    for name in path:
+        value = getattr(value, name)
+    assert value == expected and type(value) is type(expected)
+
+
+def test_later_overrides_win_and_the_input_stays():
+    config = Outer()
+    assert override(config, ["steps=1", "steps=2"]).steps == 2
+    assert config == Outer()
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        (
+            "discriminator.maskin=true",
+            "unknown configuration key discriminator.maskin; did you mean discriminator.masking?",
+        ),
+        ("zzz=1", "unknown configuration key zzz; known: discriminator, lr, steps"),
+        ("discriminator.masking=1", "discriminator.masking must be bool, got 1"),
+        ("discriminator.adv_loss_fn=hing", "must be one of wasserstein, hinge, got 'hing'"),
+        ("discriminator.level=true", "must be one of 1, 2, got True"),
+        ("discriminator.pair=1", "discriminator.pair must have 2 entries, got 1"),
+        ("discriminator.scales=1,x", r"discriminator.scales\[1\] must be int, got 'x'"),
+        ("discriminator=1", "discriminator is a section"),
+        ("steps=1.5", "steps must be int, got 1.5"),
+        ("steps=true", "steps must be int, got True"),
+        ("steps=", "steps must be int"),
+        ("lr=[1", "not a YAML value"),
+        ("steps", "expected key=value, got 'steps'"),
+    ],
+)
+def test_bad_overrides(assignment, message):
+    with pytest.raises(ConfigError, match=message):
+        override(Outer(), [assignment])
+
+
+def test_same_key_in_two_cases():
+    with pytest.raises(ConfigError, match="lr is given twice"):
+        merge(Outer(), {"lr": 1.0, "LR": 2.0})
+
+
+def test_yaml_round_trip(tmp_path):
+    config = override(RunConfig(), ["solver.lr_decay=1,2", "mixed_precision=bf16", "solver.lr_gamma=1e-7"])
+    path = tmp_path / "config.yaml"
+    path.write_text(to_yaml(config))
+    assert merge(RunConfig(), load_yaml(path)) == config
+    assert yaml.safe_load(to_yaml(config)) == to_dict(config)
+
+
+@pytest.mark.parametrize(("text", "message"), [("a: [1", "not valid YAML at line"), ("- 1", "expected a mapping")])
+def test_bad_yaml(tmp_path, text, message):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load_yaml(path)
+
+
+def test_missing_yaml(tmp_path):
+    with pytest.raises(ConfigError, match=r"missing\.yaml: cannot be read"):
+        load_yaml(tmp_path / "missing.yaml")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_yaml(tmp_path)

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from ldie.engine import checkpoint
+from ldie.engine.log import read_log
+
+SCRIPT = Path(__file__).with_name("two_ranks.py")
+
+
+@pytest.fixture(scope="module")
+def run(data_dir, tmp_path_factory):
+    """The folder of the two runs and what each rank reported."""
+    out = tmp_path_factory.mktemp("ranks")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(SCRIPT)]
+    done = subprocess.run(
+        [*command, str(data_dir), str(out)], env=environment, capture_output=True, text=True, timeout=180, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return out, [json.loads((out / f"rank{rank}.json").read_text()) for rank in (0, 1)]
+
+
+def test_ranks_train_on_different_data_and_stay_equal(run):
+    _, ranks = run
+    assert ranks[0]["ranks"] == [0, 1]
+    assert ranks[0]["weights"] == ranks[1]["weights"]
+    assert all(a != b for a, b in zip(ranks[0]["losses"], ranks[1]["losses"]))
+
+
+def test_gradients_are_means_and_missing_ones_count_as_zero(run):
+    for rank in run[1]:
+        assert rank["gradients"] == [[1.5, 3.0], [2.0, 3.0], [2.0, 3.0], None]
+
+
+def test_one_log_with_means_over_ranks(run):
+    out, ranks = run
+    records = [record for record in read_log(out / "straight" / "log.jsonl") if record["kind"] == "train"]
+    assert [record["step"] for record in records] == [2, 4, 6, 8]
+    for i, record in enumerate(records):
+        both = [value for rank in ranks for value in rank["losses"][2 * i : 2 * i + 2]]
+        assert record["box_loss"] == pytest.approx(sum(both) / 4, rel=1e-6)
+
+
+def test_evaluation_is_gathered(run):
+    out, ranks = run
+    written = json.loads((out / "straight" / "metrics.json").read_text())
+    assert ranks[0]["metrics"] == ranks[1]["metrics"] == written
+    detections = json.loads((out / "straight" / "detections.json").read_text())
+    assert [record["image_id"] for record in detections] == [11, 22, 33, 44, 55]
+
+
+def test_resume_is_exact_on_two_ranks(run):
+    out, ranks = run
+    assert [rank["resumed_weights"] for rank in ranks] == [rank["weights"] for rank in ranks]
+    (_, a), (_, b) = (checkpoint.load_weights(checkpoint.newest(out / name)) for name in ("straight", "resumed"))
+    assert all(torch.equal(a[name], b[name]) for name in a)

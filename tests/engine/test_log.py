@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+import sys
+import types
+
+import pytest
+import torch
+from ldie.engine.log import Meter, RunLog, TrainingError, configure_console, logger, progress_bar, read_log
+
+
+def test_means_over_the_steps_that_had_a_term():
+    meter = Meter()
+    meter.add(1, {"a": torch.tensor(1.0), "b": torch.tensor(4.0)})
+    meter.add(2, {"a": torch.tensor(2.0, dtype=torch.float64)})
+    assert meter.pop_means() == {"a": 1.5, "b": 4.0}
+    assert meter.pop_means() == {}
+
+
+def test_state_round_trip_is_exact():
+    meter, other = Meter(), Meter()
+    for step in range(3):
+        meter.add(step, {"a": torch.rand(()), "b": torch.rand(())})
+    other.load_state_dict(meter.state_dict())
+    assert other.pop_means() == meter.pop_means()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_bad_term_is_named_with_its_step(value):
+    meter = Meter()
+    meter.add(7, {"good": torch.tensor(1.0), "hm_loss:0": torch.tensor(1.0)})
+    meter.add(8, {"good": torch.tensor(1.0), "hm_loss:0": torch.tensor(value)})
+    meter.add(9, {"good": torch.tensor(value), "hm_loss:0": torch.tensor(value)})
+    with pytest.raises(TrainingError, match=f"hm_loss:0 is {value} at step 8"):
+        meter.pop_means()
+
+
+def test_records_after_the_resumed_step_are_dropped(tmp_path):
+    log = RunLog(tmp_path)
+    for step in (10, 20, 30):
+        log.write("train", step, {"loss": float(step)}, seconds=1.0)
+    log.close()
+    path = tmp_path / "log.jsonl"
+    path.write_text(path.read_text() + '{"kind": "train", "st')
+    log = RunLog(tmp_path, resume_step=20)
+    log.write("eval", 20, {"bbox/AP": float("nan")})
+    log.close()
+    assert [json.loads(line) for line in path.read_text().splitlines()] == [
+        {"kind": "train", "step": 10, "seconds": 1.0, "loss": 10.0},
+        {"kind": "train", "step": 20, "seconds": 1.0, "loss": 20.0},
+        {"kind": "eval", "step": 20, "bbox/AP": None},
+    ]
+    RunLog(tmp_path).close()
+    assert read_log(path) == []
+
+
+def test_tensorboard_when_installed(tmp_path, monkeypatch):
+    calls = []
+
+    class SummaryWriter:
+        def __init__(self, folder, purge_step):
+            calls.append((folder, purge_step))
+
+        def add_scalar(self, name, value, step):
+            calls.append((name, value, step))
+
+        def close(self):
+            calls.append("closed")
+
+    module = types.ModuleType("torch.utils.tensorboard")
+    module.SummaryWriter = SummaryWriter
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    log = RunLog(tmp_path, resume_step=4)
+    log.write("train", 5, {"loss": 2.0})
+    log.close()
+    assert calls == [(str(tmp_path / "tensorboard"), 5), ("train/loss", 2.0, 5), "closed"]
+
+
+def test_no_tensorboard(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    RunLog(tmp_path).close()
+    assert not (tmp_path / "tensorboard").exists()
+
+
+def test_console_goes_to_stdout_and_the_bar_is_silent_without_a_terminal(capsys):
+    configure_console()
+    with progress_bar(3, 1, "toy") as bar:
+        bar.update()
+        logger.info("line %d", 1)
+        logger.debug("hidden")
+    captured = capsys.readouterr()
+    assert captured.out == "line 1\n"
+    assert captured.err == ""

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run by torchrun from test_distributed.py: trains the toy system on two gloo ranks and reports what each one saw.
+
+It trains eight steps in one go (work folder ``straight``), and four and then the rest (work folder ``resumed``).
+Arguments: data folder, folder for the work folders.
+"""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from engine.toy import Toy, ToyConfig
+from ldie import systems
+from ldie.config import override
+from ldie.data import open_data
+from ldie.engine import distributed
+from ldie.engine.trainer import Trainer
+from torch import nn
+
+CPU = torch.device("cpu")
+
+
+class Recorder(Toy):
+    """The toy system; remembers its loss values."""
+
+    seen: ClassVar[list[float]] = []
+
+    def train_step(self, batch, step):
+        terms = super().train_step(batch, step)
+        self.seen.append(terms["box_loss"].item())
+        return terms
+
+
+def average_some_gradients() -> list[list[float] | None]:
+    """Rank 0 has gradients for the first two of four parameters, rank 1 for the first and the third."""
+    rank = distributed.rank()
+    params = [nn.Parameter(torch.zeros(2)) for _ in range(4)]
+    params[0].grad = torch.tensor([1.0, 2.0]) * (rank + 1)
+    params[1 + rank].grad = torch.tensor([4.0, 6.0])
+    distributed.average_gradients(params)
+    return [None if p.grad is None else p.grad.tolist() for p in params]
+
+
+def train(data_dir: str, work_dir: Path, steps: int, resume: bool = False) -> tuple[dict, list[list[float]]]:
+    """Metrics and weights after ``steps`` steps."""
+    config = override(ToyConfig(), ["solver.batch_size=2", f"solver.max_iter={steps}"])
+    config = dataclasses.replace(config, output_dir=str(work_dir))
+    trainer = Trainer("toy", config, *open_data(data_dir, work_dir), CPU, resume)
+    metrics = trainer.run()
+    return metrics, [p.flatten().tolist() for p in trainer.system.parameters()]
+
+
+def main() -> None:
+    data_dir, out = sys.argv[1], Path(sys.argv[2])
+    systems.SYSTEMS["toy"] = f"{Recorder.__module__}:Recorder"
+    with distributed.process_group(CPU):
+        metrics, weights = train(data_dir, out / "straight", steps=8)
+        losses = list(Recorder.seen)
+        train(data_dir, out / "resumed", steps=4)
+        _, resumed_weights = train(data_dir, out / "resumed", steps=8, resume=True)
+        report = {
+            "gradients": average_some_gradients(),
+            "metrics": metrics,
+            "losses": losses,
+            "weights": weights,
+            "resumed_weights": resumed_weights,
+            "ranks": distributed.gather(distributed.rank()),
+        }
+        (out / f"rank{distributed.rank()}.json").write_text(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()
