@@ -27,10 +27,16 @@ CONTENT: dict[str, Any] = {
     "annotations": [
         {"id": 1, "image_id": 7, "category_id": 18, "bbox": [2, 2, 4, 4], "segmentation": [SQUARE]},
         {"id": 2, "image_id": 7, "category_id": 1, "bbox": [1.5, 0, 2, 3], "segmentation": [SQUARE, [1, 1, 2, 2]]},
-        {"id": 3, "image_id": 7, "category_id": 1, "bbox": [0, 0, 12, 10], "iscrowd": 1,
-         "segmentation": {"size": [10, 12], "counts": [20, 30, 70]}},
+        {
+            "id": 3,
+            "image_id": 7,
+            "category_id": 1,
+            "bbox": [0, 0, 12, 10],
+            "iscrowd": 1,
+            "segmentation": {"size": [10, 12], "counts": [20, 30, 70]},
+        },
     ],
-}  # fmt: skip
+}
 Content = dict[str, Any]
 
 

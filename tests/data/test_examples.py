@@ -1,10 +1,12 @@
-"""The examples in the docstrings run."""
+"""The examples in the docstrings run, and the data layer stands without the operators."""
 
 from __future__ import annotations
 
 import doctest
 import importlib
 import pkgutil
+import subprocess
+import sys
 
 import ldie.data
 import pytest
@@ -13,3 +15,8 @@ import pytest
 @pytest.mark.parametrize("name", [module.name for module in pkgutil.iter_modules(ldie.data.__path__)])
 def test_examples(name: str) -> None:
     assert doctest.testmod(importlib.import_module(f"ldie.data.{name}")).failed == 0
+
+
+def test_does_not_load_the_operators() -> None:
+    code = "import sys, ldie.data; sys.exit('ldie_ext' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

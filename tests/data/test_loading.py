@@ -63,9 +63,12 @@ def test_sampler_arguments(wrong: dict[str, int]) -> None:
 def images(dataset: CocoDataset, start: int, workers: int) -> list[torch.Tensor]:
     sampler = ShuffledSampler(len(dataset), seed=1, start=4 * start)
     loader = DataLoader(
-        TransformedDataset(dataset, AUGMENT, seed=1), batch_size=4, sampler=sampler, num_workers=workers,
+        TransformedDataset(dataset, AUGMENT, seed=1),
+        batch_size=4,
+        sampler=sampler,
+        num_workers=workers,
         collate_fn=collate,
-    )  # fmt: skip
+    )
     return [batch.images for batch in islice(loader, 6 - start)]
 
 

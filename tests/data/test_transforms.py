@@ -46,8 +46,17 @@ def painted(as_rle: bool = False) -> Sample:
         pixels[y0:y1, x0:x1] = True
         masks.append(encode(pixels) if as_rle else [[float(v) for v in (x0, y0, x1, y0, x1, y1, x0, y1)]])
         keypoints[i, 0] = torch.tensor([x0, y0, 2])
-    return Sample(image, 1, BOXES.clone(), torch.tensor([0, 1]), torch.tensor([False, False]), masks, keypoints,
-                  (20, 24), "painted.png")  # fmt: skip
+    return Sample(
+        image,
+        1,
+        BOXES.clone(),
+        torch.tensor([0, 1]),
+        torch.tensor([False, False]),
+        masks,
+        keypoints,
+        (20, 24),
+        "painted.png",
+    )
 
 
 def assert_consistent(sample: Sample) -> None:
@@ -265,8 +274,9 @@ def test_normalize() -> None:
 
 
 def test_whole_augmentation_of_hidden_objects_crowds_and_keypoints(hard: CocoDataset) -> None:
-    augment = Compose([RandomResize(), RandomCrop((96, 112)), RandomMirror(flip_pairs=tuple(hard.flip_pairs)),
-                       Photometric(), Clip()])  # fmt: skip
+    augment = Compose(
+        [RandomResize(), RandomCrop((96, 112)), RandomMirror(flip_pairs=tuple(hard.flip_pairs)), Photometric(), Clip()]
+    )
     crowds = 0
     for index in range(len(hard)):
         sample = augment(hard[index], np.random.default_rng(index))

@@ -91,13 +91,15 @@ def _parse(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); make it readable") from error
     except json.JSONDecodeError as error:
-        raise DataError(f"{path}: not valid JSON at line {error.lineno}, column {error.colno} ({error.msg}); "
-                        "correct it or fetch it again") from error  # fmt: skip
+        place = f"line {error.lineno}, column {error.colno}"
+        raise DataError(f"{path}: not valid JSON at {place} ({error.msg}); correct it or fetch it again") from error
     except (UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"{path}: not a JSON text file ({type(error).__name__}); fetch it again") from error
     if not isinstance(content, dict):
-        raise DataError(f"{path}: expected COCO's object with images, annotations and categories, got a "
-                        f"{type(content).__name__}; give a file in that format")  # fmt: skip
+        raise DataError(
+            f"{path}: expected COCO's object with images, annotations and categories, got a "
+            f"{type(content).__name__}; give a file in that format"
+        )
     return content
 
 
@@ -174,13 +176,17 @@ def _check_fit(annotation: Annotation, image: ImageInfo, category: Category) -> 
     if isinstance(mask, dict) and list(mask["size"]) != [image.height, image.width]:
         raise ValueError(f"run lengths of size {mask['size']} in an image of {image.height} x {image.width} pixels")
     if keypoints is not None and len(keypoints) != 3 * len(category.keypoints):
-        raise ValueError(f"keypoints must hold x, y, v for each of the {len(category.keypoints)} keypoints of "
-                         f"category {category.name!r}, got {len(keypoints)} numbers")  # fmt: skip
+        raise ValueError(
+            f"keypoints must hold x, y, v for each of the {len(category.keypoints)} keypoints of "
+            f"category {category.name!r}, got {len(keypoints)} numbers"
+        )
 
 
 def _numbers(value: Any, name: str) -> array[float]:
     try:
-        numbers = array("d", value if isinstance(value, list) else None)  # type: ignore[arg-type]
+        if not isinstance(value, list):
+            raise TypeError
+        numbers = array("d", value)
     except (TypeError, OverflowError):
         raise ValueError(f"{name} must be a list of numbers, got {_brief(value)}") from None
     # One infinite or undefined number makes the sum so; finite coordinates cannot overflow it.

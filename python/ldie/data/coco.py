@@ -132,12 +132,16 @@ class CocoDataset(Dataset[Sample]):
             parts = PurePosixPath(image.file_name).parts
             if len(parts) == 1 and image.file_name in present:
                 continue
-            if ".." in parts or image.file_name.startswith("/"):
-                raise DataError(f"{self.annotation_file}: file_name {image.file_name!r} of image {image.id} leaves "
-                                f"the folder {self.image_dir}; correct it")  # fmt: skip
-            if not (self.image_dir / image.file_name).is_file():
-                raise DataError(f"{self.image_dir / image.file_name}: no such image, but {self.annotation_file} lists "
-                                "it; restore the file or remove the entry")  # fmt: skip
+            path = self.image_dir / image.file_name
+            if ".." in parts or PurePosixPath(image.file_name).is_absolute():
+                raise DataError(
+                    f"{self.annotation_file}: file_name {image.file_name!r} of image {image.id} leaves "
+                    f"the folder {self.image_dir}; correct it"
+                )
+            if not path.is_file():
+                raise DataError(
+                    f"{path}: no such image, but {self.annotation_file} lists it; restore the file or remove the entry"
+                )
 
 
 def _with_keypoints(content: AnnotationFile, extra: AnnotationFile) -> AnnotationFile:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -70,6 +70,14 @@ class ShuffledSampler(Sampler[SampleKey]):
                 position += self.world_size
 
 
+class Samples(Protocol):
+    """Samples by index: a :class:`ldie.data.CocoDataset`, a list."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Sample: ...
+
+
 class TransformedDataset(Dataset[Any]):
     """A data set whose samples go through a random transform.
 
@@ -79,13 +87,13 @@ class TransformedDataset(Dataset[Any]):
         seed: Of the transform.
     """
 
-    def __init__(self, dataset: Dataset[Sample], transform: Callable[[Sample, Generator], Any], seed: int) -> None:
+    def __init__(self, dataset: Samples, transform: Callable[[Sample, Generator], Any], seed: int) -> None:
         self.dataset = dataset
         self.transform = transform
         self.seed = seed
 
     def __len__(self) -> int:
-        return len(self.dataset)  # type: ignore[arg-type]
+        return len(self.dataset)
 
     def __getitem__(self, key: SampleKey | int) -> Any:
         """The transformed sample of a key; an index alone means epoch 0."""

@@ -87,8 +87,11 @@ def _clip_half_plane(
 
 
 def _decompress(text: bytes) -> list[int]:
-    """COCO's string: 5-bit groups from 48 on, low first, bit 5 set where more follow; from the third run on, the
-    difference to the run before the previous one."""  # noqa: D205, D209
+    """Run lengths of COCO's string.
+
+    Each number is a run of characters, 48 plus 5 bits, lowest first, bit 5 set where more follow; the last one's bit 4
+    is the sign. From the fourth on, a number is the difference to the run two before.
+    """
     counts: list[int] = []
     value = shift = 0
     for byte in text:
