@@ -190,6 +190,19 @@ def test_random_crop_gives_up_after_its_tries(sample: Sample) -> None:
     assert image_size(impossible) == (4, 4)
 
 
+def test_random_crop_drops_what_it_cuts_below_the_threshold(sample: Sample) -> None:
+    cut = 0
+    for seed in range(100):
+        whole = RandomCrop((8, 10), box_threshold=0.6)(sample, np.random.default_rng(seed))
+        part = RandomCrop((8, 10), box_threshold=0.6, drop=True)(sample, np.random.default_rng(seed))
+        assert_consistent(part)
+        extents = (whole.boxes[:, 2:] - whole.boxes[:, :2]) / (BOXES[:, 2:] - BOXES[:, :2])[whole.labels]
+        kept = (extents >= 0.6).all(dim=1)
+        assert torch.equal(part.boxes, whole.boxes[kept])
+        cut += int((~kept).sum())
+    assert cut > 0
+
+
 def test_random_crop_does_not_look_for_crowds(sample: Sample) -> None:
     crowd = replace(sample, iscrowd=torch.tensor([True, True]))
     parts = [RandomCrop((6, 6), 0.5)(crowd, np.random.default_rng(seed)) for seed in range(50)]

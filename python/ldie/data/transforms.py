@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+import numpy as np
 import torch
 from numpy.random import Generator
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -93,23 +95,28 @@ class RandomCrop:
     """Windows to try at most."""
     fill: int = 0
     """Value of what lies outside the image."""
+    drop: bool = False
+    """Whether objects below the threshold are left out; otherwise what the window holds of them stays."""
 
     def __call__(self, sample: Sample, rng: Generator) -> Sample:
         """Crops; objects are clipped, those with no part in the window left out."""
         height, width = geometry.image_size(sample)
-        objects = sample.boxes[~sample.iscrowd]
-        for _ in range(self.tries):
-            top, left = _position(rng, height, self.size[0]), _position(rng, width, self.size[1])
-            if not len(objects) or self._keeps_one(objects, top, left):
-                break
-        return geometry.crop(sample, top, left, self.size, self.fill)
+        tops = _positions(rng, height, self.size[0], self.tries)
+        lefts = _positions(rng, width, self.size[1], self.tries)
+        kept = self._kept(sample.boxes, torch.from_numpy(np.stack([lefts, tops], axis=1)))
+        good = (kept & ~sample.iscrowd).any(dim=1).nonzero()
+        choice = 0 if sample.iscrowd.all() else int(good[0]) if len(good) else -1
+        if self.drop:
+            sample = sample.select(kept[choice])
+        return geometry.crop(sample, int(tops[choice]), int(lefts[choice]), self.size, self.fill)
 
-    def _keeps_one(self, boxes: Tensor, top: int, left: int) -> bool:
-        low = torch.tensor([left, top], dtype=boxes.dtype)
+    def _kept(self, boxes: Tensor, corners: Tensor) -> Tensor:
+        """bool [T,N]: which of N objects the windows at T top left ``corners`` keep."""
+        low = corners[:, None].to(boxes.dtype)
         high = low + torch.tensor([self.size[1], self.size[0]], dtype=boxes.dtype)
         extent = boxes[:, 2:] - boxes[:, :2]
         inside = torch.minimum(boxes[:, 2:], high) - torch.maximum(boxes[:, :2], low)
-        return bool(((inside > 0) & (inside >= self.box_threshold * extent)).all(dim=1).any())
+        return ((inside > 0) & (inside >= self.box_threshold * extent)).all(dim=2)
 
 
 @dataclass(frozen=True)
@@ -225,10 +232,10 @@ def normalize(image: Tensor, mean: Sequence[float], std: Sequence[float], *, bgr
     return torch.addcmul(bias[:, None, None], image.flip(-3) if bgr else image, scale[:, None, None])
 
 
-def _position(rng: Generator, length: int, window: int) -> int:
-    """Start of a window on an axis: inside the image, or such that the image is inside the window."""
+def _positions(rng: Generator, length: int, window: int, count: int) -> NDArray[np.int64]:
+    """Starts of windows on an axis: inside the image, or such that the image is inside the window."""
     slack = length - window
-    return int(rng.integers(min(slack, 0), max(slack, 0), endpoint=True))
+    return rng.integers(min(slack, 0), max(slack, 0), size=count, endpoint=True)
 
 
 def _rotation(angle: float) -> Tensor:
