@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From detector maps to boxes: peaks of each scale, merged over the scales."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+import ldie_ext
+from ldie.systems.centernet.config import TestConfig
+from ldie.systems.centernet.model import Maps
+
+PEAKS_PER_SCALE = 512
+
+
+class Detections(NamedTuple):
+    """Boxes of one image, best first."""
+
+    boxes: Tensor  # float32 [N,4], input pixels
+    scores: Tensor  # float32 [N]
+    labels: Tensor  # int64 [N]
+
+
+def decode_maps(maps: Maps, down_ratio: int) -> list[Detections]:
+    """The peaks of each image's heatmap as boxes: (cell + offset) -+ wh / 2, times ``down_ratio``."""
+    logits, labels, y, x = ldie_ext.heatmap_peaks(maps.heatmap.float(), PEAKS_PER_SCALE)
+    width = maps.heatmap.shape[3]
+    index = (y * width + x).clamp(min=0)[:, None].expand(-1, 2, -1)
+    wh = maps.wh.float().flatten(2).gather(2, index)
+    offset = maps.offset.float().flatten(2).gather(2, index)
+    centers = torch.stack((x, y), 1) + offset
+    boxes = torch.cat((centers - wh / 2, centers + wh / 2), 1).transpose(1, 2) * down_ratio
+    found = labels >= 0
+    return [
+        Detections(boxes[b, found[b]], logits[b, found[b]].sigmoid(), labels[b, found[b]]) for b in range(len(boxes))
+    ]
+
+
+def merge_scales(scales: Sequence[Detections], config: TestConfig) -> Detections:
+    """The best ``max_objects`` detections of one image over all scales, then class-agnostic NMS."""
+    boxes, scores, labels = (torch.cat(parts) for parts in zip(*scales))
+    keep = scores.argsort(descending=True, stable=True)[: config.max_objects]
+    if config.nms:
+        keep = keep[ldie_ext.nms(boxes[keep], scores[keep], config.nms_threshold)]
+    return Detections(boxes[keep], scores[keep], labels[keep])
+
+
+def rescale_boxes(boxes: Tensor, source: tuple[int, int], target: tuple[int, int]) -> Tensor:
+    """Boxes on an image of size ``source`` (H, W) as boxes on the same image of size ``target``, all inside of it."""
+    (height, width), (new_height, new_width) = source, target
+    limit = boxes.new_tensor([new_width, new_height, new_width, new_height])
+    return torch.minimum((boxes * (limit / boxes.new_tensor([width, height, width, height]))).clamp(min=0), limit)

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Detection loss and masked adversarial loss of one scale."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+
+import ldie_ext
+from ldie.systems.centernet.config import CenterNetConfig, DetectorSolver
+from ldie.systems.centernet.model import Maps
+from ldie.systems.centernet.targets import CellTargets
+
+
+def detection_losses(maps: Maps, targets: CellTargets, config: DetectorSolver) -> dict[str, Tensor]:
+    """Unweighted terms of CenterNet's loss: focal on the centres, L1 on size and on centre offset."""
+    centers = targets.centers
+    return {
+        "hm_loss": ldie_ext.center_focal_loss_from_boxes(
+            maps.heatmap.float(),
+            targets.boxes,
+            targets.labels,
+            targets.offsets,
+            alpha=config.hm_loss_alpha,
+            beta=config.hm_loss_beta,
+        ),
+        "wh_loss": ldie_ext.gather_l1_loss(maps.wh.float(), centers.index, centers.wh, centers.valid),
+        "reg_loss": ldie_ext.gather_l1_loss(maps.offset.float(), centers.index, centers.offset, centers.valid),
+    }
+
+
+def weighted_sum(losses: dict[str, Tensor], config: DetectorSolver) -> Tensor:
+    """The detection loss of one scale."""
+    return (
+        config.hm_loss_weight * losses["hm_loss"]
+        + config.wh_loss_weight * losses["wh_loss"]
+        + config.reg_loss_weight * losses["reg_loss"]
+    )
+
+
+def adversarial_loss(
+    scores: Tensor,
+    scale: int,
+    targets: CellTargets,
+    config: CenterNetConfig,
+    side: Literal["detector", "discriminator"],
+) -> Tensor:
+    """Unweighted adversarial loss of one scale.
+
+    ``masking`` off counts every cell once, and then neither of the other two mask settings has an effect.
+
+    Args:
+        scores: Discriminator output [B,S,H,W] on the features of this scale.
+        scale: Channel of the true scale.
+        targets: Ground truth of this scale.
+        config: Masking settings and kind of loss.
+        side: Whose loss; the two have opposite signs.
+    """
+    options = config.model.discriminator
+    kind = config.solver.adv_loss_fn
+    if not options.masking:
+        return ldie_ext.masked_scale_loss(scores.float(), scale, side=side, kind=kind)
+    return ldie_ext.masked_scale_loss(
+        scores.float(),
+        scale,
+        targets.boxes,
+        targets.labels,
+        targets.offsets,
+        num_classes=config.model.num_classes,
+        class_agnostic=options.masking_class_agnostic,
+        side=side,
+        kind=kind,
+        normalize=options.normalize_loss_with_mask,
+    )

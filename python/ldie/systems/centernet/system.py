@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""CenterNet over three scales, trained against a masked scale discriminator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from ldie.data import Prediction, Resize, Sample, normalize
+from ldie.engine.system import Progress, System
+from ldie.systems.centernet.augment import ScaleCrops
+from ldie.systems.centernet.config import CenterNetConfig
+from ldie.systems.centernet.decode import decode_maps, merge_scales, rescale_boxes
+from ldie.systems.centernet.losses import adversarial_loss, detection_losses, weighted_sum
+from ldie.systems.centernet.model import Detector, Discriminator, Extractor, Maps
+from ldie.systems.centernet.presets import PRESETS
+from ldie.systems.centernet.targets import CellTargets, Crop, ScaleBatch, cell_targets, collate_crops
+
+Phase = Literal["detector", "discriminator", "both"]
+Side = Literal["detector", "discriminator"]
+
+
+class CenterNet(System):
+    """Scale-specific extractors, one detector and one discriminator, trained in three phases.
+
+    Phase 1 trains extractors and detector alone, phase 2 the discriminator alone, phase 3 both in every step, each on
+    its own loss: extractors and detector on detection plus the adversarial term, the discriminator on its negative.
+
+    Args:
+        config: Networks, loss weights, phases, post-processing.
+
+    Raises:
+        ConfigError: Keys that do not fit together.
+    """
+
+    presets: ClassVar[Mapping[str, CenterNetConfig]] = PRESETS
+
+    def __init__(self, config: CenterNetConfig) -> None:
+        super().__init__()
+        config.check()
+        self.config = config
+        model = config.model
+        channels = model.detector.input_channel
+        self.extractors = nn.ModuleDict(
+            {str(scale): Extractor(model.extractor, model.down_ratios[scale], channels) for scale in model.valid_scale}
+        )
+        self.detector = Detector(model.detector, model.num_classes)
+        self.discriminator = Discriminator(model.discriminator, channels, len(model.down_ratios))
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        solver = config.solver
+        self._optimizers: dict[str, Optimizer] = {
+            "detector": Adam([*self.extractors.parameters(), *self.detector.parameters()], solver.detector.lr),
+            "discriminator": Adam(self.discriminator.parameters(), solver.discriminator.lr),
+        }
+
+    @classmethod
+    def from_config(cls, config: CenterNetConfig) -> CenterNet:
+        """See :meth:`System.from_config`."""
+        return cls(config)
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """See :meth:`System.optimizers`: one for extractors and detector, one for the discriminator."""
+        return self._optimizers
+
+    def train_transform(self) -> ScaleCrops:
+        """See :meth:`System.train_transform`: one random crop per scale."""
+        return ScaleCrops(self.config)
+
+    def collate(self, items: Sequence[Sequence[Crop]]) -> list[ScaleBatch]:
+        """See :meth:`System.collate`: one batch per scale."""
+        return collate_crops(items)
+
+    def phase(self, step: int) -> Phase:
+        """What the step after ``step`` steps trains."""
+        solver = self.config.solver
+        if step < solver.detector.init_train_iter:
+            return "detector"
+        if step < solver.detector.init_train_iter + solver.discriminator.init_train_iter:
+            return "discriminator"
+        return "both"
+
+    def train_step(self, batch: Sequence[ScaleBatch], step: int) -> dict[str, Tensor]:
+        """See :meth:`System.train_step`."""
+        phase = self.phase(step)
+        with torch.set_grad_enabled(phase != "discriminator"), self.runtime.autocast():
+            features = self._extract(batch)
+        targets = self._targets(batch, features)
+        terms: dict[str, Tensor] = {}
+        losses: dict[str, Tensor] = {}
+        if phase != "discriminator":
+            with self.runtime.autocast():
+                maps = self.detector(features)
+            losses["detector"] = self._detection_loss(maps, targets, terms)
+        if phase != "detector":
+            with self.runtime.autocast():
+                scores = self.discriminator(features)
+            losses["discriminator"] = self._adversarial_loss(scores, targets, "discriminator", terms)
+        if phase == "both":
+            losses["detector"] = losses["detector"] + self._adversarial_loss(scores, targets, "detector", terms)
+        self._update(losses)
+        names = {"detector": "total_loss", "discriminator": "total_adv_loss"}
+        terms |= {names[side]: loss for side, loss in losses.items()}
+        return {name: value.detach() for name, value in terms.items()}
+
+    def _extract(self, batch: Sequence[ScaleBatch]) -> Tensor:
+        """Features of all scales, one after the other along the batch: shared networks then run once."""
+        pairs = zip(self.extractors.values(), batch)
+        return torch.cat([extractor(self._normalize(scale.images)) for extractor, scale in pairs])
+
+    def _normalize(self, images: Tensor) -> Tensor:
+        settings = self.config.input
+        return normalize(images, settings.mean, settings.std).contiguous(memory_format=torch.channels_last)
+
+    def _targets(self, batch: Sequence[ScaleBatch], features: Tensor) -> list[CellTargets]:
+        model, size = self.config.model, (features.shape[2], features.shape[3])
+        limit = self.config.solver.data.max_objects
+        return [
+            cell_targets(scale, model.down_ratios[index], size, limit) for index, scale in zip(model.valid_scale, batch)
+        ]
+
+    def _detection_loss(self, maps: Maps, targets: Sequence[CellTargets], terms: dict[str, Tensor]) -> Tensor:
+        """Mean over the scales of the weighted detection terms, which are added to ``terms``."""
+        solver, scales = self.config.solver.detector, self.config.model.valid_scale
+        total = []
+        for scale, target, *outputs in zip(scales, targets, *(m.chunk(len(scales)) for m in maps)):
+            losses = detection_losses(Maps(*outputs), target, solver)
+            terms |= {f"{name}:{scale}": loss for name, loss in losses.items()}
+            total.append(weighted_sum(losses, solver))
+        return torch.stack(total).mean()
+
+    def _adversarial_loss(
+        self, scores: Tensor, targets: Sequence[CellTargets], side: Side, terms: dict[str, Tensor]
+    ) -> Tensor:
+        """Weighted mean over the scales of one side's adversarial terms, which are added to ``terms``."""
+        scales = self.config.model.valid_scale
+        losses = [
+            adversarial_loss(part, scale, target, self.config, side)
+            for part, scale, target in zip(scores.chunk(len(scales)), scales, targets)
+        ]
+        name = {"detector": "det_adv_loss", "discriminator": "dis_adv_loss"}[side]
+        terms |= {f"{name}:{scale}": loss for scale, loss in zip(scales, losses)}
+        return getattr(self.config.solver, side).adv_loss_weight * torch.stack(losses).mean()
+
+    def _update(self, losses: Mapping[str, Tensor]) -> None:
+        """Each optimizer steps on its own loss only; all gradients are taken before the first step."""
+        for index, (name, loss) in enumerate(losses.items(), start=1):
+            self.runtime.gradients(self._optimizers[name], loss, retain_graph=index < len(losses))
+        for name in losses:
+            self.runtime.apply(self._optimizers[name], getattr(self.config.solver, name).gradient_clip)
+
+    def predict(self, samples: Sequence[Sample]) -> list[Prediction]:
+        """See :meth:`System.predict`: every scale's extractor sees the same image."""
+        return [self._predict_one(sample) for sample in samples]
+
+    def heatmaps(self, samples: Sequence[Sample]) -> dict[str, list[Tensor]]:
+        """See :meth:`System.heatmaps`: by scale, the largest centre score over the classes."""
+        maps = [self._maps(self._resized(sample)) for sample in samples]
+        return {
+            f"scale {scale}": [by_scale[scale].heatmap[0].float().sigmoid().amax(0).cpu() for by_scale in maps]
+            for scale in self.config.model.valid_scale
+        }
+
+    def _resized(self, sample: Sample) -> Sample:
+        """The sample with its long side at most ``input.max_size``."""
+        height, width = sample.image.shape[1:]
+        limit = self.config.input.max_size or max(height, width)
+        factor = min(1.0, limit / max(height, width))
+        size = (max(1, round(height * factor)), max(1, round(width * factor)))
+        return Resize(size)(sample) if factor < 1 else sample
+
+    def _maps(self, sample: Sample) -> dict[int, Maps]:
+        """The detector's maps of one image, by scale."""
+        image = self._normalize(sample.image[None].to(self.runtime.device))
+        return {scale: self.detector(self.extractors[str(scale)](image)) for scale in self.config.model.valid_scale}
+
+    def _predict_one(self, sample: Sample) -> Prediction:
+        resized = self._resized(sample)
+        ratios = self.config.model.down_ratios
+        scales = [decode_maps(maps, ratios[scale])[0] for scale, maps in self._maps(resized).items()]
+        found = merge_scales(scales, self.config.test)
+        boxes = rescale_boxes(found.boxes, (resized.image.shape[1], resized.image.shape[2]), sample.size)
+        return Prediction(
+            image_id=sample.image_id,
+            boxes=boxes.cpu(),
+            scores=found.scores.cpu(),
+            labels=found.labels.cpu(),
+            masks=None,
+            keypoints=None,
+            size=sample.size,
+        )
+
+    def log_line(self, progress: Progress, means: Mapping[str, float]) -> str:
+        """See :meth:`System.log_line`; a loss that the phase does not have counts as 0."""
+        eta = timedelta(seconds=int(progress.eta_seconds))
+        return (
+            f"===> Iter: {progress.step:07d}, LR: {progress.lr['detector']:.06f}, Cost: {progress.seconds:.02f}s, "
+            f"Eta: {eta}, Detector Loss: {means.get('total_loss', 0.0):.6f}, "
+            f"Discriminator Loss: {means.get('total_adv_loss', 0.0):.6f}"
+        )
