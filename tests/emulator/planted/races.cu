@@ -126,6 +126,45 @@ __global__ void stored_after_the_fence(float* out, unsigned* counter) {
   *counter = 0;
 }
 
+// Every thread fences what it has stored; after the barrier one atomic speaks for all.
+template <bool kBug>
+__global__ void only_the_leader_fences(float* out, unsigned* counter) {
+  LDIE_SHARED(int, last, );
+  if (threadIdx.x < 8) out[blockIdx.x * 8 + threadIdx.x] = 1;
+  if (!kBug || threadIdx.x == 0) __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) last = atomicAdd(counter, 1u) == gridDim.x - 1;
+  __syncthreads();
+  if (last && threadIdx.x < 8) atomicAdd(&out[kThreads - 1], out[(gridDim.x - 1 - blockIdx.x) * 8 + threadIdx.x]);
+}
+
+// The same among the warps of a grid, without a barrier of the block.
+template <bool kBug>
+__global__ void last_warp_without_syncwarp(float* out, unsigned* counter) {
+  const unsigned warps = gridDim.x * blockDim.x / 32, warp = (blockIdx.x * blockDim.x + threadIdx.x) / 32;
+  const unsigned lane = threadIdx.x % 32;
+  if (lane < 8) out[warp * 8 + lane] = 1;
+  if (!kBug) __syncwarp();
+  if (lane != 0) return;
+  __threadfence();
+  if (atomicAdd(counter, 1u) != warps - 1) return;
+  float sum = 0;
+  for (unsigned i = 0; i < warps * 8; ++i) sum += out[i];
+  out[kThreads - 1] = sum;
+}
+
+template <bool kBug>
+__global__ void plain_read_of_counter(float* out, unsigned* counter) {  // which others change by atomics
+  atomicAdd(counter, 1u);
+  unsigned value;
+  if (kBug) {
+    value = *counter;
+  } else {
+    value = *static_cast<volatile unsigned*>(counter);
+  }
+  out[threadIdx.x] = value > 0 ? 1.0f : 0.0f;
+}
+
 // The helper of core/reduce.h; the bug is not to wait for its answer.
 template <bool kBug>
 __global__ void reads_before_last_block(float* out, unsigned* counter) {
@@ -148,6 +187,9 @@ PLANTED(reads_other_blocks, kBlocks, 1, 0, buffers.out)
 PLANTED(last_block_without_fence, kBlocks, 64, 0, buffers.out, buffers.counter)
 PLANTED(last_block_without_barrier, kBlocks, 64, 0, buffers.out, buffers.counter)
 PLANTED(stored_after_the_fence, kBlocks, 1, 0, buffers.out, buffers.counter)
+PLANTED(only_the_leader_fences, kBlocks, 64, 0, buffers.out, buffers.counter)
+PLANTED(last_warp_without_syncwarp, kBlocks, 64, 0, buffers.out, buffers.counter)
+PLANTED(plain_read_of_counter, 1, kThreads, 0, buffers.out, buffers.counter)
 PLANTED(reads_before_last_block, kBlocks, 64, 0, buffers.out, buffers.counter)
 
 }  // namespace
