@@ -101,6 +101,10 @@ inline void check_positive(const char* op, const char* name, int64_t value) {
   if (value < 1) check_failed(op, name, " must be at least 1, got ", value);
 }
 
+inline void check_fraction(const char* op, const char* name, double value) {
+  if (!(value > 0 && value <= 1)) check_failed(op, name, " must be above 0 and at most 1, got ", value);
+}
+
 // Map sizes stay below 2^31 a side, so that a cell's coordinates fit an int32 (indices into the map are int64).
 inline void check_map_size(const char* op, int64_t height, int64_t width) {
   constexpr int64_t kLimit = int64_t(1) << 30;

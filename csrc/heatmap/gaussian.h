@@ -59,7 +59,7 @@ struct CenterGaussian {
   // The Gaussian is the product of one factor per axis, `distance` cells from the centre. A is float or double.
   template <typename A>
   LDIE_HD A factor(int64_t distance) const {
-    return A(std::exp(A(exponent * (double(distance) * double(distance)))));
+    return std::exp(A(exponent) * (A(distance) * A(distance)));
   }
 };
 

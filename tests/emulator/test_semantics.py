@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -51,6 +52,14 @@ def test_votes(mode: str) -> None:
     assert (out[:, 1] == 1).all() and (out[:, 2] == 0).all()
     assert (out[:, 3] == [bits(lane % 5 == LANES % 5) for lane in LANES]).all()
     assert (out[:, 4] == 0xFFFFFFFF).all() and (out[:, 5] == 0).all()
+
+
+@pytest.mark.parametrize("order", SCHEDULES)
+def test_votes_of_a_block(mode: str, order: str) -> None:
+    out = np.zeros((2, 96, 3), np.int32)
+    with schedule(order):
+        assert run(mode, "block_votes", out) == ""
+    assert (out == np.array([[32, 0, 0], [32, 1, 1]])[:, None]).all()
 
 
 def test_reductions(mode: str) -> None:
@@ -154,6 +163,15 @@ def test_schedules_order_the_threads(mode: str) -> None:
     assert order_of("random:1") == shuffled and order_of("random:2") != shuffled
 
 
+def test_launches_from_several_threads_take_turns(mode: str) -> None:
+    def launch(_: int) -> bool:
+        out = np.zeros((3, 32), np.int32)
+        return run(mode, "shared_memory", out) == "" and bool((out[1] == out[0] + 1000).all())
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(launch, range(200)))
+
+
 def test_trap_names_the_thread(mode: str) -> None:
     error = run(mode, "trap", np.zeros(1), 9)
     assert error.startswith("kernel trap, block (0,0,0), thread (9,0,0) __trap at tests/emulator/planted/semantics.cu:")
@@ -165,6 +183,10 @@ def test_launches_that_cannot_be(mode: str) -> None:
     assert run(mode, "threads", np.zeros(1), 1024) == ""
     assert "the block has no threads" in run(mode, "threads", np.zeros(1), 0)
     assert run(mode, "blocks", np.zeros(1), 0) == "", "a grid without blocks is nothing to do"
+    assert run(mode, "dynamic_bytes", np.zeros(1), 227 * 1024) == ""
+    assert "a block has at most 227 KiB of shared memory" in run(mode, "dynamic_bytes", np.zeros(1), 227 * 1024 + 1)
+    error = run(mode, "too_much_static_shared", np.zeros(32, np.int32))
+    assert "needs more than 48 KiB of static shared memory at tests/emulator/planted/semantics.cu:" in error
     with schedule("sideways"):
         assert "SIMT_SCHEDULE must be forward, reverse or random:<seed>, not 'sideways'" in run(
             mode, "blocks", np.zeros(1), 1

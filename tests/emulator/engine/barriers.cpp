@@ -21,13 +21,18 @@ bool Block::try_release_block() {
   if (live_ != threads_.size())
     stop("some threads left the kernel without reaching a __syncthreads that others wait at");
   const Thread& first = threads_.front();
+  std::uint64_t count = 0;
   for (const Thread& thread : threads_) {
     if (!same_place(thread.where, first.where)) stop("threads wait at different __syncthreads");
+    count += thread.value;
   }
   at_barrier_ = 0;
   race::block_barrier();
   released_.clear();
-  for (const unsigned i : order_) released_.push_back(&threads_[i]);
+  for (const unsigned i : order_) {
+    threads_[i].result = count;
+    released_.push_back(&threads_[i]);
+  }
   make_ready();
   return true;
 }

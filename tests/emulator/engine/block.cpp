@@ -165,9 +165,10 @@ void Block::leave() {
 
 // ---- what kernels call
 
-void Block::wait_block(std::source_location where) {
+int Block::wait_block(bool predicate, std::source_location where) {
   Thread& self = *running_;
   self.state = State::at_block_barrier;
+  self.value = predicate;
   self.where = where;
   ++at_barrier_;
   if (try_release_block()) {
@@ -175,6 +176,7 @@ void Block::wait_block(std::source_location where) {
   } else {
     pass_on();
   }
+  return static_cast<int>(self.result);
 }
 
 std::uint64_t Block::wait_warp(WarpOp op, unsigned mask, std::uint64_t value, int source_lane,

@@ -24,8 +24,8 @@ class Block {
   void begin_launch(const Kernel& kernel, dim3 block_size, std::size_t dynamic_bytes, const Schedule& schedule);
   void run(uint3 block_index, std::uint64_t serial_number);  // throws std::runtime_error
 
-  // Called by the running CUDA thread:
-  void wait_block(std::source_location where);
+  // Called by the running CUDA thread (simt/engine.h):
+  int wait_block(bool predicate, std::source_location where);
   std::uint64_t wait_warp(WarpOp op, unsigned mask, std::uint64_t value, int source_lane, std::source_location where);
   void* shared_array(const void* identity, const char* name, std::size_t bytes, std::size_t alignment,
                      std::source_location where);

@@ -80,7 +80,7 @@ void run_grid(const Kernel& kernel, dim3 grid, dim3 block_size, std::size_t shar
   }
 }
 
-void wait_block(std::source_location where) { Block::instance().wait_block(where); }
+int wait_block(bool predicate, std::source_location where) { return Block::instance().wait_block(predicate, where); }
 std::uint64_t wait_warp(WarpOp op, unsigned mask, std::uint64_t value, int source_lane, std::source_location where) {
   return Block::instance().wait_warp(op, mask, value, source_lane, where);
 }

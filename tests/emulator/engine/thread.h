@@ -21,13 +21,14 @@ struct Thread {
   uint3 index{};
   unsigned linear = 0;
   State state = State::fresh;
-  Fiber* fiber = nullptr;        // the stack it was started on
-  std::source_location where{};  // of the call it waits in
-  // at_warp_op:
+  Fiber* fiber = nullptr;  // the stack it was started on
+  // while it waits: the call's place, what the thread brings to it, and what it takes from it
+  std::source_location where{};
+  std::uint64_t value = 0, result = 0;
+  // at_warp_op
   WarpOp op{};
   unsigned mask = 0;
   int source_lane = 0;
-  std::uint64_t value = 0, result = 0;
 
   unsigned warp() const { return linear / kWarpSize; }
   unsigned lane() const { return linear % kWarpSize; }

@@ -40,7 +40,7 @@ void run(const std::string& name, bool bug, double* results) {
 // The error's text, or null: what a C interface can carry.
 template <class Body>
 const char* error_of(Body body) {
-  static std::string message;
+  thread_local std::string message;
   try {
     body();
     return nullptr;

@@ -58,6 +58,14 @@ __global__ void reductions(unsigned* out) {  // [9]
   }
 }
 
+__global__ void block_votes(int* out) {  // [2, 96, 3]
+  int* const own = out + (blockIdx.x * 96 + threadIdx.x) * 3;
+  const int t = int(threadIdx.x + blockIdx.x);
+  own[0] = __syncthreads_count(t % 3 == 0);
+  own[1] = __syncthreads_or(t == 96);
+  own[2] = __syncthreads_and(t > 0);
+}
+
 __global__ void half_warps(int* out) {  // [32]: the halves of a warp go through different collectives
   const int lane = int(threadIdx.x);
   if (lane < 16) {
@@ -182,6 +190,15 @@ __global__ void trap(int thread) {
 
 __global__ void nothing(int*) {}
 
+#if LDIE_EMULATED  // nvcc refuses to compile it
+__global__ void too_much_static_shared(int* out) {
+  LDIE_SHARED(char, some, [40 * 1024]);
+  LDIE_SHARED(char, more, [8 * 1024 + 1]);
+  some[threadIdx.x] = more[threadIdx.x] = 1;
+  out[threadIdx.x] = some[threadIdx.x] + more[threadIdx.x];
+}
+#endif
+
 }  // namespace
 
 void run(const std::string& name, void* data, int argument) {
@@ -196,6 +213,7 @@ void run(const std::string& name, void* data, int argument) {
   if (is("shuffles_by_size")) LDIE_LAUNCH(shuffles_by_size, 1, 32, 0, stream, doubles);
   if (is("votes")) LDIE_LAUNCH(votes, 1, 32, 0, stream, words);
   if (is("reductions")) LDIE_LAUNCH(reductions, 1, 32, 0, stream, words);
+  if (is("block_votes")) LDIE_LAUNCH(block_votes, 2, 96, 0, stream, ints);
   if (is("half_warps")) LDIE_LAUNCH(half_warps, 1, 32, 0, stream, ints);
   if (is("partial_warp")) LDIE_LAUNCH(partial_warp, 1, 48, 0, stream, words);
   if (is("early_exit")) LDIE_LAUNCH(early_exit, 1, 64, 0, stream, words);
@@ -210,7 +228,11 @@ void run(const std::string& name, void* data, int argument) {
   if (is("bfloat16_sum")) LDIE_LAUNCH(half_sum<ldie::BFloat16>, 1, 256, 0, stream, floats, floats);
   if (is("order_of_threads")) LDIE_LAUNCH(order_of_threads, argument, 32, 0, stream, ints);
   if (is("trap")) LDIE_LAUNCH(trap, 2, 32, 0, stream, argument);
+#if LDIE_EMULATED
+  if (is("too_much_static_shared")) LDIE_LAUNCH(too_much_static_shared, 1, 32, 0, stream, ints);
+#endif
   if (is("threads")) LDIE_LAUNCH(nothing, 1, unsigned(argument), 0, stream, ints);
+  if (is("dynamic_bytes")) LDIE_LAUNCH(nothing, 1, 32, size_t(argument), stream, ints);
   if (is("blocks")) LDIE_LAUNCH(nothing, unsigned(argument), 32, 0, stream, ints);
 }
 

@@ -74,7 +74,8 @@ enum class WarpOp : std::uint8_t {
 };
 
 // For the running CUDA thread:
-void wait_block(std::source_location where);
+// Waits for the block; returns for how many of its threads the predicate held.
+int wait_block(bool predicate, std::source_location where);
 std::uint64_t wait_warp(WarpOp op, unsigned mask, std::uint64_t value, int source_lane, std::source_location where);
 void* shared_array(const void* identity, const char* name, std::size_t bytes, std::size_t alignment,
                    std::source_location where = std::source_location::current());

@@ -26,7 +26,13 @@ inline constexpr int warpSize = 32;
   simt_type_##name& name = *static_cast<simt_type_##name*>( \
       ::simt::shared_array(&simt_identity_##name, #name, sizeof(simt_type_##name), alignof(simt_type_##name)))
 
-inline void __syncthreads(std::source_location where = std::source_location::current()) { simt::wait_block(where); }
+#define SIMT_HERE std::source_location where = std::source_location::current()
+inline void __syncthreads(SIMT_HERE) { simt::wait_block(false, where); }
+inline int __syncthreads_count(int predicate, SIMT_HERE) { return simt::wait_block(predicate != 0, where); }
+inline int __syncthreads_or(int predicate, SIMT_HERE) { return simt::wait_block(predicate != 0, where) != 0; }
+inline int __syncthreads_and(int predicate, SIMT_HERE) { return simt::wait_block(predicate == 0, where) == 0; }
 inline void __threadfence() { simt::note_fence(); }
 inline void __threadfence_block() {}  // orders nothing that the race checker could rely on: see README.md
-inline void __trap(std::source_location where = std::source_location::current()) { simt::fail("__trap", where); }
+inline void __trap(SIMT_HERE) { simt::fail("__trap", where); }
+
+#undef SIMT_HERE

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "heatmap/center_heatmap.h"
+
+#include "core/check.h"
+#include "core/library.h"
+#include "core/tensor.h"
+
+namespace ldie {
+namespace {
+
+Tensor center_heatmap_op(const Tensor& boxes_, const Tensor& labels_, const Tensor& offsets_, int64_t num_classes,
+                         int64_t height, int64_t width, double min_overlap, int64_t radius, ScalarType dtype) {
+  constexpr const char* op = "center_heatmap";
+  check_labelled_boxes(op, boxes_, labels_, offsets_);
+  check_positive(op, "num_classes", num_classes);
+  check_map_size(op, height, width);
+  check_fraction(op, "min_overlap", min_overlap);
+  const Tensor boxes = as_contiguous(boxes_), labels = as_contiguous(labels_), offsets = as_contiguous(offsets_);
+  const int64_t rows = boxes.size(0), batch = offsets.size(0) - 1;
+  Tensor heatmap = make_empty(boxes, {batch, num_classes, height, width}, dtype);
+  check_floating(op, "dtype", heatmap);
+  if (heatmap.numel() == 0) return heatmap;
+
+  TensorContext context(boxes);
+  CenterGaussian* const gaussians = context.scratch_array<CenterGaussian>(rows);
+  dispatch_floating(boxes.scalar_type(), [&](auto element) {
+    using T = decltype(element);
+    center_gaussians(
+        CenterGaussians<T>{data<T>(boxes), rows, height, width, min_overlap, RadiusRule(radius), gaussians}, context);
+  });
+  dispatch_floating(dtype, [&](auto element) {
+    using T = decltype(element);
+    CenterHeatmap<T> args;
+    args.gaussians = gaussians;
+    args.labels = data<int64_t>(labels);
+    args.offsets = data<int64_t>(offsets);
+    args.rows = rows;
+    args.batch = batch;
+    args.classes = num_classes;
+    args.height = height;
+    args.width = width;
+    args.heatmap = mutable_data<T>(heatmap);
+    center_heatmap(args, context);
+  });
+  return heatmap;
+}
+
+LDIE_SCHEMA(
+    "center_heatmap(Tensor boxes, Tensor labels, Tensor offsets, int num_classes, SymInt height, SymInt width, "
+    "float min_overlap, int radius, ScalarType dtype) -> Tensor");
+LDIE_REGISTER("center_heatmap", center_heatmap_op)
+
+}  // namespace
+}  // namespace ldie

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "heatmap/center_targets.h"
+
+#include <tuple>
+
+#include "core/check.h"
+#include "core/library.h"
+#include "core/tensor.h"
+
+namespace ldie {
+namespace {
+
+std::tuple<Tensor, Tensor, Tensor, Tensor> center_targets_op(const Tensor& boxes_, const Tensor& labels_,
+                                                             const Tensor& offsets_, int64_t height, int64_t width,
+                                                             int64_t max_objects) {
+  constexpr const char* op = "center_targets";
+  check_labelled_boxes(op, boxes_, labels_, offsets_);
+  check_map_size(op, height, width);
+  check_positive(op, "max_objects", max_objects);
+  const Tensor boxes = as_contiguous(boxes_), labels = as_contiguous(labels_), offsets = as_contiguous(offsets_);
+  const int64_t batch = offsets.size(0) - 1;
+  Tensor index = make_empty(boxes, {batch, max_objects}, ScalarType::Long);
+  Tensor wh = make_empty(boxes, {batch, max_objects, 2});
+  Tensor offset = make_empty(boxes, {batch, max_objects, 2});
+  Tensor valid = make_empty(boxes, {batch, max_objects}, ScalarType::Bool);
+
+  TensorContext context(boxes);
+  dispatch_floating(boxes.scalar_type(), [&](auto element) {
+    using T = decltype(element);
+    CenterTargets<T> args;
+    args.boxes = data<T>(boxes);
+    args.labels = data<int64_t>(labels);
+    args.offsets = data<int64_t>(offsets);
+    args.rows = boxes.size(0);
+    args.batch = batch;
+    args.slots = max_objects;
+    args.height = height;
+    args.width = width;
+    args.index = mutable_data<int64_t>(index);
+    args.wh = mutable_data<T>(wh);
+    args.offset = mutable_data<T>(offset);
+    args.valid = mutable_data<bool>(valid);
+    center_targets(args, context);
+  });
+  return {index, wh, offset, valid};
+}
+
+LDIE_SCHEMA(
+    "center_targets(Tensor boxes, Tensor labels, Tensor offsets, SymInt height, SymInt width, int max_objects) -> "
+    "(Tensor, Tensor, Tensor, Tensor)");
+LDIE_REGISTER("center_targets", center_targets_op)
+
+}  // namespace
+}  // namespace ldie
