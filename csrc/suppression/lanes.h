@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// CPU: as many numbers as one register holds, by GCC's vector types. The libraries are compiled once per instruction
+// set, so the width is known here.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
+namespace ldie {
+
+#if defined(__AVX512F__)
+constexpr int kLaneBytes = 64;
+#elif defined(__AVX2__)
+constexpr int kLaneBytes = 32;
+#else
+constexpr int kLaneBytes = 16;
+#endif
+
+template <typename T>
+struct LanesOf {
+  typedef T type __attribute__((vector_size(kLaneBytes)));
+};
+template <typename T>
+using Lanes = typename LanesOf<T>::type;
+template <typename T>
+constexpr int64_t kLanes = kLaneBytes / int64_t(sizeof(T));
+
+template <typename T>
+inline __attribute__((always_inline)) Lanes<T> load_lanes(const T* address) {
+  Lanes<T> lanes;
+  std::memcpy(&lanes, address, sizeof lanes);
+  return lanes;
+}
+
+// Whether a comparison is true in any lane.
+template <typename Mask>
+inline __attribute__((always_inline)) bool any_lane(const Mask& mask) {
+  static_assert(sizeof(Mask) == kLaneBytes);
+#if defined(__AVX512F__)
+  return _mm512_test_epi64_mask((__m512i)mask, (__m512i)mask) != 0;
+#elif defined(__AVX2__)
+  return _mm256_testz_si256((__m256i)mask, (__m256i)mask) == 0;
+#elif defined(__SSE2__)
+  return _mm_movemask_epi8((__m128i)mask) != 0;
+#else
+  uint64_t words[2];
+  std::memcpy(words, &mask, sizeof words);
+  return (words[0] | words[1]) != 0;
+#endif
+}
+
+}  // namespace ldie

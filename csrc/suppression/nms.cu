@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sorts by score, brings the boxes of each group together, searches (greedy_search.cuh) and writes the rows kept in the
+// order of the scores. Memory is O(boxes); nothing waits for the device, nothing is copied to the host. Besides the
+// search the floor is the two radix sorts: a 4-byte key (8 for groups) and a 4-byte value, read and written each pass.
+#include "core/device_sort.h"
+#include "core/simt.h"
+#include "suppression/greedy_search.cuh"
+#include "suppression/nms.h"
+
+namespace ldie {
+namespace {
+
+dim3 blocks_for(int64_t count) { return dim3(unsigned((count + kThreads - 1) / kThreads)); }
+
+__device__ int64_t thread_index() { return int64_t(blockIdx.x) * kThreads + threadIdx.x; }
+
+// ---- order
+template <typename T>
+__global__ void __launch_bounds__(kThreads)
+    score_keys_kernel(const T* scores, int64_t count, score_key_t<acc_t<T>>* keys, uint32_t* rows) {
+  const int64_t i = thread_index();
+  if (i >= count) return;
+  keys[i] = score_key(acc_t<T>(scores[i]));
+  rows[i] = uint32_t(i);
+}
+
+__global__ void __launch_bounds__(kThreads)
+    group_keys_kernel(const int64_t* groups, const uint32_t* rows, int64_t count, uint64_t* keys, uint32_t* ranks) {
+  const int64_t i = thread_index();
+  if (i >= count) return;
+  keys[i] = uint64_t(groups[rows[i]]);
+  ranks[i] = uint32_t(i);
+}
+
+__global__ void __launch_bounds__(kThreads) group_heads_kernel(const uint64_t* keys, int64_t count, uint32_t* heads) {
+  const int64_t i = thread_index();
+  if (i < count) heads[i] = i > 0 && keys[i] != keys[i - 1];
+}
+
+template <typename T>
+__global__ void __launch_bounds__(kThreads)
+    gather_boxes_kernel(const T* boxes, const uint32_t* rows, const uint32_t* ranks, int64_t count,
+                        Box<acc_t<T>>* sequence, uint8_t* removed) {
+  const int64_t i = thread_index();
+  if (i >= count) return;
+  sequence[i] = load_box(boxes, rows[ranks ? ranks[i] : i]);
+  removed[i] = 0;
+}
+
+// ---- output
+__global__ void __launch_bounds__(kThreads)
+    rank_flags_kernel(const uint8_t* kept, const uint32_t* ranks, int64_t count, uint32_t* flags) {
+  const int64_t i = thread_index();
+  if (i < count) flags[ranks ? ranks[i] : i] = kept[i];
+}
+
+// sums: how many are kept up to each rank, itself included.
+__global__ void __launch_bounds__(kThreads)
+    write_kept_kernel(const uint32_t* rows, const uint32_t* flags, const uint32_t* sums, int64_t count,
+                      int64_t max_output, int64_t* keep, int64_t* kept) {
+  const int64_t i = thread_index(), total = count > 0 ? sums[count - 1] : 0;
+  if (i < count && flags[i] && sums[i] <= max_output) keep[sums[i] - 1] = rows[i];
+  if (i >= total && i < max_output) keep[i] = -1;
+  if (i == 0) *kept = total < max_output ? total : max_output;
+}
+
+template <typename Key>
+uint32_t* sorted_values(Context& context, const Key* keys, Key* sorted_keys, const uint32_t* values, int64_t count) {
+  auto* const sorted = context.scratch_array<uint32_t>(count);
+  sort_pairs<SortOrder::ascending>(context, KeyValueArrays<Key, uint32_t>{keys, sorted_keys, values, sorted, count});
+  return sorted;
+}
+
+}  // namespace
+
+template <typename T>
+void nms(const Nms<T>& args, Context& context) {
+  using A = acc_t<T>;
+  using Key = score_key_t<A>;
+  const int64_t count = args.count;
+  const dim3 grid = blocks_for(count), block(kThreads);
+
+  auto* const keys = context.scratch_array<Key>(count);
+  auto* const unsorted = context.scratch_array<uint32_t>(count);
+  LDIE_LAUNCH(score_keys_kernel<T>, grid, block, 0, context.stream, args.scores, count, keys, unsorted);
+  uint32_t* const rows = sorted_values(context, keys, context.scratch_array<Key>(count), unsorted, count);
+
+  uint32_t *ranks = nullptr, *groups = nullptr;
+  if (args.groups) {
+    auto* const ids = context.scratch_array<uint64_t>(count);
+    auto* const sorted_ids = context.scratch_array<uint64_t>(count);
+    LDIE_LAUNCH(group_keys_kernel, grid, block, 0, context.stream, args.groups, rows, count, ids, unsorted);
+    ranks = sorted_values(context, ids, sorted_ids, unsorted, count);
+    groups = context.scratch_array<uint32_t>(count);
+    LDIE_LAUNCH(group_heads_kernel, grid, block, 0, context.stream, sorted_ids, count, groups);
+    inclusive_sum(context, groups, groups, count);
+  }
+
+  auto* const boxes = context.scratch_array<Box<A>>(count);
+  const Sequence<A> sequence{count,
+                             boxes,
+                             groups,
+                             context.scratch_array<uint8_t>(count),
+                             context.scratch_array<uint8_t>(count),
+                             context.scratch_array<uint64_t>(int64_t(kChunk) * (kChunk / kTile)),
+                             threshold_floor<A>(args.iou_threshold)};
+  LDIE_LAUNCH(gather_boxes_kernel<T>, grid, block, 0, context.stream, args.boxes, rows, ranks, count, boxes,
+              sequence.removed);
+  for (int64_t begin = 0; begin < count; begin += kChunk) {
+    const int64_t after = count - begin - kChunk;
+    const Chunk chunk{begin, int32_t(after < 0 ? count - begin : kChunk)};
+    const unsigned tiles = unsigned((chunk.count + kTile - 1) / kTile);
+    const dim3 mask_grid((tiles + kWords - 1) / kWords, tiles);
+    LDIE_LAUNCH(mask_kernel<A>, mask_grid, block, 0, context.stream, sequence, chunk);
+    LDIE_LAUNCH(resolve_kernel<A>, dim3(tiles), dim3(kResolveThreads), 0, context.stream, sequence, chunk);
+    if (after > 0) LDIE_LAUNCH(apply_kernel<A>, blocks_for(after), block, 0, context.stream, sequence, chunk);
+  }
+
+  auto* const flags = context.scratch_array<uint32_t>(count);
+  auto* const sums = context.scratch_array<uint32_t>(count);
+  LDIE_LAUNCH(rank_flags_kernel, grid, block, 0, context.stream, sequence.kept, ranks, count, flags);
+  inclusive_sum(context, flags, sums, count);
+  const int64_t outputs = args.max_output > count ? args.max_output : count;
+  LDIE_LAUNCH(write_kept_kernel, blocks_for(outputs > 0 ? outputs : 1), block, 0, context.stream, rows, flags, sums,
+              count, args.max_output, args.keep, args.kept);
+}
+
+template void nms(const Nms<float>&, Context&);
+template void nms(const Nms<double>&, Context&);
+template void nms(const Nms<Half>&, Context&);
+template void nms(const Nms<BFloat16>&, Context&);
+
+}  // namespace ldie
