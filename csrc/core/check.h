@@ -73,6 +73,14 @@ inline void check_floating(const char* op, const char* name, const Tensor& tenso
   }
 }
 
+inline void check_same_size(const char* op, const char* name, const Tensor& tensor, const char* other_name,
+                            const Tensor& other) {
+  bool same = tensor.dim() == other.dim();
+  for (int64_t d = 0; same && d < tensor.dim(); ++d) same = tensor.size(d) == other.size(d);
+  if (!same)
+    check_failed(op, name, " must have the shape of ", other_name, ", ", describe(other), ", got ", describe(tensor));
+}
+
 inline void check_same_device(const char* op, const char* name, const Tensor& tensor, const char* other_name,
                               const Tensor& other) {
   if (tensor.device() != other.device()) {

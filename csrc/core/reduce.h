@@ -65,6 +65,14 @@ __device__ __forceinline__ T block_sum(T value) {
   return block_reduce<kThreads>(value, T(0), Sum());
 }
 
+// The sum of count values, such as what the blocks of an earlier launch left, by one block and in a fixed order.
+template <int kThreads, class T>
+__device__ __forceinline__ T ordered_sum(const T* values, int64_t count) {
+  T sum = T(0);
+  for (int64_t i = threadIdx.x; i < count; i += kThreads) sum += values[i];
+  return block_sum<kThreads>(sum);
+}
+
 // Whether this is the last of `blocks` blocks to get here; it then sees all that the others wrote to global memory
 // before they did. All threads of the block must call. *arrived is 0 before the launch and is 0 again after it.
 __device__ __forceinline__ bool is_last_block(unsigned* arrived, unsigned blocks) {

@@ -38,6 +38,9 @@ inline Tensor make_zeros(const Tensor& like, std::initializer_list<int64_t> size
   return torch::stable::new_zeros(like, sizes, dtype);
 }
 
+// A new contiguous tensor of the size and dtype of `like`.
+inline Tensor make_empty_like(const Tensor& like) { return torch::stable::new_empty(like, like.sizes()); }
+
 inline Tensor as_contiguous(const Tensor& tensor) {
   return tensor.is_contiguous() ? tensor : torch::stable::contiguous(tensor);
 }

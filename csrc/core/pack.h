@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// Elements that one access of 16 bytes moves. Include it in .cu files.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+
+#include "core/simt.h"
+
+namespace ldie {
+
+template <typename T>
+constexpr int kPackWidth = 16 / int(sizeof(T));
+
+template <typename T, int kWidth>
+struct alignas(sizeof(T) * kWidth) Pack {
+  T values[kWidth];
+};
+
+template <int kWidth, typename T>
+__device__ __forceinline__ Pack<T, kWidth> load_pack(const T* elements, int64_t index) {
+  return reinterpret_cast<const Pack<T, kWidth>*>(elements)[index];
+}
+
+template <int kWidth, typename T>
+__device__ __forceinline__ void store_pack(T* elements, int64_t index, const Pack<T, kWidth>& pack) {
+  reinterpret_cast<Pack<T, kWidth>*>(elements)[index] = pack;
+}
+
+// Whether packs can start at all these addresses; a view may begin anywhere.
+inline bool packs_fit(std::initializer_list<const void*> addresses) {
+  uintptr_t joined = 0;
+  for (const void* address : addresses) joined |= reinterpret_cast<uintptr_t>(address);
+  return joined % 16 == 0;
+}
+
+}  // namespace ldie

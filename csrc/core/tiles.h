@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// Elementwise CPU loops in tiles that stay in the first-level cache, and sums over them that do not depend on the
+// number of threads.
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+#include "core/context.h"
+#include "core/half.h"
+#include "core/parallel.h"
+
+namespace ldie {
+
+constexpr int64_t kTile = 2048;
+
+// `count` elements in the type to compute in: the elements themselves, or 16-bit ones converted into `buffer`.
+template <typename T>
+const acc_t<T>* load_tile(const T* elements, int64_t count, acc_t<T>* buffer) {
+  if constexpr (std::is_same_v<T, acc_t<T>>) {
+    return elements;
+  } else {
+    for (int64_t i = 0; i < count; ++i) buffer[i] = elements[i];
+    return buffer;
+  }
+}
+
+// Sum of at most a tile: independent lanes that vectorise, joined in double.
+template <typename A>
+double tile_sum(const A* values, int64_t count) {
+  constexpr int64_t kLanes = 16;
+  A lanes[kLanes] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    for (int64_t lane = 0; lane < kLanes; ++lane) lanes[lane] += values[i + lane];
+  }
+  double sum = 0;
+  for (; i < count; ++i) sum += double(values[i]);
+  for (int64_t lane = 0; lane < kLanes; ++lane) sum += double(lanes[lane]);
+  return sum;
+}
+
+// Calls body(begin, count) for the tiles of [0, total), over threads.
+template <typename Body>
+void for_each_tile(int64_t total, const Body& body) {
+  constexpr int64_t kTilesPerTask = 16;
+  parallel_for((total + kTile - 1) / kTile, kTilesPerTask, [&](int64_t first, int64_t last) {
+    for (int64_t tile = first; tile < last; ++tile) {
+      const int64_t begin = tile * kTile;
+      body(begin, total - begin < kTile ? total - begin : kTile);
+    }
+  });
+}
+
+// The sum of body(begin, count), a double, over the tiles of [0, total), added in their order.
+template <typename Body>
+double sum_over_tiles(Context& context, int64_t total, const Body& body) {
+  const int64_t tiles = (total + kTile - 1) / kTile;
+  double* const sums = context.scratch_array<double>(tiles);
+  for_each_tile(total, [&](int64_t begin, int64_t count) { sums[begin / kTile] = body(begin, count); });
+  double sum = 0;
+  for (int64_t tile = 0; tile < tiles; ++tile) sum += sums[tile];
+  return sum;
+}
+
+}  // namespace ldie

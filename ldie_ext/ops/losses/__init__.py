@@ -1,0 +1,1 @@
+"""Losses fused into one pass forward and one backward: focal, Dice, centre focal."""
