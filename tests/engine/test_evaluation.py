@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 import contextlib
 import copy
+import dataclasses
 import io
 
 import numpy as np
 import pytest
 import torch
-from ldie.data import Prediction
-from ldie.engine.evaluation import METRIC_NAMES, coco_detections, coco_stats, compressed_rle
+from ldie.data import CocoDataset, Prediction, build_shapes
+from ldie.engine.evaluation import METRIC_NAMES, coco_detections, coco_metrics, coco_stats, compressed_rle
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -156,3 +157,33 @@ def test_every_form_of_mask_becomes_compressed(segmentation):
     expected = np.zeros((40, 60), dtype=np.uint8)
     expected[10:20, 30:50] = 1
     np.testing.assert_array_equal(mask, expected)
+
+
+def perfect(sample):
+    """The sample's own objects as predictions, crowds left out."""
+    kept = sample.select(~sample.iscrowd)
+    scores = torch.full((len(kept),), 0.9)
+    return Prediction(sample.image_id, kept.boxes, scores, kept.labels, kept.masks, kept.keypoints, sample.size)
+
+
+@pytest.fixture(scope="module")
+def hard(tmp_path_factory):
+    """Crowds, empty images, classes with three, four and no keypoints."""
+    root = build_shapes(tmp_path_factory.mktemp("data") / "hard", hard=True, train=1, val=40)
+    return CocoDataset(root, "val2017")
+
+
+def test_the_truth_scores_one_on_every_kind(hard):
+    samples = [hard[i] for i in range(len(hard))]
+    assert any(sample.iscrowd.any() for sample in samples) and any(len(sample) == 0 for sample in samples)
+    metrics = coco_metrics(hard, [perfect(sample) for sample in samples])
+    assert metrics.keys() == {f"{kind}/{name}" for kind, names in METRIC_NAMES.items() for name in names}
+    for name in ("bbox/AP", "bbox/AR100", "segm/AP", "segm/AR100", "keypoints/AP", "keypoints/AR"):
+        assert metrics[name] == pytest.approx(1.0)
+
+
+def test_kinds_that_were_not_predicted_are_left_out(hard):
+    predictions = [dataclasses.replace(perfect(hard[i]), masks=None, keypoints=None) for i in range(3)]
+    metrics = coco_metrics(hard, predictions)
+    assert metrics.keys() == {f"bbox/{name}" for name in METRIC_NAMES["bbox"]}
+    assert metrics["bbox/AP"] == pytest.approx(1.0)

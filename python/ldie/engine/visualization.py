@@ -16,7 +16,7 @@ from ldie.data import Prediction, Sample
 from ldie.data.segmentation import Segmentation, decode
 
 MIN_SIDE = 384
-"""Smaller images are enlarged by a whole factor, so that text on them is legible."""
+"""Smaller images are enlarged to about this, by a whole factor, so that text on them is legible."""
 _FONT_SIZE = 13
 _TRUTH = (255, 255, 255)
 _MASK_OPACITY = 0.4
@@ -35,7 +35,7 @@ class Canvas:
     def __init__(self, image: Tensor) -> None:
         pixels = image.cpu().permute(1, 2, 0).contiguous().numpy()
         self.size: tuple[int, int] = (pixels.shape[0], pixels.shape[1])
-        self.scale = max(1, math.ceil(MIN_SIDE / max(1, min(self.size))))
+        self.scale = max(1, round(MIN_SIDE / min(self.size)))
         picture = Image.fromarray(pixels)
         self.image = picture.resize((picture.width * self.scale, picture.height * self.scale), Image.Resampling.NEAREST)
         self._font = ImageFont.load_default(_FONT_SIZE)
@@ -53,9 +53,9 @@ class Canvas:
     def mask(self, segmentation: Segmentation, color: Color) -> None:
         """A translucent mask from a COCO segmentation."""
         selected = decode(segmentation, self.size).repeat(self.scale, axis=0).repeat(self.scale, axis=1)
-        pixels = np.asarray(self.image).astype(np.float32)
-        pixels[selected] = (1 - _MASK_OPACITY) * pixels[selected] + _MASK_OPACITY * np.asarray(color, dtype=np.float32)
-        self.image = Image.fromarray(pixels.astype(np.uint8))
+        pixels = np.array(self.image)
+        pixels[selected] = (1 - _MASK_OPACITY) * pixels[selected] + _MASK_OPACITY * np.array(color)
+        self.image = Image.fromarray(pixels)
 
     def keypoints(self, keypoints: Tensor, color: Color) -> None:
         """Points [K, 3] of x, y (pixel indices) and visibility: 2 filled, 1 (hidden) hollow, 0 not drawn."""
