@@ -115,7 +115,7 @@ def show(options: argparse.Namespace) -> int:
 
 def info(options: argparse.Namespace) -> int:
     """``ldie info``."""
-    from ldie_ext import info as ext_info  # loads the native libraries, which nothing else here needs
+    import ldie_ext.info as ext_info  # not `from ldie_ext import`: it must work where the native libraries do not load
 
     return int(ext_info.main() or 0)
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,8 +24,7 @@ _SHOWN_IMAGES = 12
 
 def summary(metrics: Mapping[str, float]) -> str:
     """The headline metrics on one line."""
-    shown = {name: value for name, value in metrics.items() if name.rpartition("/")[2] in ("AP", "AP50", "AP75")}
-    return ", ".join(f"{name} {value:.3f}" for name, value in (shown or metrics).items())
+    return ", ".join(f"{name} {value:.3f}" for name, value in _headline(metrics).items())
 
 
 def write_evaluation(folder: Path, dataset: CocoDataset, evaluation: Evaluation, system: System) -> None:
@@ -53,20 +53,28 @@ def write_evaluation(folder: Path, dataset: CocoDataset, evaluation: Evaluation,
 
 
 def write_curves(work_dir: Path) -> None:
-    """Draws ``loss.png`` and ``ap.png`` from the run's log; terms ``x:0``, ``x:1``, ... share a panel."""
+    """Draws ``loss.png`` and ``ap.png`` from the run's log; names share a panel up to a ``:`` or ``/``."""
     panels: dict[str, dict[str, dict[str, list[tuple[int, float]]]]] = {
         kind: defaultdict(lambda: defaultdict(list)) for kind in ("train", "eval")
     }
     for record in read_log(work_dir / "log.jsonl"):
-        for name, value in record.items():
-            if name not in ("kind", "step", "seconds") and value is not None:
-                title = name.partition(":")[0] if record["kind"] == "train" else name.partition("/")[0]
-                panels[record["kind"]][title][name].append((record["step"], value))
+        kind, step = record["kind"], record["step"]
+        values = {
+            name: record[name] for name in record.keys() - {"kind", "step", "seconds"} if record[name] is not None
+        }
+        for name, value in sorted((_headline(values) if kind == "eval" else values).items()):
+            panels[kind][re.split("[:/]", name)[0]][name].append((step, value))
     (work_dir / PICTURES).mkdir(exist_ok=True)
     if panels["train"]:
         plot_curves(panels["train"], work_dir / PICTURES / "loss.png")
     if panels["eval"]:
         plot_curves(panels["eval"], work_dir / PICTURES / "ap.png")
+
+
+def _headline(metrics: Mapping[str, float]) -> Mapping[str, float]:
+    """COCO's three best-known metrics of each kind; all metrics of a system that has others."""
+    shown = {name: value for name, value in metrics.items() if name.rpartition("/")[2] in ("AP", "AP50", "AP75")}
+    return shown or metrics
 
 
 def announce(folder: Path) -> None:
