@@ -184,3 +184,8 @@ def test_overwrite_and_resume(data_dir, tmp_path, capsys, monkeypatch):
 def test_debug_shows_the_traceback():
     with pytest.raises(ValueError, match="unknown system"):
         main(["train", "nothing", "--debug"])
+
+
+def test_info(capsys):
+    assert main(["info"]) == 0
+    assert "torch" in capsys.readouterr().out

@@ -117,7 +117,7 @@ def info(options: argparse.Namespace) -> int:
     """``ldie info``."""
     import ldie_ext.info as ext_info  # not `from ldie_ext import`: it must work where the native libraries do not load
 
-    return int(ext_info.main() or 0)
+    return ext_info.main()
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
