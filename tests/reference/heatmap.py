@@ -38,8 +38,9 @@ def center_cell(box: Tensor, size: tuple[int, int]) -> tuple[int, int, Tensor, T
     """(x, y, centre [2], wh [2]) of a box, or None where the box has no target.
 
     A box counts when width > 0, height > 0 (both finite) and its centre lies in [0, W) x [0, H); NaN fails every
-    comparison. Width, height and centre are computed in the boxes' own dtype.
+    comparison. Width, height and centre are computed in the boxes' own dtype, in float32 for 16-bit boxes.
     """
+    box = box.float() if box.dtype.itemsize == 2 else box
     wh = box[2:] - box[:2]
     center = (box[:2] + box[2:]) / 2
     width, height = wh.tolist()
@@ -77,7 +78,7 @@ def center_heatmap(
             if cell is None or not 0 <= label < num_classes:
                 continue
             cx, cy, _, wh = cell
-            box_w, box_h = (float(math.ceil(side)) for side in wh.tolist())
+            box_w, box_h = (min(float(math.ceil(side)), 1e150) for side in wh.tolist())  # whose powers are finite
             rho = max(0, int(gaussian_radius(box_h, box_w, min_overlap, radius)))
             sigma = (2 * rho + 1) / 6
             x0, x1 = max(cx - rho, 0), min(cx + rho + 1, width)
@@ -111,7 +112,7 @@ def center_targets(
             cx, cy, center, sides = cell
             index[image, slot] = cy * size[1] + cx
             wh[image, slot] = sides
-            offset[image, slot] = center - torch.tensor([cx, cy], dtype=boxes.dtype)
+            offset[image, slot] = center - torch.tensor([cx, cy], dtype=center.dtype)
     return CenterTargets(*(t.to(boxes.device) for t in (index, wh, offset, index >= 0)))
 
 
