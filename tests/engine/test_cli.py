@@ -123,7 +123,11 @@ def test_help(command, capsys):
         (["train", "toy", "--data", "{tmp}/nowhere"], "nowhere"),
         (["train", "toy", "--data", "{tmp}/empty"], "empty"),
         (["train", "toy", "--data", "{tmp}/bad"], "instances_train2017.json"),
-        (["train", "toy", "--data", "{tmp}/truncated"], "truncated/train2017"),
+        (["train", "toy", "--data", "{tmp}/truncated"], "ldie: {tmp}/truncated/train2017"),
+        (
+            ["train", "toy", "--data", "{tmp}/truncated", "--set", "solver.num_workers=1"],
+            "ldie: {tmp}/truncated/train2017",
+        ),
         (["train", "toy", "--work-dir", "{tmp}/file"], "{tmp}/file"),
         (["train", "toy", "--resume", "--work-dir", "{tmp}/empty"], "no checkpoint to resume from"),
         (["train", "toy", "--device", "quantum"], "--device quantum"),

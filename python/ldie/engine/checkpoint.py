@@ -28,7 +28,7 @@ _HEADER = "ldie"
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be used; the message names the file and the remedy."""
+    """A checkpoint that cannot be read or written; the message names the file and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -170,13 +170,17 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _replace(path: Path, write: Callable[[Path], Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
         with temporary.open("rb+") as file:  # the data must be on disk before its name is
             os.fsync(file.fileno())
         temporary.replace(path)
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have types of their own
+        raise CheckpointError(
+            f"{path}: cannot be written ({_first_line(error)}); free space or choose another folder"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -134,10 +134,18 @@ def one_line(error: Exception) -> str | None:
     if isinstance(error, torch.OutOfMemoryError):
         return "the GPU is out of memory; lower solver.batch_size or the image size, or use --device cpu"
     if isinstance(error, (ConfigError, CheckpointError, DataError, UnknownSystemError, TrainingError)):
-        return " ".join(str(error).split())
+        return _message(error)
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}; check the path, its permissions and the space left"
     return None
+
+
+def _message(error: Exception) -> str:
+    """An error's text on one line; of one from a data-loading process, which comes with its traceback, the end."""
+    text = str(error)
+    if text.startswith("Caught "):
+        text = text.strip().splitlines()[-1].partition(": ")[2]
+    return " ".join(text.split())
 
 
 def _train_config(options: argparse.Namespace) -> RunConfig:
