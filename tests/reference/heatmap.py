@@ -126,16 +126,17 @@ def heatmap_peaks(scores: Tensor, k: int, *, per_class: bool = False) -> tuple[T
     batch, classes, height, width = scores.shape
     values = scores.detach().double().cpu()
     padded = torch.nn.functional.pad(values, (1, 1, 1, 1), value=-math.inf)
-    window = padded.unfold(2, 3, 1).unfold(3, 3, 1).amax((-2, -1))  # amax propagates NaN, which equals nothing
-    values = torch.where((values == window) & (values > -math.inf), values, -math.inf)
-    rows = values.reshape(batch * classes, -1) if per_class else values.reshape(batch, -1)
+    if values.numel() > 0:
+        window = padded.unfold(2, 3, 1).unfold(3, 3, 1).amax((-2, -1))  # amax propagates NaN, which equals nothing
+        values = torch.where((values == window) & (values > -math.inf), values, -math.inf)
+    rows = values.flatten(0, 1).flatten(1) if per_class else values.flatten(1)
     best, flat = rows.sort(dim=1, descending=True, stable=True)
     best, flat = best[:, :k], flat[:, :k]
     short = k - best.shape[1]
     best = torch.nn.functional.pad(best, (0, short), value=-math.inf)
     flat = torch.nn.functional.pad(flat, (0, short))
     used = best > -math.inf
-    area = height * width
+    area, width = max(height * width, 1), max(width, 1)
     if per_class:
         labels = torch.arange(classes).repeat(batch)[:, None].expand_as(flat)
     else:
