@@ -30,11 +30,4 @@ struct BoxClassMasks {
 template <typename T>
 void box_class_masks(const BoxClassMasks<T>& args, Context& context);
 
-// Bits [begin, end) of a word that holds `count` <= 32 cells from cell `first` on.
-LDIE_HD uint32_t covered_bits(int64_t begin, int64_t end, int64_t first, int32_t count) {
-  const int64_t low = begin > first ? begin - first : 0, high = end - first < count ? end - first : count;
-  if (low >= high) return 0;
-  return (0xffffffffu >> (32 - (high - low))) << low;
-}
-
 }  // namespace ldie

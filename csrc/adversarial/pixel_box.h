@@ -41,4 +41,29 @@ LDIE_HD PixelBox pixel_box(const T* box, Rounding rounding, int64_t height, int6
   return {clip_edge(x1, width), clip_edge(y1, height), clip_edge(x2, width), clip_edge(y2, height)};
 }
 
+// Bits [begin, end) of a word that holds `count` <= 32 cells from cell `first` on.
+LDIE_HD uint32_t covered_bits(int64_t begin, int64_t end, int64_t first, int32_t count) {
+  const int64_t low = begin > first ? begin - first : 0, high = end - first < count ? end - first : count;
+  if (low >= high) return 0;
+  return (0xffffffffu >> (32 - (high - low))) << low;
+}
+
+// Boxes [rows, 4] of any floating dtype. The dtype is looked up per box: ops whose main input has a dtype of its own
+// need not be compiled for every pair of the two.
+enum class BoxType : int32_t { kFloat, kDouble, kHalf, kBFloat16 };
+
+struct BoxRows {
+  const void* data;
+  BoxType type;
+
+  LDIE_HD PixelBox cells(int64_t row, Rounding rounding, int64_t height, int64_t width) const {
+    switch (type) {
+      case BoxType::kFloat: return pixel_box(static_cast<const float*>(data) + 4 * row, rounding, height, width);
+      case BoxType::kDouble: return pixel_box(static_cast<const double*>(data) + 4 * row, rounding, height, width);
+      case BoxType::kHalf: return pixel_box(static_cast<const Half*>(data) + 4 * row, rounding, height, width);
+      default: return pixel_box(static_cast<const BFloat16*>(data) + 4 * row, rounding, height, width);
+    }
+  }
+};
+
 }  // namespace ldie

@@ -45,6 +45,10 @@ inline Tensor as_contiguous(const Tensor& tensor) {
   return tensor.is_contiguous() ? tensor : torch::stable::contiguous(tensor);
 }
 
+inline std::optional<Tensor> as_contiguous(const std::optional<Tensor>& tensor) {
+  return tensor ? std::optional<Tensor>(as_contiguous(*tensor)) : std::nullopt;
+}
+
 // T is the native element type: float, double, ldie::Half, ldie::BFloat16, int64_t, uint8_t, bool, ...
 template <typename T>
 const T* data(const Tensor& tensor) {
