@@ -39,15 +39,15 @@ $(VENV)/lint: $(VENV)/installed
 setup: $(VENV)/installed  ## create .venv, build and install
 
 train: setup  ## train the default system on the generated shapes dataset, with metrics and pictures
-	$(BIN)/ldie train centernet --data shapes --work-dir $(WORK_DIR)
+	$(BIN)/ldie train centernet --data shapes --work-dir $(WORK_DIR) --overwrite
 
 test: setup  ## run all tests (CUDA kernels on the CPU through the emulator, and on a GPU where there is one)
 	$(BIN)/python -m pytest
 
 sanitize: setup  ## the CUDA kernels on the CPU under ASan + UBSan, then under the race checker
 	$(BIN)/python tests/emulator/build.py asan race
-	LDIE_EMULATOR_MODE=asan $(ASAN) $(EMULATED)
-	LDIE_EMULATOR_MODE=race $(EMULATED)
+	LDIE_EMULATOR_MODE=asan SIMT_SCHEDULE=reverse $(ASAN) $(EMULATED)
+	LDIE_EMULATOR_MODE=race SIMT_SCHEDULE=random:1 $(EMULATED)
 
 lint: $(VENV)/lint  ## ruff, mypy, clang-format
 	$(BIN)/ruff check .

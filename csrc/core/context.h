@@ -12,8 +12,8 @@ class Context {
   explicit Context(void* stream) : stream(stream) {}
   virtual ~Context() = default;
 
-  // Memory on the op's device, 256-byte aligned, that lives until the op returns (on CUDA: until the work queued on
-  // the stream by then is done). Never null, also for 0 bytes.
+  // Memory on the op's device, aligned as PyTorch's allocators align (64 bytes on the CPU, 512 on CUDA), that lives
+  // until the op returns (on CUDA: until the work queued on the stream by then is done). Never null, also for 0 bytes.
   virtual void* scratch(size_t bytes) = 0;
 
   template <typename T>

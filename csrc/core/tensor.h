@@ -78,15 +78,11 @@ class TensorContext final : public Context {
   explicit TensorContext(const Tensor& like) : Context(current_stream(like)), like_(like), guard_(device_of(like)) {}
 
   void* scratch(size_t bytes) override {
-    const std::vector<int64_t> size{int64_t(bytes ? bytes : 1) + kAlignment};
-    buffers_.push_back(torch::stable::new_empty(like_, size, ScalarType::Byte));
-    const auto address = reinterpret_cast<uintptr_t>(buffers_.back().mutable_data_ptr());
-    return reinterpret_cast<void*>((address + kAlignment - 1) / kAlignment * kAlignment);
+    buffers_.push_back(make_empty(like_, {int64_t(bytes ? bytes : 1)}, ScalarType::Byte));
+    return buffers_.back().mutable_data_ptr();
   }
 
  private:
-  static constexpr int64_t kAlignment = 256;
-
 #if defined(LDIE_BACKEND_CUDA)
   using Guard = torch::stable::accelerator::DeviceGuard;
   static int32_t device_of(const Tensor& like) { return like.get_device_index(); }
