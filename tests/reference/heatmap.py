@@ -147,10 +147,14 @@ def heatmap_peaks(scores: Tensor, k: int, *, per_class: bool = False) -> tuple[T
 
 
 def gather_l1_loss(maps: Tensor, index: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-    """sum |maps[b, c, index[b, m]] - target[b, m, c]| over valid slots / (valid slots * C + 1e-4); differentiable."""
+    """sum |maps[b, c, index[b, m]] - target[b, m, c]| over valid slots / (valid slots * C + 1e-4); differentiable.
+
+    A slot whose index lies outside the map counts as not valid.
+    """
     channels = maps.shape[1]
+    valid = valid & (index >= 0) & (index < maps.shape[2] * maps.shape[3])
     total = maps.new_zeros(())
     for image, slot in valid.nonzero().tolist():
         picked = maps[image].reshape(channels, -1)[:, index[image, slot]]
         total = total + (picked - target[image, slot]).abs().sum()
-    return total / (valid.sum() * channels + 1e-4)
+    return total / (int(valid.sum()) * channels + 1e-4)
