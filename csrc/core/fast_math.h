@@ -22,11 +22,11 @@ LDIE_HD float mul_add(float a, float b, float c) {
 #endif
 }
 
-// Within 2 ulp of e^x for -87 <= x <= 88, and held at the value of the nearer end beyond; NaN stays NaN.
+// Within 2 ulp of e^x for -87 <= x <= 88; 0 below, so that e^x times a huge x vanishes, and e^88 above. NaN stays NaN.
 LDIE_HD float fast_exp(float x) {
   const float clamped = x < -87.f ? -87.f : x > 88.f ? 88.f : x;
 #if defined(__CUDA_ARCH__)
-  return expf(clamped);  // an instruction of its own does the work here
+  const float result = expf(clamped);  // an instruction of its own does the work here
 #else
   // x = n ln 2 + r with |r| <= ln 2 / 2. Adding 1.5 * 2^23 rounds to the integer n and leaves it in the low bits. ln 2
   // is split in two so that n times the first part is exact.
@@ -39,8 +39,9 @@ LDIE_HD float fast_exp(float x) {
   p = mul_add(p, r, 0.166665211f);
   p = mul_add(p, r, 0.499999940f);
   const float power = bits_float((float_bits(shifted) << 23) + 0x3f800000u);  // 2^n
-  return mul_add(p, r * r, r + 1.f) * power;
+  const float result = mul_add(p, r * r, r + 1.f) * power;
 #endif
+  return x < -87.f ? 0.f : result;
 }
 
 LDIE_HD double fast_exp(double x) { return std::exp(x); }

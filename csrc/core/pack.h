@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Elements that one access of 16 bytes moves. Include it in .cu files.
+// Elementwise loops that move 16 bytes an access. Include it in .cu files.
 #pragma once
 
 #include <cstdint>
@@ -32,6 +32,14 @@ inline bool packs_fit(std::initializer_list<const void*> addresses) {
   uintptr_t joined = 0;
   for (const void* address : addresses) joined |= reinterpret_cast<uintptr_t>(address);
   return joined % 16 == 0;
+}
+
+// Blocks of a grid-stride loop over `items`: enough to fill every GPU, and few enough to add their partial sums
+// quickly.
+inline unsigned loop_blocks(int64_t items, int threads) {
+  constexpr int64_t kMostBlocks = 2048;
+  const int64_t blocks = (items + threads - 1) / threads;
+  return unsigned(blocks < kMostBlocks ? blocks : kMostBlocks);
 }
 
 }  // namespace ldie

@@ -52,13 +52,14 @@ void for_each_tile(int64_t total, const Body& body) {
   });
 }
 
-// The sum of body(begin, count), a double, over the tiles of [0, total), added in their order.
+// The sum of body(begin, count), a double or any type with +=, over the tiles of [0, total), added in their order.
 template <typename Body>
-double sum_over_tiles(Context& context, int64_t total, const Body& body) {
+auto sum_over_tiles(Context& context, int64_t total, const Body& body) {
+  using Sum = decltype(body(int64_t(), int64_t()));
   const int64_t tiles = (total + kTile - 1) / kTile;
-  double* const sums = context.scratch_array<double>(tiles);
+  Sum* const sums = context.scratch_array<Sum>(tiles);
   for_each_tile(total, [&](int64_t begin, int64_t count) { sums[begin / kTile] = body(begin, count); });
-  double sum = 0;
+  Sum sum{};
   for (int64_t tile = 0; tile < tiles; ++tile) sum += sums[tile];
   return sum;
 }

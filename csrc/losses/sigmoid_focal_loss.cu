@@ -8,12 +8,6 @@ namespace ldie {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int64_t kMostBlocks = 2048;  // fills every GPU, and is the number of partial sums to add
-
-unsigned blocks_for(int64_t items) {
-  const int64_t blocks = (items + kThreads - 1) / kThreads;
-  return unsigned(blocks < kMostBlocks ? blocks : kMostBlocks);
-}
 
 // Reads 8 bytes an element in float32 and computes about 50 flops for each, so the memory decides. Each thread leaves
 // its elements' losses, or adds them up: then `sums` gets one partial sum a block.
@@ -78,7 +72,7 @@ __global__ void __launch_bounds__(kThreads) gradient_kernel(SigmoidFocalLossBack
 
 template <int kWidth, typename T, typename Term>
 void launch_loss(const SigmoidFocalLoss<T>& args, const Term& term, Context& context) {
-  const unsigned blocks = blocks_for((args.count + kWidth - 1) / kWidth);
+  const unsigned blocks = loop_blocks((args.count + kWidth - 1) / kWidth, kThreads);
   const bool reduced = args.reduction != Reduction::kNone;
   double* const sums = reduced ? context.scratch_array<double>(blocks) : nullptr;
   LDIE_LAUNCH((loss_kernel<T, Term, kWidth>), dim3(blocks), dim3(kThreads), 0, context.stream, args, term, sums);
@@ -89,7 +83,7 @@ void launch_loss(const SigmoidFocalLoss<T>& args, const Term& term, Context& con
 
 template <int kWidth, typename T, typename Term>
 void launch_gradient(const SigmoidFocalLossBackward<T>& args, const Term& term, Context& context) {
-  const unsigned blocks = blocks_for((args.count + kWidth - 1) / kWidth);
+  const unsigned blocks = loop_blocks((args.count + kWidth - 1) / kWidth, kThreads);
   LDIE_LAUNCH((gradient_kernel<T, Term, kWidth>), dim3(blocks), dim3(kThreads), 0, context.stream, args, term);
 }
 

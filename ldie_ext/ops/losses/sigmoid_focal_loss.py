@@ -48,7 +48,7 @@ def sigmoid_focal_loss(
     Example:
         >>> logits, targets = torch.tensor([0.0, 3.0]), torch.tensor([1.0, 0.0])
         >>> sigmoid_focal_loss(logits, targets)
-        tensor([0.0433, 2.0744])
+        tensor([0.0433, 2.0747])
     """
     if gamma < 0:
         raise ValueError(f"gamma must be at least 0, got {gamma}")

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/pack.h"
+#include "losses/center_focal_loss.h"
+#include "losses/peak_sums.h"
+
+namespace ldie {
+namespace {
+
+constexpr int kThreads = 256;
+
+// Reads 8 bytes a cell in float32 and computes about 50 flops for each, so the memory decides.
+template <typename T, typename H, typename Term, int kWidth>
+__global__ void __launch_bounds__(kThreads) loss_kernel(CenterFocalLoss<T, H> args, Term term, PeakSums sums) {
+  using A = acc_t<T>;
+  const int64_t first = int64_t(blockIdx.x) * kThreads + threadIdx.x, step = int64_t(gridDim.x) * kThreads;
+  const int64_t packs = args.count / kWidth;
+  A loss = A(0);
+  int32_t peaks = 0;
+  for (int64_t i = first; i < packs; i += step) {
+    const auto x = load_pack<kWidth>(args.logits, i);
+    const auto y = load_pack<kWidth>(args.heatmap, i);
+#pragma unroll
+    for (int k = 0; k < kWidth; ++k) {
+      loss += term.loss(A(x.values[k]), A(y.values[k]));
+      peaks += A(y.values[k]) == A(1);
+    }
+  }
+  for (int64_t i = packs * kWidth + first; i < args.count; i += step) {
+    loss += term.loss(A(args.logits[i]), A(args.heatmap[i]));
+    peaks += A(args.heatmap[i]) == A(1);
+  }
+  store_peak_sum<kThreads>(sums, blockIdx.x, loss, peaks);
+}
+
+// Reads 8 bytes a cell in float32 and writes 4.
+template <typename T, typename H, typename Term, int kWidth>
+__global__ void __launch_bounds__(kThreads) gradient_kernel(CenterFocalLossBackward<T, H> args, Term term) {
+  using A = acc_t<T>;
+  const int64_t first = int64_t(blockIdx.x) * kThreads + threadIdx.x, step = int64_t(gridDim.x) * kThreads;
+  const int64_t packs = args.count / kWidth;
+  const A scale = A(double(A(*args.grad)) / peak_divisor(*args.num_peaks));
+  for (int64_t i = first; i < packs; i += step) {
+    auto x = load_pack<kWidth>(args.logits, i);
+    const auto y = load_pack<kWidth>(args.heatmap, i);
+#pragma unroll
+    for (int k = 0; k < kWidth; ++k) x.values[k] = T(term.gradient(A(x.values[k]), A(y.values[k])) * scale);
+    store_pack<kWidth>(args.grad_logits, i, x);
+  }
+  for (int64_t i = packs * kWidth + first; i < args.count; i += step) {
+    args.grad_logits[i] = T(term.gradient(A(args.logits[i]), A(args.heatmap[i])) * scale);
+  }
+}
+
+template <int kWidth, typename T, typename H, typename Term>
+void launch_loss(const CenterFocalLoss<T, H>& args, const Term& term, Context& context) {
+  const unsigned blocks = loop_blocks((args.count + kWidth - 1) / kWidth, kThreads);
+  const PeakSums sums = make_peak_sums(context, blocks);
+  LDIE_LAUNCH((loss_kernel<T, H, Term, kWidth>), dim3(blocks), dim3(kThreads), 0, context.stream, args, term, sums);
+  finish_peak_sums(sums, args.loss, args.num_peaks, context);
+}
+
+template <int kWidth, typename T, typename H, typename Term>
+void launch_gradient(const CenterFocalLossBackward<T, H>& args, const Term& term, Context& context) {
+  const unsigned blocks = loop_blocks((args.count + kWidth - 1) / kWidth, kThreads);
+  LDIE_LAUNCH((gradient_kernel<T, H, Term, kWidth>), dim3(blocks), dim3(kThreads), 0, context.stream, args, term);
+}
+
+}  // namespace
+
+template <typename T, typename H>
+void center_focal_loss(const CenterFocalLoss<T, H>& args, Context& context) {
+  const bool packed = packs_fit({args.logits, args.heatmap});
+  with_center_focal_term<acc_t<T>>(args.alpha, args.beta, [&](const auto& term) {
+    packed ? launch_loss<kPackWidth<H>>(args, term, context) : launch_loss<1>(args, term, context);
+  });
+}
+
+template <typename T, typename H>
+void center_focal_loss_backward(const CenterFocalLossBackward<T, H>& args, Context& context) {
+  const bool packed = packs_fit({args.logits, args.heatmap, args.grad_logits});
+  with_center_focal_term<acc_t<T>>(args.alpha, args.beta, [&](const auto& term) {
+    packed ? launch_gradient<kPackWidth<H>>(args, term, context) : launch_gradient<1>(args, term, context);
+  });
+}
+
+#define LDIE_INSTANTIATE(T, H)                                             \
+  template void center_focal_loss(const CenterFocalLoss<T, H>&, Context&); \
+  template void center_focal_loss_backward(const CenterFocalLossBackward<T, H>&, Context&);
+LDIE_INSTANTIATE(float, float)
+LDIE_INSTANTIATE(double, double)
+LDIE_INSTANTIATE(Half, Half)
+LDIE_INSTANTIATE(Half, float)
+LDIE_INSTANTIATE(BFloat16, BFloat16)
+LDIE_INSTANTIATE(BFloat16, float)
+#undef LDIE_INSTANTIATE
+
+}  // namespace ldie

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+// A block owns kTileCells consecutive cells of one plane; it first lists the Gaussians that reach them, so that the
+// many tiles without one cost no more than the loss on a zero heatmap that nobody reads.
+#include "core/pack.h"
+#include "losses/center_focal_loss_from_boxes.h"
+#include "losses/peak_sums.h"
+
+namespace ldie {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int kListed = kThreads;  // Gaussians held in shared memory at a time: every thread offers one a round
+constexpr int kPacks = 2;          // of each thread
+
+template <int kWidth>
+constexpr int kTileCells = kThreads * kPacks * kWidth;
+
+// Where a block works: cells [begin, begin + kTileCells) of a plane.
+struct Tile {
+  int64_t plane, begin;
+};
+
+template <int kWidth>
+__device__ Tile tile_of_block(const GaussianMaps& maps) {
+  const int64_t per_plane = (maps.cells() + kTileCells<kWidth> - 1) / kTileCells<kWidth>;
+  return {blockIdx.x / per_plane, blockIdx.x % per_plane * kTileCells<kWidth>};
+}
+
+// The first cell of a thread's pack number p; packs of neighbouring threads are neighbours.
+template <int kWidth>
+__device__ int64_t first_cell(const Tile& tile, int p) {
+  return tile.begin + (int64_t(p) * kThreads + threadIdx.x) * kWidth;
+}
+
+template <typename A, int kWidth>
+struct Heat {
+  A values[kPacks][kWidth];
+};
+
+// Raises a pack of cells, all in one row, to a Gaussian.
+template <typename A, int kWidth>
+__device__ void raise(A (&cells)[kWidth], int64_t x, int64_t y, const CenterGaussian& gaussian,
+                      const CellWindow& window) {
+  if (y < window.y1 || y >= window.y2 || x >= window.x2 || x + kWidth <= window.x1) return;
+  const A row_factor = gaussian.factor<A>(y - gaussian.y);
+#pragma unroll
+  for (int k = 0; k < kWidth; ++k) {
+    const A value = row_factor * gaussian.factor<A>(x + k - gaussian.x);
+    if (x + k >= window.x1 && x + k < window.x2 && value > cells[k]) cells[k] = value;
+  }
+}
+
+// The heatmap of the thread's cells. All threads of the block must call.
+template <typename A, int kWidth>
+__device__ Heat<A, kWidth> draw_tile(const GaussianMaps& maps, const Tile& tile) {
+  LDIE_SHARED(CenterGaussian, listed, [kListed]);
+  LDIE_SHARED(int, count, );
+  Heat<A, kWidth> heat{};
+  const int64_t image = tile.plane / maps.classes, label = tile.plane % maps.classes;
+  const int64_t end = min(tile.begin + kTileCells<kWidth>, maps.cells());
+  const RowRange range = row_range(maps.offsets, image, maps.rows);
+  for (int64_t base = range.begin; base < range.end; base += kListed) {
+    __syncthreads();  // the list of the round before is read no more
+    if (threadIdx.x == 0) count = 0;
+    __syncthreads();
+    const int64_t row = base + threadIdx.x;
+    if (row < range.end && maps.labels[row] == label) {
+      const CenterGaussian gaussian = maps.gaussians[row];
+      const CellWindow window = gaussian.window(maps.height, maps.width);
+      const bool reaches = window.y1 * maps.width < end && window.y2 * maps.width > tile.begin;
+      if (reaches) listed[atomicAdd(&count, 1)] = gaussian;
+    }
+    __syncthreads();
+    if (count == 0) continue;
+#pragma unroll
+    for (int p = 0; p < kPacks; ++p) {
+      const int64_t cell = first_cell<kWidth>(tile, p), y = cell / maps.width, x = cell - y * maps.width;
+      for (int i = 0; i < count; ++i) {
+        raise(heat.values[p], x, y, listed[i], listed[i].window(maps.height, maps.width));
+      }
+    }
+  }
+  return heat;
+}
+
+// Reads 4 bytes a cell in float32, and computes about 50 flops for each.
+template <typename T, typename Term, int kWidth>
+__global__ void __launch_bounds__(kThreads) loss_kernel(CenterFocalLossFromBoxes<T> args, Term term, PeakSums sums) {
+  using A = acc_t<T>;
+  const Tile tile = tile_of_block<kWidth>(args.maps);
+  const T* const logits = args.logits + tile.plane * args.maps.cells();
+  const Heat<A, kWidth> heat = draw_tile<A, kWidth>(args.maps, tile);
+  A loss = A(0);
+  int32_t peaks = 0;
+#pragma unroll
+  for (int p = 0; p < kPacks; ++p) {
+    const int64_t cell = first_cell<kWidth>(tile, p);
+    if (cell >= args.maps.cells()) break;
+    const auto x = load_pack<kWidth>(logits, cell / kWidth);
+#pragma unroll
+    for (int k = 0; k < kWidth; ++k) {
+      loss += term.loss(A(x.values[k]), heat.values[p][k]);
+      peaks += heat.values[p][k] == A(1);
+    }
+  }
+  store_peak_sum<kThreads>(sums, blockIdx.x, loss, peaks);
+}
+
+// Reads and writes 4 bytes a cell in float32.
+template <typename T, typename Term, int kWidth>
+__global__ void __launch_bounds__(kThreads) gradient_kernel(CenterFocalLossFromBoxesBackward<T> args, Term term) {
+  using A = acc_t<T>;
+  const Tile tile = tile_of_block<kWidth>(args.maps);
+  const int64_t offset = tile.plane * args.maps.cells();
+  const A scale = A(double(A(*args.grad)) / peak_divisor(*args.num_peaks));
+  const Heat<A, kWidth> heat = draw_tile<A, kWidth>(args.maps, tile);
+#pragma unroll
+  for (int p = 0; p < kPacks; ++p) {
+    const int64_t cell = first_cell<kWidth>(tile, p);
+    if (cell >= args.maps.cells()) break;
+    auto x = load_pack<kWidth>(args.logits + offset, cell / kWidth);
+#pragma unroll
+    for (int k = 0; k < kWidth; ++k) x.values[k] = T(term.gradient(A(x.values[k]), heat.values[p][k]) * scale);
+    store_pack<kWidth>(args.grad_logits + offset, cell / kWidth, x);
+  }
+}
+
+template <int kWidth>
+int64_t blocks_for(const GaussianMaps& maps) {
+  return maps.batch * maps.classes * ((maps.cells() + kTileCells<kWidth> - 1) / kTileCells<kWidth>);
+}
+
+template <int kWidth, typename T, typename Term>
+void launch_loss(const CenterFocalLossFromBoxes<T>& args, const Term& term, Context& context) {
+  const int64_t blocks = blocks_for<kWidth>(args.maps);
+  const PeakSums sums = make_peak_sums(context, blocks);
+  LDIE_LAUNCH((loss_kernel<T, Term, kWidth>), dim3(unsigned(blocks)), dim3(kThreads), 0, context.stream, args, term,
+              sums);
+  finish_peak_sums(sums, args.loss, args.num_peaks, context);
+}
+
+template <int kWidth, typename T, typename Term>
+void launch_gradient(const CenterFocalLossFromBoxesBackward<T>& args, const Term& term, Context& context) {
+  const int64_t blocks = blocks_for<kWidth>(args.maps);
+  LDIE_LAUNCH((gradient_kernel<T, Term, kWidth>), dim3(unsigned(blocks)), dim3(kThreads), 0, context.stream, args,
+              term);
+}
+
+}  // namespace
+
+// Packs need aligned rows: then each lies in one row, and so does every plane's start on a boundary.
+template <typename T>
+void center_focal_loss_from_boxes(const CenterFocalLossFromBoxes<T>& args, Context& context) {
+  const bool packed = args.maps.width % kPackWidth<T> == 0 && packs_fit({args.logits});
+  with_center_focal_term<acc_t<T>>(args.alpha, args.beta, [&](const auto& term) {
+    packed ? launch_loss<kPackWidth<T>>(args, term, context) : launch_loss<1>(args, term, context);
+  });
+}
+
+template <typename T>
+void center_focal_loss_from_boxes_backward(const CenterFocalLossFromBoxesBackward<T>& args, Context& context) {
+  const bool packed = args.maps.width % kPackWidth<T> == 0 && packs_fit({args.logits, args.grad_logits});
+  with_center_focal_term<acc_t<T>>(args.alpha, args.beta, [&](const auto& term) {
+    packed ? launch_gradient<kPackWidth<T>>(args, term, context) : launch_gradient<1>(args, term, context);
+  });
+}
+
+#define LDIE_INSTANTIATE(T)                                                                 \
+  template void center_focal_loss_from_boxes(const CenterFocalLossFromBoxes<T>&, Context&); \
+  template void center_focal_loss_from_boxes_backward(const CenterFocalLossFromBoxesBackward<T>&, Context&);
+LDIE_INSTANTIATE(float)
+LDIE_INSTANTIATE(double)
+LDIE_INSTANTIATE(Half)
+LDIE_INSTANTIATE(BFloat16)
+#undef LDIE_INSTANTIATE
+
+}  // namespace ldie

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
+#include "core/tiles.h"
+#include "losses/center_focal_loss_from_boxes.h"
+
+namespace ldie {
+namespace {
+
+int64_t tiles_per_plane(const GaussianMaps& maps) { return (maps.cells() + kTile - 1) / kTile; }
+
+// Consecutive cells [begin, end) of one plane.
+struct CellRange {
+  int64_t image, label, begin, end;
+};
+
+// Draws the part of a Gaussian that falls on the tile; A holds the tile's cells.
+template <typename A>
+void draw(const GaussianMaps& maps, const CenterGaussian& gaussian, const CellRange& tile, A* heat) {
+  constexpr int64_t kColumns = 256;  // drawn at a time
+  const CellWindow window = gaussian.window(maps.height, maps.width);
+  const int64_t top = std::max<int64_t>(window.y1, tile.begin / maps.width);
+  const int64_t bottom = std::min<int64_t>(window.y2, (tile.end - 1) / maps.width + 1);
+  A factors[kColumns];
+  for (int64_t left = window.x1; left < window.x2 && top < bottom; left += kColumns) {
+    const int64_t right = std::min<int64_t>(window.x2, left + kColumns);
+    for (int64_t x = left; x < right; ++x) factors[x - left] = gaussian.factor<A>(x - gaussian.x);
+    for (int64_t y = top; y < bottom; ++y) {
+      const A row_factor = gaussian.factor<A>(y - gaussian.y);
+      const int64_t row = y * maps.width;
+      const int64_t first = std::max(row + left, tile.begin), last = std::min(row + right, tile.end);
+      for (int64_t i = first; i < last; ++i) {
+        const A value = row_factor * factors[i - row - left], before = heat[i - tile.begin];
+        heat[i - tile.begin] = value > before ? value : before;
+      }
+    }
+  }
+}
+
+// The tile of the heatmap, or null where no Gaussian reaches it.
+template <typename A>
+const A* draw_tile(const GaussianMaps& maps, const CellRange& tile, A* heat) {
+  bool drawn = false;
+  const RowRange range = row_range(maps.offsets, tile.image, maps.rows);
+  for (int64_t row = range.begin; row < range.end; ++row) {
+    if (maps.labels[row] != tile.label) continue;
+    const CellWindow window = maps.gaussians[row].window(maps.height, maps.width);
+    if (window.y1 * maps.width >= tile.end || window.y2 * maps.width <= tile.begin) continue;
+    if (!drawn) std::fill_n(heat, tile.end - tile.begin, A(0));
+    drawn = true;
+    draw(maps, maps.gaussians[row], tile, heat);
+  }
+  return drawn ? heat : nullptr;
+}
+
+// Calls body(tile, index) for all tiles of all planes, over threads.
+template <typename Body>
+void for_each_plane_tile(const GaussianMaps& maps, const Body& body) {
+  constexpr int64_t kTilesPerTask = 16;
+  const int64_t per_plane = tiles_per_plane(maps);
+  parallel_for(maps.batch * maps.classes * per_plane, kTilesPerTask, [&](int64_t first, int64_t last) {
+    for (int64_t index = first; index < last; ++index) {
+      const int64_t plane = index / per_plane, begin = index % per_plane * kTile;
+      body(CellRange{plane / maps.classes, plane % maps.classes, begin, std::min(begin + kTile, maps.cells())}, index);
+    }
+  });
+}
+
+template <typename T, typename Term>
+PeakSum loss_of_tile(const CenterFocalLossFromBoxes<T>& args, const Term& term, const CellRange& tile) {
+  using A = acc_t<T>;
+  A logit_buffer[kTile], heat_buffer[kTile], losses[kTile];
+  const int64_t count = tile.end - tile.begin, plane = tile.image * args.maps.classes + tile.label;
+  const A* const x = load_tile(args.logits + plane * args.maps.cells() + tile.begin, count, logit_buffer);
+  const A* const y = draw_tile(args.maps, tile, heat_buffer);
+  int32_t peaks = 0;
+  if (y == nullptr) {
+    for (int64_t i = 0; i < count; ++i) losses[i] = term.empty_loss(x[i]);
+  } else {
+    for (int64_t i = 0; i < count; ++i) losses[i] = term.loss(x[i], y[i]);
+    for (int64_t i = 0; i < count; ++i) peaks += y[i] == A(1);
+  }
+  return {tile_sum(losses, count), peaks};
+}
+
+template <typename T, typename Term>
+void gradient_of_tile(const CenterFocalLossFromBoxesBackward<T>& args, const Term& term, const CellRange& tile,
+                      acc_t<T> scale) {
+  using A = acc_t<T>;
+  A logit_buffer[kTile], heat_buffer[kTile];
+  const int64_t count = tile.end - tile.begin, plane = tile.image * args.maps.classes + tile.label;
+  const int64_t offset = plane * args.maps.cells() + tile.begin;
+  const A* const x = load_tile(args.logits + offset, count, logit_buffer);
+  const A* const y = draw_tile(args.maps, tile, heat_buffer);
+  T* const out = args.grad_logits + offset;
+  if (y == nullptr) {
+    for (int64_t i = 0; i < count; ++i) out[i] = T(term.empty_gradient(x[i]) * scale);
+  } else {
+    for (int64_t i = 0; i < count; ++i) out[i] = T(term.gradient(x[i], y[i]) * scale);
+  }
+}
+
+}  // namespace
+
+// Reads the logits once, 4 bytes a cell in float32: half of what the loss on a stored heatmap must move.
+template <typename T>
+void center_focal_loss_from_boxes(const CenterFocalLossFromBoxes<T>& args, Context& context) {
+  using A = acc_t<T>;
+  const int64_t tiles = args.maps.batch * args.maps.classes * tiles_per_plane(args.maps);
+  PeakSum* const sums = context.scratch_array<PeakSum>(tiles);
+  with_center_focal_term<A>(args.alpha, args.beta, [&](const auto& term) {
+    for_each_plane_tile(args.maps,
+                        [&](const CellRange& tile, int64_t index) { sums[index] = loss_of_tile(args, term, tile); });
+  });
+  PeakSum sum{};
+  for (int64_t index = 0; index < tiles; ++index) sum += sums[index];
+  *args.loss = T(A(sum.loss / peak_divisor(sum.peaks)));
+  *args.num_peaks = sum.peaks;
+}
+
+// The same reads and one write of the gradient; drawing the few tiles with boxes again costs less than keeping them.
+template <typename T>
+void center_focal_loss_from_boxes_backward(const CenterFocalLossFromBoxesBackward<T>& args, Context&) {
+  using A = acc_t<T>;
+  const A scale = A(double(A(*args.grad)) / peak_divisor(*args.num_peaks));
+  with_center_focal_term<A>(args.alpha, args.beta, [&](const auto& term) {
+    for_each_plane_tile(args.maps, [&](const CellRange& tile, int64_t) { gradient_of_tile(args, term, tile, scale); });
+  });
+}
+
+#define LDIE_INSTANTIATE(T)                                                                 \
+  template void center_focal_loss_from_boxes(const CenterFocalLossFromBoxes<T>&, Context&); \
+  template void center_focal_loss_from_boxes_backward(const CenterFocalLossFromBoxesBackward<T>&, Context&);
+LDIE_INSTANTIATE(float)
+LDIE_INSTANTIATE(double)
+LDIE_INSTANTIATE(Half)
+LDIE_INSTANTIATE(BFloat16)
+#undef LDIE_INSTANTIATE
+
+}  // namespace ldie
