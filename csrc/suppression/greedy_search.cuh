@@ -26,19 +26,18 @@ struct Sequence {
   int64_t count;
   const Box<A>* boxes;
   const uint32_t* groups;  // rising numbers, or null when all boxes are of one group
-  uint8_t* removed;        // by a box of an earlier chunk
+  uint32_t* removed;       // a bit per box: by a box of an earlier chunk
   uint8_t* kept;
   uint64_t* mask;  // [kChunk / kTile][kChunk]: bit i of word w of box j: j overlaps box 64 w + i, which comes before it
   A threshold;
 
   __device__ uint32_t group(int64_t i) const { return groups ? groups[i] : 0; }
+  __device__ bool is_removed(int64_t i) const { return removed[i / kWarp] >> (i % kWarp) & 1; }
 };
 
 struct Chunk {
-  int64_t begin;
+  int64_t begin;  // a multiple of kChunk
   int32_t count;
-
-  __device__ int32_t tiles() const { return (count + kTile - 1) / kTile; }
 };
 
 // A block does kWords words of the kTile boxes of tile blockIdx.y.
@@ -59,7 +58,7 @@ __global__ void __launch_bounds__(kThreads) mask_kernel(Sequence<A> sequence, Ch
   uint64_t bits = 0;
   const int32_t before = word < tile ? kTile : lane;
   const uint32_t group = sequence.group(chunk.begin + j);
-  if (before > 0 && earlier_group[slot][before - 1] == group && !sequence.removed[chunk.begin + j]) {
+  if (before > 0 && earlier_group[slot][before - 1] == group && !sequence.is_removed(chunk.begin + j)) {
     const Box<A> box = sequence.boxes[chunk.begin + j];
     const A area = box_area(box);
     for (int32_t k = 0; k < before; ++k) {
@@ -92,6 +91,31 @@ __device__ uint64_t resolve_tile(uint64_t low, uint64_t high, uint64_t open) {
   return kept;
 }
 
+// What a lane of the resolving warp needs to know of a tile: of boxes `lane` and `lane + 32` of it.
+struct TileWords {
+  uint64_t own[2], before[2];  // overlaps with the tile itself and with the tile before
+  uint32_t group[2], group_before[2];
+  uint32_t removed[2];
+};
+
+template <typename A>
+__device__ void load_words(const Sequence<A>& sequence, const Chunk& chunk, int32_t tile, TileWords& words) {
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int32_t first = tile * kTile + half * kWarp, j = first + int32_t(threadIdx.x);
+    words.own[half] = words.before[half] = 0;
+    words.group[half] = words.group_before[half] = 0;
+    words.removed[half] = 0;
+    if (j < chunk.count) {
+      words.own[half] = sequence.mask[int64_t(tile) * kChunk + j];
+      if (tile > 0) words.before[half] = sequence.mask[int64_t(tile - 1) * kChunk + j];
+      words.group[half] = sequence.group(chunk.begin + j);
+      words.group_before[half] = j > 0 ? sequence.group(chunk.begin + j - 1) : words.group[half] + 1;
+    }
+    if (first < chunk.count) words.removed[half] = sequence.removed[(chunk.begin + first) / kWarp];
+  }
+}
+
 // A block per tile searches the groups that start in its tile, to their end; groups are independent, and one that goes
 // on from the chunk before counts as starting here. The first warp resolves a tile while the others look up, for the
 // tile after it, which boxes overlap those kept until the tile before.
@@ -103,42 +127,40 @@ __global__ void __launch_bounds__(kResolveThreads) resolve_kernel(Sequence<A> se
   LDIE_SHARED(uint64_t, kept, [kChunk / kTile]);
   LDIE_SHARED(uint32_t, dropped, [2][kLookups / kWarp]);  // of the tiles of even and of odd number
   LDIE_SHARED(int, more, [2]);
-  const int32_t first_tile = int32_t(blockIdx.x), tiles = chunk.tiles();
+  const int32_t first_tile = int32_t(blockIdx.x), tiles = (chunk.count + kTile - 1) / kTile;
   const int lane = int(threadIdx.x) % kWarp;
   const bool resolves = threadIdx.x < kWarp;
-  const uint64_t* const mask = sequence.mask;
-  uint64_t kept_before = 0, before_low = 0, before_high = 0, own_low = 0, own_high = 0;
+  uint64_t kept_before = 0;
+  TileWords words{};
+  if (resolves) load_words(sequence, chunk, first_tile, words);
 
   for (int32_t tile = first_tile;; ++tile) {
     const int parity = tile & 1;
     if (resolves) {
-      const int32_t low = tile * kTile + lane, high = low + kWarp;
-      const bool has_low = low < chunk.count, has_high = high < chunk.count;
-      if (has_low) own_low = mask[int64_t(tile) * kChunk + low];
-      if (has_high) own_high = mask[int64_t(tile) * kChunk + high];
-      if (tile > first_tile) {
-        if (has_low) before_low = mask[int64_t(tile - 1) * kChunk + low];
-        if (has_high) before_high = mask[int64_t(tile - 1) * kChunk + high];
-      }
-      const int64_t at = chunk.begin + low;
-      const bool starts_low = low == 0 || (has_low && sequence.group(at) != sequence.group(at - 1));
-      const bool starts_high = has_high && sequence.group(at + kWarp) != sequence.group(at + kWarp - 1);
-      const uint64_t starts = tile_ballot(starts_low, starts_high);
+      TileWords next{};  // asked for a tile ahead: its latency passes while this tile is resolved
+      if (tile + 1 < tiles) load_words(sequence, chunk, tile + 1, next);
+      const uint64_t starts =
+          tile_ballot(words.group[0] != words.group_before[0], words.group[1] != words.group_before[1]);
       const uint64_t until_start = starts ? (starts & (~starts + 1)) - 1 : ~uint64_t(0);
       const uint64_t mine = tile == first_tile ? ~until_start : until_start;
-      uint64_t open = mine & tile_ballot(has_low && !sequence.removed[at], has_high && !sequence.removed[at + kWarp]);
+      const int32_t boxes = chunk.count - tile * kTile;
+      uint64_t open = mine & (boxes < kTile ? (uint64_t(1) << boxes) - 1 : ~uint64_t(0));
+      open &= ~(words.removed[0] | uint64_t(words.removed[1]) << kWarp);
       if (tile > first_tile) {
-        uint64_t out = tile_ballot((before_low & kept_before) != 0, (before_high & kept_before) != 0);
-        for (int w = 0; w < kLookups / kWarp; ++w) out |= uint64_t(dropped[parity][w]) << (w % 2 * kWarp);
-        open &= ~out;
+        open &= ~tile_ballot((words.before[0] & kept_before) != 0, (words.before[1] & kept_before) != 0);
+        for (int w = 0; w < kLookups / kWarp; ++w) open &= ~(uint64_t(dropped[parity][w]) << (w % 2 * kWarp));
       }
-      kept_before = resolve_tile(own_low, own_high, open);
-      if (has_low && (mine >> lane & 1)) sequence.kept[at] = kept_before >> lane & 1;
-      if (has_high && (mine >> (lane + kWarp) & 1)) sequence.kept[at + kWarp] = kept_before >> (lane + kWarp) & 1;
+      kept_before = resolve_tile(words.own[0], words.own[1], open);
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int box = lane + half * kWarp;
+        if (box < boxes && (mine >> box & 1)) sequence.kept[chunk.begin + tile * kTile + box] = kept_before >> box & 1;
+      }
       if (lane == 0) {
         kept[tile] = kept_before;
         more[parity] = tile + 1 < tiles && (tile == first_tile ? starts != 0 : starts == 0);
       }
+      words = next;
     } else {
       const int lookup = int(threadIdx.x) - kWarp;
       const int32_t j = (tile + 1) * kTile + lookup % kTile;
@@ -146,7 +168,7 @@ __global__ void __launch_bounds__(kResolveThreads) resolve_kernel(Sequence<A> se
       if (j < chunk.count) {
 #pragma unroll 4
         for (int32_t word = first_tile + lookup / kTile; word < tile; word += kLookups / kTile) {
-          overlapped |= mask[int64_t(word) * kChunk + j] & kept[word];
+          overlapped |= sequence.mask[int64_t(word) * kChunk + j] & kept[word];
         }
       }
       const unsigned bits = __ballot_sync(kAllLanes, overlapped != 0);
@@ -157,35 +179,31 @@ __global__ void __launch_bounds__(kResolveThreads) resolve_kernel(Sequence<A> se
   }
 }
 
-// A thread per box after the chunk. Only the chunk's last group goes on there.
+// A thread per box after the chunk, and a row of blocks per kThreads boxes of the chunk. Only the chunk's last group
+// goes on there.
 template <typename A>
 __global__ void __launch_bounds__(kThreads) apply_kernel(Sequence<A> sequence, Chunk chunk) {
   LDIE_SHARED(Box<A>, listed, [kThreads]);
   LDIE_SHARED(int, count, );
-  const int64_t end = chunk.begin + chunk.count, first = end + int64_t(blockIdx.x) * kThreads, j = first + threadIdx.x;
+  const int64_t end = chunk.begin + chunk.count, j = end + int64_t(blockIdx.x) * kThreads + threadIdx.x;
+  const int64_t i = chunk.begin + int64_t(blockIdx.y) * kThreads + threadIdx.x;
   const uint32_t group = sequence.group(end - 1);
-  const bool concerned = sequence.group(first) == group;  // else no box of the block is
-  bool open = j < sequence.count && sequence.group(j) == group && !sequence.removed[j];
-  Box<A> box{};
-  if (open) box = sequence.boxes[j];
-  const A area = box_area(box);
-  const bool was_open = open;
+  if (threadIdx.x == 0) count = 0;
+  __syncthreads();
+  if (sequence.kept[i] && sequence.group(i) == group) listed[atomicAdd(&count, 1)] = sequence.boxes[i];
+  __syncthreads();
 
-  for (int64_t base = chunk.begin; concerned && base < end; base += kThreads) {
-    if (threadIdx.x == 0) count = 0;
-    __syncthreads();
-    const int64_t i = base + threadIdx.x;
-    if (i < end && sequence.kept[i] && sequence.group(i) == group) {
-      listed[atomicAdd(&count, 1)] = sequence.boxes[i];
-    }
-    __syncthreads();
-    for (int k = 0; open && k < count; ++k) {
+  bool hit = false;
+  if (j < sequence.count && sequence.group(j) == group) {
+    const Box<A> box = sequence.boxes[j];
+    const A area = box_area(box);
+    for (int k = 0; k < count && !hit; ++k) {
       const Box<A> other = listed[k];
-      open = !overlaps(other, box_area(other), box, area, sequence.threshold);
+      hit = overlaps(other, box_area(other), box, area, sequence.threshold);
     }
-    __syncthreads();
   }
-  if (was_open && !open) sequence.removed[j] = 1;
+  const unsigned hits = __ballot_sync(kAllLanes, hit);
+  if (hits != 0 && threadIdx.x % kWarp == 0) atomicOr(&sequence.removed[j / kWarp], hits);
 }
 
 }  // namespace

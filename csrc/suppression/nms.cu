@@ -40,11 +40,11 @@ __global__ void __launch_bounds__(kThreads) group_heads_kernel(const uint64_t* k
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
     gather_boxes_kernel(const T* boxes, const uint32_t* rows, const uint32_t* ranks, int64_t count,
-                        Box<acc_t<T>>* sequence, uint8_t* removed) {
+                        Box<acc_t<T>>* sequence, uint32_t* removed) {
   const int64_t i = thread_index();
   if (i >= count) return;
   sequence[i] = load_box(boxes, rows[ranks ? ranks[i] : i]);
-  removed[i] = 0;
+  if (i % kWarp == 0) removed[i / kWarp] = 0;
 }
 
 // ---- output
@@ -55,11 +55,13 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 // sums: how many are kept up to each rank, itself included.
-__global__ void __launch_bounds__(kThreads)
-    write_kept_kernel(const uint32_t* rows, const uint32_t* flags, const uint32_t* sums, int64_t count,
-                      int64_t max_output, int64_t* keep, int64_t* kept) {
+__global__ void __launch_bounds__(kThreads) write_kept_kernel(const uint32_t* rows, const uint32_t* sums, int64_t count,
+                                                              int64_t max_output, int64_t* keep, int64_t* kept) {
   const int64_t i = thread_index(), total = count > 0 ? sums[count - 1] : 0;
-  if (i < count && flags[i] && sums[i] <= max_output) keep[sums[i] - 1] = rows[i];
+  if (i < count) {
+    const int64_t place = i > 0 ? sums[i - 1] : 0;
+    if (place < sums[i] && place < max_output) keep[place] = rows[i];
+  }
   if (i >= total && i < max_output) keep[i] = -1;
   if (i == 0) *kept = total < max_output ? total : max_output;
 }
@@ -100,7 +102,7 @@ void nms(const Nms<T>& args, Context& context) {
   const Sequence<A> sequence{count,
                              boxes,
                              groups,
-                             context.scratch_array<uint8_t>(count),
+                             context.scratch_array<uint32_t>((count + kWarp - 1) / kWarp),
                              context.scratch_array<uint8_t>(count),
                              context.scratch_array<uint64_t>(int64_t(kChunk) * (kChunk / kTile)),
                              threshold_floor<A>(args.iou_threshold)};
@@ -113,16 +115,18 @@ void nms(const Nms<T>& args, Context& context) {
     const dim3 mask_grid((tiles + kWords - 1) / kWords, tiles);
     LDIE_LAUNCH(mask_kernel<A>, mask_grid, block, 0, context.stream, sequence, chunk);
     LDIE_LAUNCH(resolve_kernel<A>, dim3(tiles), dim3(kResolveThreads), 0, context.stream, sequence, chunk);
-    if (after > 0) LDIE_LAUNCH(apply_kernel<A>, blocks_for(after), block, 0, context.stream, sequence, chunk);
+    if (after > 0) {
+      const dim3 pairs_grid(blocks_for(after).x, kChunk / kThreads);
+      LDIE_LAUNCH(apply_kernel<A>, pairs_grid, block, 0, context.stream, sequence, chunk);
+    }
   }
 
-  auto* const flags = context.scratch_array<uint32_t>(count);
-  auto* const sums = context.scratch_array<uint32_t>(count);
-  LDIE_LAUNCH(rank_flags_kernel, grid, block, 0, context.stream, sequence.kept, ranks, count, flags);
-  inclusive_sum(context, flags, sums, count);
+  uint32_t* const sums = unsorted;  // no longer needed as such
+  LDIE_LAUNCH(rank_flags_kernel, grid, block, 0, context.stream, sequence.kept, ranks, count, sums);
+  inclusive_sum(context, sums, sums, count);
   const int64_t outputs = args.max_output > count ? args.max_output : count;
-  LDIE_LAUNCH(write_kept_kernel, blocks_for(outputs > 0 ? outputs : 1), block, 0, context.stream, rows, flags, sums,
-              count, args.max_output, args.keep, args.kept);
+  LDIE_LAUNCH(write_kept_kernel, blocks_for(outputs > 0 ? outputs : 1), block, 0, context.stream, rows, sums, count,
+              args.max_output, args.keep, args.kept);
 }
 
 template void nms(const Nms<float>&, Context&);

@@ -73,6 +73,7 @@ def test_many_groups(backend: Backend) -> None:
         assert_same(kept, reference.batched_nms(boxes, scores, idxs, 0.2))
 
 
+@pytest.mark.sanitize
 def test_groups_of_all_sizes(backend: Backend) -> None:
     """One that fills more than a chunk of the CUDA kernels, then ever smaller ones."""
     idxs = (torch.rand(7000) ** 4 * 300).long().flip(0)

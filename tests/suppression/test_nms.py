@@ -23,6 +23,15 @@ def test_matches_reference(backend: Backend, dtype: torch.dtype) -> None:
         assert_same(kept, reference.nms(case.boxes, case.scores, case.iou_threshold))
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_grid_matches_reference(dtype: torch.dtype) -> None:
+    """Enough boxes that the CPU searches by place and size."""
+    for number in range(30):
+        case = make_case(number, 1200, dtype)
+        kept = ldie_ext.nms(case.boxes, case.scores, case.iou_threshold)
+        assert_same(kept, reference.nms(case.boxes, case.scores, case.iou_threshold))
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_matches_torchvision(dtype: torch.dtype) -> None:
     tv = pytest.importorskip("torchvision").ops
