@@ -111,7 +111,7 @@ class RandomCrop:
         return geometry.crop(sample, int(tops[choice]), int(lefts[choice]), self.size, self.fill)
 
     def _kept(self, boxes: Tensor, corners: Tensor) -> Tensor:
-        """bool [T,N]: which of N objects the windows at T top left ``corners`` keep."""
+        """Which of N objects the windows at T top left ``corners`` keep: bool [T,N]."""
         low = corners[:, None].to(boxes.dtype)
         high = low + torch.tensor([self.size[1], self.size[0]], dtype=boxes.dtype)
         extent = boxes[:, 2:] - boxes[:, :2]

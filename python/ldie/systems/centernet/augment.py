@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from numpy.random import Generator
 
-from ldie.data import Photometric, RandomCrop, RandomMirror, RandomResize, Sample
+from ldie.data import Photometric, RandomCrop, RandomMirror, RandomResize, Resize, Sample
 from ldie.systems.centernet.config import CenterNetConfig
 from ldie.systems.centernet.targets import Crop
 
@@ -15,6 +15,7 @@ from ldie.systems.centernet.targets import Crop
 class ScaleCrops:
     """A sample to one :class:`Crop` per scale in use: resized on each axis, cropped, mirrored, recoloured.
 
+    Every scale draws its own crop, or, with ``solver.contents_match``, all show the largest crop, resized.
     Crowds and boxes without area are no training targets and are left out, as are boxes that a crop cuts below the
     scale's threshold: what remains of them looks like another object.
     """
@@ -23,12 +24,14 @@ class ScaleCrops:
         data = config.solver.data
         self.max_size = config.input.max_size
         self.resize_range = data.resize_range
-        self.crops = [
-            RandomCrop((size, size), box_threshold=data.box_threshold[scale], drop=True)
-            for scale in config.model.valid_scale
-            for size in [data.heatmap_size * config.model.down_ratios[scale]]
+        self.match = config.solver.contents_match
+        windows = [
+            (data.heatmap_size * ratio, threshold)
+            for ratio, threshold in zip(config.model.down_ratios, data.box_threshold)
         ]
-        self.mirror = RandomMirror()
+        self.largest = max(windows)
+        self.windows = [windows[scale] for scale in config.model.valid_scale]
+        self.mirror = RandomMirror(data.mirror)
         jitter = data.color_jitter
         self.photometric = Photometric(jitter, jitter, jitter, 45 * jitter)
 
@@ -36,12 +39,17 @@ class ScaleCrops:
         """The crops, in the order of ``model.valid_scale``."""
         ordinary = ~sample.iscrowd & (sample.boxes[:, 2:] > sample.boxes[:, :2]).all(1)
         sample = replace(sample, masks=None, keypoints=None).select(ordinary)
+        if self.match:
+            whole = self._crop(sample, *self.largest, rng)
+            crops = [Resize((size, size))(whole) for size, _ in self.windows]
+        else:
+            crops = [self._crop(sample, *window, rng) for window in self.windows]
+        return [Crop(crop.image, crop.boxes, crop.labels) for crop in crops]
+
+    def _crop(self, sample: Sample, size: int, threshold: float, rng: Generator) -> Sample:
         longest = max(sample.image.shape[1:])
         base = min(1.0, self.max_size / longest) if self.max_size else 1.0
         resize = RandomResize((base * self.resize_range[0], base * self.resize_range[1]))
-        return [self._crop(resize(sample, rng), crop, rng) for crop in self.crops]
-
-    def _crop(self, sample: Sample, crop: RandomCrop, rng: Generator) -> Crop:
-        for transform in (crop, self.mirror, self.photometric):
+        for transform in (resize, RandomCrop((size, size), threshold, drop=True), self.mirror, self.photometric):
             sample = transform(sample, rng)
-        return Crop(sample.image, sample.boxes, sample.labels)
+        return sample

@@ -14,6 +14,8 @@ from ldie.nn.blocks import Activation, Normalization
 class ExtractorConfig:
     """One extractor per scale: stem of stride ``down_ratio``, U-Net block, output convolution."""
 
+    stem_stride: int = 4
+    """Largest stride of the first convolution; 3 x 3 convolutions of stride 2 do what is left of ``down_ratio``."""
     depth: int = 2
     """Halvings inside the U-Net block."""
     activation: Activation = "leaky_relu"
@@ -105,6 +107,8 @@ class DataConfig:
     """Height and width of the common feature map in training."""
     box_threshold: tuple[float, ...] = (0.3, 0.95, 0.95)
     """By scale: a crop keeps a box when so much of its width and of its height is inside."""
+    mirror: float = 0.5
+    """How often crops are mirrored."""
     color_jitter: float = 0.4
     """Strength of the changes of brightness, contrast and saturation, and, times 45 degrees, of hue."""
     max_objects: int = 128
@@ -115,6 +119,9 @@ class DataConfig:
 class CenterNetSolver(SolverConfig):
     """Optimisation."""
 
+    contents_match: bool = False
+    """Show all scales the same content, at resolutions in proportion to their down_ratios; otherwise every scale has a
+    random crop of its own in training and the same image in evaluation."""
     adv_loss_fn: Literal["wasserstein", "wasserstain", "hinge"] = "wasserstein"
     """Adversarial loss; the second spelling is an alias of the first."""
     detector: DetectorSolver = field(default_factory=DetectorSolver)
@@ -138,7 +145,7 @@ class InputConfig:
 
 
 @dataclass(frozen=True)
-class TestConfig:
+class PostprocessConfig:
     """Post-processing."""
 
     max_objects: int = 100
@@ -155,7 +162,7 @@ class CenterNetConfig(RunConfig):
     model: CenterNetModel = field(default_factory=CenterNetModel)
     solver: CenterNetSolver = field(default_factory=CenterNetSolver)
     input: InputConfig = field(default_factory=InputConfig)
-    test: TestConfig = field(default_factory=TestConfig)
+    test: PostprocessConfig = field(default_factory=PostprocessConfig)
 
     def check(self) -> None:
         """Checks what spans several keys, once all of them are set.
@@ -169,6 +176,9 @@ class CenterNetConfig(RunConfig):
             raise ConfigError(
                 f"model.valid_scale must name scales 0..{scales - 1} of model.down_ratios, each once, got {list(used)}"
             )
+        for ratio in (*model.down_ratios, model.extractor.stem_stride):
+            if ratio < 1 or ratio & (ratio - 1):
+                raise ConfigError(f"model.down_ratios and model.extractor.stem_stride take powers of two, got {ratio}")
         if len(data.box_threshold) != scales:
             raise ConfigError(
                 f"solver.data.box_threshold must have one entry per scale of model.down_ratios ({scales}), "

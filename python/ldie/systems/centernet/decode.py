@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import ldie_ext
-from ldie.systems.centernet.config import TestConfig
+from ldie.systems.centernet.config import PostprocessConfig
 from ldie.systems.centernet.model import Maps
 
 PEAKS_PER_SCALE = 512
@@ -39,7 +39,7 @@ def decode_maps(maps: Maps, down_ratio: int) -> list[Detections]:
     ]
 
 
-def merge_scales(scales: Sequence[Detections], config: TestConfig) -> Detections:
+def merge_scales(scales: Sequence[Detections], config: PostprocessConfig) -> Detections:
     """The best ``max_objects`` detections of one image over all scales, then class-agnostic NMS."""
     boxes, scores, labels = (torch.cat(parts) for parts in zip(*scales))
     keep = scores.argsort(descending=True, stable=True)[: config.max_objects]

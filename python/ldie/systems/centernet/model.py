@@ -27,8 +27,9 @@ class Maps(NamedTuple):
 class Extractor(nn.Module):
     """Brings the images of one scale into the common feature space.
 
-    A 7 x 7 convolution of stride ``down_ratio``, a U-Net block (arXiv:1505.04597) with ``depth`` halvings, a 3 x 3
-    convolution with normalisation. Any input size goes: feature maps are [ceil(H / down_ratio), ceil(W / down_ratio)].
+    A stem of stride ``down_ratio`` that begins with a 7 x 7 convolution, a U-Net block (arXiv:1505.04597) with
+    ``depth`` halvings, a 3 x 3 convolution with normalisation. Any input size goes: feature maps are
+    [ceil(H / down_ratio), ceil(W / down_ratio)].
 
     Args:
         config: Depth, activation, normalisation.
@@ -39,7 +40,7 @@ class Extractor(nn.Module):
     def __init__(self, config: ExtractorConfig, down_ratio: int, channels: int) -> None:
         super().__init__()
         norm, act = config.normalization, config.activation
-        self.stem = ConvBlock(3, channels, 7, down_ratio, norm, act)
+        self.stem = self._stem(config, down_ratio, channels)
         self.entry = ConvBlock(channels, channels, norm=norm, act=act)
         self.down = nn.ModuleList(
             nn.Sequential(
@@ -54,6 +55,18 @@ class Extractor(nn.Module):
             nn.Conv2d(channels, channels, 3, padding=1, bias=norm == "none"), normalization(norm, channels)
         )
         self.multiple = 2**config.depth
+
+    @staticmethod
+    def _stem(config: ExtractorConfig, down_ratio: int, channels: int) -> nn.Sequential:
+        norm, act = config.normalization, config.activation
+        stride = min(config.stem_stride, down_ratio)
+        steps = (down_ratio // stride).bit_length() - 1
+        width = channels // 2 if steps else channels
+        layers = [ConvBlock(3, width, 7, stride, norm, act)]
+        for _ in range(steps):
+            layers.append(ConvBlock(width, channels, 3, 2, norm, act))
+            width = channels
+        return nn.Sequential(*layers)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images [B,3,H,W] -> features [B,channels,ceil(H / down_ratio),ceil(W / down_ratio)]."""

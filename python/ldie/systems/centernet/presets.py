@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ldie.systems.centernet.config import (
     CenterNetConfig,
     CenterNetModel,
@@ -14,25 +16,40 @@ from ldie.systems.centernet.config import (
     DiscriminatorSolver,
     ExtractorConfig,
     InputConfig,
+    PostprocessConfig,
 )
 
 TINY = CenterNetConfig(
     model=CenterNetModel(
-        extractor=ExtractorConfig(depth=1),
+        extractor=ExtractorConfig(stem_stride=2, depth=1),
         detector=DetectorConfig(input_channel=32, widths=(32, 64, 96), blocks=1, head_channel=32),
         discriminator=DiscriminatorConfig(hidden_channel=32, blocks=2),
     ),
     solver=CenterNetSolver(
         batch_size=16,
-        max_iter=900,
+        max_iter=800,
         lr_schedule="cosine",
+        contents_match=True,
         warmup_iter=30,
-        detector=DetectorSolver(lr=2e-3, adv_loss_weight=0.02, init_train_iter=540),
-        discriminator=DiscriminatorSolver(lr=2e-4, init_train_iter=45),
+        detector=DetectorSolver(lr=2e-3, adv_loss_weight=0.02, init_train_iter=480),
+        discriminator=DiscriminatorSolver(lr=2e-4, init_train_iter=40),
         data=DataConfig(heatmap_size=32, resize_range=(0.85, 1.18), color_jitter=0.2),
     ),
     input=InputConfig(max_size=128),
 )
 """Minutes on two CPU cores: crops of 128, 64 and 32 pixels on a common map of 32 x 32 cells."""
 
-PRESETS = {"tiny": TINY}
+OVERFIT = replace(
+    TINY,
+    solver=replace(
+        TINY.solver,
+        batch_size=8,
+        max_iter=800,
+        detector=replace(TINY.solver.detector, init_train_iter=560),
+        data=replace(TINY.solver.data, resize_range=(1.0, 1.0), mirror=0.0, color_jitter=0.0),
+    ),
+    test=PostprocessConfig(nms_threshold=0.6),
+)
+"""Learns a handful of images by heart: ``tiny`` without augmentation, to see that nothing is in the way of the data."""
+
+PRESETS = {"tiny": TINY, "overfit": OVERFIT}

@@ -159,34 +159,41 @@ class CenterNet(System):
 
     def heatmaps(self, samples: Sequence[Sample]) -> dict[str, list[Tensor]]:
         """See :meth:`System.heatmaps`: by scale, the largest centre score over the classes."""
-        maps = [self._maps(self._resized(sample)) for sample in samples]
         return {
-            f"scale {scale}": [by_scale[scale].heatmap[0].float().sigmoid().amax(0).cpu() for by_scale in maps]
+            f"scale {scale}": [
+                self._maps(self._input(sample, scale), scale).heatmap[0].float().sigmoid().amax(0).cpu()
+                for sample in samples
+            ]
             for scale in self.config.model.valid_scale
         }
 
-    def _resized(self, sample: Sample) -> Sample:
-        """The sample with its long side at most ``input.max_size``."""
-        height, width = sample.image.shape[1:]
-        limit = self.config.input.max_size or max(height, width)
-        factor = min(1.0, limit / max(height, width))
-        size = (max(1, round(height * factor)), max(1, round(width * factor)))
-        return Resize(size)(sample) if factor < 1 else sample
+    def _input(self, sample: Sample, scale: int) -> Tensor:
+        """The image as the extractor of this scale sees it: uint8 [3,H,W]."""
+        size = height, width = (sample.image.shape[1], sample.image.shape[2])
+        limit = self.config.input.max_size or max(size)
+        factor = min(1.0, limit / max(size))
+        if self.config.solver.contents_match:
+            ratios = self.config.model.down_ratios
+            factor *= ratios[scale] / max(ratios)
+        resized = (max(1, round(height * factor)), max(1, round(width * factor)))
+        return sample.image if resized == size else Resize(resized)(sample).image
 
-    def _maps(self, sample: Sample) -> dict[int, Maps]:
-        """The detector's maps of one image, by scale."""
-        image = self._normalize(sample.image[None].to(self.runtime.device))
-        return {scale: self.detector(self.extractors[str(scale)](image)) for scale in self.config.model.valid_scale}
+    def _maps(self, image: Tensor, scale: int) -> Maps:
+        """The detector's maps of one image [3,H,W] at one scale."""
+        features = self.extractors[str(scale)](self._normalize(image[None].to(self.runtime.device)))
+        return self.detector(features)
 
     def _predict_one(self, sample: Sample) -> Prediction:
-        resized = self._resized(sample)
-        ratios = self.config.model.down_ratios
-        scales = [decode_maps(maps, ratios[scale])[0] for scale, maps in self._maps(resized).items()]
+        scales = []
+        for scale in self.config.model.valid_scale:
+            image = self._input(sample, scale)
+            found = decode_maps(self._maps(image, scale), self.config.model.down_ratios[scale])[0]
+            boxes = rescale_boxes(found.boxes, (image.shape[1], image.shape[2]), sample.size)
+            scales.append(found._replace(boxes=boxes))
         found = merge_scales(scales, self.config.test)
-        boxes = rescale_boxes(found.boxes, (resized.image.shape[1], resized.image.shape[2]), sample.size)
         return Prediction(
             image_id=sample.image_id,
-            boxes=boxes.cpu(),
+            boxes=found.boxes.cpu(),
             scores=found.scores.cpu(),
             labels=found.labels.cpu(),
             masks=None,

@@ -1,0 +1,80 @@
+"""A CenterNet small enough for tests, and samples made by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from ldie.config import merge
+from ldie.data import Sample
+from ldie.engine.runtime import Runtime
+from ldie.systems.centernet.config import CenterNetConfig
+from ldie.systems.centernet.presets import PRESETS
+from ldie.systems.centernet.system import CenterNet
+from ldie.systems.centernet.targets import CellTargets, ScaleBatch, cell_targets
+
+CLASSES = 3
+
+
+def small_config(**sections: dict) -> CenterNetConfig:
+    """The tiny preset with narrow networks, crops of 64, 32 and 16 pixels, and one step per phase boundary."""
+    config = merge(
+        PRESETS["tiny"],
+        {
+            "model": {
+                "num_classes": CLASSES,
+                "detector": {"input_channel": 8, "widths": [8, 8], "head_channel": 8},
+                "discriminator": {"hidden_channel": 8, "blocks": 1},
+            },
+            "solver": {
+                "batch_size": 2,
+                "max_iter": 6,
+                "warmup_iter": 0,
+                "detector": {"init_train_iter": 2},
+                "discriminator": {"init_train_iter": 2},
+                "data": {"heatmap_size": 16},
+            },
+        },
+    )
+    return merge(config, sections)
+
+
+def small_system(**sections: dict) -> CenterNet:
+    torch.manual_seed(0)
+    system = CenterNet.from_config(small_config(**sections))
+    system.runtime = Runtime(torch.device("cpu"))
+    return system.train()
+
+
+def make_sample(boxes: list[list[float]], labels: list[int], image: torch.Tensor | None = None, **fields) -> Sample:
+    """A sample of noise with these boxes; ``fields`` replace those of the dataclass."""
+    if image is None:
+        image = torch.randint(0, 256, (3, 64, 64), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    sample = Sample(
+        image=image,
+        image_id=1,
+        boxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+        labels=torch.tensor(labels, dtype=torch.int64),
+        iscrowd=torch.zeros(len(labels), dtype=torch.bool),
+        masks=None,
+        keypoints=None,
+        size=(image.shape[1], image.shape[2]),
+        file_name="1.png",
+    )
+    return replace(sample, **fields)
+
+
+def make_targets(batch: int = 2, size: int = 16, seed: int = 0) -> CellTargets:
+    """Random boxes on a size x size map, up to four on an image, overlapping across classes."""
+    generator = torch.Generator().manual_seed(seed)
+    counts = torch.randint(1, 5, (batch,), generator=generator)
+    total = int(counts.sum())
+    corners = torch.rand(total, 2, generator=generator) * size * 0.6
+    sides = 1 + torch.rand(total, 2, generator=generator) * size * 0.5
+    scale_batch = ScaleBatch(
+        images=torch.zeros(batch, 3, size, size, dtype=torch.uint8),
+        boxes=torch.cat((corners, corners + sides), 1),
+        labels=torch.randint(0, CLASSES, (total,), generator=generator),
+        offsets=torch.cat((torch.zeros(1, dtype=torch.int64), counts.cumsum(0))),
+    )
+    return cell_targets(scale_batch, 1, (size, size), max_objects=8)

@@ -1,0 +1,170 @@
+"""Requirements CN-3 to CN-11: how the settings turn discriminator scores and boxes into losses."""
+
+import itertools
+
+import pytest
+import reference.adversarial as reference
+import torch
+from ldie.systems.centernet.losses import adversarial_loss, detection_losses, weighted_sum
+from ldie.systems.centernet.model import Maps
+from ldie.systems.centernet.targets import ScaleBatch, cell_targets
+from systems.centernet.helpers import CLASSES, make_targets, small_config
+
+SIZE = (16, 16)
+
+
+def mask_config(masking: bool = True, agnostic: bool = False, normalize: bool = True, kind: str = "wasserstein"):
+    return small_config(
+        model={
+            "discriminator": {
+                "masking": masking,
+                "masking_class_agnostic": agnostic,
+                "normalize_loss_with_mask": normalize,
+            }
+        },
+        solver={"adv_loss_fn": kind},
+    )
+
+
+def make_scores(seed: int = 0) -> torch.Tensor:
+    return torch.randn(2, 3, *SIZE, generator=torch.Generator().manual_seed(seed))
+
+
+def class_masks(targets, agnostic: bool = False) -> torch.Tensor:
+    return reference.box_class_masks(
+        targets.boxes, targets.labels, targets.offsets, CLASSES, SIZE, class_agnostic=agnostic
+    )
+
+
+def plain_sum(scores: torch.Tensor, scale: int, weights: torch.Tensor) -> torch.Tensor:
+    """sum over cells of weight * (scores of the other scales - score of the true scale)."""
+    signs = torch.ones(3)
+    signs[scale] = -1
+    return (weights[:, None] * signs[:, None, None] * scores).sum()
+
+
+@pytest.mark.parametrize(("masking", "agnostic", "normalize"), list(itertools.product([False, True], repeat=3)))
+def test_cn3_truth_table(masking, agnostic, normalize):
+    targets, scores = make_targets(), make_scores()
+    masks = class_masks(targets, agnostic)
+    weights = masks.sum(1) if masking else torch.ones(2, *SIZE)
+    if not masking:
+        count = scores.numel()
+    elif normalize:
+        count = 3 * int(masks.sum())
+    else:
+        count = 3 * masks.numel()
+    loss = adversarial_loss(scores, 1, targets, mask_config(masking, agnostic, normalize), "detector")
+    torch.testing.assert_close(loss, plain_sum(scores, 1, weights) / count)
+
+
+def test_cn3_rows_differ_only_where_they_should():
+    targets, scores = make_targets(), make_scores()
+    values = {
+        row: adversarial_loss(scores, 1, targets, mask_config(*row), "detector").item()
+        for row in itertools.product([False, True], repeat=3)
+    }
+    unmasked = {value for (masking, _, _), value in values.items() if not masking}
+    masked = {value for (masking, _, _), value in values.items() if masking}
+    assert len(unmasked) == 1
+    assert len(masked) == 4
+    assert not masked & unmasked
+
+
+def test_cn4_class_masks_weight_a_cell_by_its_classes():
+    targets, scores = make_targets(), make_scores()
+    classes_per_cell = class_masks(targets).sum(1)
+    assert classes_per_cell.max() > 1, "the boxes must overlap across classes for this test to tell the modes apart"
+    for agnostic, weights in ((False, classes_per_cell), (True, classes_per_cell.clamp(max=1))):
+        loss = adversarial_loss(scores, 0, targets, mask_config(agnostic=agnostic), "detector")
+        torch.testing.assert_close(loss, plain_sum(scores, 0, weights) / (3 * weights.sum()))
+
+
+def test_cn6_scale_index_is_the_channel():
+    targets = make_targets()
+    scores = torch.zeros(2, 3, *SIZE)
+    scores[:, 2] = 1.0
+    losses = [adversarial_loss(scores, scale, targets, mask_config(), "detector").item() for scale in range(3)]
+    assert losses == pytest.approx([1 / 3, 1 / 3, -1 / 3])
+
+
+@pytest.mark.parametrize("kind", ["wasserstein", "hinge"])
+def test_cn7_sides_oppose_and_inputs_stay(kind):
+    targets, config = make_targets(), mask_config(kind=kind)
+    scores = make_scores().requires_grad_()
+    before = scores.detach().clone()
+    gradients = {}
+    for side in ("detector", "discriminator"):
+        loss = adversarial_loss(scores, 1, targets, config, side)
+        gradients[side] = torch.autograd.grad(loss, scores)[0]
+        if kind == "wasserstein":
+            other = adversarial_loss(scores, 1, targets, config, "detector")
+            torch.testing.assert_close(loss, other if side == "detector" else -other)
+    torch.testing.assert_close(scores.detach(), before, rtol=0, atol=0)
+    covered = class_masks(targets).any(1)
+    assert (gradients["detector"][:, 1][covered] <= 0).all(), "the detector raises the score of the true scale"
+    assert (gradients["detector"][:, 0][covered] >= 0).all()
+    assert (gradients["discriminator"][:, 1][covered] >= 0).all(), "the discriminator lowers it"
+    assert (gradients["discriminator"][:, 0][covered] <= 0).all()
+    for gradient in gradients.values():
+        assert not gradient.movedim(1, -1)[~covered].any(), "cells outside all boxes do not count"
+
+
+def test_cn8_normalisation_identity():
+    targets, scores = make_targets(), make_scores()
+    for agnostic in (False, True):
+        masks = class_masks(targets, agnostic)
+        normalised, plain = (
+            adversarial_loss(scores, 2, targets, mask_config(True, agnostic, normalize), "detector").double()
+            for normalize in (True, False)
+        )
+        torch.testing.assert_close(normalised * masks.sum(), plain * masks.numel(), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("side", ["detector", "discriminator"])
+def test_cn11_hinge_by_the_formula(side):
+    targets, scores = make_targets(), make_scores()
+    masks = class_masks(targets)
+    signs = torch.tensor([1.0, -1.0, 1.0]) * (1 if side == "detector" else -1)
+    expected = (masks.sum(1)[:, None] * (1 + signs[:, None, None] * scores).relu()).sum() / (3 * masks.sum())
+    loss = adversarial_loss(scores, 1, targets, mask_config(kind="hinge"), side)
+    torch.testing.assert_close(loss, expected)
+
+
+@pytest.mark.parametrize("kind", ["wasserstein", "hinge"])
+def test_cn11_no_boxes_no_loss(kind):
+    empty = ScaleBatch(
+        images=torch.zeros(2, 3, 16, 16, dtype=torch.uint8),
+        boxes=torch.zeros(0, 4),
+        labels=torch.zeros(0, dtype=torch.int64),
+        offsets=torch.zeros(3, dtype=torch.int64),
+    )
+    targets = cell_targets(empty, 1, SIZE, 8)
+    scores = make_scores().requires_grad_()
+    loss = adversarial_loss(scores, 0, targets, mask_config(kind=kind), "discriminator")
+    loss.backward()
+    assert loss.item() == 0
+    assert not scores.grad.any()
+
+
+def test_detection_loss_of_perfect_maps_is_nearly_zero():
+    targets = make_targets()
+    heatmap = torch.full((2, CLASSES, *SIZE), -20.0)
+    wh, offset = torch.zeros(2, 2, *SIZE), torch.zeros(2, 2, *SIZE)
+    for image, slot in targets.centers.valid.nonzero().tolist():
+        y, x = divmod(int(targets.centers.index[image, slot]), SIZE[1])
+        label = int(targets.labels[targets.offsets[image] + slot])
+        heatmap[image, label, y, x] = 20.0
+        wh[image, :, y, x] = targets.centers.wh[image, slot]
+        offset[image, :, y, x] = targets.centers.offset[image, slot]
+    solver = small_config().solver.detector
+    perfect = weighted_sum(detection_losses(Maps(heatmap, wh, offset), targets, solver), solver)
+    wrong = weighted_sum(detection_losses(Maps(-heatmap, wh + 2, offset), targets, solver), solver)
+    assert perfect < 1e-3
+    assert wrong > 1
+
+
+def test_detection_loss_weights():
+    solver = small_config().solver.detector
+    losses = {name: torch.tensor(value) for name, value in {"hm_loss": 2.0, "wh_loss": 30.0, "reg_loss": 5.0}.items()}
+    assert weighted_sum(losses, solver).item() == pytest.approx(2 + 0.1 * 30 + 5)

@@ -1,0 +1,135 @@
+"""Phases, separate gradients, logging, and training steps on ordinary and on empty images."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from ldie.engine.system import Progress
+from systems.centernet.helpers import make_sample, small_system
+
+NETWORKS = {"extractors", "detector", "discriminator"}
+
+
+def make_batch(system, count: int = 2, boxes: bool = True):
+    transform, rng = system.train_transform(), np.random.default_rng(0)
+    sample = make_sample([[8, 8, 24, 28], [30, 20, 44, 36]], [0, 2]) if boxes else make_sample([], [])
+    return system.collate([transform(sample, rng) for _ in range(count)])
+
+
+def weights(system) -> dict[str, torch.Tensor]:
+    return {name: parameter.detach().clone() for name, parameter in system.named_parameters()}
+
+
+def changed_networks(system, before: dict[str, torch.Tensor]) -> set[str]:
+    return {name.split(".")[0] for name, old in before.items() if not torch.equal(old, system.get_parameter(name))}
+
+
+@pytest.mark.parametrize(
+    ("step", "networks", "losses"),
+    [
+        (0, NETWORKS - {"discriminator"}, {"total_loss"}),
+        (1, NETWORKS - {"discriminator"}, {"total_loss"}),
+        (2, {"discriminator"}, {"total_adv_loss"}),
+        (3, {"discriminator"}, {"total_adv_loss"}),
+        (4, NETWORKS, {"total_loss", "total_adv_loss"}),
+    ],
+)
+def test_phases_train_the_right_networks(step, networks, losses):
+    system = small_system()
+    before = weights(system)
+    terms = system.train_step(make_batch(system), step)
+    assert changed_networks(system, before) == networks
+    assert {name for name in terms if name.startswith("total")} == losses
+    assert all(value.ndim == 0 and value.isfinite() and not value.requires_grad for value in terms.values())
+
+
+def test_phase_three_logs_every_term_of_every_scale():
+    system = small_system()
+    terms = system.train_step(make_batch(system), 4)
+    names = ("hm_loss", "wh_loss", "reg_loss", "det_adv_loss", "dis_adv_loss")
+    assert set(terms) == {f"{name}:{scale}" for name in names for scale in range(3)} | {"total_loss", "total_adv_loss"}
+    detector, discriminator = (
+        torch.stack([terms[f"{name}:{scale}"] for scale in range(3)]) for name in ("det_adv_loss", "dis_adv_loss")
+    )
+    torch.testing.assert_close(detector, -discriminator)
+    torch.testing.assert_close(terms["total_adv_loss"], 0.1 * discriminator.mean())
+
+
+def test_adversarial_term_reaches_extractors_in_phase_three():
+    updated = []
+    for weight in (0.0, 5.0):
+        system = small_system(solver={"detector": {"adv_loss_weight": weight}})
+        system.train_step(make_batch(system), 4)
+        updated.append(system.extractors["0"].exit[0].weight.detach().clone())
+    assert not torch.equal(*updated)
+
+
+@pytest.mark.parametrize(("alone", "network"), [(0, "detector"), (2, "discriminator")])
+def test_gradients_of_the_two_losses_stay_apart(alone, network):
+    """Without the adversarial term, phase 3 is phase 1 for the detector and phase 2 for the discriminator."""
+    results = []
+    for step in (alone, 4):
+        system = small_system(solver={"detector": {"adv_loss_weight": 0.0}})
+        system.train_step(make_batch(system), step)
+        results.append(dict(getattr(system, network).named_parameters()))
+    for name, value in results[0].items():
+        torch.testing.assert_close(value, results[1][name], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("step", [0, 2, 4])
+def test_images_without_boxes_train(step):
+    system = small_system()
+    terms = system.train_step(make_batch(system, boxes=False), step)
+    assert all(value.isfinite() for value in terms.values())
+    for name in ("wh_loss:0", "reg_loss:1", "det_adv_loss:2", "dis_adv_loss:0"):
+        assert terms.get(name, torch.zeros(())).item() == 0
+
+
+def test_cn10_loss_decreases_on_one_batch():
+    system = small_system(solver={"detector": {"init_train_iter": 1000}})
+    batch = make_batch(system, count=4)
+    losses = [system.train_step(batch, step)["total_loss"].item() for step in range(40)]
+    assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])
+
+
+def test_a_single_scale_trains():
+    system = small_system(model={"valid_scale": [1]})
+    terms = system.train_step(make_batch(system), 4)
+    assert "hm_loss:1" in terms
+    assert "hm_loss:0" not in terms
+
+
+def test_state_dict_round_trip():
+    system, other = small_system(), small_system(model={"num_classes": 3})
+    system.train_step(make_batch(system), 4)
+    sample = make_sample([], [])
+    other.load_state_dict(system.state_dict())
+    with torch.no_grad():
+        first, second = (model.eval().predict([sample])[0] for model in (system, other))
+    assert torch.equal(first.boxes, second.boxes)
+    assert torch.equal(first.scores, second.scores)
+
+
+def test_cn9_log_line_to_the_character():
+    progress = Progress(
+        step=50,
+        max_step=900_000,
+        seconds=25.678,
+        trained_seconds=25.678,
+        lr={"detector": 5e-4, "discriminator": 2.5e-4},
+    )
+    assert math.isclose(progress.eta_seconds, 462178.322)
+    line = small_system().log_line(progress, {"total_loss": 864.1234567, "total_adv_loss": 1.4225})
+    assert line == (
+        "===> Iter: 0000050, LR: 0.000500, Cost: 25.68s, Eta: 5 days, 8:22:58, "
+        "Detector Loss: 864.123457, Discriminator Loss: 1.422500"
+    )
+
+
+def test_cn9_log_line_of_the_detector_phase():
+    progress = Progress(step=1000, max_step=1000, seconds=1.0, trained_seconds=9.0, lr={"detector": 1.0})
+    assert small_system().log_line(progress, {"total_loss": 7.08}) == (
+        "===> Iter: 0001000, LR: 1.000000, Cost: 1.00s, Eta: 0:00:00, "
+        "Detector Loss: 7.080000, Discriminator Loss: 0.000000"
+    )
