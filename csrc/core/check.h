@@ -63,13 +63,14 @@ inline void check_dtype(const char* op, const char* name, const Tensor& tensor, 
   }
 }
 
+inline bool is_floating(ScalarType dtype) {
+  return dtype == ScalarType::Float || dtype == ScalarType::Double || dtype == ScalarType::Half ||
+         dtype == ScalarType::BFloat16;
+}
+
 inline void check_floating(const char* op, const char* name, const Tensor& tensor) {
-  switch (tensor.scalar_type()) {
-    case ScalarType::Float:
-    case ScalarType::Double:
-    case ScalarType::Half:
-    case ScalarType::BFloat16: return;
-    default: check_failed(op, name, " must be float32, float64, float16 or bfloat16, got ", describe(tensor));
+  if (!is_floating(tensor.scalar_type())) {
+    check_failed(op, name, " must be float32, float64, float16 or bfloat16, got ", describe(tensor));
   }
 }
 

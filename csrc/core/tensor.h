@@ -7,6 +7,7 @@
 #include <torch/csrc/stable/tensor.h>
 #include <torch/headeronly/core/ScalarType.h>
 
+#include <cstdlib>
 #include <initializer_list>
 #include <optional>
 #include <stdexcept>
@@ -71,6 +72,29 @@ void dispatch_floating(ScalarType dtype, Body&& body) {
     default: throw std::logic_error("dispatch_floating: the dtype was not checked");
   }
 }
+
+#if defined(LDIE_BACKEND_CPU)
+// Zeros of a floating dtype whose pages the system provides when they are first touched, where torch.zeros writes them
+// all: for big outputs that stay mostly zero. Readers gain too, as untouched pages are one zero page in the cache.
+inline Tensor make_untouched_zeros(std::initializer_list<int64_t> size, ScalarType dtype) {
+  constexpr size_t kAlignment = 64;  // as PyTorch's own CPU tensors
+  size_t bytes = 0;
+  dispatch_floating(dtype, [&](auto element) { bytes = sizeof element; });
+  std::vector<int64_t> strides(size.size());
+  bool overflow = false;
+  int64_t count = 1;
+  for (size_t d = size.size(); d-- > 0;) {
+    strides[d] = count;
+    overflow |= __builtin_mul_overflow(count, size.begin()[d], &count);
+  }
+  void* const block = overflow ? nullptr : std::calloc(size_t(count) + kAlignment / bytes, bytes);
+  if (block == nullptr) throw std::runtime_error("not enough memory for a tensor of zeros");
+  const uintptr_t start = (reinterpret_cast<uintptr_t>(block) + kAlignment - 1) / kAlignment * kAlignment;
+  return torch::stable::from_blob(reinterpret_cast<void*>(start), size, strides,
+                                  torch::stable::Device(torch::headeronly::DeviceType::CPU), dtype,
+                                  [block](void*) { std::free(block); });
+}
+#endif
 
 // Device guard, current stream and scratch memory for one call of an op on `like`'s device.
 class TensorContext final : public Context {
