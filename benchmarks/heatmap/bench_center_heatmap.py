@@ -89,11 +89,23 @@ def bench_center_heatmap(measure: harness.Measure, batch: int) -> None:
 
 @pytest.mark.parametrize("batch", [8, 32])
 def bench_against_zeros(measure: harness.Measure, batch: int) -> None:
-    """The floor: an empty map of the same shape, which every heatmap costs at least."""
+    """The floor: an empty map of the same shape (as the composed form)."""
     inputs = batch_of_boxes(batch, measure.device)
     measure(
         f"{batch}x{CLASSES}x{SIDE}x{SIDE} against torch.zeros",
         ours=lambda: ldie_ext.center_heatmap(*inputs, CLASSES, (SIDE, SIDE)),
         composed=lambda: torch.zeros(batch, CLASSES, SIDE, SIDE, device=measure.device),
         moved_bytes=batch * CLASSES * SIDE * SIDE * 4,
+    )
+
+
+def bench_with_first_read(measure: harness.Measure) -> None:
+    """On the CPU a map that is not written in full defers work to its first reader: this row pays for that too."""
+    batch = 32
+    inputs = batch_of_boxes(batch, measure.device)
+    measure(
+        f"{batch}x{CLASSES}x{SIDE}x{SIDE} and its sum, against torch.zeros and its sum",
+        ours=lambda: ldie_ext.center_heatmap(*inputs, CLASSES, (SIDE, SIDE)).sum(),
+        composed=lambda: torch.zeros(batch, CLASSES, SIDE, SIDE, device=measure.device).sum(),
+        moved_bytes=2 * batch * CLASSES * SIDE * SIDE * 4,
     )

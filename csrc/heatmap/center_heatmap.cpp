@@ -8,6 +8,15 @@
 namespace ldie {
 namespace {
 
+// What the launcher draws into.
+Tensor make_canvas([[maybe_unused]] const Tensor& boxes, std::initializer_list<int64_t> size, ScalarType dtype) {
+#if defined(LDIE_BACKEND_CPU)
+  return make_untouched_zeros(size, dtype);
+#else
+  return make_empty(boxes, size, dtype);
+#endif
+}
+
 Tensor center_heatmap_op(const Tensor& boxes_, const Tensor& labels_, const Tensor& offsets_, int64_t num_classes,
                          int64_t height, int64_t width, double min_overlap, int64_t radius, ScalarType dtype) {
   constexpr const char* op = "center_heatmap";
@@ -15,10 +24,12 @@ Tensor center_heatmap_op(const Tensor& boxes_, const Tensor& labels_, const Tens
   check_positive(op, "num_classes", num_classes);
   check_map_size(op, height, width);
   check_fraction(op, "min_overlap", min_overlap);
+  if (!is_floating(dtype)) {
+    check_failed(op, "dtype must be float32, float64, float16 or bfloat16, got ", dtype_name(dtype));
+  }
   const Tensor boxes = as_contiguous(boxes_), labels = as_contiguous(labels_), offsets = as_contiguous(offsets_);
   const int64_t rows = boxes.size(0), batch = offsets.size(0) - 1;
-  Tensor heatmap = make_empty(boxes, {batch, num_classes, height, width}, dtype);
-  check_floating(op, "dtype", heatmap);
+  Tensor heatmap = make_canvas(boxes, {batch, num_classes, height, width}, dtype);
   if (heatmap.numel() == 0) return heatmap;
 
   TensorContext context(boxes);

@@ -34,7 +34,7 @@ struct CenterHeatmap {
   const int64_t* labels;            // [rows]
   const int64_t* offsets;           // [batch + 1]
   int64_t rows, batch, classes, height, width;
-  T* heatmap;  // [batch, classes, height, width]
+  T* heatmap;  // [batch, classes, height, width]; zeros for the CPU launcher, uninitialised for the CUDA one
 };
 
 template <typename T>

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <cstring>
-
 #include "core/parallel.h"
 #include "heatmap/center_heatmap.h"
 
@@ -31,9 +29,7 @@ void draw(const CenterHeatmap<T>& args, const CenterGaussian& gaussian, T* plane
 
 template <typename T>
 void draw_plane(const CenterHeatmap<T>& args, int64_t image, int64_t label) {
-  const int64_t cells = args.height * args.width;
-  T* const plane = args.heatmap + (image * args.classes + label) * cells;
-  std::memset(static_cast<void*>(plane), 0, size_t(cells) * sizeof(T));
+  T* const plane = args.heatmap + (image * args.classes + label) * args.height * args.width;
   const RowRange range = row_range(args.offsets, image, args.rows);
   for (int64_t row = range.begin; row < range.end; ++row) {
     if (args.labels[row] == label) draw(args, args.gaussians[row], plane);
@@ -50,12 +46,12 @@ void center_gaussians(const CenterGaussians<T>& args, Context&) {
   });
 }
 
-// Writes the map once, like a memset, and draws while a plane is in cache: the floor is what the memset costs, page
-// faults of the fresh output above all. A thread owns whole planes, so the maximum needs no lock.
+// Touches the windows of the Gaussians and nothing else: the rest of the map is pages that the system zeroes on demand,
+// so this costs less than a memset of the map. A thread owns whole planes, so the maximum needs no lock.
 template <typename T>
 void center_heatmap(const CenterHeatmap<T>& args, Context&) {
-  constexpr int64_t kCellsPerTask = 1 << 16;
-  const int64_t planes_per_task = kCellsPerTask / (args.height * args.width) + 1;
+  constexpr int64_t kBoxesPerTask = 128;
+  const int64_t planes_per_task = kBoxesPerTask * args.batch * args.classes / (args.rows + 1) + 1;
   parallel_for(args.batch * args.classes, planes_per_task, [&](int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; ++p) draw_plane(args, p / args.classes, p % args.classes);
   });

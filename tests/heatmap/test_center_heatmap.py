@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import resource
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ import ldie_ext
 CLASSES, SIZE = 4, (19, 37)
 FLOATS = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 RADII = ["cornernet", "exact"]
+STATM = Path("/proc/self/statm")
 HALF_ULP = {torch.float32: 1e-6, torch.float64: 1e-13, torch.float16: 2.5e-4, torch.bfloat16: 2e-3}  # of values <= 1
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -172,6 +175,20 @@ def test_dispatcher_contract(backend: Backend) -> None:
 def test_compiles(backend: Backend) -> None:
     inputs = on(backend, sample(6, batch=2))
     assert_compiles(lambda *tensors: ldie_ext.center_heatmap(*tensors, CLASSES, SIZE), *inputs)
+
+
+@pytest.mark.skipif(not STATM.exists(), reason="needs Linux's /proc")
+def test_empty_parts_take_no_memory() -> None:
+    def resident_bytes() -> int:
+        return int(STATM.read_text().split()[1]) * resource.getpagesize()
+
+    boxes, labels, offsets = sample(6, batch=2, size=(256, 256))
+    before = resident_bytes()
+    heatmap = ldie_ext.center_heatmap(boxes, labels, offsets, 80, (512, 512))
+    assert resident_bytes() - before < heatmap.nbytes / 10
+    assert heatmap.data_ptr() % 64 == 0
+    heatmap.mul_(2)  # an ordinary tensor all the same
+    torch.testing.assert_close(heatmap.amax(), torch.tensor(2.0))
 
 
 def test_threads_agree() -> None:

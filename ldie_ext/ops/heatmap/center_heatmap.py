@@ -63,6 +63,9 @@ def center_heatmap(
             not rise from 0 to N.
         ValueError: an unknown radius rule.
 
+    On the CPU only the pages that hold a Gaussian are written: the rest of the map takes memory when it is first
+    written to, so that a mostly empty map costs less than ``torch.zeros``.
+
     Differentiable: no. Deterministic: yes.
 
     Source: CenterNet, arXiv:1904.07850, and CornerNet, arXiv:1808.01244, section 3.2. The published code zeroes values
