@@ -55,7 +55,8 @@ lint: $(VENV)/lint  ## ruff, mypy, clang-format
 	$(BIN)/mypy
 	git ls-files '*.h' '*.cpp' '*.cu' | xargs $(BIN)/clang-format --dry-run -Werror
 
-format: $(VENV)/lint  ## rewrite the sources in the project's format
+format: $(VENV)/lint  ## rewrite the sources in the project's format, and the type stub
+	$(BIN)/python -m ldie_ext._stub
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	git ls-files '*.h' '*.cpp' '*.cu' | xargs $(BIN)/clang-format -i

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import ldie_ext
-from ldie_ext import _library, _register, info
+from ldie_ext import _library, _register, _stub, info
 from ldie_ext.ops import PUBLIC
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -96,6 +96,10 @@ def test_unknown_name_lists_the_ops() -> None:
     with pytest.raises(AttributeError, match=r"its ops are: .*box_class_masks"):
         _ = ldie_ext.no_such_op
     assert set(FUNCTIONS) <= set(dir(ldie_ext))
+
+
+def test_type_stub_is_current() -> None:
+    assert _stub.PATH.read_text() == _stub.stub(), "run `python -m ldie_ext._stub`"
 
 
 def test_importing_coco_does_not_import_torch() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import harness
 import pytest
-from center_batch import CLASSES, SIDE, center_batch, composed, step
+from losses.center_batch import CLASSES, SIDE, center_batch, composed, step
 
 import ldie_ext
 
