@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+// A row belongs to `parts` blocks, one where rows are many; every block reads its row's packs in strides.
+#include "core/pack.h"
+#include "core/reduce.h"
+#include "losses/dice_loss.h"
+
+namespace ldie {
+namespace {
+
+constexpr int kThreads = 256;
+
+// Reads 8 bytes an element in float32.
+template <typename T, int kWidth>
+__global__ void __launch_bounds__(kThreads) sums_kernel(DiceLoss<T> args, int64_t parts, DiceSums* sums) {
+  using A = acc_t<T>;
+  const int64_t row = blockIdx.x / parts, part = blockIdx.x % parts;
+  const T* const inputs = args.inputs + row * args.length;
+  const T* const targets = args.targets + row * args.length;
+  A pt = A(0), pp = A(0), tt = A(0);
+  for (int64_t i = part * kThreads + threadIdx.x; i < args.length / kWidth; i += parts * kThreads) {
+    const auto x = load_pack<kWidth>(inputs, i), t = load_pack<kWidth>(targets, i);
+#pragma unroll
+    for (int k = 0; k < kWidth; ++k) {
+      const A p = logistic(A(x.values[k])).p, target = A(t.values[k]);
+      pt += p * target;
+      pp += p * p;
+      tt += target * target;
+    }
+  }
+  const double of_pt = block_sum<kThreads>(double(pt)), of_pp = block_sum<kThreads>(double(pp));
+  const double of_tt = block_sum<kThreads>(double(tt));
+  if (threadIdx.x == 0) sums[blockIdx.x] = {of_pt, of_pp, of_tt};
+}
+
+// One block, a warp for each row in turn; reads the partial sums only.
+template <typename T>
+__global__ void __launch_bounds__(kThreads)
+    finish_kernel(DiceLoss<T> args, int64_t parts, const DiceSums* sums, double scale) {
+  using A = acc_t<T>;
+  const int lane = int(threadIdx.x) % kWarpSize, warp = int(threadIdx.x) / kWarpSize;
+  double total = 0;
+  for (int64_t row = warp; row < args.rows; row += kThreads / kWarpSize) {
+    DiceSums of_row{};
+    for (int64_t part = lane; part < parts; part += kWarpSize) of_row += sums[row * parts + part];
+    of_row = {warp_sum(of_row.pt), warp_sum(of_row.pp), warp_sum(of_row.tt)};
+    if (lane != 0) continue;
+    const DiceFraction fraction = of_row.fraction(args.smooth);
+    args.fractions[row] = fraction;
+    total += fraction.loss();
+    if (args.reduction == Reduction::kNone) args.loss[row] = T(A(fraction.loss()));
+  }
+  total = block_sum<kThreads>(total);
+  if (threadIdx.x == 0 && args.reduction != Reduction::kNone) *args.loss = T(A(total * scale));
+}
+
+// Reads 8 bytes an element in float32 and writes 4.
+template <typename T, int kWidth>
+__global__ void __launch_bounds__(kThreads) gradient_kernel(DiceLossBackward<T> args, int64_t parts, double scale) {
+  using A = acc_t<T>;
+  const int64_t row = blockIdx.x / parts, part = blockIdx.x % parts;
+  const T* const inputs = args.inputs + row * args.length;
+  const T* const targets = args.targets + row * args.length;
+  T* const grad_inputs = args.grad_inputs + row * args.length;
+  const DiceSlope<A> slope = args.slope(row, scale);
+  for (int64_t i = part * kThreads + threadIdx.x; i < args.length / kWidth; i += parts * kThreads) {
+    auto x = load_pack<kWidth>(inputs, i);
+    const auto t = load_pack<kWidth>(targets, i);
+#pragma unroll
+    for (int k = 0; k < kWidth; ++k) x.values[k] = T(slope.gradient(A(x.values[k]), A(t.values[k])));
+    store_pack<kWidth>(grad_inputs, i, x);
+  }
+}
+
+// Blocks for each row, so that few rows fill the GPU too.
+int64_t parts_of_row(int64_t rows, int64_t packs) {
+  constexpr int64_t kBlocksWanted = 2048;
+  const int64_t useful = (packs + kThreads - 1) / kThreads, wanted = kBlocksWanted / (rows + 1) + 1;
+  return useful < 1 ? 1 : useful < wanted ? useful : wanted;
+}
+
+template <int kWidth, typename T>
+void launch_loss(const DiceLoss<T>& args, Context& context) {
+  const int64_t parts = parts_of_row(args.rows, args.length / kWidth), blocks = args.rows * parts;
+  DiceSums* const sums = context.scratch_array<DiceSums>(blocks);
+  LDIE_LAUNCH((sums_kernel<T, kWidth>), dim3(unsigned(blocks)), dim3(kThreads), 0, context.stream, args, parts, sums);
+  LDIE_LAUNCH(finish_kernel<T>, dim3(1), dim3(kThreads), 0, context.stream, args, parts, sums,
+              dice_scale(args.reduction, args.rows));
+}
+
+template <int kWidth, typename T>
+void launch_gradient(const DiceLossBackward<T>& args, Context& context) {
+  const int64_t parts = parts_of_row(args.rows, args.length / kWidth), blocks = args.rows * parts;
+  LDIE_LAUNCH((gradient_kernel<T, kWidth>), dim3(unsigned(blocks)), dim3(kThreads), 0, context.stream, args, parts,
+              dice_scale(args.reduction, args.rows));
+}
+
+}  // namespace
+
+// Packs need rows that all start on a boundary.
+template <typename T>
+void dice_loss(const DiceLoss<T>& args, Context& context) {
+  const bool packed = args.length % kPackWidth<T> == 0 && packs_fit({args.inputs, args.targets});
+  packed ? launch_loss<kPackWidth<T>>(args, context) : launch_loss<1>(args, context);
+}
+
+template <typename T>
+void dice_loss_backward(const DiceLossBackward<T>& args, Context& context) {
+  const bool packed = args.length % kPackWidth<T> == 0 && packs_fit({args.inputs, args.targets, args.grad_inputs});
+  packed ? launch_gradient<kPackWidth<T>>(args, context) : launch_gradient<1>(args, context);
+}
+
+#define LDIE_INSTANTIATE(T)                              \
+  template void dice_loss(const DiceLoss<T>&, Context&); \
+  template void dice_loss_backward(const DiceLossBackward<T>&, Context&);
+LDIE_INSTANTIATE(float)
+LDIE_INSTANTIATE(double)
+LDIE_INSTANTIATE(Half)
+LDIE_INSTANTIATE(BFloat16)
+#undef LDIE_INSTANTIATE
+
+}  // namespace ldie
