@@ -43,7 +43,8 @@ def dice_loss(inputs: Tensor, targets: Tensor, *, smooth: float = 1.0, reduction
     csrc/losses/dice_loss.h
 
     Example:
-        >>> dice_loss(torch.tensor([[0.0, 4.0], [-4.0, -4.0]]), torch.tensor([[0.0, 1.0], [0.0, 0.0]]), reduction="none")
+        >>> logits, masks = torch.tensor([[0.0, 4.0], [-4.0, -4.0]]), torch.tensor([[0.0, 1.0], [0.0, 0.0]])
+        >>> dice_loss(logits, masks, reduction="none")
         tensor([0.0779, 0.0006])
     """
     if not smooth >= 0:
