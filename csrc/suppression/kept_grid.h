@@ -157,21 +157,21 @@ class KeptGrid {
   // Cells somewhat larger than the mean box, but no more of them than boxes.
   static void lay_out(Level& level) {
     if (level.boxes == 0) return;
-    constexpr double kCellsPerBox = 0.75;
-    const double boxes = double(level.boxes);
-    double columns = kCellsPerBox * boxes * (double(level.right) - double(level.left)) / level.widths;
-    double rows = kCellsPerBox * boxes * (double(level.bottom) - double(level.top)) / level.heights;
-    const double excess = within(1, columns, boxes) * within(1, rows, boxes) / boxes;
+    constexpr double kCellsPerBox = 0.75, kMost = 1 << 20;  // a float still tells these apart
+    const double boxes = double(level.boxes), most = std::min(boxes, kMost);
+    const double extent_x = double(level.right) - double(level.left),
+                 extent_y = double(level.bottom) - double(level.top);
+    double columns = within(1, kCellsPerBox * boxes * extent_x / level.widths, most);
+    double rows = within(1, kCellsPerBox * boxes * extent_y / level.heights, most);
+    const double excess = columns * rows / boxes;
     if (excess > 1) {  // shrink both alike, but neither below 1
-      rows = within(1, boxes / within(1, columns / std::sqrt(excess), boxes), rows);
+      rows = within(1, boxes / std::max(1.0, columns / std::sqrt(excess)), rows);
       columns = boxes / rows;
     }
-    columns = within(1, columns, boxes);
-    rows = within(1, rows, boxes);
     level.columns = int32_t(columns);
     level.rows = int32_t(rows);
-    level.columns_per_pixel = level.columns > 1 ? T(level.columns / (double(level.right) - double(level.left))) : T(0);
-    level.rows_per_pixel = level.rows > 1 ? T(level.rows / (double(level.bottom) - double(level.top))) : T(0);
+    level.columns_per_pixel = level.columns > 1 ? T(level.columns / extent_x) : T(0);
+    level.rows_per_pixel = level.rows > 1 ? T(level.rows / extent_y) : T(0);
   }
 
   uint32_t home(const Box<T>& box) const {
