@@ -2,6 +2,7 @@
 // Stable sort of unsigned keys on the CPU, each with the 32-bit index that travels with it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -23,7 +24,7 @@ Keyed<Key>* radix_sort(Keyed<Key>* items, Keyed<Key>* spare, int64_t count) {
   Key varying = 0;
   for (int64_t i = 1; i < count; ++i) varying |= items[i].key ^ items[0].key;
 
-  std::vector<uint32_t> ends(size_t(1) << kDigitBits);
+  std::vector<uint32_t> ends(std::size_t(1) << kDigitBits);
   for (int shift = 0; shift < int(8 * sizeof(Key)); shift += kDigitBits) {
     if ((varying >> shift & kDigit) == 0) continue;
     ends.assign(ends.size(), 0);
