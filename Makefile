@@ -53,13 +53,13 @@ lint: $(VENV)/lint  ## ruff, mypy, clang-format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	git ls-files '*.h' '*.cpp' '*.cu' | xargs $(BIN)/clang-format --dry-run -Werror
+	git ls-files '*.h' '*.cpp' '*.cu' '*.cuh' | xargs $(BIN)/clang-format --dry-run -Werror
 
 format: $(VENV)/lint  ## rewrite the sources in the project's format, and the type stub
 	$(BIN)/python -m ldie_ext._stub
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	git ls-files '*.h' '*.cpp' '*.cu' | xargs $(BIN)/clang-format -i
+	git ls-files '*.h' '*.cpp' '*.cu' '*.cuh' | xargs $(BIN)/clang-format -i
 
 bench: setup  ## run the benchmarks; PEER=python uses an environment that also has torchvision
 	PYTHONPATH=. OMP_WAIT_POLICY=passive $(or $(PEER),$(BIN)/python) $(BENCH) --benchmark-json=build/bench.json
