@@ -61,6 +61,16 @@ def test_sizes(backend: Backend, size: tuple[int, int]) -> None:
     torch.testing.assert_close(heatmap, reference.center_heatmap(*inputs, CLASSES, size), rtol=0, atol=1e-6)
 
 
+def test_crowded_class(backend: Backend) -> None:
+    """More boxes on one map than a block of the kernel lists at a time, in any order of size."""
+    boxes = random_boxes(400, 16, 24) * 0.5 + 4
+    inputs = boxes, torch.zeros(400, dtype=torch.int64), torch.tensor([0, 400])
+    for dtype in (torch.float32, torch.float16):
+        heatmap = ldie_ext.center_heatmap(*on(backend, inputs), 1, (17, 25), dtype=dtype).cpu()
+        expected = reference.center_heatmap(*inputs, 1, (17, 25))
+        torch.testing.assert_close(heatmap.float(), expected, rtol=0, atol=HALF_ULP[dtype])
+
+
 def numpy_centernet(boxes: np.ndarray, labels: np.ndarray, classes: int, size: tuple[int, int]) -> np.ndarray:
     """One image rendered step by step as CenterNet's loader does: float32 boxes, float64 kernel, maximum in float32."""
     heatmap = np.zeros((classes, *size), dtype=np.float32)
