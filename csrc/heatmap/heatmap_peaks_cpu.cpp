@@ -108,14 +108,15 @@ void join(const HeatmapPeaks<T>& args, int64_t list, Peak<acc_t<T>>* first, int6
 }  // namespace
 
 // Reads the scores once: after the first lines a peak rarely passes the k-th best, so nearly every block of cells costs
-// one comparison with it, and the floor is the bandwidth of the reads. Chunks of lines keep a list each; the lists are
-// joined at the end.
+// one comparison with it, and the floor is the bandwidth of the reads. Chunks of lines keep a list each, joined at
+// the end; the longer the chunks, the fewer first lines.
 template <typename T>
 void heatmap_peaks(const HeatmapPeaks<T>& args, Context& context) {
   using A = acc_t<T>;
-  constexpr int64_t kCellsPerChunk = 1 << 16;
+  constexpr int64_t kLeastCellsPerChunk = 1 << 16, kChunksPerThread = 4;
   const int64_t lines = args.planes_per_list() * args.height;
-  const int64_t lines_per_chunk = kCellsPerChunk / (args.width + 1) + 1;
+  const int64_t share = args.lists() * lines * args.width / (kChunksPerThread * num_threads());
+  const int64_t lines_per_chunk = std::min(lines, std::max(kLeastCellsPerChunk, share) / (args.width + 1)) + 1;
   const int64_t chunks = (lines + lines_per_chunk - 1) / lines_per_chunk;
   const int64_t cells = lines_per_chunk * args.width, capacity = args.k < cells / 2 ? 2 * args.k : cells;
   Peak<A>* const peaks = context.scratch_array<Peak<A>>(args.lists() * chunks * capacity);
