@@ -44,8 +44,9 @@ OVERFIT = replace(
     solver=replace(
         TINY.solver,
         batch_size=8,
-        max_iter=800,
-        detector=replace(TINY.solver.detector, init_train_iter=560),
+        max_iter=400,
+        detector=replace(TINY.solver.detector, init_train_iter=280),
+        discriminator=replace(TINY.solver.discriminator, init_train_iter=20),
         data=replace(TINY.solver.data, resize_range=(1.0, 1.0), mirror=0.0, color_jitter=0.0),
     ),
     test=PostprocessConfig(nms_threshold=0.6),

@@ -68,7 +68,7 @@ class CenterNet(System):
         return self._optimizers
 
     def train_transform(self) -> ScaleCrops:
-        """See :meth:`System.train_transform`: one random crop per scale."""
+        """See :meth:`System.train_transform`: a random crop for every scale."""
         return ScaleCrops(self.config)
 
     def collate(self, items: Sequence[Sequence[Crop]]) -> list[ScaleBatch]:
@@ -154,7 +154,7 @@ class CenterNet(System):
             self.runtime.apply(self._optimizers[name], getattr(self.config.solver, name).gradient_clip)
 
     def predict(self, samples: Sequence[Sample]) -> list[Prediction]:
-        """See :meth:`System.predict`: every scale's extractor sees the same image."""
+        """See :meth:`System.predict`; every scale sees the whole image."""
         return [self._predict_one(sample) for sample in samples]
 
     def heatmaps(self, samples: Sequence[Sample]) -> dict[str, list[Tensor]]:
