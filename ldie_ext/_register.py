@@ -55,6 +55,11 @@ def register(
 def apply(registration: Registration, namespace: str) -> None:
     """Wires one registration to the op of that name in a namespace."""
     qualified = f"{namespace}::{registration.name}"
+    if not hasattr(getattr(torch.ops, namespace), registration.name):
+        raise ImportError(
+            f"the native library has no op {qualified}: it is older than these Python files. Build it again with "
+            "`pip install --no-build-isolation -e .` in the source tree"
+        )
     torch.library.register_fake(qualified, registration.fake)
     if not registration.discrete:
         backward = registration.backward or _refuse(registration.name)

@@ -123,6 +123,12 @@ def test_missing_library_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_pa
         _library._load_cpu()
 
 
+def test_outdated_library_says_what_to_do() -> None:
+    with pytest.raises(ImportError, match=r"no op ldie_ext::of_the_future.* Build it again"):
+        _register.register("of_the_future", fake=torch.empty_like)
+    del _register.registrations["of_the_future"]
+
+
 @pytest.mark.parametrize("capability", ["DEFAULT", "AVX2", "AVX512"])
 def test_loader_takes_the_best_library_that_runs(
     capability: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
