@@ -70,6 +70,10 @@ ClassCounts class_counts(const Tensor& scores, const OptionalTensor& boxes, cons
   source.width = scores.size(3);
   source.class_agnostic = class_agnostic;
   source.rounding = Rounding(rounding);
+  if (boxes && masks) check_failed(kOp, "boxes and masks exclude each other: give one of them");
+  if (labels.has_value() != boxes.has_value() || offsets.has_value() != boxes.has_value()) {
+    check_failed(kOp, "boxes, labels and offsets belong together: give all three or none");
+  }
   if (boxes) {
     check_labelled_boxes(kOp, *boxes, *labels, *offsets);
     check_same_device(kOp, "boxes", *boxes, "scores", scores);
@@ -78,6 +82,7 @@ ClassCounts class_counts(const Tensor& scores, const OptionalTensor& boxes, cons
                    describe(*offsets));
     }
     check_positive(kOp, "num_classes", num_classes);
+    if (num_classes > INT32_MAX) check_failed(kOp, "num_classes must be below 2^31, got ", num_classes);
     source.boxes = {boxes->const_data_ptr(), box_type(*boxes)};
     source.labels = data<int64_t>(*labels);
     source.offsets = data<int64_t>(*offsets);

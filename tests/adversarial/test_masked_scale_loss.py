@@ -285,12 +285,13 @@ def test_errors_name_the_argument(backend: Backend) -> None:
         call(scores, 0, kind="l2")
     with pytest.raises(ValueError, match="rounding must be one of"):
         call(scores, 0, rounding="nearest")
-    with pytest.raises(ValueError, match="boxes and masks exclude each other"):
-        call(scores, 0, boxes, labels, offsets, masks=masks, num_classes=3)
-    with pytest.raises(ValueError, match="boxes need labels and offsets"):
-        call(scores, 0, boxes, num_classes=3)
-    with pytest.raises(ValueError, match="boxes need num_classes"):
+    with pytest.raises(ValueError, match="num_classes must be given with boxes"):
         call(scores, 0, boxes, labels, offsets)
+    with pytest.raises(RuntimeError, match="boxes and masks exclude each other"):
+        call(scores, 0, boxes, labels, offsets, masks=masks, num_classes=3)
+    for partial in ((boxes, None, offsets), (boxes, labels, None), (None, labels, None)):
+        with pytest.raises(RuntimeError, match="boxes, labels and offsets belong together"):
+            call(scores, 0, *partial, num_classes=3)
     for scale in (-1, SCALES):
         with pytest.raises(RuntimeError, match=f"scale must be a channel of scores, 0 <= scale < 3, got {scale}"):
             call(scores, scale)
@@ -302,8 +303,9 @@ def test_errors_name_the_argument(backend: Backend) -> None:
         call(scores, 0, masks=masks.float())
     with pytest.raises(RuntimeError, match=r"offsets must have shape \[B \+ 1\] with B = 3"):
         call(scores, 0, boxes, labels, offsets[[0, 1, 3]], num_classes=3)
-    with pytest.raises(RuntimeError, match="num_classes must be at least 1, got -2"):
-        call(scores, 0, boxes, labels, offsets, num_classes=-2)
+    for count, requirement in ((0, "at least 1, got 0"), (2**31, r"below 2\^31")):
+        with pytest.raises(RuntimeError, match=f"num_classes must be {requirement}"):
+            call(scores, 0, boxes, labels, offsets, num_classes=count)
     with pytest.raises(RuntimeError, match=r"weight must have shape \[B, 1 or S, H, W\]"):
         call(scores, 0, weight=weight[:, :, :4])
     with pytest.raises(RuntimeError, match="weight is a constant, but it requires a gradient"):

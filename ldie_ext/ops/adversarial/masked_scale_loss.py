@@ -70,10 +70,9 @@ def masked_scale_loss(
         that a NaN there does no harm.
 
     Raises:
-        RuntimeError: a shape, dtype or device does not fit, scale is no channel, (on the CPU) offsets do not rise from
-            0 to N, or weight requires a gradient.
-        ValueError: an unknown side, kind or rounding; boxes together with masks, or without labels, offsets or
-            num_classes.
+        RuntimeError: a shape, dtype or device does not fit, boxes come with masks or without labels and offsets,
+            scale is no channel, (on the CPU) offsets do not rise from 0 to N, or weight requires a gradient.
+        ValueError: an unknown side, kind or rounding, or boxes without num_classes.
 
     Differentiable: yes, in scores, any number of times (the hinge's kink has slope 0). Deterministic: yes.
 
@@ -86,21 +85,16 @@ def masked_scale_loss(
         >>> masked_scale_loss(scores, 0, boxes, labels, offsets, num_classes=2)
         tensor(0.3333)
     """
-    if boxes is not None:
-        if masks is not None:
-            raise ValueError("boxes and masks exclude each other: give one of them")
-        if labels is None or offsets is None:
-            raise ValueError("boxes need labels and offsets")
-        if num_classes is None and not class_agnostic:
-            raise ValueError("boxes need num_classes unless class_agnostic=True")
+    if num_classes is None and boxes is not None and not class_agnostic:
+        raise ValueError("num_classes must be given with boxes unless class_agnostic=True")
     if side not in SIDES:
         raise ValueError(f"side must be one of {list(SIDES)}, got {side!r}")
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {list(KINDS)}, got {kind!r}")
-    if weight is not None and scores.dtype != torch.float64:
-        weight = weight.float()
+    if weight is not None:
+        weight = weight.to(_accumulate_dtype(scores))
     loss, _, _ = _library.ops.masked_scale_loss(
-        scores, boxes, labels, offsets, masks, weight, scale, num_classes or 1, class_agnostic,
+        scores, boxes, labels, offsets, masks, weight, scale, 1 if num_classes is None else num_classes, class_agnostic,
         side == "discriminator", kind == "hinge", normalize, rounding_code(rounding),
     )  # fmt: skip
     return loss
