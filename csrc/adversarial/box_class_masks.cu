@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every output byte is written once and nothing big is read, so the floor is the store bandwidth: batch * planes *
-// height * row_bytes. A block owns kCells consecutive cells of one plane; it first lists the boxes that reach them, so
-// that the many planes without a box cost no more than a memset.
+// height * row_bytes. A block owns consecutive cells of one plane, 16 a thread; it first lists the boxes that reach
+// them, so that the many planes without a box cost no more than a memset.
 #include "adversarial/box_class_masks.h"
 #include "core/simt.h"
 

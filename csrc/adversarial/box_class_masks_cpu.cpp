@@ -17,6 +17,8 @@ void fill_row(uint8_t* row, const PixelBox& box, bool packed) {
   }
 }
 
+// Writes every byte once and those under boxes again: the floor is a memset of the masks, and for outputs too large for
+// the allocator to reuse (32 MB) the page faults of fresh memory.
 template <typename T>
 void draw_plane(const BoxClassMasks<T>& args, int64_t image, int64_t plane) {
   const int64_t row_bytes = args.row_bytes(), plane_bytes = args.height * row_bytes;

@@ -74,8 +74,9 @@ __device__ __forceinline__ void store_block_sums(const BlockSums& sums, double t
 
 // Reads the scores where K > 0 and writes K: 8 x 3 x 128 x 128 floats are 1.6 MB, 0.4 us of an H200's bandwidth, so
 // the two launches are the floor. From dense masks their bytes are the floor: 48 MB at 32 x 80 x 128 x 128, 12 us.
+// (Without the 1 ptxas stops at 64 registers, and the double version spills.)
 template <typename T, typename C, MaskSource kSource>
-__global__ void __launch_bounds__(kThreads) loss_kernel(MaskedScaleLoss<T> args, BlockSums sums) {
+__global__ void __launch_bounds__(kThreads, 1) loss_kernel(MaskedScaleLoss<T> args, BlockSums sums) {
   using A = acc_t<T>;
   const ScaleScores<T>& scores = args.scores;
   const QuadTiles tiles{scores.batch, scores.height, scores.width};
