@@ -32,6 +32,23 @@ __device__ int64_t first_cell(const Tile& tile, int p) {
   return tile.begin + (int64_t(p) * kThreads + threadIdx.x) * kWidth;
 }
 
+template <typename T, int kWidth>
+struct Loaded {
+  Pack<T, kWidth> packs[kPacks];
+};
+
+// The thread's cells of a plane, as far as the plane goes; asked for before the drawing, which hides the waiting.
+template <int kWidth, typename T>
+__device__ Loaded<T, kWidth> load_cells(const T* plane, const Tile& tile, int64_t cells) {
+  Loaded<T, kWidth> loaded{};
+#pragma unroll
+  for (int p = 0; p < kPacks; ++p) {
+    const int64_t cell = first_cell<kWidth>(tile, p);
+    if (cell < cells) loaded.packs[p] = load_pack<kWidth>(plane, cell / kWidth);
+  }
+  return loaded;
+}
+
 template <typename A, int kWidth>
 struct Heat {
   A values[kPacks][kWidth];
@@ -88,15 +105,14 @@ template <typename T, typename Term, int kWidth>
 __global__ void __launch_bounds__(kThreads) loss_kernel(CenterFocalLossFromBoxes<T> args, Term term, PeakSums sums) {
   using A = acc_t<T>;
   const Tile tile = tile_of_block<kWidth>(args.maps);
-  const T* const logits = args.logits + tile.plane * args.maps.cells();
+  const auto loaded = load_cells<kWidth>(args.logits + tile.plane * args.maps.cells(), tile, args.maps.cells());
   const Heat<A, kWidth> heat = draw_tile<A, kWidth>(args.maps, tile);
   A loss = A(0);
   int32_t peaks = 0;
 #pragma unroll
   for (int p = 0; p < kPacks; ++p) {
-    const int64_t cell = first_cell<kWidth>(tile, p);
-    if (cell >= args.maps.cells()) break;
-    const auto x = load_pack<kWidth>(logits, cell / kWidth);
+    if (first_cell<kWidth>(tile, p) >= args.maps.cells()) break;
+    const auto x = loaded.packs[p];
 #pragma unroll
     for (int k = 0; k < kWidth; ++k) {
       loss += term.loss(A(x.values[k]), heat.values[p][k]);
@@ -112,13 +128,14 @@ __global__ void __launch_bounds__(kThreads) gradient_kernel(CenterFocalLossFromB
   using A = acc_t<T>;
   const Tile tile = tile_of_block<kWidth>(args.maps);
   const int64_t offset = tile.plane * args.maps.cells();
+  const auto loaded = load_cells<kWidth>(args.logits + offset, tile, args.maps.cells());
   const A scale = A(double(A(*args.grad)) / peak_divisor(*args.num_peaks));
   const Heat<A, kWidth> heat = draw_tile<A, kWidth>(args.maps, tile);
 #pragma unroll
   for (int p = 0; p < kPacks; ++p) {
     const int64_t cell = first_cell<kWidth>(tile, p);
     if (cell >= args.maps.cells()) break;
-    auto x = load_pack<kWidth>(args.logits + offset, cell / kWidth);
+    auto x = loaded.packs[p];
 #pragma unroll
     for (int k = 0; k < kWidth; ++k) x.values[k] = T(term.gradient(A(x.values[k]), heat.values[p][k]) * scale);
     store_pack<kWidth>(args.grad_logits + offset, cell / kWidth, x);
