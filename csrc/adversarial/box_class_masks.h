@@ -19,6 +19,7 @@ struct BoxClassMasks {
   int64_t rows, batch, planes;  // planes: classes, or 1 when class-agnostic
   int64_t height, width;
   bool class_agnostic, packed;
+  bool zeroed;  // the masks are zero already (CPU)
   Rounding rounding;
   uint8_t* masks;  // [batch, planes, height, row_bytes()], 0 or 1, or 8 cells a byte with bit 0 leftmost
 

@@ -17,13 +17,13 @@ void fill_row(uint8_t* row, const PixelBox& box, bool packed) {
   }
 }
 
-// Writes every byte once and those under boxes again: the floor is a memset of the masks, and for outputs too large for
-// the allocator to reuse (32 MB) the page faults of fresh memory.
+// Writes every byte once and those under boxes again: the floor is a memset of the masks. Masks that come zeroed cost
+// only the pages under boxes.
 template <typename T>
 void draw_plane(const BoxClassMasks<T>& args, int64_t image, int64_t plane) {
   const int64_t row_bytes = args.row_bytes(), plane_bytes = args.height * row_bytes;
   uint8_t* const mask = args.masks + (image * args.planes + plane) * plane_bytes;
-  std::memset(mask, 0, size_t(plane_bytes));
+  if (!args.zeroed) std::memset(mask, 0, size_t(plane_bytes));
   const RowRange range = row_range(args.offsets, image, args.rows);
   for (int64_t i = range.begin; i < range.end; ++i) {
     if (!args.in_plane(i, plane)) continue;

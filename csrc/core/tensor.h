@@ -74,12 +74,18 @@ void dispatch_floating(ScalarType dtype, Body&& body) {
 }
 
 #if defined(LDIE_BACKEND_CPU)
-// Zeros of a floating dtype whose pages the system provides when they are first touched, where torch.zeros writes them
-// all: for big outputs that stay mostly zero. Readers gain too, as untouched pages are one zero page in the cache.
+// The size from which glibc's calloc always maps fresh pages; below, it may clear reused memory, on one thread.
+constexpr int64_t kAlwaysFreshBytes = int64_t(32) << 20;
+
+// Zeros of a floating or one-byte dtype whose pages the system provides when they are first touched, where torch.zeros
+// writes them all: for big outputs that stay mostly zero. Readers gain too, as untouched pages are one zero page in the
+// cache.
 inline Tensor make_untouched_zeros(std::initializer_list<int64_t> size, ScalarType dtype) {
   constexpr size_t kAlignment = 64;  // as PyTorch's own CPU tensors
-  size_t bytes = 0;
-  dispatch_floating(dtype, [&](auto element) { bytes = sizeof element; });
+  size_t bytes = 1;
+  if (dtype != ScalarType::Bool && dtype != ScalarType::Byte) {
+    dispatch_floating(dtype, [&](auto element) { bytes = sizeof element; });
+  }
   std::vector<int64_t> strides(size.size());
   bool overflow = false;
   int64_t count = 1;

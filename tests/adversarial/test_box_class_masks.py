@@ -109,6 +109,20 @@ def test_compiles(backend: Backend) -> None:
     assert_compiles(lambda *tensors: ldie_ext.box_class_masks(*tensors, CLASSES, SIZE), *inputs)
 
 
+def test_large_masks_start_from_zero() -> None:
+    """Above 32 MiB the CPU takes zeroed pages instead of clearing reused ones."""
+    boxes, labels, offsets = sample(9, batch=2)
+    for packed, size in ((False, (1100, 3200)), (True, (4400, 6400))):
+        shape = (2, CLASSES, size[0], size[1] // 8 if packed else size[1])
+        torch.full(shape, 255, dtype=torch.uint8)  # memory that the allocator could hand out again
+        masks = ldie_ext.box_class_masks(boxes, labels, offsets, CLASSES, size, packed=packed)
+        assert masks.nbytes >= 32 << 20
+        expected = reference.box_class_masks(boxes, labels, offsets, CLASSES, (64, 64))
+        corner = masks[..., :64, :8] if packed else masks[..., :64, :64]
+        assert_same(unpack(corner.contiguous(), 64) if packed else corner, expected)
+        assert masks.count_nonzero() == corner.count_nonzero()
+
+
 def test_threads_agree() -> None:
     boxes, labels, offsets = sample(60, batch=8)
     assert_threads_agree(lambda: ldie_ext.box_class_masks(boxes, labels, offsets, 80, (128, 128)))
