@@ -38,7 +38,7 @@ def test_defaults_of_the_mask_settings():
 
 @pytest.mark.parametrize("spelling", ["wasserstain", "wasserstein"])
 def test_both_spellings_of_the_default_loss(spelling):
-    assert override(CenterNetConfig(), [f"solver.adv_loss_fn={spelling}"]).solver.adv_loss_fn == "wasserstein"
+    assert override(CenterNetConfig(), [f"solver.adv_loss_fn={spelling}"]).solver.adversarial_kind == "wasserstein"
 
 
 @pytest.mark.parametrize(

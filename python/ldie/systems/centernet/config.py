@@ -128,9 +128,10 @@ class CenterNetSolver(SolverConfig):
     discriminator: DiscriminatorSolver = field(default_factory=DiscriminatorSolver)
     data: DataConfig = field(default_factory=DataConfig)
 
-    def __post_init__(self) -> None:
-        if self.adv_loss_fn == "wasserstain":
-            object.__setattr__(self, "adv_loss_fn", "wasserstein")
+    @property
+    def adversarial_kind(self) -> Literal["wasserstein", "hinge"]:
+        """The kind of loss that ``adv_loss_fn`` names, whatever its spelling."""
+        return "hinge" if self.adv_loss_fn == "hinge" else "wasserstein"
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ def adversarial_loss(
         side: Whose loss; the two have opposite signs.
     """
     options = config.model.discriminator
-    kind = config.solver.adv_loss_fn
+    kind = config.solver.adversarial_kind
     if not options.masking:
         return ldie_ext.masked_scale_loss(scores.float(), scale, side=side, kind=kind)
     return ldie_ext.masked_scale_loss(
