@@ -103,7 +103,7 @@ def test_any_image_size_is_predicted_and_mapped():
         assert prediction.size == (height, width)
         limit = torch.tensor([width, height, width, height])
         assert ((prediction.boxes >= 0) & (prediction.boxes <= limit)).all()
-        assert list(maps) == ["scale 0", "scale 1", "scale 2"]
+        assert list(maps) == ["heatmap_scale_0", "heatmap_scale_1", "heatmap_scale_2"]
         assert all(part.min() >= 0 and part.max() <= 1 for (part,) in maps.values())
 
 

@@ -160,7 +160,7 @@ class CenterNet(System):
     def heatmaps(self, samples: Sequence[Sample]) -> dict[str, list[Tensor]]:
         """See :meth:`System.heatmaps`: by scale, the largest centre score over the classes."""
         return {
-            f"scale {scale}": [
+            f"heatmap_scale_{scale}": [
                 self._maps(self._input(sample, scale), scale).heatmap[0].float().sigmoid().amax(0).cpu()
                 for sample in samples
             ]
