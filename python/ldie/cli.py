@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ldie.systems import SYSTEMS
@@ -75,7 +75,7 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML on top of the preset: a run's config.yaml")
     _add_data(parser, "to train and evaluate on (default: the configuration's, shapes)")
     parser.add_argument("--work-dir", type=Path, metavar="DIR", help="where everything goes (default: runs/SYSTEM)")
-    parser.add_argument("--seed", type=int, help="of weights, order, augmentation and generated data")
+    parser.add_argument("--seed", type=_at_least(0), help="of weights, order, augmentation and generated data")
     existing = parser.add_mutually_exclusive_group()
     text = "go on from the newest checkpoint in the work folder, with its configuration (--preset, --config not used)"
     existing.add_argument("--resume", action="store_true", help=text)
@@ -93,7 +93,7 @@ def _add_eval(commands: argparse._SubParsersAction) -> None:
     _add_data(parser, "to evaluate on (default: that of the training run)")
     text = "for metrics.json, detections.json and pictures/ (default: eval/ in the run's work folder)"
     parser.add_argument("--out", type=Path, metavar="DIR", help=text)
-    parser.add_argument("--batch-size", type=int, default=8, help="images per step (default: %(default)s)")
+    parser.add_argument("--batch-size", type=_at_least(1), default=8, help="images per step (default: %(default)s)")
     _add_device(parser)
 
 
@@ -116,10 +116,9 @@ def _add_show(commands: argparse._SubParsersAction) -> None:
     text = "for the pictures (default: %(default)s)"
     parser.add_argument("--out", type=Path, default=Path("pictures"), metavar="DIR", help=text)
     parser.add_argument("--split", default="train2017", help="which part of the data (default: %(default)s)")
-    parser.add_argument(
-        "--count", type=int, default=16, help="how many images, from the first on (default: %(default)s)"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of generated shapes (default: %(default)s)")
+    text = "how many images, from the first on (default: %(default)s)"
+    parser.add_argument("--count", type=_at_least(1), default=16, help=text)
+    parser.add_argument("--seed", type=_at_least(0), default=0, help="of generated shapes (default: %(default)s)")
 
 
 def _add_checkpoint(parser: argparse.ArgumentParser) -> None:
@@ -138,3 +137,15 @@ def _add_data(parser: argparse.ArgumentParser, use: str, required: bool = False)
 
 def _add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="cpu, cuda or cuda:N (default: a GPU if there is one)")
+
+
+def _at_least(minimum: int) -> Callable[[str], int]:
+    """Type of an option that takes whole numbers from ``minimum`` on."""
+
+    def whole_number(text: str) -> int:
+        value = int(text)
+        if value < minimum:
+            raise argparse.ArgumentTypeError(f"must be at least {minimum}, got {value}")
+        return value
+
+    return whole_number

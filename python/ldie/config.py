@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -89,6 +90,27 @@ class RunConfig:
     """Work folder: configuration, log, checkpoints, metrics, pictures."""
     seed: int = 0
     """Of weights, sample order, augmentation and generated data."""
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ConfigError(f"seed must be at least 0, got {self.seed}")
+        for name, minimum in _SOLVER_MINIMA.items():
+            value = getattr(self.solver, name)
+            if value < minimum:
+                raise ConfigError(f"solver.{name} must be at least {minimum}, got {value}")
+
+
+_SOLVER_MINIMA = {
+    "batch_size": 1,
+    "max_iter": 0,
+    "warmup_iter": 0,
+    "log_step": 0,
+    "eval_step": 0,
+    "save_step": 0,
+    "keep_checkpoints": 1,
+    "num_workers": 0,
+}
+"""Smallest legal values; an interval of 0 means never."""
 
 
 def merge(config: Config, values: Mapping[str, Any], prefix: str = "") -> Config:
@@ -204,7 +226,7 @@ def _convert(value: Any, hint: Any, key: str) -> Any:
         return value
     if hint in (int, float) and not isinstance(value, bool):
         number = _number(value)
-        if number is not None and (hint is float or float(number).is_integer()):
+        if number is not None and not math.isnan(number) and (hint is float or float(number).is_integer()):
             return hint(number)
     raise ConfigError(f"{key} must be {getattr(hint, '__name__', hint)}, got {value!r}")
 

@@ -170,6 +170,7 @@ def test_malformed_annotations(tmp_path: Path, damage: Callable[[Content], objec
         ('{"images": [', "not valid JSON at line 1, column 13"),
         ("[]", "expected COCO's object with images, annotations and categories, got a list"),
         ("", "not valid JSON"),
+        ('{"images": ' + "1" * 5000 + "}", "not a JSON text file (ValueError)"),
         ("[" * 100_000, "not a JSON text file (RecursionError)"),
     ],
 )
@@ -223,6 +224,8 @@ def test_grayscale_palette_and_rotated_images(tmp_path: Path) -> None:
     Image.new("L", (12, 10), 77).save(tmp_path / "gray.png")
     assert torch.equal(read_image(tmp_path / "gray.png"), torch.full((3, 10, 12), 77, dtype=torch.uint8))
     Image.new("RGB", (12, 10), (255, 0, 0)).quantize(2).save(tmp_path / "palette.png")
+    Image.fromarray(np.full((10, 12), 77 * 257, dtype=np.uint16)).save(tmp_path / "gray16.png")
+    assert torch.equal(read_image(tmp_path / "gray16.png"), torch.full((3, 10, 12), 77, dtype=torch.uint8))
     assert read_image(tmp_path / "palette.png")[:, 0, 0].tolist() == [255, 0, 0]
     exif = Image.Exif()
     exif[0x0112] = 6  # shown turned by 90 degrees

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 from ldie import systems
@@ -96,7 +97,17 @@ def test_show_draws_the_data(data_dir, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["train"], ["train", "toy", "--nope"], ["predict", "x"], ["train", "toy", "--seed", "x"]]
+    "arguments",
+    [
+        [],
+        ["train"],
+        ["train", "toy", "--nope"],
+        ["predict", "x"],
+        ["train", "toy", "--seed", "x"],
+        ["train", "toy", "--seed", "-1"],
+        ["eval", "x", "--batch-size", "0"],
+        ["show", "--data", "x", "--count", "-3"],
+    ],
 )
 def test_bad_usage(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
@@ -137,6 +148,13 @@ def test_help(command, capsys):
         (["predict", "{run}", "{tmp}/missing.png"], "{tmp}/missing.png"),
         (["predict", "{run}", "{tmp}/photo.png", "{tmp}/empty"], "{tmp}/empty"),
         (["predict", "{run}", "{tmp}/file"], "{tmp}/file"),
+        (["predict", "{tmp}/null_config.safetensors", "{tmp}/photo.png"], "null_config.safetensors: not a readable"),
+        (["predict", "{tmp}/few_classes.safetensors", "{tmp}/photo.png"], "few_classes.safetensors: not a readable"),
+        (["predict", "{tmp}/other_keys.safetensors", "{tmp}/photo.png"], "does not fit this version of toy"),
+        (["train", "toy", "--set", "solver.batch_size=0"], "solver.batch_size must be at least 1, got 0"),
+        (["train", "toy", "--set", "solver.max_iter=-1"], "solver.max_iter must be at least 0, got -1"),
+        (["train", "toy", "--set", "seed=-1"], "seed must be at least 0, got -1"),
+        (["train", "toy", "--set", "solver.lr=nan"], "solver.lr must be float, got 'nan'"),
         (["show", "--data", "{tmp}/nowhere"], "nowhere"),
         (["eval", "{run}", "--data", "{tmp}/other"], "red, blue"),
     ],
@@ -150,7 +168,14 @@ def test_bad_input_is_one_line_that_names_it(arguments, message, bad_inputs, run
 
 
 @pytest.fixture
-def bad_inputs(data_dir, tmp_path):
+def bad_inputs(data_dir, run_dir, tmp_path):
+    header, weights = checkpoint.load_weights(run_dir / "checkpoints" / "best.safetensors")
+    for name, changes in {
+        "null_config": {"config": None},
+        "few_classes": {"class_names": ["red"]},
+        "other_keys": {"config": {**header.config, "depth": 3}},
+    }.items():
+        checkpoint.save_weights(tmp_path / f"{name}.safetensors", weights, replace(header, **changes))
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("just text")
     Image.new("RGB", (16, 16)).save(tmp_path / "photo.png")
@@ -175,6 +200,9 @@ def test_overwrite_and_resume(data_dir, tmp_path, capsys, monkeypatch):
     command = ["train", "toy", "--data", str(data_dir), "--work-dir", str(tmp_path / "run"), *FAST]
     assert main(command) == 0
     assert "holds a run already" in error_line(capsys, command)
+    mistyped = ["train", "toy", "--data", str(tmp_path / "nowhere"), *command[4:], "--overwrite"]
+    assert "nowhere" in error_line(capsys, mistyped)
+    assert checkpoint.resumable(tmp_path / "run"), "a mistake must not cost the run that is there"
     (tmp_path / "run" / "notes.txt").write_text("mine")
     assert main([*command, "--overwrite"]) == 0
     assert (tmp_path / "run" / "notes.txt").exists()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from ldie.engine import checkpoint
+from ldie.engine import checkpoint, distributed
 from ldie.engine.log import read_log
 
 SCRIPT = Path(__file__).with_name("two_ranks.py")
@@ -60,3 +60,12 @@ def test_resume_is_exact_on_two_ranks(run):
     assert [rank["resumed_weights"] for rank in ranks] == [rank["weights"] for rank in ranks]
     (_, a), (_, b) = (checkpoint.load_weights(checkpoint.newest(out / name)) for name in ("straight", "resumed"))
     assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize(("name", "index"), [("cuda", 3), ("cuda:1", 1)])
+def test_cuda_without_an_index_is_the_ranks_own(name, index, monkeypatch):
+    chosen = []
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    assert distributed.local_device(name) == torch.device("cuda", index)
+    assert chosen == [torch.device("cuda", index)]

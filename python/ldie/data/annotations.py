@@ -93,7 +93,7 @@ def _parse(path: Path) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise DataError(f"{path}: not valid JSON at {place} ({error.msg}); correct it or fetch it again") from error
-    except (UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # not UTF-8, a number of thousands of digits, endless nesting
         raise DataError(f"{path}: not a JSON text file ({type(error).__name__}); fetch it again") from error
     if not isinstance(content, dict):
         raise DataError(

@@ -62,11 +62,24 @@ def load_weights(path: Path) -> tuple[Header, dict[str, Tensor]]:
             text = (file.metadata() or {}).get(_HEADER)
             if text is None:
                 raise CheckpointError(f"{path}: a safetensors file without ldie's header; give a file ldie train wrote")
-            return Header(**json.loads(text)), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, json.JSONDecodeError, TypeError) as error:
+            return _header(json.loads(text)), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except CheckpointError:
+        raise
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{path}: not a readable checkpoint ({_first_line(error)}); train again or give another"
         ) from error
+
+
+def _header(values: dict[str, Any]) -> Header:
+    header = Header(**values)
+    types = {"system": str, "config": dict, "class_names": list, "category_ids": list, "step": int}
+    for name, kind in types.items():
+        if not isinstance(getattr(header, name), kind):
+            raise TypeError(f"{name} is no {kind.__name__}")
+    if len(header.class_names) != len(header.category_ids):
+        raise ValueError("class_names and category_ids differ in number")
+    return header
 
 
 def put_weights(module: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:

@@ -39,10 +39,10 @@ def train(options: argparse.Namespace) -> int:
             return 0
         work_dir = Path(config.output_dir)
         _make_folder(work_dir)
-        if options.overwrite and distributed.rank() == 0:
-            checkpoint.clear(work_dir)
         root = _locate_on_all_ranks(config, work_dir)
         train_set, val_set = open_data(root, work_dir, train=config.dataset.train, val=config.dataset.val)
+        if options.overwrite:  # not before the data is known to be there: a mistyped --data must not cost a run
+            _clear_on_all_ranks(work_dir)
         metrics = Trainer(options.system, config, train_set, val_set, device, options.resume).run()
     return INTERRUPTED if metrics is None else 0
 
@@ -156,7 +156,7 @@ def _train_config(options: argparse.Namespace) -> RunConfig:
         header, _ = checkpoint.load_weights(path)
         if header.system != options.system:
             raise CheckpointError(f"{path} is of system {header.system}, not {options.system}; name that one")
-        config = merge(_preset(system, None), header.config)
+        config = _saved_config(system, header, path)
     else:
         config = _preset(system, options.preset)
         if options.config:
@@ -174,6 +174,15 @@ def _preset(system: type[System], name: str | None) -> RunConfig:
     return system.presets[name]
 
 
+def _saved_config(system: type[System], header: Header, path: Path) -> RunConfig:
+    try:
+        return merge(_preset(system, None), header.config)
+    except ConfigError as error:
+        raise CheckpointError(
+            f"{path}: its configuration does not fit this version of {header.system} ({error}); train again"
+        ) from error
+
+
 def _with_data(config: RunConfig, root: str | None) -> RunConfig:
     return config if root is None else merge(config, {"dataset": {"root": root}})
 
@@ -188,10 +197,16 @@ def _locate_on_all_ranks(config: RunConfig, work_dir: Path) -> Path:
     return root
 
 
+def _clear_on_all_ranks(work_dir: Path) -> None:
+    if distributed.rank() == 0:
+        checkpoint.clear(work_dir)
+    distributed.barrier()  # no rank looks for a run in the folder before it is gone
+
+
 def _load_system(path: Path, device: torch.device) -> tuple[System, Header, RunConfig]:
     header, weights = checkpoint.load_weights(path)
     kind = get_system(header.system)
-    config = merge(_preset(kind, None), header.config)
+    config = _saved_config(kind, header, path)
     system = kind.from_config(config)
     checkpoint.put_weights(system, weights, path)
     system.to(device).eval()

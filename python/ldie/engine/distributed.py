@@ -44,11 +44,11 @@ def process_group(device: torch.device) -> Iterator[None]:
 
 
 def local_device(name: str | None = None) -> torch.device:
-    """The device of this process: ``name`` if given, else its own GPU, else the CPU."""
-    if name is None:
-        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
-    device = torch.device(name)
+    """The device of this process: ``name`` if given, else a GPU, else the CPU; ``cuda`` alone is the rank's own GPU."""
+    device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
     if device.type == "cuda":
+        if device.index is None:  # which set_device does not take
+            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
     return device
 
