@@ -5,6 +5,7 @@ import torch
 from ldie.data import Prediction, Sample
 from ldie.engine.visualization import (
     MIN_SIDE,
+    Canvas,
     class_color,
     draw_heatmap,
     draw_prediction,
@@ -140,3 +141,12 @@ def test_curves(tmp_path):
     with Image.open(path) as picture:
         assert picture.size == (1000, 340)
         assert len(picture.convert("RGB").getcolors(100000)) > 10
+
+
+def test_labels_of_boxes_side_by_side_do_not_cover_each_other():
+    canvas = Canvas(torch.zeros(3, 400, 400, dtype=torch.uint8))
+    color = (255, 200, 0)
+    canvas.box((100, 200, 300, 300), color, "person")
+    alone = (np.asarray(canvas.image) == color).all(2).sum()
+    canvas.box((104, 202, 296, 298), (0, 200, 255), "person")
+    assert (np.asarray(canvas.image) == color).all(2).sum() >= alone - 60  # a border line may cross it

@@ -39,6 +39,7 @@ class Canvas:
         picture = Image.fromarray(pixels)
         self.image = picture.resize((picture.width * self.scale, picture.height * self.scale), Image.Resampling.NEAREST)
         self._font = ImageFont.load_default(_FONT_SIZE)
+        self._labels: list[tuple[float, float, float, float]] = []
 
     def box(self, box: Sequence[float], color: Color, text: str = "", dashed: bool = False) -> None:
         """A box (xyxy) and, in its upper left corner, a label."""
@@ -80,9 +81,21 @@ class Canvas:
         left, top, right, bottom = draw.textbbox((0, 0), text, font=self._font)
         width, height = right - left + 4, bottom - top + 4
         x = min(max(x, 0), max(0, self.image.width - width))
-        y = min(max(y - height, 0), self.image.height - height)
+        y = self._free_row(x, y - height, width, height)
+        self._labels.append((x, y, x + width, y + height))
         draw.rectangle((x, y, x + width, y + height), fill=color)
         draw.text((x + 2 - left, y + 2 - top), text, fill=_contrast(color), font=self._font)
+
+    def _free_row(self, x: float, y: float, width: float, height: float) -> float:
+        """The nearest place, a few rows up or down, where a label covers no other; ``y`` itself if there is none."""
+        rows = [min(max(y + shift * height, 0), self.image.height - height) for shift in (0, -1, 1, -2, 2, -3, 3)]
+        for row in rows:
+            if not any(
+                x < right and left < x + width and row < bottom and top < row + height
+                for left, top, right, bottom in self._labels
+            ):
+                return row
+        return rows[0]
 
 
 def draw_sample(sample: Sample, class_names: Sequence[str]) -> Image.Image:
@@ -159,6 +172,7 @@ def plot_curves(curves: Mapping[str, Mapping[str, Sequence[tuple[int, float]]]],
     """Writes one PNG with a panel per entry of ``curves`` and, in each, a line per name of (step, value) pairs."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     columns = max(1, min(columns, len(curves)))
     rows = math.ceil(len(curves) / columns)
@@ -169,6 +183,7 @@ def plot_curves(curves: Mapping[str, Mapping[str, Sequence[tuple[int, float]]]],
         for name, points in lines.items():
             steps, values = zip(*points)
             axes.plot(steps, values, label=name, marker="o" if len(points) < 3 else None)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         if len(lines) > 1:
             axes.legend(fontsize="small")
