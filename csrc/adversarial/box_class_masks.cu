@@ -3,7 +3,7 @@
 // height * row_bytes. A block owns consecutive cells of one plane, 16 a thread; it first lists the boxes that reach
 // them, so that the many planes without a box cost no more than a memset.
 #include "adversarial/box_class_masks.h"
-#include "core/simt.h"
+#include "core/simt.cuh"
 
 namespace ldie {
 namespace {

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "adversarial/class_counts.h"
-#include "core/simt.h"
+#include "core/simt.cuh"
 
 namespace ldie {
 

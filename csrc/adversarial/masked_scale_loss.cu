@@ -3,7 +3,7 @@
 // results do not change from run to run. The gradient is one launch.
 #include "adversarial/class_counts.cuh"
 #include "adversarial/masked_scale_loss.h"
-#include "core/reduce.h"
+#include "core/reduce.cuh"
 
 namespace ldie {
 namespace {

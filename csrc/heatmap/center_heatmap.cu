@@ -2,7 +2,7 @@
 // Every byte of the map is written once and nothing big is read, so the floor is the store bandwidth. A block owns a
 // tile of consecutive cells of one plane; it first lists the Gaussians that reach the tile, so that the many tiles
 // without one cost no more than a memset.
-#include "core/simt.h"
+#include "core/simt.cuh"
 #include "heatmap/center_heatmap.h"
 
 namespace ldie {

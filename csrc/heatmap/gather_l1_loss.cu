@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "core/reduce.h"
+#include "core/reduce.cuh"
 #include "heatmap/gather_l1_loss.h"
 
 namespace ldie {

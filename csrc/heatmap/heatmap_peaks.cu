@@ -2,7 +2,7 @@
 // Tiles of the maps are read once each, their peaks gathered in shared memory and the tile's k best kept; blocks then
 // merge kFanIn lists into one until one is left, whose peaks find their ranks. The floor is the read of the scores; a
 // tile of 4096 cells adds at most min(k, 4096) peaks of 16 bytes, written and read once.
-#include "core/reduce.h"
+#include "core/reduce.cuh"
 #include "heatmap/heatmap_peaks.h"
 
 namespace ldie {

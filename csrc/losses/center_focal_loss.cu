@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "core/pack.h"
+#include "core/pack.cuh"
 #include "losses/center_focal_loss.h"
-#include "losses/peak_sums.h"
+#include "losses/peak_sums.cuh"
 
 namespace ldie {
 namespace {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // A block owns kTileCells consecutive cells of one plane; it first lists the Gaussians that reach them, so that the
 // many tiles without one cost no more than the loss on a zero heatmap that nobody reads.
-#include "core/pack.h"
+#include "core/pack.cuh"
 #include "losses/center_focal_loss_from_boxes.h"
-#include "losses/peak_sums.h"
+#include "losses/peak_sums.cuh"
 
 namespace ldie {
 namespace {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A row belongs to `parts` blocks, one where rows are many; every block reads its row's packs in strides.
-#include "core/pack.h"
-#include "core/reduce.h"
+#include "core/pack.cuh"
+#include "core/reduce.cuh"
 #include "losses/dice_loss.h"
 
 namespace ldie {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "core/pack.h"
-#include "core/reduce.h"
-#include "core/simt.h"
+#include "core/pack.cuh"
+#include "core/reduce.cuh"
+#include "core/simt.cuh"
 #include "losses/sigmoid_focal_loss.h"
 
 namespace ldie {

@@ -7,7 +7,7 @@
 // earlier box was kept: that is the floor, not the bytes.
 #pragma once
 
-#include "core/simt.h"
+#include "core/simt.cuh"
 #include "suppression/nms.h"
 
 namespace ldie {

@@ -2,8 +2,8 @@
 // Sorts by score, brings the boxes of each group together, searches (greedy_search.cuh) and writes the rows kept in the
 // order of the scores. Memory is O(boxes); nothing waits for the device, nothing is copied to the host. Besides the
 // search the floor is the two radix sorts: a 4-byte key (8 for groups) and a 4-byte value, read and written each pass.
-#include "core/device_sort.h"
-#include "core/simt.h"
+#include "core/device_sort.cuh"
+#include "core/simt.cuh"
 #include "suppression/greedy_search.cuh"
 #include "suppression/nms.h"
 

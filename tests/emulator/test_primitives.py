@@ -1,4 +1,4 @@
-"""csrc/core/device_sort.h and csrc/core/reduce.h under the emulator, against NumPy."""
+"""csrc/core/device_sort.cuh and csrc/core/reduce.cuh under the emulator, against NumPy."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "core/simt.h"
+#include "core/simt.cuh"
 
 namespace planted {
 

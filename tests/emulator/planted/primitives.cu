@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// csrc/core/device_sort.h and csrc/core/reduce.h, called on host arrays.
+// csrc/core/device_sort.cuh and csrc/core/reduce.cuh, called on host arrays.
 #include <vector>
 
-#include "core/device_sort.h"
-#include "core/reduce.h"
+#include "core/device_sort.cuh"
+#include "core/reduce.cuh"
 #include "planted/primitives.h"
 
 namespace primitives {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "core/simt.h"
+#include "core/simt.cuh"
 #include "planted/programs.h"
 
 namespace programs {

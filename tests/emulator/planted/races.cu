@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Planted bugs in the order of accesses: barriers left out, plain updates of what others update too, results
 // published too early.
-#include "core/reduce.h"
+#include "core/reduce.cuh"
 #include "planted/cases.h"
 
 namespace {
@@ -165,7 +165,7 @@ __global__ void plain_read_of_counter(float* out, unsigned* counter) {  // which
   out[threadIdx.x] = value > 0 ? 1.0f : 0.0f;
 }
 
-// The helper of core/reduce.h; the bug is not to wait for its answer.
+// The helper of core/reduce.cuh; the bug is not to wait for its answer.
 template <bool kBug>
 __global__ void reads_before_last_block(float* out, unsigned* counter) {
   if (threadIdx.x < 8) out[blockIdx.x * 8 + threadIdx.x] = 1;

@@ -2,7 +2,7 @@
 #include <cstdint>
 
 #include "core/half.h"
-#include "core/simt.h"
+#include "core/simt.cuh"
 #include "planted/semantics.h"
 
 namespace semantics {

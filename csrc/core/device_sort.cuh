@@ -7,7 +7,7 @@
 #include <type_traits>
 
 #include "core/context.h"
-#include "core/simt.h"
+#include "core/simt.cuh"
 
 #if !LDIE_EMULATED
 #include <cub/device/device_radix_sort.cuh>

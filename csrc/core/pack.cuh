@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <initializer_list>
 
-#include "core/simt.h"
+#include "core/simt.cuh"
 
 namespace ldie {
 

@@ -2,8 +2,8 @@
 // How the blocks' sums of a centre focal loss become the loss. Include it in .cu files.
 #pragma once
 
-#include "core/reduce.h"
-#include "core/simt.h"
+#include "core/reduce.cuh"
+#include "core/simt.cuh"
 #include "losses/center_focal_term.h"
 
 namespace ldie {

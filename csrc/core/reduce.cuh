@@ -3,7 +3,7 @@
 // the operations is fixed, so that a result does not change from run to run.
 #pragma once
 
-#include "core/simt.h"
+#include "core/simt.cuh"
 
 namespace ldie {
 
