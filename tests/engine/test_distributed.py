@@ -66,6 +66,7 @@ def test_resume_is_exact_on_two_ranks(run):
 def test_cuda_without_an_index_is_the_ranks_own(name, index, monkeypatch):
     chosen = []
     monkeypatch.setenv("LOCAL_RANK", "3")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
     assert distributed.local_device(name) == torch.device("cuda", index)
     assert chosen == [torch.device("cuda", index)]

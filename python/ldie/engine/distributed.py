@@ -49,7 +49,8 @@ def local_device(name: str | None = None) -> torch.device:
     if device.type == "cuda":
         if device.index is None:  # which set_device does not take
             device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        torch.cuda.set_device(device)
+        if torch.cuda.is_available():  # where it is not, the first tensor says so clearly, set_device does not
+            torch.cuda.set_device(device)
     return device
 
 
