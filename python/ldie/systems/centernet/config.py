@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -177,6 +178,10 @@ class CenterNetConfig(RunConfig):
             raise ConfigError(
                 f"model.valid_scale must name scales 0..{scales - 1} of model.down_ratios, each once, got {list(used)}"
             )
+        for side in ("detector", "discriminator"):
+            rate = getattr(self.solver, side).lr
+            if not 0 < rate < math.inf:
+                raise ConfigError(f"solver.{side}.lr must be positive and finite, got {rate}")
         for ratio in (*model.down_ratios, model.extractor.stem_stride):
             if ratio < 1 or ratio & (ratio - 1):
                 raise ConfigError(f"model.down_ratios and model.extractor.stem_stride take powers of two, got {ratio}")
