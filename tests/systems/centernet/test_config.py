@@ -51,7 +51,7 @@ def test_both_spellings_of_the_default_loss(spelling):
         ("model.valid_scale=[]", "model.valid_scale must name scales 0..2"),
         ("model.down_ratios=6,2,1", "powers of two, got 6"),
         ("solver.detector.lr=-1", "solver.detector.lr must be positive and finite, got -1.0"),
-        ("solver.discriminator.lr=nan", "solver.discriminator.lr must be positive and finite, got nan"),
+        ("solver.discriminator.lr=.inf", "solver.discriminator.lr must be positive and finite, got inf"),
         ("solver.data.box_threshold=0.3", "solver.data.box_threshold must have one entry per scale"),
     ],
 )
