@@ -65,7 +65,8 @@ class Checker {
   std::string name_of(const Access& access) const;
   std::string name_of_place(std::uintptr_t address) const;
 
-  bool active_ = false;
+  // Whether this OS thread runs a kernel: host code of the same file, on other threads, is instrumented too.
+  __attribute__((tls_model("initial-exec"))) inline static thread_local bool active_ = false;
   std::uint32_t block_ = 0, first_block_ = 1;  // serial numbers: of the running block, of the launch's first
   unsigned self_ = 0;
   Range stack_, shared_;
