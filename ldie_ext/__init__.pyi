@@ -8,9 +8,7 @@ from ldie_ext.ops.heatmap.center_targets import center_targets as center_targets
 from ldie_ext.ops.heatmap.gather_l1_loss import gather_l1_loss as gather_l1_loss
 from ldie_ext.ops.heatmap.heatmap_peaks import heatmap_peaks as heatmap_peaks
 from ldie_ext.ops.losses.center_focal_loss import center_focal_loss as center_focal_loss
-from ldie_ext.ops.losses.center_focal_loss_from_boxes import (
-    center_focal_loss_from_boxes as center_focal_loss_from_boxes,
-)
+from ldie_ext.ops.losses.center_focal_loss_from_boxes import center_focal_loss_from_boxes as center_focal_loss_from_boxes
 from ldie_ext.ops.losses.dice_loss import dice_loss as dice_loss
 from ldie_ext.ops.losses.sigmoid_focal_loss import sigmoid_focal_loss as sigmoid_focal_loss
 from ldie_ext.ops.suppression.batched_nms import batched_nms as batched_nms
