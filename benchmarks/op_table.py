@@ -40,9 +40,12 @@ def table(rows: list[dict[str, Any]]) -> str:
     for function in sorted(functions, key=lambda function: (function.__module__, function.__name__)):
         documentation = inspect.getdoc(function) or ""
         gradient = re.search(r"Differentiable: (\w[^.;:(]*)", documentation)
-        op = function.__module__.rpartition(".")[2]
-        cells = (f"`{function.__name__}`", documentation.splitlines()[0].rstrip("."), gradient[1] if gradient else "-")
-        lines.append("| " + " | ".join([*cells, speed(op, rows)]) + " |")
+        name = function.__name__
+        summary = re.sub(
+            r":func:`(?:ldie_ext\.)?(\w+)`|``([\w.]+)``", r"`\1\2`", documentation.splitlines()[0].rstrip(".")
+        )
+        cells = (f"`{name}`", summary, gradient[1].strip() if gradient else "-", speed(name, rows))
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
