@@ -14,6 +14,10 @@ BENCH := -m pytest -c benchmarks/pytest.ini --rootdir=benchmarks benchmarks
 ASAN := LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0
 EMULATED := LDIE_BACKENDS=emulated $(BIN)/python -m pytest -m sanitize
 
+# Kernels for the GPU that is here, or else for one architecture, to see that they compile; `pip install .` builds for all.
+GPU := $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1 | tr -d .)
+export LDIE_CUDA_ARCHITECTURES ?= $(or $(GPU),90)-real
+
 .PHONY: help setup train test sanitize lint format bench gpu-check clean
 
 help:  ## this list
