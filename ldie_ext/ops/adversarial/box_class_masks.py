@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from ldie_ext import _library
+from ldie_ext._options import option_code
 from ldie_ext._register import register
 
 __all__ = ["box_class_masks"]
 
 Rounding = Literal["trunc", "outward"]
-ROUNDINGS: dict[str, int] = {"trunc": 0, "outward": 1}
-
-
-def rounding_code(rounding: str) -> int:
-    """The native code of a rounding rule, or a ValueError that lists the rules."""
-    if rounding not in ROUNDINGS:
-        raise ValueError(f"rounding must be one of {list(ROUNDINGS)}, got {rounding!r}")
-    return ROUNDINGS[rounding]
+ROUNDINGS: tuple[str, ...] = get_args(Rounding)  # in the order of the native codes
 
 
 def box_class_masks(
@@ -72,7 +66,15 @@ def box_class_masks(
     """
     height, width = size
     return _library.ops.box_class_masks(
-        boxes, labels, offsets, num_classes, height, width, class_agnostic, rounding_code(rounding), packed
+        boxes,
+        labels,
+        offsets,
+        num_classes,
+        height,
+        width,
+        class_agnostic,
+        option_code("rounding", rounding, ROUNDINGS),
+        packed,
     )
 
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from ldie_ext import _library
+from ldie_ext._options import option_code
 from ldie_ext._register import register
-from ldie_ext.ops.adversarial.box_class_masks import Rounding, rounding_code
+from ldie_ext.ops.adversarial.box_class_masks import ROUNDINGS, Rounding
 
 __all__ = ["masked_scale_loss", "materialize_masked_scores"]
 
@@ -87,15 +88,13 @@ def masked_scale_loss(
     """
     if num_classes is None and boxes is not None and not class_agnostic:
         raise ValueError("num_classes must be given with boxes unless class_agnostic=True")
-    if side not in SIDES:
-        raise ValueError(f"side must be one of {list(SIDES)}, got {side!r}")
-    if kind not in KINDS:
-        raise ValueError(f"kind must be one of {list(KINDS)}, got {kind!r}")
+    discriminator = bool(option_code("side", side, SIDES))
+    hinge = bool(option_code("kind", kind, KINDS))
     if weight is not None:
         weight = weight.to(_accumulate_dtype(scores))
     loss, _, _ = _library.ops.masked_scale_loss(
         scores, boxes, labels, offsets, masks, weight, scale, 1 if num_classes is None else num_classes, class_agnostic,
-        side == "discriminator", kind == "hinge", normalize, rounding_code(rounding),
+        discriminator, hinge, normalize, option_code("rounding", rounding, ROUNDINGS),
     )  # fmt: skip
     return loss
 

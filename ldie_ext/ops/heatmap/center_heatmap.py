@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from ldie_ext import _library
+from ldie_ext._options import option_code
 from ldie_ext._register import register
 
 __all__ = ["center_heatmap"]
 
 RadiusRule = Literal["cornernet", "exact"]
-RADIUS_RULES: dict[str, int] = {"cornernet": 0, "exact": 1}
-
-
-def radius_code(radius: str) -> int:
-    """The native code of a radius rule, or a ValueError that lists the rules."""
-    if radius not in RADIUS_RULES:
-        raise ValueError(f"radius must be one of {list(RADIUS_RULES)}, got {radius!r}")
-    return RADIUS_RULES[radius]
+RADIUS_RULES: tuple[str, ...] = get_args(RadiusRule)  # in the order of the native codes
 
 
 def center_heatmap(
@@ -82,7 +76,15 @@ def center_heatmap(
     """
     height, width = size
     return _library.ops.center_heatmap(
-        boxes, labels, offsets, num_classes, height, width, min_overlap, radius_code(radius), dtype
+        boxes,
+        labels,
+        offsets,
+        num_classes,
+        height,
+        width,
+        min_overlap,
+        option_code("radius", radius, RADIUS_RULES),
+        dtype,
     )
 
 

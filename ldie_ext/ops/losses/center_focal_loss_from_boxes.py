@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from ldie_ext import _library
+from ldie_ext._options import option_code
 from ldie_ext._register import register
-from ldie_ext.ops.heatmap.center_heatmap import RadiusRule, radius_code
+from ldie_ext.ops.heatmap.center_heatmap import RADIUS_RULES, RadiusRule
 from ldie_ext.ops.losses.center_focal_loss import check_exponents
 
 __all__ = ["center_focal_loss_from_boxes"]
@@ -66,7 +67,14 @@ def center_focal_loss_from_boxes(
     """
     check_exponents(alpha, beta)
     loss, _ = _library.ops.center_focal_loss_from_boxes(
-        logits, boxes, labels, offsets, float(alpha), float(beta), float(min_overlap), radius_code(radius)
+        logits,
+        boxes,
+        labels,
+        offsets,
+        float(alpha),
+        float(beta),
+        float(min_overlap),
+        option_code("radius", radius, RADIUS_RULES),
     )
     return loss
 

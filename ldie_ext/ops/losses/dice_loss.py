@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from ldie_ext import _library
+from ldie_ext._options import option_code
 from ldie_ext._register import register
-from ldie_ext.ops.losses._reduction import Reduction, reduction_code
+from ldie_ext.ops.losses._reduction import REDUCTIONS, Reduction
 
 __all__ = ["dice_loss"]
 
@@ -49,14 +50,14 @@ def dice_loss(inputs: Tensor, targets: Tensor, *, smooth: float = 1.0, reduction
     """
     if not smooth >= 0:
         raise ValueError(f"smooth must be at least 0, got {smooth}")
-    code = reduction_code(reduction)
+    code = option_code("reduction", reduction, REDUCTIONS)
     loss, _ = _library.ops.dice_loss(inputs, targets.to(inputs.dtype), float(smooth), code)
     return loss
 
 
 def _fake(inputs: Tensor, targets: Tensor, smooth: float, reduction: int) -> tuple[Tensor, Tensor]:
     rows = inputs.shape[0]
-    loss = inputs.new_empty((rows,) if reduction == reduction_code("none") else ())
+    loss = inputs.new_empty((rows,) if reduction == REDUCTIONS.index("none") else ())
     return loss, inputs.new_empty((rows, 2), dtype=torch.float64)
 
 

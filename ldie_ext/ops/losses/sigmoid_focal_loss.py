@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from ldie_ext import _library
+from ldie_ext._options import option_code
 from ldie_ext._register import register
-from ldie_ext.ops.losses._reduction import Reduction, reduction_code
+from ldie_ext.ops.losses._reduction import REDUCTIONS, Reduction
 
 __all__ = ["sigmoid_focal_loss"]
 
@@ -52,12 +53,12 @@ def sigmoid_focal_loss(
     """
     if gamma < 0:
         raise ValueError(f"gamma must be at least 0, got {gamma}")
-    code = reduction_code(reduction)
+    code = option_code("reduction", reduction, REDUCTIONS)
     return _library.ops.sigmoid_focal_loss(inputs, targets.to(inputs.dtype), float(alpha), float(gamma), code)
 
 
 def _fake(inputs: Tensor, targets: Tensor, alpha: float, gamma: float, reduction: int) -> Tensor:
-    return inputs.new_empty(inputs.shape if reduction == reduction_code("none") else ())
+    return inputs.new_empty(inputs.shape if reduction == REDUCTIONS.index("none") else ())
 
 
 def _fake_backward(grad: Tensor, inputs: Tensor, targets: Tensor, alpha: float, gamma: float, reduction: int) -> Tensor:
