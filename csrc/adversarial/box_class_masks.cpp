@@ -8,19 +8,6 @@
 namespace ldie {
 namespace {
 
-// Big masks on the CPU come as untouched zeros: most planes have no box, and their page faults would be the whole time.
-Tensor make_masks(const Tensor& boxes, std::initializer_list<int64_t> size, ScalarType dtype, bool& zeroed) {
-#if defined(LDIE_BACKEND_CPU)
-  int64_t bytes = 1;
-  for (const int64_t side : size) bytes *= side;
-  zeroed = bytes >= kAlwaysFreshBytes;
-  if (zeroed) return make_untouched_zeros(size, dtype);
-#else
-  zeroed = false;
-#endif
-  return make_empty(boxes, size, dtype);
-}
-
 Tensor box_class_masks_op(const Tensor& boxes_, const Tensor& labels_, const Tensor& offsets_, int64_t num_classes,
                           int64_t height, int64_t width, bool class_agnostic, int64_t rounding, bool packed) {
   constexpr const char* op = "box_class_masks";
@@ -30,9 +17,9 @@ Tensor box_class_masks_op(const Tensor& boxes_, const Tensor& labels_, const Ten
   const Tensor boxes = as_contiguous(boxes_), labels = as_contiguous(labels_), offsets = as_contiguous(offsets_);
   const int64_t batch = offsets.size(0) - 1, planes = class_agnostic ? 1 : num_classes;
   const int64_t row_bytes = packed ? (width + 7) / 8 : width;
-  bool zeroed;
-  Tensor masks =
-      make_masks(boxes, {batch, planes, height, row_bytes}, packed ? ScalarType::Byte : ScalarType::Bool, zeroed);
+  MostlyZero output =
+      make_mostly_zero(boxes, {batch, planes, height, row_bytes}, packed ? ScalarType::Byte : ScalarType::Bool);
+  Tensor& masks = output.tensor;
   if (masks.numel() == 0) return masks;
 
   TensorContext context(boxes);
@@ -50,7 +37,7 @@ Tensor box_class_masks_op(const Tensor& boxes_, const Tensor& labels_, const Ten
     args.class_agnostic = class_agnostic;
     args.packed = packed;
     args.rounding = Rounding(rounding);
-    args.zeroed = zeroed;
+    args.zeroed = output.zeroed;
     args.masks = mutable_data<uint8_t>(masks);
     box_class_masks(args, context);
   });

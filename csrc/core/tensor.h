@@ -74,9 +74,6 @@ void dispatch_floating(ScalarType dtype, Body&& body) {
 }
 
 #if defined(LDIE_BACKEND_CPU)
-// The size from which glibc's calloc always maps fresh pages; below, it may clear reused memory, on one thread.
-constexpr int64_t kAlwaysFreshBytes = int64_t(32) << 20;
-
 // Zeros of a floating or one-byte dtype whose pages the system provides when they are first touched, where torch.zeros
 // writes them all: for big outputs that stay mostly zero. Readers gain too, as untouched pages are one zero page in the
 // cache.
@@ -101,6 +98,24 @@ inline Tensor make_untouched_zeros(std::initializer_list<int64_t> size, ScalarTy
                                   [block](void*) { std::free(block); });
 }
 #endif
+
+// An output that stays mostly zero, and whether it is zero already or the launcher has to clear it. Big ones on the CPU
+// come as untouched zeros, because their page faults would be the whole time; below 32 MiB glibc's calloc may clear
+// reused memory on one thread, where the launcher uses several.
+struct MostlyZero {
+  Tensor tensor;
+  bool zeroed;
+};
+
+inline MostlyZero make_mostly_zero(const Tensor& like, std::initializer_list<int64_t> size, ScalarType dtype) {
+#if defined(LDIE_BACKEND_CPU)
+  constexpr double kAlwaysFresh = 32 << 20;  // elements, of a byte or more
+  double elements = 1;
+  for (const int64_t side : size) elements *= double(side);
+  if (elements >= kAlwaysFresh) return {make_untouched_zeros(size, dtype), true};
+#endif
+  return {make_empty(like, size, dtype), false};
+}
 
 // Device guard, current stream and scratch memory for one call of an op on `like`'s device.
 class TensorContext final : public Context {
