@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <limits>
 
 #include "core/half.h"
 #include "core/hd.h"
@@ -45,6 +46,37 @@ LDIE_HD float fast_exp(float x) {
 }
 
 LDIE_HD double fast_exp(double x) { return std::exp(x); }
+
+// Within 1 ulp of log x, subnormal x too; -inf for 0, NaN below.
+LDIE_HD float fast_log(float x) {
+#if defined(__CUDA_ARCH__)
+  return logf(x);
+#else
+  // x = m 2^n with m in [sqrt(1/2), sqrt(2)), found in the bits of x; f = m - 1.
+  constexpr float kLeastNormal = 1.17549435e-38f, kScale = 8388608.f, kLn2High = 0.693359375f,
+                  kLn2Low = -2.12194440e-4f;
+  constexpr float kInfinity = std::numeric_limits<float>::infinity(), kNan = std::numeric_limits<float>::quiet_NaN();
+  constexpr int32_t kRootOfHalf = 0x3f3504f3;
+  const bool subnormal = x < kLeastNormal;
+  const int32_t bits = int32_t(float_bits(subnormal ? x * kScale : x)), exponent = (bits - kRootOfHalf) >> 23;
+  const float n = float(exponent) - (subnormal ? 23.f : 0.f);
+  const float f = bits_float(uint32_t(bits) - (uint32_t(exponent) << 23)) - 1.f;
+  float p = -0.0763449669f;  // (log(1 + f) - f + f^2 / 2) / f^3, least maximal relative error of log(1 + f)
+  p = mul_add(p, f, 0.127615765f);
+  p = mul_add(p, f, -0.131601825f);
+  p = mul_add(p, f, 0.142017573f);
+  p = mul_add(p, f, -0.166233569f);
+  p = mul_add(p, f, 0.200012267f);
+  p = mul_add(p, f, -0.250008196f);
+  p = mul_add(p, f, 0.333333313f);
+  const float tail = mul_add(n, kLn2Low, mul_add(-0.5f, f * f, p * f * f * f));
+  const float finite = mul_add(n, kLn2High, f + tail);
+  const float positive = x < kInfinity ? finite : x;  // and NaN stays NaN
+  return x > 0.f ? positive : x == 0.f ? -kInfinity : kNan;
+#endif
+}
+
+LDIE_HD double fast_log(double x) { return std::log(x); }
 
 // log(1 + e) for 0 <= e <= 1, within 2 ulp.
 LDIE_HD float log1p_unit(float e) {
