@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "boxes/grid_anchors.h"
+
+#include "core/check.h"
+#include "core/library.h"
+#include "core/tensor.h"
+
+namespace ldie {
+namespace {
+
+using Integers = std::vector<int64_t>;
+using Reals = std::vector<double>;
+constexpr const char* kOp = "grid_anchors";
+
+void check_all_positive(const char* name, const Reals& values) {
+  for (const double value : values) {
+    if (!(value > 0) || std::isinf(value)) check_failed(kOp, name, " must be positive and finite, got ", value);
+  }
+}
+
+// The lists of all levels stand one after the other; `counts` tells where each ends.
+void check_lists(const char* name, const Reals& values, const Integers& counts, size_t levels) {
+  int64_t sum = 0;
+  for (const int64_t count : counts) sum += count;
+  if (counts.size() != levels || sum != int64_t(values.size())) {
+    check_failed(kOp, name, " must have one list for each of the ", levels, " levels of grid_sizes, got ",
+                 counts.size());
+  }
+  check_all_positive(name, values);
+}
+
+void check_levels(const Integers& grid_sizes, const Integers& strides) {
+  if (grid_sizes.size() % 2 != 0 || int64_t(grid_sizes.size()) > 2 * kMostAnchorLevels) {
+    check_failed(kOp, "grid_sizes must be (height, width) for at most ", kMostAnchorLevels, " levels");
+  }
+  if (strides.size() != grid_sizes.size()) {
+    check_failed(kOp, "strides must have one stride for each of the ", grid_sizes.size() / 2,
+                 " levels of grid_sizes, got ", strides.size() / 2);
+  }
+  for (size_t i = 0; i < grid_sizes.size(); i += 2) check_map_size(kOp, grid_sizes[i], grid_sizes[i + 1]);
+  for (const int64_t stride : strides) {
+    if (stride < 0 || stride > (int64_t(1) << 30)) check_failed(kOp, "strides must be in [0, 2^30], got ", stride);
+  }
+}
+
+// Appends a level's cells: torchvision has the ratio in the outer loop, detectron2 the size. Returns how many.
+int append_cells(GridAnchors& args, int first, const double* sizes, int64_t num_sizes, const double* ratios,
+                 int64_t num_ratios, AnchorConvention convention) {
+  if (first + num_sizes * num_ratios > kMostAnchorCells) {
+    check_failed(kOp, "sizes and aspect_ratios must make at most ", kMostAnchorCells, " boxes over all levels");
+  }
+  for (int64_t i = 0; i < num_sizes * num_ratios; ++i) {
+    args.cells[first + i] = convention == AnchorConvention::kTorchvision
+                                ? torchvision_cell(sizes[i % num_sizes], ratios[i / num_sizes])
+                                : detectron2_cell(sizes[i / num_ratios], ratios[i % num_ratios]);
+  }
+  return int(num_sizes * num_ratios);
+}
+
+Tensor grid_anchors_op(const Tensor& like, const Reals& sizes, const Integers& size_counts, const Reals& ratios,
+                       const Integers& ratio_counts, const Integers& grid_sizes, const Integers& strides,
+                       int64_t convention, double offset) {
+  check_levels(grid_sizes, strides);
+  check_lists("sizes", sizes, size_counts, grid_sizes.size() / 2);
+  check_lists("aspect_ratios", ratios, ratio_counts, grid_sizes.size() / 2);
+  GridAnchors args;
+  args.num_levels = int(grid_sizes.size() / 2);
+  args.offset = float(offset);
+  int64_t anchors = 0;
+  int cells = 0;
+  const double *level_sizes = sizes.data(), *level_ratios = ratios.data();
+  for (int i = 0; i < args.num_levels; ++i) {
+    AnchorLevel& level = args.levels[i];
+    level = {grid_sizes[2 * i], grid_sizes[2 * i + 1], strides[2 * i], strides[2 * i + 1], anchors, cells, 0};
+    level.cells = append_cells(args, cells, level_sizes, size_counts[i], level_ratios, ratio_counts[i],
+                               AnchorConvention(convention));
+    cells += level.cells;
+    anchors += level.height * level.anchors_per_row();
+    level_sizes += size_counts[i];
+    level_ratios += ratio_counts[i];
+  }
+  Tensor result = make_empty(like, {anchors, 4}, ScalarType::Float);
+  if (anchors == 0) return result;
+  TensorContext context(result);
+  args.anchors = reinterpret_cast<Box<float>*>(mutable_data<float>(result));
+  grid_anchors(args, context);
+  return result;
+}
+
+LDIE_SCHEMA(
+    "grid_anchors(Tensor like, float[] sizes, int[] size_counts, float[] aspect_ratios, int[] ratio_counts, "
+    "SymInt[] grid_sizes, SymInt[] strides, int convention, float offset) -> Tensor");
+LDIE_REGISTER("grid_anchors", grid_anchors_op)
+
+}  // namespace
+}  // namespace ldie

@@ -1,0 +1,101 @@
+"""Modules around the ops, with the constructors and call conventions of their best-known peers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ldie_ext.ops.boxes.grid_anchors import Convention, Lists, Numbers, Pairs, flat_anchors, per_level
+
+__all__ = ["AnchorGenerator"]
+
+_MOST_CACHED = 32  # pyramids of different sizes; batches padded to multiples of 32 seldom make more in a row
+
+
+class AnchorGenerator(nn.Module):
+    """Anchors for a batch of padded images: ``torchvision.models.detection.anchor_utils.AnchorGenerator``, cached.
+
+    The anchors depend on nothing but the sizes of maps and images, so those of the last 32 pyramids are kept and
+    shared: treat them as read-only. Always float32; torchvision takes the dtype of the maps, and 16 bits cannot hold
+    pixel coordinates.
+
+    Args:
+        sizes: sides of square anchors in pixels: a list for each level, or one number for each level.
+        aspect_ratios: height / width: a list for each level, or one flat list for all of them.
+        convention: 'torchvision' or 'detectron2', see :func:`ldie_ext.grid_anchors`.
+        offset: of the first location from the image's corner, in strides.
+
+    Example:
+        >>> generator = AnchorGenerator(((32,), (64,)), (0.5, 1.0, 2.0))
+        >>> generator.num_anchors_per_location()
+        [3, 3]
+    """
+
+    def __init__(
+        self,
+        sizes: Numbers = ((128, 256, 512),),
+        aspect_ratios: Numbers = ((0.5, 1.0, 2.0),),
+        *,
+        convention: Convention = "torchvision",
+        offset: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.sizes, self.aspect_ratios = per_level(sizes, aspect_ratios)
+        self.convention = convention
+        self.offset = offset
+
+    def num_anchors_per_location(self) -> list[int]:
+        """How many anchors each location of each level carries."""
+        return [len(size) * len(ratio) for size, ratio in zip(self.sizes, self.aspect_ratios, strict=True)]
+
+    def forward(self, image_list: Any, feature_maps: Sequence[Tensor]) -> list[Tensor]:
+        """The anchors of each image.
+
+        Args:
+            image_list: torchvision's ImageList, or whatever has ``tensors`` [B, C, H, W], the padded batch, and
+                ``image_sizes`` [B].
+            feature_maps: [B, C, H, W] of each level. A level's strides are the batch's sides divided by the map's,
+                rounded down.
+
+        Returns:
+            For each image the same float32 [A, 4], the levels one after the other, on the device of the first map.
+        """
+        height, width = image_list.tensors.shape[-2:]
+        grid_sizes = tuple((features.shape[-2], features.shape[-1]) for features in feature_maps)
+        strides = tuple((height // max(rows, 1), width // max(columns, 1)) for rows, columns in grid_sizes)
+        make = _cached_anchors if _may_cache(feature_maps[0]) else flat_anchors
+        device = feature_maps[0].device
+        anchors = make(self.sizes, self.aspect_ratios, grid_sizes, strides, self.convention, self.offset, device)
+        return [anchors] * len(image_list.image_sizes)
+
+    def extra_repr(self) -> str:
+        """What print() shows."""
+        return (
+            f"sizes={self.sizes}, aspect_ratios={self.aspect_ratios}, convention={self.convention!r}, "
+            f"offset={self.offset}"
+        )
+
+
+def _may_cache(features: Tensor) -> bool:
+    """Whether an anchor tensor made now is a plain one that may outlive the call."""
+    if torch.compiler.is_compiling() or type(features) is not Tensor:  # traced, fake or wrapped
+        return False
+    return not (features.is_cuda and torch.cuda.is_current_stream_capturing())
+
+
+@lru_cache(maxsize=_MOST_CACHED)
+def _cached_anchors(
+    sizes: Lists,
+    aspect_ratios: Lists,
+    grid_sizes: Pairs,
+    strides: Pairs,
+    convention: str,
+    offset: float,
+    device: torch.device,
+) -> Tensor:
+    with torch.inference_mode(False):  # or training could not use what evaluation left
+        return flat_anchors(sizes, aspect_ratios, grid_sizes, strides, convention, offset, device)

@@ -1,0 +1,132 @@
+"""nn.AnchorGenerator: torchvision's call convention over grid_anchors, with a cache that changes no result."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from backends import Backend
+from op_checks import assert_same
+from torch import Tensor
+
+import ldie_ext
+from ldie_ext import nn
+
+SIZES, RATIOS = ((32,), (64,)), (0.5, 1.0, 2.0)
+
+
+@pytest.fixture(autouse=True)
+def empty_cache() -> None:
+    nn._cached_anchors.cache_clear()
+
+
+class Images:
+    """What the generator needs of torchvision's ImageList."""
+
+    def __init__(self, tensors: Tensor, image_sizes: list[tuple[int, int]]) -> None:
+        self.tensors, self.image_sizes = tensors, image_sizes
+
+
+def batch(height: int, width: int, device: torch.device, images: int = 2) -> tuple[Images, list[Tensor]]:
+    """A padded batch and the maps of two levels, the second too coarse for small images."""
+    tensors = torch.zeros(images, 3, height, width, device=device)
+    maps = [torch.zeros(images, 8, height // stride, width // stride, device=device) for stride in (8, 16)]
+    return Images(tensors, [(height, width)] * images), maps
+
+
+def test_same_as_grid_anchors(backend: Backend) -> None:
+    image_list, maps = batch(40, 70, backend.device)
+    for convention in ("torchvision", "detectron2"):
+        generator = nn.AnchorGenerator(SIZES, RATIOS, convention=convention, offset=0.5)
+        levels = ldie_ext.grid_anchors(
+            SIZES,
+            RATIOS,
+            [(5, 8), (2, 4)],
+            [(8, 8), (20, 17)],
+            convention=convention,
+            offset=0.5,
+            device=backend.device,
+        )
+        anchors = generator(image_list, maps)
+        assert len(anchors) == 2
+        for of_image in anchors:
+            assert_same(of_image, torch.cat(levels))
+
+
+def test_empty_maps(backend: Backend) -> None:
+    image_list, maps = batch(15, 9, backend.device)
+    assert [level.shape[-2:] for level in maps] == [(1, 1), (0, 0)]
+    assert [len(anchors) for anchors in nn.AnchorGenerator(SIZES, RATIOS)(image_list, maps)] == [3, 3]
+
+
+def test_16_bit_maps_get_float32_anchors(backend: Backend) -> None:
+    image_list, maps = batch(40, 4096, backend.device)
+    halves = [level.half() for level in maps]
+    generator = nn.AnchorGenerator(SIZES, RATIOS)
+    assert_same(generator(image_list, halves)[0], generator(image_list, maps)[0])
+
+
+def test_cache_keeps_and_forgets(backend: Backend) -> None:
+    generator = nn.AnchorGenerator(SIZES, RATIOS)
+    first = generator(*batch(40, 64, backend.device))[0]
+    assert generator(*batch(40, 64, backend.device))[0] is first
+    assert nn.AnchorGenerator((32, 64), [RATIOS] * 2)(*batch(40, 64, backend.device))[0] is first
+    assert generator(*batch(48, 64, backend.device))[0] is not first
+    for height in range(16, 16 + 8 * nn._MOST_CACHED, 8):
+        generator(*batch(height, 16, backend.device))
+    assert nn._cached_anchors.cache_info().currsize == nn._MOST_CACHED
+    again = generator(*batch(40, 64, backend.device))[0]
+    assert again is not first
+    assert_same(again, first)
+
+
+def test_evaluation_leaves_anchors_that_training_can_use() -> None:
+    generator = nn.AnchorGenerator(SIZES, RATIOS)
+    with torch.inference_mode():
+        generator(*batch(40, 64, torch.device("cpu")))
+    anchors = generator(*batch(40, 64, torch.device("cpu")))[0]
+    assert not anchors.is_inference()
+
+
+def test_fake_tensors_do_not_stay() -> None:
+    generator = nn.AnchorGenerator(SIZES, RATIOS)
+    with torch._subclasses.FakeTensorMode():
+        fake = generator(*batch(40, 64, torch.device("cpu")))[0]
+    assert fake.shape == (144, 4)
+    assert type(generator(*batch(40, 64, torch.device("cpu")))[0]) is Tensor
+
+
+def test_has_no_state() -> None:
+    generator = nn.AnchorGenerator(SIZES, RATIOS)
+    assert not generator.state_dict()
+    assert generator.num_anchors_per_location() == [3, 3]
+    assert nn.AnchorGenerator().num_anchors_per_location() == [9]
+    assert "aspect_ratios=((0.5, 1.0, 2.0), (0.5, 1.0, 2.0))" in repr(copy.deepcopy(generator))
+
+
+def test_compiles_and_exports() -> None:
+    class Detector(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.generator = nn.AnchorGenerator(SIZES, RATIOS)
+
+        def forward(self, images: Tensor) -> Tensor:
+            maps = [images[..., ::8, ::8], images[..., ::16, ::16]]
+            return self.generator(Images(images, [(64, 96)]), maps)[0]
+
+    detector, small, large = Detector(), torch.zeros(1, 3, 64, 96), torch.zeros(1, 3, 128, 80)
+    assert_same(torch.compile(detector, fullgraph=True, backend="aot_eager")(small), detector(small))
+    sides = {2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
+    exported = torch.export.export(detector, (small,), dynamic_shapes=(sides,)).module()
+    for images in (small, large):
+        assert_same(exported(images), detector(images))
+
+
+def test_matches_torchvision() -> None:
+    detection = pytest.importorskip("torchvision").models.detection
+    image_list, maps = batch(200, 333, torch.device("cpu"), images=3)
+    peer = detection.anchor_utils.AnchorGenerator(SIZES, (RATIOS,) * 2)
+    images = detection.image_list.ImageList(image_list.tensors, image_list.image_sizes)
+    anchors = nn.AnchorGenerator(SIZES, (RATIOS,) * 2)(images, maps)
+    assert_same(tuple(anchors), tuple(peer(images, maps)))
