@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+// RoIAlign over a pyramid of feature maps (He et al., Mask R-CNN, 2017, section 3; levels: Lin et al., FPN, 2017,
+// eq. 1). Each RoI reads one level; a bin is the mean of grid_y x grid_x bilinear samples. The mean of a product of
+// axis weights is separable, so that a bin is
+//   output[p, q] = sum_y wy[p, y] sum_x wx[q, x] feature[y, x],   wy[p, y] = sum of the samples' tap weights / grid_y
+// and the backward is its transpose. A single feature map is a pyramid of one level.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "core/context.h"
+#include "core/half.h"
+#include "core/hd.h"
+
+namespace ldie {
+
+constexpr int kMaxLevels = 8;
+
+// Samples of an adaptive grid along one axis of a bin: exact up to bins of this many cells, coarser above, so that no
+// box can make a kernel run for ever.
+constexpr int32_t kMaxGrid = 1 << 14;
+
+// How the level of a box is found; the three differ in where they guard log2 against 0 and rounding.
+enum class LevelRule { torchvision, detectron2, mmdet };
+
+template <typename A>
+struct LevelChoice {
+  LevelRule rule;
+  A canonical_scale, canonical_level;  // a box of this side (the square root of its area) goes to this level
+  A finest_scale;                      // mmdet: twice this side is where the second level begins
+  int32_t first, count;                // the pyramid's levels: first .. first + count - 1
+
+  // Index into the pyramid. Areas of 0 or below and NaN go to the finest level.
+  LDIE_HD int32_t operator()(A area) const {
+    if (count == 1 || !(area > A(0))) return 0;
+    const A side = std::sqrt(area);
+    A level = A(0);
+    switch (rule) {
+      case LevelRule::torchvision:
+        level = std::floor(canonical_level + std::log2(side / canonical_scale) + A(1e-6)) - A(first);
+        break;
+      case LevelRule::detectron2:
+        level = std::floor(canonical_level + std::log2(side / canonical_scale + A(1e-8))) - A(first);
+        break;
+      case LevelRule::mmdet: level = std::floor(std::log2(side / finest_scale + A(1e-6)));
+    }
+    if (!(level > A(0))) return 0;
+    return level < A(count) ? int32_t(level) : count - 1;
+  }
+};
+
+// One sample's two cells along an axis, with their bilinear weights divided by the grid.
+template <typename A>
+struct AxisTap {
+  int32_t low, high;
+  A low_weight, high_weight;
+};
+
+// One axis of a RoI on its map.
+template <typename A>
+struct RoiAxis {
+  A start, bin;   // in cells
+  int32_t grid;   // samples in a bin; 0 for an adaptive grid over an extent of 0 or below
+  int32_t cells;  // of the map
+
+  LDIE_HD A position(int64_t bin_index, int32_t sample) const {
+    return start + A(bin_index) * bin + (A(sample) + A(0.5)) * bin / A(grid);
+  }
+
+  // False for a sample that lies more than a cell outside the map, which counts as 0.
+  LDIE_HD bool tap(int64_t bin_index, int32_t sample, AxisTap<A>& result) const {
+    A at = position(bin_index, sample);
+    if (!(at >= A(-1) && at <= A(cells)) || cells == 0) return false;
+    if (at < A(0)) at = A(0);
+    const int32_t low = int32_t(at);
+    const bool last = low >= cells - 1;
+    const A fraction = last ? A(0) : at - A(low);
+    result.low = last ? cells - 1 : low;
+    result.high = last ? cells - 1 : low + 1;
+    result.low_weight = (A(1) - fraction) / A(grid);
+    result.high_weight = fraction / A(grid);
+    return true;
+  }
+};
+
+// Where one RoI reads. A RoI without an image - a batch index out of range, a coordinate that is NaN or infinite - has
+// output 0 and passes no gradient on.
+template <typename A>
+struct Roi {
+  int64_t image = -1;
+  int32_t level = 0;
+  RoiAxis<A> y{}, x{};
+  LDIE_HD bool valid() const { return image >= 0; }
+};
+
+template <typename A>
+struct RoiLevel {
+  int32_t height, width;
+  A scale;
+  LDIE_HD int64_t cells() const { return int64_t(height) * width; }
+};
+
+// Everything about a call but the features themselves: common to forward and backward, and to every dtype of the
+// features. Boxes come in the type the coordinates are computed in.
+template <typename A>
+struct RoiLayout {
+  const A* boxes;          // [rois, 4] x1 y1 x2 y2, or [rois, 5] with the image's index first when offsets is null
+  const int64_t* offsets;  // [batch + 1], or null
+  int64_t rois, batch, channels;
+  int64_t bins_y, bins_x;
+  int32_t sampling_ratio;  // samples in a bin along each axis; 0 or below: one per cell, rounded up
+  bool aligned;            // pixel centres at 0.5; without it a RoI is at least 1 cell wide
+  bool channels_last;      // features and output are [.., height, width, channels] in memory
+  LevelChoice<A> choice;
+  RoiLevel<A> levels[kMaxLevels];
+
+  LDIE_HD int64_t bins() const { return bins_y * bins_x; }
+
+  // The image that owns a RoI, -1 for none.
+  LDIE_HD int64_t image(int64_t row) const {
+    if (!offsets) {
+      const A index = boxes[5 * row];
+      return index > A(-1) && index < A(batch) ? int64_t(index) : -1;
+    }
+    int64_t low = 0, high = batch;  // the first image that ends after the row
+    while (low < high) {
+      const int64_t middle = low + (high - low) / 2;
+      if (offsets[middle + 1] > row) {
+        high = middle;
+      } else {
+        low = middle + 1;
+      }
+    }
+    return low < batch && offsets[low] <= row ? low : -1;
+  }
+
+  LDIE_HD RoiAxis<A> axis(A begin, A end, A scale, int64_t axis_bins, int32_t cells) const {
+    const A shift = aligned ? A(0.5) : A(0);
+    RoiAxis<A> result;
+    result.start = begin * scale - shift;
+    A extent = (end * scale - shift) - result.start;
+    if (!aligned && extent < A(1)) extent = A(1);
+    result.bin = extent / A(axis_bins);
+    result.cells = cells;
+    result.grid = sampling_ratio;
+    if (sampling_ratio <= 0) {
+      const A wanted = std::ceil(result.bin);
+      result.grid = !(wanted > A(0)) ? 0 : wanted < A(kMaxGrid) ? int32_t(wanted) : kMaxGrid;
+    }
+    return result;
+  }
+
+  LDIE_HD Roi<A> roi(int64_t row) const {
+    const A* const box = boxes + (offsets ? 4 * row : 5 * row + 1);
+    Roi<A> result;
+    result.level = choice((box[2] - box[0]) * (box[3] - box[1]));
+    const RoiLevel<A> level = levels[result.level];
+    result.x = axis(box[0], box[2], level.scale, bins_x, level.width);
+    result.y = axis(box[1], box[3], level.scale, bins_y, level.height);
+    const A total = result.x.start + result.x.bin + result.y.start + result.y.bin;
+    const bool finite = total - total == A(0);
+    result.image = finite ? image(row) : -1;
+    return result;
+  }
+};
+
+template <typename T>
+struct RoiAlign {
+  RoiLayout<acc_t<T>> layout;
+  const T* features[kMaxLevels];  // each [batch, channels, height, width]
+  T* output;                      // [rois, channels, bins_y, bins_x], written
+};
+
+template <typename T>
+struct RoiAlignBackward {
+  RoiLayout<acc_t<T>> layout;
+  const T* grad_output;         // [rois, channels, bins_y, bins_x]
+  T* grad_features[kMaxLevels];  // each [batch, channels, height, width], written
+};
+
+template <typename T>
+void roi_align(const RoiAlign<T>& args, Context& context);
+template <typename T>
+void roi_align_backward(const RoiAlignBackward<T>& args, Context& context);
+
+}  // namespace ldie
