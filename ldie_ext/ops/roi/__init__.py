@@ -1,1 +1,1 @@
-"""Anchors, box coding, overlaps, matching and sampling: what a two-stage detector does with boxes."""
+"""RoIAlign: features of regions of interest, from one feature map or a pyramid."""

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "roi/roi_align.h"
+
+#include <string>
+
+#include "core/check.h"
+#include "core/library.h"
+#include "core/tensor.h"
+
+namespace ldie {
+namespace {
+
+using torch::headeronly::MemoryFormat;
+
+constexpr const char* kOp = "roi_align";
+
+// The arguments of both ops that are not tensors of features or gradients.
+struct Options {
+  std::vector<double> spatial_scales;
+  int64_t sampling_ratio;
+  bool aligned;
+  double canonical_scale;
+  int64_t canonical_level, first_level, rule;
+};
+
+// The sizes of a pyramid: (height, width) of each level.
+struct Pyramid {
+  std::vector<int64_t> sizes;
+  int64_t batch, channels;
+  int64_t levels() const { return int64_t(sizes.size()) / 2; }
+};
+
+ScalarType coordinate_dtype(ScalarType features) {
+  return features == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
+}
+
+bool is_channels_last(const Tensor& tensor) {
+  const int64_t channels = tensor.size(1), width = tensor.size(3);
+  return tensor.stride(1) == 1 && tensor.stride(3) == channels && tensor.stride(2) == width * channels &&
+         tensor.stride(0) == tensor.size(2) * width * channels;
+}
+
+Tensor in_format(const Tensor& tensor, bool channels_last) {
+  if (channels_last ? is_channels_last(tensor) : tensor.is_contiguous()) return tensor;
+  return torch::stable::contiguous(tensor, channels_last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous);
+}
+
+Tensor make_empty_in_format(const Tensor& like, std::initializer_list<int64_t> size, bool channels_last) {
+  const std::vector<int64_t> sizes(size);
+  return torch::stable::empty(sizes, like.scalar_type(), std::nullopt, like.device(), std::nullopt,
+                              channels_last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous);
+}
+
+// Channels last when every feature map is that and not also the other, as maps of one channel or one cell are.
+bool prefer_channels_last(const std::vector<Tensor>& features) {
+  bool all = true, any = false;
+  for (const Tensor& feature : features) {
+    all = all && is_channels_last(feature);
+    any = any || !feature.is_contiguous();
+  }
+  return all && any;
+}
+
+Pyramid check_features(const std::vector<Tensor>& features) {
+  if (features.empty() || features.size() > size_t(kMaxLevels)) {
+    check_failed(kOp, "features must be 1 to ", kMaxLevels, " tensors, got ", features.size());
+  }
+  const Tensor& first = features[0];
+  check_floating(kOp, "features[0]", first);
+  check_shape(kOp, "features[0]", first, {kAnySize, kAnySize, kAnySize, kAnySize}, "[B, C, H, W]");
+  Pyramid pyramid{{}, first.size(0), first.size(1)};
+  for (size_t i = 0; i < features.size(); ++i) {
+    const std::string name = "features[" + std::to_string(i) + "]";
+    check_dtype(kOp, name.c_str(), features[i], first.scalar_type());
+    check_shape(kOp, name.c_str(), features[i], {pyramid.batch, pyramid.channels, kAnySize, kAnySize},
+                "[B, C, H, W] with B and C of features[0]");
+    check_same_device(kOp, name.c_str(), features[i], "features[0]", first);
+    check_map_size(kOp, features[i].size(2), features[i].size(3));
+    pyramid.sizes.push_back(features[i].size(2));
+    pyramid.sizes.push_back(features[i].size(3));
+  }
+  return pyramid;
+}
+
+// `like` is a feature map or a gradient.
+void check_boxes(const Tensor& boxes, const OptionalTensor& offsets, const Tensor& like, int64_t batch) {
+  check_dtype(kOp, "boxes", boxes, coordinate_dtype(like.scalar_type()));
+  check_same_device(kOp, "boxes", boxes, "features", like);
+  if (!offsets) return check_shape(kOp, "boxes", boxes, {kAnySize, 5}, "[K, 5]");
+  check_shape(kOp, "boxes", boxes, {kAnySize, 4}, "[K, 4]");
+  check_same_device(kOp, "offsets", *offsets, "features", like);
+  check_offsets(kOp, *offsets, boxes.size(0));
+  check_shape(kOp, "offsets", *offsets, {batch + 1}, "[B + 1], B as in features");
+}
+
+void check_options(const Options& options, int64_t levels) {
+  if (int64_t(options.spatial_scales.size()) != levels) {
+    check_failed(kOp, "spatial_scales must have one value for each of the ", levels, " features, got ",
+                 options.spatial_scales.size());
+  }
+  for (const double scale : options.spatial_scales) {
+    if (!(scale > 0)) check_failed(kOp, "spatial_scales must be above 0, got ", scale);
+  }
+  if (options.sampling_ratio > kMaxGrid) {
+    check_failed(kOp, "sampling_ratio must be at most ", kMaxGrid, ", got ", options.sampling_ratio);
+  }
+  if (!(options.canonical_scale > 0)) check_failed(kOp, "canonical_scale must be above 0, got ", options.canonical_scale);
+}
+
+template <typename A>
+RoiLayout<A> make_layout(const Tensor& boxes, const OptionalTensor& offsets, const Pyramid& pyramid,
+                         const Options& options, int64_t bins_y, int64_t bins_x, bool channels_last) {
+  RoiLayout<A> layout{};
+  layout.boxes = data<A>(boxes);
+  layout.offsets = offsets ? data<int64_t>(*offsets) : nullptr;
+  layout.rois = boxes.size(0);
+  layout.batch = pyramid.batch;
+  layout.channels = pyramid.channels;
+  layout.bins_y = bins_y;
+  layout.bins_x = bins_x;
+  layout.sampling_ratio = int32_t(options.sampling_ratio > 0 ? options.sampling_ratio : 0);
+  layout.aligned = options.aligned;
+  layout.channels_last = channels_last;
+  layout.choice.rule = LevelRule(options.rule);
+  layout.choice.canonical_scale = A(options.canonical_scale);
+  layout.choice.canonical_level = A(options.canonical_level);
+  layout.choice.finest_scale = A(std::ldexp(options.canonical_scale, int(options.first_level - options.canonical_level)));
+  layout.choice.first = int32_t(options.first_level);
+  layout.choice.count = int32_t(pyramid.levels());
+  for (int64_t i = 0; i < pyramid.levels(); ++i) {
+    layout.levels[i] = {int32_t(pyramid.sizes[2 * i]), int32_t(pyramid.sizes[2 * i + 1]), A(options.spatial_scales[i])};
+  }
+  return layout;
+}
+
+Tensor roi_align_op(std::vector<Tensor> features, const Tensor& boxes_, const OptionalTensor& offsets_, int64_t bins_y,
+                    int64_t bins_x, std::vector<double> spatial_scales, int64_t sampling_ratio, bool aligned,
+                    double canonical_scale, int64_t canonical_level, int64_t first_level, int64_t rule) {
+  const Options options{std::move(spatial_scales), sampling_ratio, aligned, canonical_scale, canonical_level,
+                        first_level, rule};
+  const Pyramid pyramid = check_features(features);
+  check_options(options, pyramid.levels());
+  check_boxes(boxes_, offsets_, features[0], pyramid.batch);
+  check_positive(kOp, "the height of output_size", bins_y);
+  check_positive(kOp, "the width of output_size", bins_x);
+  const bool channels_last = prefer_channels_last(features);
+  for (Tensor& feature : features) feature = in_format(feature, channels_last);
+  const Tensor boxes = as_contiguous(boxes_);
+  const OptionalTensor offsets = as_contiguous(offsets_);
+  Tensor output =
+      make_empty_in_format(features[0], {boxes.size(0), pyramid.channels, bins_y, bins_x}, channels_last);
+  if (output.numel() == 0) return output;
+
+  TensorContext context(boxes);
+  dispatch_floating(features[0].scalar_type(), [&](auto element) {
+    using T = decltype(element);
+    RoiAlign<T> args{};
+    args.layout = make_layout<acc_t<T>>(boxes, offsets, pyramid, options, bins_y, bins_x, channels_last);
+    for (size_t i = 0; i < features.size(); ++i) args.features[i] = data<T>(features[i]);
+    args.output = mutable_data<T>(output);
+    roi_align(args, context);
+  });
+  return output;
+}
+
+std::vector<Tensor> roi_align_backward_op(const Tensor& grad_, const Tensor& boxes_, const OptionalTensor& offsets_,
+                                          std::vector<int64_t> sizes, int64_t batch, bool channels_last,
+                                          std::vector<double> spatial_scales, int64_t sampling_ratio, bool aligned,
+                                          double canonical_scale, int64_t canonical_level, int64_t first_level,
+                                          int64_t rule) {
+  const Options options{std::move(spatial_scales), sampling_ratio, aligned, canonical_scale, canonical_level,
+                        first_level, rule};
+  check_floating(kOp, "grad", grad_);
+  check_shape(kOp, "grad", grad_, {boxes_.size(0), kAnySize, kAnySize, kAnySize}, "[K, C, h, w] with K boxes");
+  const Pyramid pyramid{std::move(sizes), batch, grad_.size(1)};
+  check_options(options, pyramid.levels());
+  check_boxes(boxes_, offsets_, grad_, batch);
+  const Tensor grad = in_format(grad_, channels_last), boxes = as_contiguous(boxes_);
+  const OptionalTensor offsets = as_contiguous(offsets_);
+  std::vector<Tensor> grads;
+  for (int64_t i = 0; i < pyramid.levels(); ++i) {
+    grads.push_back(make_empty_in_format(
+        grad, {batch, pyramid.channels, pyramid.sizes[2 * i], pyramid.sizes[2 * i + 1]}, channels_last));
+  }
+  if (batch == 0 || pyramid.channels == 0) return grads;
+
+  TensorContext context(boxes);
+  dispatch_floating(grad.scalar_type(), [&](auto element) {
+    using T = decltype(element);
+    RoiAlignBackward<T> args{};
+    args.layout =
+        make_layout<acc_t<T>>(boxes, offsets, pyramid, options, grad.size(2), grad.size(3), channels_last);
+    args.grad_output = data<T>(grad);
+    for (size_t i = 0; i < grads.size(); ++i) args.grad_features[i] = mutable_data<T>(grads[i]);
+    roi_align_backward(args, context);
+  });
+  return grads;
+}
+
+LDIE_SCHEMA(
+    "roi_align(Tensor[] features, Tensor boxes, Tensor? offsets, SymInt height, SymInt width, float[] spatial_scales, "
+    "int sampling_ratio, bool aligned, float canonical_scale, int canonical_level, int first_level, int rule) "
+    "-> Tensor");
+LDIE_REGISTER("roi_align", roi_align_op)
+LDIE_SCHEMA(
+    "roi_align_backward(Tensor grad, Tensor boxes, Tensor? offsets, SymInt[] sizes, SymInt batch, bool channels_last, "
+    "float[] spatial_scales, int sampling_ratio, bool aligned, float canonical_scale, int canonical_level, "
+    "int first_level, int rule) -> Tensor[]");
+LDIE_REGISTER("roi_align_backward", roi_align_backward_op)
+
+}  // namespace
+}  // namespace ldie
