@@ -10,6 +10,7 @@
 namespace ldie {
 namespace {
 
+using OptionalTensor = std::optional<Tensor>;
 using torch::headeronly::MemoryFormat;
 
 constexpr const char* kOp = "roi_align";

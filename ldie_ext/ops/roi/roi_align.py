@@ -1,0 +1,143 @@
+"""RoIAlign on one feature map, and the autograd of the native op that serves pyramids too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ldie_ext import _library
+from ldie_ext._register import register
+
+__all__ = ["roi_align"]
+
+
+def roi_align(
+    input: Tensor,
+    boxes: Tensor | Sequence[Tensor],
+    output_size: int | Sequence[int],
+    spatial_scale: float = 1.0,
+    sampling_ratio: int = -1,
+    aligned: bool = False,
+) -> Tensor:
+    """Features of regions of interest, bilinearly sampled on a regular grid of bins; as ``torchvision.ops.roi_align``.
+
+    Each RoI is split into h x w bins. A bin is the mean of ``g_y * g_x`` samples of the feature map ``F``, at::
+
+        y(p, i) = y1 * spatial_scale - s + p * bin_y + (i + 0.5) * bin_y / g_y,   bin_y = extent_y / h
+
+    with ``s = 0.5`` when aligned and 0 otherwise, where the extent is also at least 1 cell; ``x`` likewise. A sample
+    up to one cell outside the map takes the border's value, one farther out counts as 0.
+
+    Args:
+        input: float [B, C, H, W]; channels-last maps are read as they are.
+        boxes: float [K, 5], the image's index (truncated to an integer) and x1 y1 x2 y2; or one float [L, 4] for each
+            image. Any floating dtype: coordinates are computed in float32 (float64 for a float64 input).
+        output_size: (h, w) of the bins, or one number for both.
+        spatial_scale: cells of the map per unit of the boxes.
+        sampling_ratio: samples of a bin along each axis, at most 16384; 0 or below takes ``ceil(bin)`` of them, at
+            most 16384, so that no box can run for ever.
+        aligned: cell centres stand at 0.5, so that a RoI and its bins agree to a fraction of a cell.
+
+    Returns:
+        [K, C, h, w] in the input's dtype, channels last in memory when the input is. All 0 for a RoI whose image does
+        not exist or whose coordinates are not finite on the map (NaN, infinite), and for an aligned RoI of extent 0
+        or below on an adaptive grid.
+
+    Raises:
+        RuntimeError: a shape, dtype or device does not fit, or output_size or spatial_scale is not positive.
+
+    Differentiable: yes, in input, any number of times; boxes get no gradient. Deterministic: yes, also backward, with
+    no memory beyond the result's but for small tables.
+
+    Source: He et al., Mask R-CNN, 2017, section 3. Native code: csrc/roi/roi_align.h
+
+    Example:
+        >>> input = torch.arange(16.0).view(1, 1, 4, 4)
+        >>> roi_align(input, torch.tensor([[0.0, 0.0, 0.0, 4.0, 4.0]]), 2, aligned=True)
+        tensor([[[[ 2.5000,  4.5000],
+                  [10.5000, 12.5000]]]])
+    """
+    offsets = None
+    if not isinstance(boxes, Tensor):
+        boxes, offsets = flatten_boxes(boxes)
+    height, width = size_pair(output_size)
+    return _library.ops.roi_align(
+        [input], coordinates(boxes, input), offsets, height, width, [spatial_scale], sampling_ratio, aligned,
+        224.0, 4, 0, 0,
+    )  # fmt: skip
+
+
+def size_pair(size: int | Sequence[int]) -> tuple[int, int]:
+    """(height, width) of a size that may be one number."""
+    if isinstance(size, (int, torch.SymInt)):
+        return size, size
+    height, width = size
+    return height, width
+
+
+def coordinates(boxes: Tensor, features: Tensor) -> Tensor:
+    """Boxes in the type that coordinates are computed in: never a 16-bit one, which would move them by pixels."""
+    return boxes.to(torch.float64 if features.dtype == torch.float64 else torch.float32)
+
+
+def flatten_boxes(boxes: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Boxes [K, 4] and offsets [B + 1] of one tensor for each image."""
+    flat = torch.cat(list(boxes))
+    ends = torch.tensor([0, *(len(image) for image in boxes)]).cumsum(0)
+    return flat, ends.to(flat.device, non_blocking=True)
+
+
+def _fake(features: list[Tensor], boxes: Tensor, offsets: Tensor | None, height: int, width: int, *_: object) -> Tensor:
+    shape = (boxes.shape[0], features[0].shape[1], height, width)
+    return features[0].new_empty(shape).contiguous(memory_format=_format(_channels_last(features)))
+
+
+def _channels_last(features: Sequence[Tensor]) -> bool:
+    """The rule of the native code: channels last when every map is that and not also the other."""
+    every = all(feature.is_contiguous(memory_format=torch.channels_last) for feature in features)
+    return every and not all(feature.is_contiguous() for feature in features)
+
+
+def _format(channels_last: bool) -> torch.memory_format:
+    return torch.channels_last if channels_last else torch.contiguous_format
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    features, boxes, offsets, _, _, *options = inputs
+    ctx.save_for_backward(boxes, offsets)
+    ctx.sizes = [side for feature in features for side in feature.shape[2:]]
+    ctx.batch, ctx.channels_last, ctx.options = features[0].shape[0], _channels_last(features), options
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    boxes, offsets = ctx.saved_tensors
+    grads = _library.ops.roi_align_backward(
+        grad, boxes, offsets, ctx.sizes, ctx.batch, ctx.channels_last, *ctx.options
+    )
+    return grads, *[None] * 11
+
+
+def _backward_fake(
+    grad: Tensor, boxes: Tensor, offsets: Tensor | None, sizes: list[int], batch: int, channels_last: bool, *_: object
+) -> list[Tensor]:
+    shapes = [(batch, grad.shape[1], *sizes[i : i + 2]) for i in range(0, len(sizes), 2)]
+    return [grad.new_empty(shape).contiguous(memory_format=_format(channels_last)) for shape in shapes]
+
+
+# The op is linear in the features, so the gradient of its backward is the op itself.
+def _save_linear(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
+    grad, boxes, offsets, _, _, _, *options = inputs
+    ctx.save_for_backward(boxes, offsets)
+    ctx.bins, ctx.options = grad.shape[2:], options
+
+
+def _backward_backward(ctx: Any, tangents: list[Tensor]) -> tuple[Any, ...]:
+    result = _library.ops.roi_align(tangents, *ctx.saved_tensors, *ctx.bins, *ctx.options)
+    return result, *[None] * 12
+
+
+register("roi_align", fake=_fake, setup_context=_setup_context, backward=_backward)
+register("roi_align_backward", fake=_backward_fake, setup_context=_save_linear, backward=_backward_backward)
