@@ -105,7 +105,8 @@ void check_options(const Options& options, int64_t levels) {
   if (options.sampling_ratio > kMaxGrid) {
     check_failed(kOp, "sampling_ratio must be at most ", kMaxGrid, ", got ", options.sampling_ratio);
   }
-  if (!(options.canonical_scale > 0)) check_failed(kOp, "canonical_scale must be above 0, got ", options.canonical_scale);
+  if (!(options.canonical_scale > 0))
+    check_failed(kOp, "canonical_scale must be above 0, got ", options.canonical_scale);
 }
 
 template <typename A>
@@ -125,7 +126,8 @@ RoiLayout<A> make_layout(const Tensor& boxes, const OptionalTensor& offsets, con
   layout.choice.rule = LevelRule(options.rule);
   layout.choice.canonical_scale = A(options.canonical_scale);
   layout.choice.canonical_level = A(options.canonical_level);
-  layout.choice.finest_scale = A(std::ldexp(options.canonical_scale, int(options.first_level - options.canonical_level)));
+  layout.choice.finest_scale =
+      A(std::ldexp(options.canonical_scale, int(options.first_level - options.canonical_level)));
   layout.choice.first = int32_t(options.first_level);
   layout.choice.count = int32_t(pyramid.levels());
   for (int64_t i = 0; i < pyramid.levels(); ++i) {
@@ -137,8 +139,8 @@ RoiLayout<A> make_layout(const Tensor& boxes, const OptionalTensor& offsets, con
 Tensor roi_align_op(std::vector<Tensor> features, const Tensor& boxes_, const OptionalTensor& offsets_, int64_t bins_y,
                     int64_t bins_x, std::vector<double> spatial_scales, int64_t sampling_ratio, bool aligned,
                     double canonical_scale, int64_t canonical_level, int64_t first_level, int64_t rule) {
-  const Options options{std::move(spatial_scales), sampling_ratio, aligned, canonical_scale, canonical_level,
-                        first_level, rule};
+  const Options options{std::move(spatial_scales), sampling_ratio, aligned, canonical_scale,
+                        canonical_level,           first_level,    rule};
   const Pyramid pyramid = check_features(features);
   check_options(options, pyramid.levels());
   check_boxes(boxes_, offsets_, features[0], pyramid.batch);
@@ -148,8 +150,7 @@ Tensor roi_align_op(std::vector<Tensor> features, const Tensor& boxes_, const Op
   for (Tensor& feature : features) feature = in_format(feature, channels_last);
   const Tensor boxes = as_contiguous(boxes_);
   const OptionalTensor offsets = as_contiguous(offsets_);
-  Tensor output =
-      make_empty_in_format(features[0], {boxes.size(0), pyramid.channels, bins_y, bins_x}, channels_last);
+  Tensor output = make_empty_in_format(features[0], {boxes.size(0), pyramid.channels, bins_y, bins_x}, channels_last);
   if (output.numel() == 0) return output;
 
   TensorContext context(boxes);
@@ -169,8 +170,8 @@ std::vector<Tensor> roi_align_backward_op(const Tensor& grad_, const Tensor& box
                                           std::vector<double> spatial_scales, int64_t sampling_ratio, bool aligned,
                                           double canonical_scale, int64_t canonical_level, int64_t first_level,
                                           int64_t rule) {
-  const Options options{std::move(spatial_scales), sampling_ratio, aligned, canonical_scale, canonical_level,
-                        first_level, rule};
+  const Options options{std::move(spatial_scales), sampling_ratio, aligned, canonical_scale,
+                        canonical_level,           first_level,    rule};
   check_floating(kOp, "grad", grad_);
   check_shape(kOp, "grad", grad_, {boxes_.size(0), kAnySize, kAnySize, kAnySize}, "[K, C, h, w] with K boxes");
   const Pyramid pyramid{std::move(sizes), batch, grad_.size(1)};
@@ -189,8 +190,7 @@ std::vector<Tensor> roi_align_backward_op(const Tensor& grad_, const Tensor& box
   dispatch_floating(grad.scalar_type(), [&](auto element) {
     using T = decltype(element);
     RoiAlignBackward<T> args{};
-    args.layout =
-        make_layout<acc_t<T>>(boxes, offsets, pyramid, options, grad.size(2), grad.size(3), channels_last);
+    args.layout = make_layout<acc_t<T>>(boxes, offsets, pyramid, options, grad.size(2), grad.size(3), channels_last);
     args.grad_output = data<T>(grad);
     for (size_t i = 0; i < grads.size(); ++i) args.grad_features[i] = mutable_data<T>(grads[i]);
     roi_align_backward(args, context);

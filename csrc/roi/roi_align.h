@@ -175,7 +175,7 @@ struct RoiAlign {
 template <typename T>
 struct RoiAlignBackward {
   RoiLayout<acc_t<T>> layout;
-  const T* grad_output;         // [rois, channels, bins_y, bins_x]
+  const T* grad_output;          // [rois, channels, bins_y, bins_x]
   T* grad_features[kMaxLevels];  // each [batch, channels, height, width], written
 };
 

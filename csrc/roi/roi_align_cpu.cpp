@@ -78,7 +78,7 @@ void roi_align_backward(const RoiAlignBackward<T>& args, Context&) {
   }
 }
 
-#define LDIE_INSTANTIATE(T)                               \
+#define LDIE_INSTANTIATE(T)                              \
   template void roi_align(const RoiAlign<T>&, Context&); \
   template void roi_align_backward(const RoiAlignBackward<T>&, Context&);
 LDIE_INSTANTIATE(float)

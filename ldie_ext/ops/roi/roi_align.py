@@ -114,9 +114,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     boxes, offsets = ctx.saved_tensors
-    grads = _library.ops.roi_align_backward(
-        grad, boxes, offsets, ctx.sizes, ctx.batch, ctx.channels_last, *ctx.options
-    )
+    grads = _library.ops.roi_align_backward(grad, boxes, offsets, ctx.sizes, ctx.batch, ctx.channels_last, *ctx.options)
     return grads, *[None] * 11
 
 
