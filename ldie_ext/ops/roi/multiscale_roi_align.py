@@ -37,7 +37,8 @@ def multiscale_roi_align(
 
         torchvision   floor(canonical_level + log2(side / canonical_scale) + 1e-6)
         detectron2    floor(canonical_level + log2(side / canonical_scale + 1e-8))
-        mmdet         floor(log2(side / finest_scale + 1e-6)) + l0,  finest_scale = canonical_scale 2^(l0-canonical_level)
+        mmdet         floor(log2(side / finest_scale + 1e-6)) + l0,
+                      finest_scale = canonical_scale 2^(l0 - canonical_level)
 
     clamped to ``l0 .. l0 + L - 1``. The three differ just below the sides at which the level changes.
 
