@@ -5,7 +5,7 @@ An RLE object is ``{"size": [height, width], "counts": bytes}``. This version ha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict, overload
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ldie_ext import _host
 
-__all__ = ["RLE", "decode", "encode"]
+__all__ = ["RLE", "decode", "encode", "from_runs", "runs"]
 
 
 class RLE(TypedDict):
@@ -78,3 +78,59 @@ def decode(rles: Any) -> npt.NDArray[np.uint8]:
             raise ValueError(f"RLE {index} has size {rle['size']}, the first has [{height}, {width}]: sizes must agree")
     masks: npt.NDArray[np.uint8] = _host.decode_masks([rle["counts"] for rle in objects], height, width)
     return masks[:, :, 0] if isinstance(rles, dict) else masks
+
+
+def runs(
+    rles: Sequence[Mapping[str, Any]],
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Run lengths as numbers, of many masks at once.
+
+    Args:
+        rles: RLE objects, of any sizes; ``counts`` is a string, or the list of COCO's uncompressed form.
+
+    Returns:
+        counts int32 [R] of all masks, offsets int64 [N + 1] of each mask's counts, sizes int64 [N, 2].
+
+    Raises:
+        ValueError: an object is malformed; the message names it.
+
+    Example:
+        >>> runs([{"size": [2, 2], "counts": b"13"}, {"size": [1, 3], "counts": [3]}])
+        (array([1, 3, 3], dtype=int32), array([0, 2, 3]), array([[2, 2],
+               [1, 3]]))
+    """
+    sizes = np.array([_size(index, rle) for index, rle in enumerate(rles)], dtype=np.int64).reshape(-1, 2)
+    counts, offsets = _host.decode_runs([_text(index, rle) for index, rle in enumerate(rles)], sizes)
+    return counts, offsets, sizes
+
+
+def from_runs(counts: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> list[RLE]:
+    """The inverse of :func:`runs`.
+
+    Raises:
+        ValueError: runs are negative, do not add up to their mask's size, or offsets do not fit; names the mask.
+
+    Example:
+        >>> from_runs(*runs([{"size": [2, 2], "counts": b"13"}]))
+        [{'size': [2, 2], 'counts': b'13'}]
+    """
+    texts = _host.encode_runs(counts, offsets, sizes)
+    return [{"size": size, "counts": text} for size, text in zip(sizes.tolist(), texts)]
+
+
+def _size(index: int, rle: Mapping[str, Any]) -> list[int]:
+    size = rle.get("size")
+    if not isinstance(size, (list, tuple)) or len(size) != 2 or not all(isinstance(side, int) for side in size):
+        raise ValueError(f"RLE {index}: size must be [height, width], got {size!r}")
+    return list(size)
+
+
+def _text(index: int, rle: Mapping[str, Any]) -> bytes | str:
+    """The counts as COCO's string."""
+    counts = rle.get("counts")
+    if isinstance(counts, (bytes, str)):
+        return counts
+    if not isinstance(counts, list) or not all(isinstance(run, int) and 0 <= run < 2**31 for run in counts):
+        raise ValueError(f"RLE {index}: counts must be a string or a list of run lengths, got {str(counts)[:60]}")
+    size = np.array([[sum(counts), 1]], dtype=np.int64)
+    return _host.encode_runs(np.array(counts, dtype=np.int32), np.array([0, len(counts)], dtype=np.int64), size)[0]

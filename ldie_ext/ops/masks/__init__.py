@@ -1,0 +1,1 @@
+"""Masks: polygons and run lengths to pixels and back, crops, pasting, overlap."""
