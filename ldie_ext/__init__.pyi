@@ -2,6 +2,8 @@
 from ldie_ext.ops.adversarial.box_class_masks import box_class_masks as box_class_masks
 from ldie_ext.ops.adversarial.masked_scale_loss import masked_scale_loss as masked_scale_loss
 from ldie_ext.ops.adversarial.masked_scale_loss import materialize_masked_scores as materialize_masked_scores
+from ldie_ext.ops.boxes.box_coder import decode_boxes as decode_boxes
+from ldie_ext.ops.boxes.box_coder import encode_boxes as encode_boxes
 from ldie_ext.ops.boxes.grid_anchors import grid_anchors as grid_anchors
 from ldie_ext.ops.heatmap.center_heatmap import center_heatmap as center_heatmap
 from ldie_ext.ops.heatmap.center_targets import CenterTargets as CenterTargets

@@ -64,15 +64,15 @@ LDIE_HD A clamp_to(A x, A most) {
   return x < A(0) ? A(0) : clamp_above(x, most);
 }
 
-// An interval that a shift and a scale make of a proposal's, with what the gradient needs.
+// The interval that a shift and a scale make of a proposal's.
 template <typename A>
 struct DecodedInterval {
-  A shift, growth, low, high;  // growth: the exponential
+  A low, high;
 
   LDIE_HD static DecodedInterval of(const Interval<A>& proposal, A shift, A scale, A clip) {
-    const A growth = fast_exp(clamp_above(scale, clip));
-    const A centre = shift * proposal.size + proposal.centre, half = A(0.5) * (growth * proposal.size);
-    return {shift, growth, centre - half, centre + half};
+    const A centre = shift * proposal.size + proposal.centre;
+    const A half = A(0.5) * (fast_exp(clamp_above(scale, clip)) * proposal.size);
+    return {centre - half, centre + half};
   }
 };
 
@@ -91,5 +91,164 @@ LDIE_HD Box<A> clip_box(const Box<A>& box, const Size2<A>& size) {
   return {clamp_to(box.x1, size.width), clamp_to(box.y1, size.height), clamp_to(box.x2, size.width),
           clamp_to(box.y2, size.height)};
 }
+
+// Gradients of an interval's low and high end, from those of its centre and size.
+template <typename A>
+struct EndGradients {
+  A low, high;
+
+  LDIE_HD static EndGradients of(A centre, A size) { return {A(0.5) * centre - size, A(0.5) * centre + size}; }
+};
+
+// One axis of encode: what the gradients of shift and scale, weights included, are for the two intervals.
+template <typename A>
+struct EncodeGradients {
+  EndGradients<A> reference, proposal;
+
+  LDIE_HD static EncodeGradients of(const Interval<A>& reference, const Interval<A>& proposal, A shift, A scale) {
+    const A centre = shift / proposal.size, distance = (reference.centre - proposal.centre) / proposal.size;
+    return {EndGradients<A>::of(centre, scale / reference.size),
+            EndGradients<A>::of(-centre, -(centre * distance + scale / proposal.size))};
+  }
+};
+
+// What a backward leaves: the gradients of reference and proposal.
+template <typename A>
+struct BoxPair {
+  Box<A> reference, proposal;
+};
+
+template <typename A>
+LDIE_HD BoxPair<A> encode_box_gradient(const BoxDelta<A>& grad, const Box<A>& reference, const Box<A>& proposal,
+                                       const BoxDelta<A>& weights) {
+  const auto x = EncodeGradients<A>::of(Interval<A>::between(reference.x1, reference.x2),
+                                        Interval<A>::between(proposal.x1, proposal.x2), grad.x * weights.x,
+                                        grad.width * weights.width);
+  const auto y = EncodeGradients<A>::of(Interval<A>::between(reference.y1, reference.y2),
+                                        Interval<A>::between(proposal.y1, proposal.y2), grad.y * weights.y,
+                                        grad.height * weights.height);
+  return {{x.reference.low, y.reference.low, x.reference.high, y.reference.high},
+          {x.proposal.low, y.proposal.low, x.proposal.high, y.proposal.high}};
+}
+
+// One axis of decode: the gradients of shift, scale and the proposal's ends. At the clip itself the scale still has a
+// gradient, as torch.clamp's input has.
+template <typename A>
+struct DecodeGradients {
+  A shift, scale;
+  EndGradients<A> proposal;
+
+  LDIE_HD static DecodeGradients of(const Interval<A>& proposal, A shift, A scale, A clip, A low, A high) {
+    const A growth = fast_exp(clamp_above(scale, clip));
+    const A centre = low + high, size = A(0.5) * (high - low) * growth;
+    return {centre * proposal.size, scale <= clip ? size * proposal.size : A(0),
+            EndGradients<A>::of(centre, centre * shift + size)};
+  }
+};
+
+template <typename A>
+struct DecodedGradient {
+  BoxDelta<A> delta;
+  Box<A> proposal;
+};
+
+// decode_box with its options; kClipped: to an image of `size`.
+template <typename A, bool kClipped>
+struct BoxDecoder {
+  BoxDelta<A> weights;
+  A clip;
+  Size2<A> size;
+
+  LDIE_HD Box<A> decode(const BoxDelta<A>& delta, const Box<A>& proposal) const {
+    const Box<A> box = decode_box(delta, proposal, weights, clip);
+    return kClipped ? clip_box(box, size) : box;
+  }
+
+  LDIE_HD DecodedGradient<A> gradient(Box<A> grad, const BoxDelta<A>& delta, const Box<A>& proposal) const {
+    if constexpr (kClipped) grad = inside_only(grad, decode_box(delta, proposal, weights, clip));
+    const auto x = DecodeGradients<A>::of(Interval<A>::between(proposal.x1, proposal.x2), delta.x / weights.x,
+                                          delta.width / weights.width, clip, grad.x1, grad.x2);
+    const auto y = DecodeGradients<A>::of(Interval<A>::between(proposal.y1, proposal.y2), delta.y / weights.y,
+                                          delta.height / weights.height, clip, grad.y1, grad.y2);
+    return {{x.shift / weights.x, y.shift / weights.y, x.scale / weights.width, y.scale / weights.height},
+            {x.proposal.low, y.proposal.low, x.proposal.high, y.proposal.high}};
+  }
+
+ private:
+  LDIE_HD static A inside(A grad, A x, A most) { return x >= A(0) && x <= most ? grad : A(0); }
+  LDIE_HD Box<A> inside_only(const Box<A>& grad, const Box<A>& box) const {
+    return {inside(grad.x1, box.x1, size.width), inside(grad.y1, box.y1, size.height),
+            inside(grad.x2, box.x2, size.width), inside(grad.y2, box.y2, size.height)};
+  }
+};
+
+struct DecodeOptions {
+  BoxDelta<double> weights;
+  double clip;
+  bool clipped;
+  Size2<double> size;
+};
+
+template <typename A>
+BoxDelta<A> weights_as(const BoxDelta<double>& weights) {
+  return {A(weights.x), A(weights.y), A(weights.width), A(weights.height)};
+}
+
+// Calls body(decoder) with the decoder for these options, computed in T's accumulation type.
+template <typename T, typename Body>
+void with_decoder(const DecodeOptions& options, const Body& body) {
+  using A = acc_t<T>;
+  const BoxDelta<A> weights = weights_as<A>(options.weights);
+  const Size2<A> size{A(options.size.height), A(options.size.width)};
+  if (options.clipped) {
+    body(BoxDecoder<A, true>{weights, A(options.clip), size});
+  } else {
+    body(BoxDecoder<A, false>{weights, A(options.clip), size});
+  }
+}
+
+template <typename T>
+struct EncodeBoxes {
+  const T *reference, *proposals;  // [count, 4]
+  int64_t count;
+  BoxDelta<double> weights;
+  T* deltas;  // [count, 4]
+};
+
+template <typename T>
+void encode_boxes(const EncodeBoxes<T>& args, Context& context);
+
+template <typename T>
+struct EncodeBoxesBackward {
+  const T *grad, *reference, *proposals;  // [count, 4]
+  int64_t count;
+  BoxDelta<double> weights;
+  T *grad_reference, *grad_proposals;  // [count, 4]
+};
+
+template <typename T>
+void encode_boxes_backward(const EncodeBoxesBackward<T>& args, Context& context);
+
+template <typename T>
+struct DecodeBoxes {
+  const T *deltas, *proposals;  // [rows, per_row, 4], [rows, 4]
+  int64_t rows, per_row;
+  DecodeOptions options;
+  T* boxes;  // [rows, per_row, 4]
+};
+
+template <typename T>
+void decode_boxes(const DecodeBoxes<T>& args, Context& context);
+
+template <typename T>
+struct DecodeBoxesBackward {
+  const T *grad, *deltas, *proposals;
+  int64_t rows, per_row;
+  DecodeOptions options;
+  T *grad_deltas, *grad_proposals;  // [rows, per_row, 4], [rows, 4] or null
+};
+
+template <typename T>
+void decode_boxes_backward(const DecodeBoxesBackward<T>& args, Context& context);
 
 }  // namespace ldie

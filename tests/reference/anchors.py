@@ -33,3 +33,32 @@ def level_anchors(cells: Tensor, grid: Grid, stride: Grid, offset: float) -> Ten
     shift_y, shift_x = torch.meshgrid(y, x, indexing="ij")
     shifts = torch.stack([shift_x, shift_y, shift_x, shift_y], dim=-1).to(torch.float32)
     return (shifts.reshape(-1, 1, 4) + cells).reshape(-1, 4)
+
+
+def _centred(boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Centres and sizes, [..., 2] each."""
+    size = boxes[..., 2:] - boxes[..., :2]
+    return boxes[..., :2] + 0.5 * size, size
+
+
+def encode_boxes(boxes: Tensor, proposals: Tensor, weights: tuple[float, ...]) -> Tensor:
+    """Offsets of boxes [N, 4] from proposals [N, 4]."""
+    scale = torch.tensor(weights, dtype=boxes.dtype)
+    (centre, size), (from_centre, from_size) = _centred(boxes), _centred(proposals)
+    return torch.cat([scale[:2] * (centre - from_centre) / from_size, scale[2:] * torch.log(size / from_size)], dim=-1)
+
+
+def decode_boxes(
+    deltas: Tensor, proposals: Tensor, weights: tuple[float, ...], clip: float, size: tuple[int, int] | None
+) -> Tensor:
+    """Boxes in the shape of deltas."""
+    moves = deltas.reshape(deltas.shape[0], -1, 4) / torch.tensor(weights, dtype=deltas.dtype)
+    from_centre, from_size = _centred(proposals[:, None])
+    centre = moves[..., :2] * from_size + from_centre
+    half = 0.5 * (torch.exp(moves[..., 2:].clamp(max=clip)) * from_size)
+    boxes = torch.cat([centre - half, centre + half], dim=-1)
+    if size is not None:
+        height, width = size
+        x, y = boxes[..., 0::2].clamp(min=0, max=width), boxes[..., 1::2].clamp(min=0, max=height)
+        boxes = torch.stack([x, y], dim=-1).flatten(-2)
+    return boxes.reshape(deltas.shape)

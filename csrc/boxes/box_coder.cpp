@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "boxes/box_coder.h"
+
+#include <tuple>
+
+#include "core/check.h"
+#include "core/library.h"
+#include "core/tensor.h"
+
+namespace ldie {
+namespace {
+
+using Reals = std::vector<double>;
+using OptionalSize = std::optional<std::vector<int64_t>>;
+
+BoxDelta<double> checked_weights(const char* op, const Reals& weights) {
+  bool valid = weights.size() == 4;
+  for (const double weight : weights) valid = valid && weight > 0 && !std::isinf(weight);
+  if (!valid) check_failed(op, "weights must be four positive finite numbers");
+  return {weights[0], weights[1], weights[2], weights[3]};
+}
+
+void check_like(const char* op, const char* name, const Tensor& tensor, const char* other_name, const Tensor& other) {
+  check_dtype(op, name, tensor, other.scalar_type());
+  check_same_device(op, name, tensor, other_name, other);
+}
+
+void check_encode(const char* op, const Tensor& reference, const Tensor& proposals) {
+  check_floating(op, "reference", reference);
+  check_shape(op, "reference", reference, {kAnySize, 4}, "[N, 4]");
+  check_same_size(op, "proposals", proposals, "reference", reference);
+  check_like(op, "proposals", proposals, "reference", reference);
+}
+
+Tensor encode_boxes_op(const Tensor& reference_, const Tensor& proposals_, const Reals& weights) {
+  constexpr const char* op = "encode_boxes";
+  check_encode(op, reference_, proposals_);
+  const BoxDelta<double> scales = checked_weights(op, weights);
+  const Tensor reference = as_contiguous(reference_), proposals = as_contiguous(proposals_);
+  Tensor deltas = make_empty_like(reference);
+  if (deltas.numel() == 0) return deltas;
+  TensorContext context(reference);
+  dispatch_floating(reference.scalar_type(), [&](auto element) {
+    using T = decltype(element);
+    encode_boxes<T>({data<T>(reference), data<T>(proposals), reference.size(0), scales, mutable_data<T>(deltas)},
+                    context);
+  });
+  return deltas;
+}
+
+std::tuple<Tensor, Tensor> encode_boxes_backward_op(const Tensor& grad_, const Tensor& reference_,
+                                                    const Tensor& proposals_, const Reals& weights) {
+  constexpr const char* op = "encode_boxes_backward";
+  check_encode(op, reference_, proposals_);
+  check_same_size(op, "grad", grad_, "reference", reference_);
+  check_like(op, "grad", grad_, "reference", reference_);
+  const BoxDelta<double> scales = checked_weights(op, weights);
+  const Tensor grad = as_contiguous(grad_), reference = as_contiguous(reference_);
+  const Tensor proposals = as_contiguous(proposals_);
+  Tensor grad_reference = make_empty_like(reference), grad_proposals = make_empty_like(reference);
+  if (grad.numel() == 0) return {grad_reference, grad_proposals};
+  TensorContext context(reference);
+  dispatch_floating(reference.scalar_type(), [&](auto element) {
+    using T = decltype(element);
+    encode_boxes_backward<T>({data<T>(grad), data<T>(reference), data<T>(proposals), reference.size(0), scales,
+                              mutable_data<T>(grad_reference), mutable_data<T>(grad_proposals)},
+                             context);
+  });
+  return {grad_reference, grad_proposals};
+}
+
+void check_decode(const char* op, const Tensor& deltas, const Tensor& proposals) {
+  check_floating(op, "deltas", deltas);
+  const bool flat = deltas.dim() == 2 && deltas.size(1) % 4 == 0;
+  if (!flat && !(deltas.dim() == 3 && deltas.size(2) == 4)) {
+    check_failed(op, "deltas must have shape [N, 4 K] or [N, K, 4], got ", describe(deltas));
+  }
+  check_shape(op, "proposals", proposals, {deltas.size(0), 4}, "[N, 4], one for each row of deltas");
+  check_like(op, "proposals", proposals, "deltas", deltas);
+}
+
+DecodeOptions checked_options(const char* op, const Reals& weights, double clip, const OptionalSize& size) {
+  if (std::isnan(clip)) check_failed(op, "clip must be a number, got NaN");
+  DecodeOptions options{checked_weights(op, weights), clip, size.has_value(), {0, 0}};
+  if (size) {
+    if (size->size() != 2) check_failed(op, "size must be (height, width), got ", size->size(), " numbers");
+    check_map_size(op, (*size)[0], (*size)[1]);
+    options.size = {double((*size)[0]), double((*size)[1])};
+  }
+  return options;
+}
+
+int64_t boxes_per_row(const Tensor& deltas) { return deltas.dim() == 3 ? deltas.size(1) : deltas.size(1) / 4; }
+
+Tensor decode_boxes_op(const Tensor& deltas_, const Tensor& proposals_, const Reals& weights, double clip,
+                       const OptionalSize& size) {
+  constexpr const char* op = "decode_boxes";
+  check_decode(op, deltas_, proposals_);
+  const DecodeOptions options = checked_options(op, weights, clip, size);
+  const Tensor deltas = as_contiguous(deltas_), proposals = as_contiguous(proposals_);
+  Tensor boxes = make_empty_like(deltas);
+  if (boxes.numel() == 0) return boxes;
+  TensorContext context(deltas);
+  dispatch_floating(deltas.scalar_type(), [&](auto element) {
+    using T = decltype(element);
+    decode_boxes<T>(
+        {data<T>(deltas), data<T>(proposals), deltas.size(0), boxes_per_row(deltas), options, mutable_data<T>(boxes)},
+        context);
+  });
+  return boxes;
+}
+
+// The proposals' gradient is empty where it is not asked for.
+std::tuple<Tensor, Tensor> decode_boxes_backward_op(const Tensor& grad_, const Tensor& deltas_,
+                                                    const Tensor& proposals_, const Reals& weights, double clip,
+                                                    const OptionalSize& size, bool of_proposals) {
+  constexpr const char* op = "decode_boxes_backward";
+  check_decode(op, deltas_, proposals_);
+  check_same_size(op, "grad", grad_, "deltas", deltas_);
+  check_like(op, "grad", grad_, "deltas", deltas_);
+  const DecodeOptions options = checked_options(op, weights, clip, size);
+  const Tensor grad = as_contiguous(grad_), deltas = as_contiguous(deltas_), proposals = as_contiguous(proposals_);
+  Tensor grad_deltas = make_empty_like(deltas);
+  const int64_t rows = of_proposals ? deltas.size(0) : 0;
+  if (grad.numel() == 0) return {grad_deltas, make_zeros(proposals, {rows, 4})};
+  Tensor grad_proposals = make_empty(proposals, {rows, 4});
+  TensorContext context(deltas);
+  dispatch_floating(deltas.scalar_type(), [&](auto element) {
+    using T = decltype(element);
+    decode_boxes_backward<T>(
+        {data<T>(grad), data<T>(deltas), data<T>(proposals), deltas.size(0), boxes_per_row(deltas), options,
+         mutable_data<T>(grad_deltas), of_proposals ? mutable_data<T>(grad_proposals) : nullptr},
+        context);
+  });
+  return {grad_deltas, grad_proposals};
+}
+
+LDIE_SCHEMA("encode_boxes(Tensor reference, Tensor proposals, float[] weights) -> Tensor");
+LDIE_REGISTER("encode_boxes", encode_boxes_op)
+LDIE_SCHEMA(
+    "encode_boxes_backward(Tensor grad, Tensor reference, Tensor proposals, float[] weights) -> (Tensor, Tensor)");
+LDIE_REGISTER("encode_boxes_backward", encode_boxes_backward_op)
+LDIE_SCHEMA("decode_boxes(Tensor deltas, Tensor proposals, float[] weights, float clip, SymInt[]? size) -> Tensor");
+LDIE_REGISTER("decode_boxes", decode_boxes_op)
+LDIE_SCHEMA(
+    "decode_boxes_backward(Tensor grad, Tensor deltas, Tensor proposals, float[] weights, float clip, SymInt[]? size, "
+    "bool of_proposals) -> (Tensor, Tensor)");
+LDIE_REGISTER("decode_boxes_backward", decode_boxes_backward_op)
+
+}  // namespace
+}  // namespace ldie
