@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -10,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from ldie_ext.ops.boxes.grid_anchors import Convention, Lists, Numbers, Pairs, flat_anchors, per_level
+from ldie_ext.ops.conv.deform_conv2d import Pair, as_pair, deform_conv2d
 
-__all__ = ["AnchorGenerator"]
+__all__ = ["AnchorGenerator", "DeformConv2d"]
 
 _MOST_CACHED = 32  # pyramids of different sizes; batches padded to multiples of 32 seldom make more in a row
 
@@ -99,3 +101,73 @@ def _cached_anchors(
 ) -> Tensor:
     with torch.inference_mode(False):  # or training could not use what evaluation left
         return flat_anchors(sizes, aspect_ratios, grid_sizes, strides, convention, offset, device)
+
+
+class DeformConv2d(nn.Module):
+    """A layer of :func:`ldie_ext.deform_conv2d`: ``torchvision.ops.DeformConv2d``, with its initialisation and state.
+
+    Args:
+        in_channels: of the input.
+        out_channels: of the output.
+        kernel_size: one number, or vertical and horizontal; so are stride, padding and dilation.
+        stride: distance of the positions.
+        padding: zeros around the image.
+        dilation: distance of the taps.
+        groups: parts of the channels that only their part of the filters sees.
+        bias: whether to add one number to each output channel.
+
+    Example:
+        >>> layer = DeformConv2d(4, 8, kernel_size=3, padding=1)
+        >>> layer(torch.zeros(2, 4, 5, 5), torch.zeros(2, 18, 5, 5)).shape
+        torch.Size([2, 8, 5, 5])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Pair,
+        stride: Pair = 1,
+        padding: Pair = 0,
+        dilation: Pair = 1,
+        groups: int = 1,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        for name, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
+            if channels % groups != 0:
+                raise ValueError(f"{name} must be divisible by groups = {groups}, got {channels}")
+        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
+        self.kernel_size, self.stride = as_pair(kernel_size), as_pair(stride)
+        self.padding, self.dilation = as_pair(padding), as_pair(dilation)
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels // groups, *self.kernel_size))
+        self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws weight and bias as a convolution of PyTorch does."""
+        nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+        if self.bias is not None:
+            bound = 1 / math.sqrt(self.weight[0].numel())
+            nn.init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, input: Tensor, offset: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The convolution.
+
+        Args:
+            input: [N, in_channels, H, W].
+            offset: [N, 2 * offset_groups * kh * kw, H_out, W_out], (y, x) of each tap.
+            mask: [N, offset_groups * kh * kw, H_out, W_out].
+
+        Returns:
+            [N, out_channels, H_out, W_out].
+        """
+        return deform_conv2d(input, offset, self.weight, self.bias, self.stride, self.padding, self.dilation, mask)
+
+    def extra_repr(self) -> str:
+        """What print() shows; options that have their defaults are left out."""
+        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
+        for name, default in (("padding", (0, 0)), ("dilation", (1, 1)), ("groups", 1)):
+            if getattr(self, name) != default:
+                text += f", {name}={getattr(self, name)}"
+        return text if self.bias is not None else text + ", bias=False"
