@@ -1,0 +1,40 @@
+"""torchvision.ops' names, defaults and results on this library's ops, and a switch for torchvision's own models.
+
+Replace ``from torchvision.ops import nms`` by ``from ldie_ext.compat.torchvision import nms``: nothing else changes,
+and torchvision need not be installed. Names of torchvision.ops that are not replaced are forwarded to it.
+
+``patch()`` makes torchvision itself use these ops, also where its models have bound them already and in models that
+were built before; ``unpatch()`` restores it, and ``with patched():`` does both.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ldie_ext.compat.torchvision._box_coder import BoxCoder
+from ldie_ext.compat.torchvision._functions import batched_nms, sigmoid_focal_loss
+from ldie_ext.compat.torchvision._matcher import Matcher
+from ldie_ext.compat.torchvision._patch import patch, patched, unpatch
+from ldie_ext.compat.torchvision._peer import module
+from ldie_ext.nn import AnchorGenerator
+from ldie_ext.ops.roi.roi_align import roi_align
+from ldie_ext.ops.suppression.nms import nms
+
+__all__ = [
+    "AnchorGenerator",
+    "BoxCoder",
+    "Matcher",
+    "batched_nms",
+    "nms",
+    "patch",
+    "patched",
+    "roi_align",
+    "sigmoid_focal_loss",
+    "unpatch",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("__"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(module("torchvision.ops", f"{name} is not among the names that {__name__} replaces"), name)

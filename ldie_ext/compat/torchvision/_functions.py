@@ -1,0 +1,29 @@
+"""Functions whose arguments torchvision takes in more forms than the ops do."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+import ldie_ext
+from ldie_ext.compat.torchvision._peer import original
+from ldie_ext.ops.losses._reduction import Reduction
+
+
+def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: float) -> Tensor:
+    """:func:`ldie_ext.batched_nms`; groups may also be numbered by floats, as class columns of detections often are."""
+    if idxs.is_floating_point():
+        idxs = idxs.unique(return_inverse=True)[1]
+    return ldie_ext.batched_nms(boxes, scores, idxs, iou_threshold)
+
+
+def sigmoid_focal_loss(
+    inputs: Tensor, targets: Tensor, alpha: float = 0.25, gamma: float = 2, reduction: Reduction = "none"
+) -> Tensor:
+    """:func:`ldie_ext.sigmoid_focal_loss` with torchvision's check of alpha and its promotion of dtypes."""
+    if not 0 <= alpha <= 1 and alpha != -1:
+        raise ValueError(f"alpha must be in [0, 1], or -1 for no weights, got {alpha}")
+    if targets.requires_grad:
+        return original("sigmoid_focal_loss", "a gradient of targets")(inputs, targets, alpha, gamma, reduction)
+    dtype = torch.promote_types(inputs.dtype, targets.dtype)
+    return ldie_ext.sigmoid_focal_loss(inputs.to(dtype), targets, alpha, gamma, reduction)

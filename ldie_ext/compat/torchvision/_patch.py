@@ -1,0 +1,116 @@
+"""Puts this library's ops into torchvision, and takes them out again."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from types import FunctionType
+from typing import Any
+
+import torch
+
+import ldie_ext
+from ldie_ext.compat.torchvision import _functions, _methods, _peer
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {  # by their names in torchvision.ops
+    "batched_nms": _functions.batched_nms,
+    "nms": ldie_ext.nms,
+    "roi_align": ldie_ext.roi_align,
+    "sigmoid_focal_loss": _functions.sigmoid_focal_loss,
+}
+
+METHODS: dict[tuple[str, str, str], Callable[..., Any]] = {  # by module, class and name
+    ("torchvision.models.detection._utils", "BoxCoder", "decode_single"): _methods.decode_single,
+    ("torchvision.models.detection._utils", "BoxCoder", "encode_single"): _methods.encode_single,
+    ("torchvision.models.detection.anchor_utils", "AnchorGenerator", "forward"): _methods.generate_anchors,
+    ("torchvision.ops.poolers", "MultiScaleRoIAlign", "forward"): _methods.pool_levels,
+}
+
+_lock = threading.Lock()
+_swapped: dict[Any, Any] = {}  # torchvision's function: what stands in for it
+_methods_before: list[tuple[type, str, Any]] = []
+
+
+def patch() -> None:
+    """Makes torchvision compute with this library's ops; again and again changes nothing.
+
+    Replaced are the functions of torchvision.ops of the names in FUNCTIONS, in every module of torchvision that holds
+    them, and the methods in METHODS on torchvision's own classes: so models that exist already change too, in both
+    directions. Names that other modules imported from torchvision before stay as they were. What draws random
+    numbers (the sampler of positive and negative examples) is left alone.
+
+    Results are torchvision's up to rounding. Kept from torchvision are subclasses that bring a matcher, a similarity or
+    a choice of levels of their own, and what runs under torch.jit.trace, and so the ONNX export, which knows
+    torchvision's ops only. torch.jit.script reads Python sources: script models before patch() or after unpatch().
+
+    It changes the modules of the process: call it before threads use torchvision, not while they do.
+
+    Raises:
+        ImportError: torchvision is not installed.
+
+    Example:
+        >>> patch()  # doctest: +SKIP
+        >>> model = torchvision.models.detection.maskrcnn_resnet50_fpn()  # doctest: +SKIP
+    """
+    with _lock:
+        if _swapped:
+            return
+        ops = _peer.module("torchvision.ops", "patch() is for torchvision")
+        theirs = {name: getattr(ops, name) for name in FUNCTIONS}
+        owners = {key: getattr(import_module(key[0]), key[1]) for key in METHODS}
+        _peer.replaced.update(theirs)
+        _swapped.update({theirs[name]: _stand_in(ours, theirs[name]) for name, ours in FUNCTIONS.items()})
+        _swap(_swapped)
+        for key, ours in METHODS.items():
+            _patch_method(owners[key], key[2], ours)
+
+
+def unpatch() -> None:
+    """Gives torchvision its own functions and methods back; without patch() before it nothing changes."""
+    with _lock:
+        _swap({ours: theirs for theirs, ours in _swapped.items()})
+        for owner, name, method in _methods_before:
+            setattr(owner, name, method)
+        _swapped.clear()
+        _peer.replaced.clear()
+        _methods_before.clear()
+
+
+@contextmanager
+def patched() -> Iterator[None]:
+    """patch() for a with statement; what was patched before it stays patched after it."""
+    before = bool(_swapped)
+    patch()
+    try:
+        yield
+    finally:
+        if not before:
+            unpatch()
+
+
+def _stand_in(ours: Callable[..., Any], theirs: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(theirs)
+    def stand_in(*args: Any, **kwargs: Any) -> Any:
+        return (theirs if torch.jit.is_tracing() else ours)(*args, **kwargs)  # type: ignore[attr-defined]
+
+    return stand_in
+
+
+def _patch_method(owner: type, name: str, ours: Callable[..., Any]) -> None:
+    theirs = vars(owner)[name]
+    _methods_before.append((owner, name, theirs))
+    setattr(owner, name, _stand_in(functools.partial(ours, theirs), theirs))
+
+
+def _swap(functions: dict[Any, Any]) -> None:
+    """Replaces functions wherever a module of torchvision holds them, also in modules that were loaded since."""
+    for name, module in list(sys.modules.items()):
+        if name != "torchvision" and not name.startswith("torchvision."):
+            continue
+        for attribute, value in list(vars(module).items()):
+            if isinstance(value, FunctionType) and value in functions:
+                setattr(module, attribute, functions[value])
