@@ -17,6 +17,7 @@ from ldie_ext.compat.torchvision._matcher import Matcher
 from ldie_ext.compat.torchvision._patch import patch, patched, unpatch
 from ldie_ext.compat.torchvision._peer import module
 from ldie_ext.nn import AnchorGenerator
+from ldie_ext.ops.conv.deform_conv2d import deform_conv2d
 from ldie_ext.ops.roi.roi_align import roi_align
 from ldie_ext.ops.suppression.nms import nms
 
@@ -25,6 +26,7 @@ __all__ = [
     "BoxCoder",
     "Matcher",
     "batched_nms",
+    "deform_conv2d",
     "nms",
     "patch",
     "patched",

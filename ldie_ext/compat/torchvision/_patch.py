@@ -18,6 +18,7 @@ from ldie_ext.compat.torchvision import _functions, _methods, _peer
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {  # by their names in torchvision.ops
     "batched_nms": _functions.batched_nms,
+    "deform_conv2d": ldie_ext.deform_conv2d,
     "nms": ldie_ext.nms,
     "roi_align": ldie_ext.roi_align,
     "sigmoid_focal_loss": _functions.sigmoid_focal_loss,
