@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// CPU: the smallest few of a long stream of items.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+namespace ldie {
+
+// Linear in the number of items: those that cannot be among the `limit` smallest cost a comparison, the others pile up
+// to about twice the limit before they are cut back. Item is an unsigned integer below its greatest value.
+template <typename Item>
+class Smallest {
+ public:
+  explicit Smallest(int64_t limit) : limit_(size_t(limit)), bound_(limit > 0 ? Item(~Item(0)) : Item(0)) {}
+
+  // Items that are not below cannot be among the smallest.
+  Item bound() const { return bound_; }
+
+  void offer(Item item) {
+    if (item < bound_) insert(item);
+  }
+
+  // The `count` smallest offered, or as many as there are, in no order; ends the stream.
+  const std::vector<Item>& take(int64_t count) {
+    cut(std::min(size_t(count), limit_));
+    return items_;
+  }
+
+  const std::vector<Item>& take_sorted() {
+    cut(limit_);
+    std::sort(items_.begin(), items_.end());
+    return items_;
+  }
+
+ private:
+  static constexpr size_t kSlack = 256;  // so that a small limit is not cut back to all the time
+
+  void insert(Item item) {
+    items_.push_back(item);
+    if (items_.size() < 2 * limit_ + kSlack) return;
+    cut(limit_);
+    bound_ = *std::max_element(items_.begin(), items_.end());
+  }
+
+  void cut(size_t count) {
+    if (items_.size() <= count) return;
+    std::nth_element(items_.begin(), items_.begin() + std::ptrdiff_t(count), items_.end());
+    items_.resize(count);
+  }
+
+  size_t limit_;
+  Item bound_;
+  std::vector<Item> items_;
+};
+
+}  // namespace ldie
