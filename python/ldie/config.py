@@ -3,7 +3,8 @@
 
 The helpers work on any tree of frozen dataclasses. Keys are case-insensitive, so ``MODEL.NUM_CLASSES`` and
 ``model.num_classes`` are the same key; values are converted to the type of the dataclass field; an unknown key is an
-error that suggests the nearest one.
+error that suggests the nearest one. A field's metadata may hold ``aliases``: other spellings of its values, such as
+those of published configurations.
 """
 
 from __future__ import annotations
@@ -84,8 +85,10 @@ class RunConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     solver: SolverConfig = field(default_factory=SolverConfig)
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
-    mixed_precision: Literal["none", "bf16", "fp16"] = "none"
-    """Autocast type of the training step."""
+    mixed_precision: Literal["none", "bf16", "fp16"] = field(
+        default="none", metadata={"aliases": {False: "none", True: "fp16"}}
+    )
+    """Autocast type of the training step; ``false`` is none, ``true`` fp16."""
     output_dir: str = "runs/default"
     """Work folder: configuration, log, checkpoints, metrics, pictures."""
     seed: int = 0
@@ -128,6 +131,7 @@ def merge(config: Config, values: Mapping[str, Any], prefix: str = "") -> Config
         ConfigError: Unknown key, or a value that the field's type does not take.
     """
     hints = typing.get_type_hints(type(config))
+    aliases = {item.name: item.metadata.get("aliases", {}) for item in dataclasses.fields(config)}  # type: ignore[arg-type]
     changes: dict[str, Any] = {}
     for key, value in values.items():
         name = _field_name(config, str(key), prefix)
@@ -139,7 +143,7 @@ def merge(config: Config, values: Mapping[str, Any], prefix: str = "") -> Config
                 raise ConfigError(f"{prefix}{name} is a section with keys of its own, got {value!r}")
             changes[name] = merge(current, value, f"{prefix}{name}.")
         else:
-            changes[name] = _convert(value, hints[name], prefix + name)
+            changes[name] = _convert(_spelled_out(value, aliases[name], prefix + name), hints[name], prefix + name)
     return dataclasses.replace(config, **changes)  # type: ignore[type-var]
 
 
@@ -204,6 +208,12 @@ def _field_name(config: Any, key: str, prefix: str) -> str:
     nearest = difflib.get_close_matches(lower, names, n=1, cutoff=0.5)
     hint = f"did you mean {prefix}{nearest[0]}?" if nearest else f"known: {', '.join(prefix + name for name in names)}"
     raise ConfigError(f"unknown configuration key {prefix}{key}; {hint}")
+
+
+def _spelled_out(value: Any, aliases: Mapping[Any, Any], key: str) -> Any:
+    """The value that ``value`` is another spelling of, or itself."""
+    plain = _read_text(value, key) if aliases and isinstance(value, _Text) else value
+    return aliases.get(plain, value) if isinstance(plain, (str, bool)) else value
 
 
 def _convert(value: Any, hint: Any, key: str) -> Any:

@@ -62,6 +62,13 @@ class System(nn.Module, ABC):
     def from_config(cls, config: Any) -> Self:
         """The system with fresh weights, on the CPU; ``config.model.num_classes`` is that of the data."""
 
+    def load_pretrained(self) -> None:
+        """Loads the weights to start from where the configuration names some; only a fresh run's loop calls it.
+
+        Raises:
+            CheckpointError: They cannot be read or do not fit.
+        """
+
     @abstractmethod
     def optimizers(self) -> dict[str, Optimizer]:
         """Optimizers by name, always the same objects; the loop sets learning rates and saves their states."""

@@ -139,6 +139,8 @@ class Trainer:
                 f"{self.work_dir} holds a run already; add --resume to go on with it or --overwrite to replace it, "
                 "or choose another --work-dir"
             )
+        else:
+            self.system.load_pretrained()
         distributed.broadcast_state(self.system)
         if distributed.rank() == 0:
             self.work_dir.mkdir(parents=True, exist_ok=True)

@@ -33,7 +33,7 @@ def convolution(conv: nn.Module, norm: Normalization) -> nn.Module:
 
 
 class ConvBlock(nn.Sequential):
-    """k x k convolution that keeps the size (divided by ``stride``), normalisation, activation.
+    """k x k convolution, normalisation, activation; keeps the size (divided by ``stride``) unless ``valid``.
 
     Args:
         inputs: Input channels.
@@ -42,6 +42,7 @@ class ConvBlock(nn.Sequential):
         stride: Stride; the output has ceil(size / stride) cells.
         norm: Normalisation.
         act: Activation.
+        valid: No padding: the output loses kernel // 2 cells on each side.
     """
 
     def __init__(
@@ -52,9 +53,10 @@ class ConvBlock(nn.Sequential):
         stride: int = 1,
         norm: Normalization = "batch",
         act: Activation = "relu",
+        valid: bool = False,
     ) -> None:
         bias = norm in ("none", "spectral")
-        conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=bias)
+        conv = nn.Conv2d(inputs, outputs, kernel, stride, 0 if valid else kernel // 2, bias=bias)
         super().__init__(convolution(conv, norm), normalization(norm, outputs), activation(act))
 
 
@@ -67,16 +69,27 @@ class ResidualBlock(nn.Module):
         stride: Stride of the first convolution and of the shortcut.
         norm: Normalisation.
         act: Activation.
+        valid: No padding: the output loses 2 cells on each side; only for stride 1.
     """
 
     def __init__(
-        self, inputs: int, outputs: int, stride: int = 1, norm: Normalization = "batch", act: Activation = "relu"
+        self,
+        inputs: int,
+        outputs: int,
+        stride: int = 1,
+        norm: Normalization = "batch",
+        act: Activation = "relu",
+        valid: bool = False,
     ) -> None:
         super().__init__()
+        if valid and stride != 1:
+            raise ValueError(f"a residual block without padding needs stride 1, got {stride}")
         bias = norm in ("none", "spectral")
-        self.first = ConvBlock(inputs, outputs, 3, stride, norm, act)
+        padding = 0 if valid else 1
+        self.margin = 2 if valid else 0
+        self.first = ConvBlock(inputs, outputs, 3, stride, norm, act, valid)
         self.second = nn.Sequential(
-            convolution(nn.Conv2d(outputs, outputs, 3, padding=1, bias=bias), norm), normalization(norm, outputs)
+            convolution(nn.Conv2d(outputs, outputs, 3, padding=padding, bias=bias), norm), normalization(norm, outputs)
         )
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:
@@ -86,5 +99,10 @@ class ResidualBlock(nn.Module):
         self.act = activation(act)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, inputs, H, W] -> [B, outputs, ceil(H / stride), ceil(W / stride)]."""
-        return self.act(self.second(self.first(x)) + self.shortcut(x))
+        """[B, inputs, H, W] -> [B, outputs, ceil(H / stride), ceil(W / stride)], or [.., H - 4, W - 4] if valid."""
+        return self.act(self.second(self.first(x)) + self.shortcut(center_crop(x, self.margin)))
+
+
+def center_crop(x: Tensor, margin: int) -> Tensor:
+    """``x`` [..., H, W] without ``margin`` cells on each side."""
+    return x[..., margin : x.shape[-2] - margin, margin : x.shape[-1] - margin] if margin else x

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import torch
 from ldie.config import merge
-from ldie.data import Sample
+from ldie.data import CocoDataset, Sample, build_shapes
 from ldie.engine.runtime import Runtime
 from ldie.systems.centernet.config import CenterNetConfig
 from ldie.systems.centernet.presets import PRESETS
@@ -78,3 +80,16 @@ def make_targets(batch: int = 2, size: int = 16, seed: int = 0) -> CellTargets:
         offsets=torch.cat((torch.zeros(1, dtype=torch.int64), counts.cumsum(0))),
     )
     return cell_targets(scale_batch, 1, (size, size), max_objects=8)
+
+
+def make_batch(system: CenterNet, count: int = 2, boxes: bool = True) -> list[ScaleBatch]:
+    """A training batch of one image, cropped anew for every entry."""
+    transform, rng = system.train_transform(), np.random.default_rng(0)
+    sample = make_sample([[8, 8, 24, 28], [30, 20, 44, 36]], [0, 2]) if boxes else make_sample([], [])
+    return system.collate([transform(sample, rng) for _ in range(count)])
+
+
+def make_shapes(folder: Path) -> tuple[CocoDataset, CocoDataset]:
+    """A few generated images to train and to evaluate on."""
+    root = build_shapes(folder / "shapes", train=6, val=3, size=64)
+    return CocoDataset(root, "train2017"), CocoDataset(root, "val2017")

@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from ldie.config import merge, to_dict
 from ldie.systems.centernet.augment import ScaleCrops
+from ldie.systems.centernet.config import InputConfig
+from ldie.systems.centernet.detector import Maps
+from ldie.systems.centernet.inputs import evaluation_image, network_input
+from ldie.systems.centernet.presets import PRESETS
 from systems.centernet.helpers import make_sample, small_config, small_system
 
 SQUARE = [24.0, 20.0, 36.0, 32.0]
@@ -83,14 +88,63 @@ def test_large_images_are_brought_to_the_input_size():
     assert width.item() == pytest.approx(12, abs=0.1)
 
 
+@pytest.mark.parametrize("contents_match", [False, True])
+def test_crops_need_not_be_square(contents_match):
+    config = small_config(solver={"data": {"heatmap_size": [8, 16]}, "contents_match": contents_match})
+    crops = ScaleCrops(config)(make_sample([SQUARE], [1], square_image()), np.random.default_rng(0))
+    assert [tuple(crop.image.shape[1:]) for crop in crops] == [(32, 64), (16, 32), (8, 16)]
+
+
 @pytest.mark.parametrize(
-    ("contents_match", "shapes"),
-    [(False, [(32, 64), (32, 64), (32, 64)]), (True, [(32, 64), (16, 32), (8, 16)])],
+    ("contents_match", "multiple", "shapes"),
+    [
+        (False, 1, [(32, 64), (32, 64), (32, 64)]),
+        (True, 1, [(32, 64), (16, 32), (8, 16)]),
+        (False, 24, [(24, 48), (24, 48), (24, 48)]),
+    ],
 )
-def test_evaluation_inputs_of_the_scales(contents_match, shapes):
-    system = small_system(input={"max_size": 64}, solver={"contents_match": contents_match})
+def test_evaluation_inputs_of_the_scales(contents_match, multiple, shapes):
+    config = small_config(
+        input={"max_size": 64}, solver={"contents_match": contents_match}, test={"crop_multiple": multiple}
+    )
     sample = make_sample([], [], torch.zeros(3, 100, 200, dtype=torch.uint8))
-    assert [tuple(system._input(sample, scale).shape[1:]) for scale in range(3)] == shapes
+    assert [tuple(evaluation_image(sample, scale, config).shape[1:]) for scale in range(3)] == shapes
+
+
+def test_full_evaluation_crops_to_multiples_of_16_at_native_resolution():
+    config = small_config(solver={"contents_match": False})
+    config = merge(config, {"input": to_dict(PRESETS["full"].input), "test": to_dict(PRESETS["full"].test)})
+    image = torch.randint(0, 256, (3, 37, 55), dtype=torch.uint8)
+    for scale in range(3):
+        seen = evaluation_image(make_sample([], [], image), scale, config)
+        assert torch.equal(seen, image[:, :32, :48])
+
+
+def test_boxes_of_a_cropped_evaluation_image_stay_where_they_are():
+    """A detector that finds a box of 6 x 6 around (30, 20), in whichever part of the image it sees."""
+    image = torch.zeros(3, 40, 88, dtype=torch.uint8)
+    boxes = []
+    for settings in ({}, {"crop_multiple": 32}):
+        system = small_system(
+            model={"valid_scale": [2]}, solver={"contents_match": False}, input={"max_size": 0}, test=settings
+        )
+        maps = Maps(torch.full((1, 3, 40, 88), -9.0), torch.full((1, 2, 40, 88), 6.0), torch.zeros(1, 2, 40, 88))
+        maps.heatmap[0, 1, 20, 30] = 9.0
+        height, width = evaluation_image(make_sample([], [], image), 2, system.config).shape[1:]
+        system._maps = lambda *_, h=height, w=width, maps=maps: Maps(*(part[:, :, :h, :w] for part in maps))
+        boxes.append(system.predict([make_sample([], [], image)])[0].boxes[0])
+    torch.testing.assert_close(boxes[0], torch.tensor([27.0, 17, 33, 23]))
+    assert torch.equal(*boxes)
+
+
+def test_network_input_in_either_order_of_channels():
+    images = torch.randint(0, 256, (2, 3, 4, 5), dtype=torch.uint8)
+    rgb, bgr = (
+        network_input(images, InputConfig(bgr, mean, std))
+        for bgr, mean, std in ((False, (0.1, 0.2, 0.3), (1, 2, 4)), (True, (0.3, 0.2, 0.1), (4, 2, 1)))
+    )
+    torch.testing.assert_close(rgb, bgr.flip(1))
+    torch.testing.assert_close(rgb[:, 2], (images[:, 2] / 255 - 0.3) / 4)
 
 
 def test_any_image_size_is_predicted_and_mapped():
@@ -116,5 +170,5 @@ def test_a_scale_sees_the_same_without_the_others():
     first, second = (transform(sample, np.random.default_rng(3)) for transform in (alone, together))
     assert torch.equal(first[0].image, second[1].image)
     assert torch.equal(first[0].boxes, second[1].boxes)
-    systems = [small_system(model={"valid_scale": scales}, solver={"contents_match": True}) for scales in ([1], [0, 1])]
-    assert torch.equal(*(system._input(sample, 1) for system in systems))
+    configs = [small_config(model={"valid_scale": scales}, solver={"contents_match": True}) for scales in ([1], [0, 1])]
+    assert torch.equal(*(evaluation_image(sample, 1, config) for config in configs))

@@ -10,7 +10,7 @@ from ldie.data import CocoDataset, Prediction, build_shapes
 from ldie.engine.evaluation import coco_metrics
 from ldie.systems.centernet.config import PostprocessConfig
 from ldie.systems.centernet.decode import Detections, decode_maps, merge_scales, rescale_boxes
-from ldie.systems.centernet.model import Maps
+from ldie.systems.centernet.detector import Maps
 from ldie.systems.centernet.targets import Crop, cell_targets, collate_crops
 
 import ldie_ext

@@ -8,17 +8,15 @@ import signal
 
 import pytest
 import torch
-from ldie.data import CocoDataset, build_shapes
 from ldie.engine import checkpoint
 from ldie.engine.trainer import Trainer
 from ldie.systems.centernet.system import CenterNet
-from systems.centernet.helpers import small_config
+from systems.centernet.helpers import make_shapes, small_config
 
 
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory):
-    root = build_shapes(tmp_path_factory.mktemp("data") / "shapes", train=6, val=3, size=64)
-    return CocoDataset(root, "train2017"), CocoDataset(root, "val2017")
+    return make_shapes(tmp_path_factory.mktemp("data"))
 
 
 def make_trainer(shapes, work_dir, resume=False):

@@ -5,16 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from ldie.engine.runtime import Runtime
 from ldie.engine.system import Progress
-from systems.centernet.helpers import make_sample, small_system
+from ldie.systems.centernet.inputs import network_input
+from systems.centernet.helpers import make_batch, make_sample, small_system
 
 NETWORKS = {"extractors", "detector", "discriminator"}
-
-
-def make_batch(system, count: int = 2, boxes: bool = True):
-    transform, rng = system.train_transform(), np.random.default_rng(0)
-    sample = make_sample([[8, 8, 24, 28], [30, 20, 44, 36]], [0, 2]) if boxes else make_sample([], [])
-    return system.collate([transform(sample, rng) for _ in range(count)])
 
 
 def weights(system) -> dict[str, torch.Tensor]:
@@ -86,11 +82,79 @@ def test_images_without_boxes_train(step):
         assert terms.get(name, torch.zeros(())).item() == 0
 
 
-def test_cn10_loss_decreases_on_one_batch():
-    system = small_system(solver={"detector": {"init_train_iter": 1000}})
+@pytest.mark.parametrize("kind", ["skip", "resnet18"])
+def test_cn_10_loss_decreases_on_one_batch(kind):
+    system = small_system(
+        model={"detector": {"type": kind, "widths": [8, 16]}}, solver={"detector": {"init_train_iter": 1000}}
+    )
     batch = make_batch(system, count=4)
     losses = [system.train_step(batch, step)["total_loss"].item() for step in range(40)]
     assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])
+
+
+@pytest.mark.parametrize(("kind", "masking"), [("residual_wo_padding", True), ("style", False)])
+@pytest.mark.parametrize("loss", ["wasserstein", "hinge"])
+def test_every_discriminator_trains(kind, masking, loss):
+    system = small_system(model={"discriminator": {"type": kind, "masking": masking}}, solver={"adv_loss_fn": loss})
+    before = weights(system)
+    terms = system.train_step(make_batch(system), 4)
+    assert changed_networks(system, before) == NETWORKS
+    assert all(value.isfinite() for value in terms.values())
+    assert terms["dis_adv_loss:0"] != 0
+
+
+def test_mixed_precision_trains():
+    system = small_system(
+        model={"detector": {"type": "resnet18", "widths": [8, 16]}}, solver={"discriminator": {"gp": True}}
+    )
+    system.runtime = Runtime(torch.device("cpu"), "bf16")
+    before = weights(system)
+    terms = system.train_step(make_batch(system), 4)
+    assert changed_networks(system, before) == NETWORKS
+    assert all(value.isfinite() for value in terms.values())
+
+
+@pytest.mark.parametrize("fixed", ["detector", "extractor"])
+@pytest.mark.parametrize("step", [0, 2, 4])
+def test_fixed_weights_stay_with_their_statistics(fixed, step):
+    system = small_system(solver={fixed: {"weight_fix": True}})
+    network = {"detector": system.detector, "extractor": system.extractors["0"]}[fixed]
+    free = {"detector": system.extractors["1"], "extractor": system.detector}[fixed]
+    before, free_before = ({k: v.clone() for k, v in part.state_dict().items()} for part in (network, free))
+    system.train_step(make_batch(system), step)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    if step != 2:
+        assert any(not torch.equal(value, free_before[name]) for name, value in free.named_parameters())
+
+
+def test_reconstruction_term():
+    """Extractors that show images: 3 channels, whose distance from the reduced image is part of the loss."""
+    values = {}
+    for weight in (0.0, 2.0):
+        system = small_system(
+            model={"detector": {"image_input": True}}, solver={"detector": {"recon_loss_weight": weight}}
+        )
+        batch = make_batch(system)
+        images = [network_input(scale.images, system.config.input) for scale in batch]
+        features = [extractor(image).detach() for extractor, image in zip(system.extractors.values(), images)]
+        values[weight] = terms = system.train_step(batch, 0)
+        for scale, (part, image) in enumerate(zip(features, images)):
+            reduced = torch.nn.functional.interpolate(image, (16, 16), mode="bilinear", antialias=True)
+            assert part.shape == reduced.shape == (2, 3, 16, 16)
+            torch.testing.assert_close(terms[f"recon_loss:{scale}"], (part - reduced).abs().mean())
+        assert all(value.isfinite() for value in system.train_step(batch, 4).values())
+    mean = torch.stack([values[2.0][f"recon_loss:{scale}"] for scale in range(3)]).mean()
+    torch.testing.assert_close(values[2.0]["total_loss"] - values[0.0]["total_loss"], 2 * mean, rtol=1e-3, atol=1e-4)
+
+
+def test_reconstruction_makes_features_look_like_images():
+    system = small_system(
+        model={"detector": {"image_input": True}},
+        solver={"detector": {"init_train_iter": 1000, "lr": 5e-3, "recon_loss_weight": 10.0}},
+    )
+    batch = make_batch(system, count=4)
+    losses = [system.train_step(batch, step)["recon_loss:2"].item() for step in range(60)]
+    assert np.mean(losses[-5:]) < 0.6 * losses[0]
 
 
 def test_a_single_scale_trains():
@@ -111,7 +175,7 @@ def test_state_dict_round_trip():
     assert torch.equal(first.scores, second.scores)
 
 
-def test_cn9_log_line_to_the_character():
+def test_cn_9_log_line_to_the_character():
     progress = Progress(
         step=50,
         max_step=900_000,
@@ -127,7 +191,7 @@ def test_cn9_log_line_to_the_character():
     )
 
 
-def test_cn9_log_line_of_the_detector_phase():
+def test_cn_9_log_line_of_the_detector_phase():
     progress = Progress(step=1000, max_step=1000, seconds=1.0, trained_seconds=9.0, lr={"detector": 1.0})
     assert small_system().log_line(progress, {"total_loss": 7.08}) == (
         "===> Iter: 0001000, LR: 1.000000, Cost: 1.00s, Eta: 0:00:00, "

@@ -26,7 +26,7 @@ class ScaleCrops:
         self.resize_range = data.resize_range
         self.match = config.solver.contents_match
         windows = [
-            (data.heatmap_size * ratio, threshold)
+            ((data.cells[0] * ratio, data.cells[1] * ratio), threshold)
             for ratio, threshold in zip(config.model.down_ratios, data.box_threshold)
         ]
         self.largest = max(windows)
@@ -41,15 +41,15 @@ class ScaleCrops:
         sample = replace(sample, masks=None, keypoints=None).select(ordinary)
         if self.match:
             whole = self._crop(sample, *self.largest, rng)
-            crops = [Resize((size, size))(whole) for size, _ in self.windows]
+            crops = [Resize(size)(whole) for size, _ in self.windows]
         else:
             crops = [self._crop(sample, *window, rng) for window in self.windows]
         return [Crop(crop.image, crop.boxes, crop.labels) for crop in crops]
 
-    def _crop(self, sample: Sample, size: int, threshold: float, rng: Generator) -> Sample:
+    def _crop(self, sample: Sample, size: tuple[int, int], threshold: float, rng: Generator) -> Sample:
         longest = max(sample.image.shape[1:])
         base = min(1.0, self.max_size / longest) if self.max_size else 1.0
         resize = RandomResize((base * self.resize_range[0], base * self.resize_range[1]))
-        for transform in (resize, RandomCrop((size, size), threshold, drop=True), self.mirror, self.photometric):
+        for transform in (resize, RandomCrop(size, threshold, drop=True), self.mirror, self.photometric):
             sample = transform(sample, rng)
         return sample

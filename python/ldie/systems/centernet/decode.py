@@ -11,7 +11,7 @@ from torch import Tensor
 
 import ldie_ext
 from ldie.systems.centernet.config import PostprocessConfig
-from ldie.systems.centernet.model import Maps
+from ldie.systems.centernet.detector import Maps
 
 PEAKS_PER_SCALE = 512
 

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Detection loss and masked adversarial loss of one scale."""
+"""Detection, reconstruction and masked adversarial loss of one scale."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 from torch import Tensor
+from torch.nn import functional
 
 import ldie_ext
 from ldie.systems.centernet.config import CenterNetConfig, DetectorSolver
-from ldie.systems.centernet.model import Maps
+from ldie.systems.centernet.detector import Maps
 from ldie.systems.centernet.targets import CellTargets
 
 
@@ -30,13 +31,21 @@ def detection_losses(maps: Maps, targets: CellTargets, config: DetectorSolver) -
     }
 
 
+def reconstruction_loss(features: Tensor, images: Tensor) -> Tensor:
+    """Mean distance of features [B,3,h,w] from the images [B,3,H,W] that they stand for, reduced to h x w."""
+    size = (features.shape[2], features.shape[3])
+    reduced = functional.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
+    return functional.l1_loss(features.float(), reduced)
+
+
 def weighted_sum(losses: dict[str, Tensor], config: DetectorSolver) -> Tensor:
-    """The detection loss of one scale."""
-    return (
+    """The detection loss of one scale, with the terms there are."""
+    total = (
         config.hm_loss_weight * losses["hm_loss"]
         + config.wh_loss_weight * losses["wh_loss"]
         + config.reg_loss_weight * losses["reg_loss"]
     )
+    return total + config.recon_loss_weight * losses["recon_loss"] if "recon_loss" in losses else total
 
 
 def adversarial_loss(
@@ -51,20 +60,24 @@ def adversarial_loss(
     ``masking`` off counts every cell once, and then neither of the other two mask settings has an effect.
 
     Args:
-        scores: Discriminator output [B,S,H,W] on the features of this scale.
+        scores: Discriminator output on the features of this scale: [B,S,H,W], without the discriminator's margin, or
+            [B,S] for whole images, which cannot be masked.
         scale: Channel of the true scale.
         targets: Ground truth of this scale.
         config: Masking settings and kind of loss.
         side: Whose loss; the two have opposite signs.
     """
     options = config.model.discriminator
-    kind = config.solver.adversarial_kind
+    kind = config.solver.adv_loss_fn
+    scores = scores.float()
+    if scores.ndim == 2:
+        scores = scores[:, :, None, None]
     if not options.masking:
-        return ldie_ext.masked_scale_loss(scores.float(), scale, side=side, kind=kind)
+        return ldie_ext.masked_scale_loss(scores, scale, side=side, kind=kind)
     return ldie_ext.masked_scale_loss(
-        scores.float(),
+        scores,
         scale,
-        targets.boxes,
+        targets.boxes - options.margin,
         targets.labels,
         targets.offsets,
         num_classes=config.model.num_classes,

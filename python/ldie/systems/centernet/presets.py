@@ -22,7 +22,7 @@ from ldie.systems.centernet.config import (
 TINY = CenterNetConfig(
     model=CenterNetModel(
         extractor=ExtractorConfig(stem_stride=2, depth=1),
-        detector=DetectorConfig(input_channel=32, widths=(32, 64, 96), blocks=1, head_channel=32),
+        detector=DetectorConfig(type="skip", input_channel=32, widths=(32, 64, 96), blocks=1, head_channel=32),
         discriminator=DiscriminatorConfig(hidden_channel=32, blocks=2),
     ),
     solver=CenterNetSolver(
@@ -53,4 +53,19 @@ OVERFIT = replace(
 )
 """Learns a handful of images by heart: ``tiny`` without augmentation, to see that nothing is in the way of the data."""
 
-PRESETS = {"tiny": TINY, "overfit": OVERFIT}
+FULL = CenterNetConfig(
+    solver=CenterNetSolver(
+        batch_size=32,
+        max_iter=900_000,
+        lr_decay=(400_000, 800_000),
+        sync_batchnorm=True,
+        save_step=50_000,
+        num_workers=8,
+    ),
+    input=InputConfig(bgr=True, mean=(0.408, 0.447, 0.470), std=(0.289, 0.274, 0.278)),
+    test=PostprocessConfig(crop_multiple=16),
+    seed=123,
+)
+"""The published size and schedule: crops of 512, 256 and 128 pixels on a common map of 128 x 128 cells, for GPUs."""
+
+PRESETS = {"tiny": TINY, "overfit": OVERFIT, "full": FULL}

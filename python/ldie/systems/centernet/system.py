@@ -5,20 +5,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from ldie.data import Prediction, Resize, Sample, normalize
+from ldie.data import Prediction, Sample
 from ldie.engine.system import Progress, System
 from ldie.systems.centernet.augment import ScaleCrops
 from ldie.systems.centernet.config import CenterNetConfig
 from ldie.systems.centernet.decode import decode_maps, merge_scales, rescale_boxes
-from ldie.systems.centernet.losses import adversarial_loss, detection_losses, weighted_sum
-from ldie.systems.centernet.model import Detector, Discriminator, Extractor, Maps
+from ldie.systems.centernet.detector import Detector, Maps
+from ldie.systems.centernet.discriminator import build_discriminator
+from ldie.systems.centernet.extractor import Extractor
+from ldie.systems.centernet.gradient_penalty import gradient_penalty
+from ldie.systems.centernet.inputs import evaluation_image, evaluation_size, network_input
+from ldie.systems.centernet.losses import adversarial_loss, detection_losses, reconstruction_loss, weighted_sum
 from ldie.systems.centernet.presets import PRESETS
+from ldie.systems.centernet.pretrained import load_imagenet_pretrained, load_pretrained
 from ldie.systems.centernet.targets import CellTargets, Crop, ScaleBatch, cell_targets, collate_crops
 
 Phase = Literal["detector", "discriminator", "both"]
@@ -45,13 +51,18 @@ class CenterNet(System):
         config.check()
         self.config = config
         model = config.model
-        channels = model.detector.input_channel
+        width, image = model.detector.input_channel, model.detector.image_input
         self.extractors = nn.ModuleDict(
-            {str(scale): Extractor(model.extractor, model.down_ratios[scale], channels) for scale in model.valid_scale}
+            {
+                str(scale): Extractor(model.extractor, model.down_ratios[scale], width, image)
+                for scale in model.valid_scale
+            }
         )
-        self.detector = Detector(model.detector, model.num_classes)
-        self.discriminator = Discriminator(model.discriminator, channels, len(model.down_ratios))
+        self.detector = Detector(model.detector, model.feature_channel, model.num_classes)
+        self.discriminator = build_discriminator(model.discriminator, model.feature_channel, len(model.down_ratios))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for network in self._fixed():
+            network.requires_grad_(False)
         solver = config.solver
         self._optimizers: dict[str, Optimizer] = {
             "detector": Adam([*self.extractors.parameters(), *self.detector.parameters()], solver.detector.lr),
@@ -62,6 +73,29 @@ class CenterNet(System):
     def from_config(cls, config: CenterNetConfig) -> CenterNet:
         """See :meth:`System.from_config`."""
         return cls(config)
+
+    def _fixed(self) -> list[nn.Module]:
+        """The networks that do not learn."""
+        solver = self.config.solver
+        networks: list[nn.Module] = [self.detector] if solver.detector.weight_fix else []
+        if solver.extractor.weight_fix and "0" in self.extractors:
+            networks.append(self.extractors["0"])
+        return networks
+
+    def train(self, mode: bool = True) -> CenterNet:
+        """Training mode, but for the networks that do not learn: theirs would change batch-norm statistics."""
+        super().train(mode)
+        for network in self._fixed():
+            network.eval()
+        return self
+
+    def load_pretrained(self) -> None:
+        """See :meth:`System.load_pretrained`; where both files are given, the second wins."""
+        solver = self.config.solver
+        if solver.imagenet_pretrained:
+            load_imagenet_pretrained(self.extractors, Path(solver.imagenet_pretrained_model))
+        if solver.pretrained:
+            load_pretrained(self.extractors, self.detector, Path(solver.pretrained_model))
 
     def optimizers(self) -> dict[str, Optimizer]:
         """See :meth:`System.optimizers`: one for extractors and detector, one for the discriminator."""
@@ -87,19 +121,18 @@ class CenterNet(System):
     def train_step(self, batch: Sequence[ScaleBatch], step: int) -> dict[str, Tensor]:
         """See :meth:`System.train_step`."""
         phase = self.phase(step)
+        images = [network_input(scale.images, self.config.input) for scale in batch]
         with torch.set_grad_enabled(phase != "discriminator"), self.runtime.autocast():
-            features = self._extract(batch)
+            features = self._extract(images)
         targets = self._targets(batch, features)
         terms: dict[str, Tensor] = {}
         losses: dict[str, Tensor] = {}
         if phase != "discriminator":
-            with self.runtime.autocast():
-                maps = self.detector(features)
-            losses["detector"] = self._detection_loss(maps, targets, terms)
+            losses["detector"] = self._detection_loss(features, images, targets, terms)
         if phase != "detector":
             with self.runtime.autocast():
-                scores = self.discriminator(features)
-            losses["discriminator"] = self._adversarial_loss(scores, targets, "discriminator", terms)
+                scores = self._scores(features)
+            losses["discriminator"] = self._discriminator_loss(features, scores, targets, terms)
         if phase == "both":
             losses["detector"] = losses["detector"] + self._adversarial_loss(scores, targets, "detector", terms)
         self._update(losses)
@@ -107,14 +140,13 @@ class CenterNet(System):
         terms |= {names[side]: loss for side, loss in losses.items()}
         return {name: value.detach() for name, value in terms.items()}
 
-    def _extract(self, batch: Sequence[ScaleBatch]) -> Tensor:
+    def _extract(self, images: Sequence[Tensor]) -> Tensor:
         """Features of all scales, one after the other along the batch: shared networks then run once."""
-        pairs = zip(self.extractors.values(), batch)
-        return torch.cat([extractor(self._normalize(scale.images)) for extractor, scale in pairs])
+        return torch.cat([extractor(scale) for extractor, scale in zip(self.extractors.values(), images)])
 
-    def _normalize(self, images: Tensor) -> Tensor:
-        settings = self.config.input
-        return normalize(images, settings.mean, settings.std).contiguous(memory_format=torch.channels_last)
+    def _scores(self, features: Tensor) -> Tensor:
+        """What the discriminator says about the feature channels that it looks at."""
+        return self.discriminator(features[:, : self.config.model.discriminator.input_channel])
 
     def _targets(self, batch: Sequence[ScaleBatch], features: Tensor) -> list[CellTargets]:
         model, size = self.config.model, (features.shape[2], features.shape[3])
@@ -123,12 +155,26 @@ class CenterNet(System):
             cell_targets(scale, model.down_ratios[index], size, limit) for index, scale in zip(model.valid_scale, batch)
         ]
 
-    def _detection_loss(self, maps: Maps, targets: Sequence[CellTargets], terms: dict[str, Tensor]) -> Tensor:
+    def _detection_loss(
+        self,
+        features: Tensor,
+        images: Sequence[Tensor],
+        targets: Sequence[CellTargets],
+        terms: dict[str, Tensor],
+    ) -> Tensor:
         """Mean over the scales of the weighted detection terms, which are added to ``terms``."""
-        solver, scales = self.config.solver.detector, self.config.model.valid_scale
+        model, solver = self.config.model, self.config.solver.detector
+        count = len(model.valid_scale)
+        with self.runtime.autocast():
+            maps = self.detector(features)
         total = []
-        for scale, target, *outputs in zip(scales, targets, *(m.chunk(len(scales)) for m in maps)):
+        parts = zip(*(m.chunk(count) for m in maps))
+        for scale, target, outputs, part, image in zip(
+            model.valid_scale, targets, parts, features.chunk(count), images
+        ):
             losses = detection_losses(Maps(*outputs), target, solver)
+            if model.detector.image_input:
+                losses["recon_loss"] = reconstruction_loss(part, image)
             terms |= {f"{name}:{scale}": loss for name, loss in losses.items()}
             total.append(weighted_sum(losses, solver))
         return torch.stack(total).mean()
@@ -146,6 +192,18 @@ class CenterNet(System):
         terms |= {f"{name}:{scale}": loss for scale, loss in zip(scales, losses)}
         return getattr(self.config.solver, side).adv_loss_weight * torch.stack(losses).mean()
 
+    def _discriminator_loss(
+        self, features: Tensor, scores: Tensor, targets: Sequence[CellTargets], terms: dict[str, Tensor]
+    ) -> Tensor:
+        """The adversarial loss, and the weighted gradient penalty where it is on; terms are added to ``terms``."""
+        loss = self._adversarial_loss(scores, targets, "discriminator", terms)
+        solver = self.config.solver.discriminator
+        if solver.gp:
+            scales = features.float().chunk(len(self.config.model.valid_scale))  # slopes of slopes need the precision
+            terms["gradient_penalty"] = gradient_penalty(self._scores, scales)
+            loss = loss + solver.gp_weight * terms["gradient_penalty"]
+        return loss
+
     def _update(self, losses: Mapping[str, Tensor]) -> None:
         """Each optimizer steps on its own loss only; all gradients are taken before the first step."""
         for index, (name, loss) in enumerate(losses.items(), start=1):
@@ -160,35 +218,26 @@ class CenterNet(System):
     def heatmaps(self, samples: Sequence[Sample]) -> dict[str, list[Tensor]]:
         """See :meth:`System.heatmaps`: by scale, the largest centre score over the classes."""
         return {
-            f"heatmap_scale_{scale}": [
-                self._maps(self._input(sample, scale), scale).heatmap[0].float().sigmoid().amax(0).cpu()
-                for sample in samples
-            ]
+            f"heatmap_scale_{scale}": [self._heatmap(sample, scale) for sample in samples]
             for scale in self.config.model.valid_scale
         }
 
-    def _input(self, sample: Sample, scale: int) -> Tensor:
-        """The image as the extractor of this scale sees it: uint8 [3,H,W]."""
-        size = height, width = (sample.image.shape[1], sample.image.shape[2])
-        limit = self.config.input.max_size or max(size)
-        factor = min(1.0, limit / max(size))
-        if self.config.solver.contents_match:
-            ratios = self.config.model.down_ratios
-            factor *= ratios[scale] / max(ratios)
-        resized = (max(1, round(height * factor)), max(1, round(width * factor)))
-        return sample.image if resized == size else Resize(resized)(sample).image
+    def _heatmap(self, sample: Sample, scale: int) -> Tensor:
+        maps = self._maps(evaluation_image(sample, scale, self.config), scale)
+        return maps.heatmap[0].float().sigmoid().amax(0).cpu()
 
     def _maps(self, image: Tensor, scale: int) -> Maps:
         """The detector's maps of one image [3,H,W] at one scale."""
-        features = self.extractors[str(scale)](self._normalize(image[None].to(self.runtime.device)))
-        return self.detector(features)
+        images = network_input(image[None].to(self.runtime.device), self.config.input)
+        return self.detector(self.extractors[str(scale)](images))
 
     def _predict_one(self, sample: Sample) -> Prediction:
         scales = []
+        size = (sample.image.shape[1], sample.image.shape[2])
         for scale in self.config.model.valid_scale:
-            image = self._input(sample, scale)
+            image = evaluation_image(sample, scale, self.config)
             found = decode_maps(self._maps(image, scale), self.config.model.down_ratios[scale])[0]
-            boxes = rescale_boxes(found.boxes, (image.shape[1], image.shape[2]), sample.size)
+            boxes = rescale_boxes(found.boxes, evaluation_size(size, scale, self.config), sample.size)
             scales.append(found._replace(boxes=boxes))
         found = merge_scales(scales, self.config.test)
         return Prediction(
