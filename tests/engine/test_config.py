@@ -17,6 +17,7 @@ class Inner:
     pair: tuple[float, float] = (0.6, 1.4)
     name: str = "inner"
     limit: int | None = None
+    precision: Literal["none", "half"] = field(default="none", metadata={"aliases": {True: "half", "fp16": "half"}})
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,9 @@ def test_keys_are_case_insensitive_and_values_typed():
         ("discriminator.limit=5", ("discriminator", "limit"), 5),
         ("discriminator.limit=null", ("discriminator", "limit"), None),
         ("discriminator.adv_loss_fn=hinge", ("discriminator", "adv_loss_fn"), "hinge"),
+        ("discriminator.precision=fp16", ("discriminator", "precision"), "half"),
+        ("discriminator.precision=true", ("discriminator", "precision"), "half"),
+        ("discriminator.precision=none", ("discriminator", "precision"), "none"),
     ],
 )
 def test_override(assignment, path, expected):
