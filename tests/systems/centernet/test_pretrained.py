@@ -129,7 +129,7 @@ def test_code_in_a_file_is_not_run(tmp_path, monkeypatch):
     torch.save({"weight": Harmful()}, path)
     with pytest.raises(CheckpointError, match="no readable weights"):
         read_weights(path)
-    path.write_bytes(pickle.dumps(Harmful()))
+    path.write_bytes(pickle.dumps(Harmful(), protocol=2))
     with pytest.raises(CheckpointError, match="no readable weights"):
         read_weights(path)
     assert not Path("touched").exists()
