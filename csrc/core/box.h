@@ -44,4 +44,9 @@ LDIE_HD V box_intersection(const Box<V>& a, const Box<V>& b) {
   return width * height;
 }
 
+template <typename V>
+LDIE_HD V intersection_over_union(const V& intersection, const V& area_a, const V& area_b) {
+  return intersection / (area_a + area_b - intersection);
+}
+
 }  // namespace ldie

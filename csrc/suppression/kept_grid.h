@@ -14,7 +14,7 @@
 #include <limits>
 #include <vector>
 
-#include "suppression/lanes.h"
+#include "core/lanes.h"
 #include "suppression/nms.h"
 
 namespace ldie {

@@ -36,6 +36,11 @@ inline __attribute__((always_inline)) Lanes<T> load_lanes(const T* address) {
   return lanes;
 }
 
+template <typename T>
+inline __attribute__((always_inline)) Lanes<T> all_lanes(T value) {
+  return value - Lanes<T>{};
+}
+
 // Whether a comparison is true in any lane.
 template <typename Mask>
 inline __attribute__((always_inline)) bool any_lane(const Mask& mask) {

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which ground-truth box each candidate (anchor or proposal) belongs to, without the matrix of their IoUs. Faster R-CNN,
+// arXiv:1506.01497, section 3.1.2; order, ties and types are those of torchvision's box_iou and Matcher:
+//   a candidate's row is that of its greatest IoU, the first of equal ones; below `low` it is none, below `high` neither;
+//   with the low-quality rule the candidates with a ground truth's greatest IoU, all of them, get their own row back.
+#pragma once
+
+#include <cstdint>
+
+#include "core/box.h"
+#include "core/context.h"
+
+namespace ldie {
+
+enum class MatchConvention : int64_t {
+  kTorchvision,  // an IoU of NaN, such as 0 / 0, is greater than all others
+  kDetectron2,   // it counts as 0
+};
+
+constexpr int64_t kBelowLow = -1, kBetween = -2;
+
+template <typename T>
+struct MatchBoxes {
+  const T* gt;                // [gt_count, 4]
+  const int64_t* gt_offsets;  // [batch + 1]
+  const bool* crowd;          // [gt_count] rows to leave out, or null
+  int64_t gt_count, batch;
+  const T* candidates;  // [count, 4] for all images, or [batch, count, 4]
+  bool shared;
+  int64_t count;
+  T high, low;  // in the type of the IoU, as PyTorch compares
+  bool allow_low_quality;
+  MatchConvention convention;
+  int64_t* matches;  // [batch, count] row within the image's ground truth, kBelowLow or kBetween
+  T* iou;            // [batch, count] the greatest IoU
+
+  LDIE_HD const T* candidates_of(int64_t image) const { return candidates + (shared ? 0 : 4 * count * image); }
+
+  LDIE_HD bool left_out(int64_t gt_row) const { return crowd != nullptr && crowd[gt_row]; }
+
+  // V is T, or on the CPU a vector of T.
+  template <typename V>
+  LDIE_HD V resolved(const V& ratio) const {
+    return convention == MatchConvention::kDetectron2 ? (ratio == ratio ? ratio : V{}) : ratio;
+  }
+
+  LDIE_HD int64_t match(T best, int64_t row) const { return best < low ? kBelowLow : best < high ? kBetween : row; }
+};
+
+template <typename T>
+void match_boxes(const MatchBoxes<T>& args, Context& context);
+
+}  // namespace ldie
