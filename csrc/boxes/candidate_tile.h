@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// CPU: candidates in the layout that one comparison with a ground truth reads, with the hulls that save most of them.
+// CPU: candidates in the layout that one comparison with a ground truth reads, with the hull that saves most of them.
 #pragma once
 
 #include <algorithm>
@@ -16,10 +16,10 @@ inline bool is_ordinary(T area) {
   return area > T(0) && area - area == T(0);
 }
 
-// Whether the boxes share more than an edge.
-template <typename T>
-inline bool touches(const Box<T>& a, const Box<T>& b) {
-  return a.x1 < b.x2 && a.x2 > b.x1 && a.y1 < b.y2 && a.y2 > b.y1;
+// Whether the boxes share more than an edge. V is a number or lanes.
+template <typename V>
+inline auto touches(const Box<V>& a, const Box<V>& b) {
+  return (a.x1 < b.x2) & (a.x2 > b.x1) & (a.y1 < b.y2) & (a.y2 > b.y1);
 }
 
 template <typename T>
@@ -46,12 +46,8 @@ class CandidateTile {
       area_[i] = box_area(box);
       ordinary &= is_ordinary(area_[i]);
     }
-    for (int64_t group = 0; group < groups; ++group) {
-      hulls[group] = box_at(group * kGroup);
-      for (int64_t i = 1; i < kGroup; ++i) stretch(hulls[group], box_at(group * kGroup + i));
-      if (group == 0) hull = hulls[0];
-      stretch(hull, hulls[group]);
-    }
+    hull = box_at(0);
+    for (int64_t i = 1; i < count; ++i) stretch(hull, box_at(i));
   }
 
   Box<Lanes<T>> boxes(int64_t group) const {
@@ -61,8 +57,8 @@ class CandidateTile {
   Lanes<T> areas(int64_t group) const { return load_lanes(area_ + group * kGroup); }
 
   int64_t groups = 0;
-  bool ordinary = false;  // all of them; otherwise the hulls mean nothing
-  Box<T> hull, hulls[kSize / kGroup];
+  bool ordinary = false;  // all of them; otherwise the hull means nothing
+  Box<T> hull;
 
  private:
   Box<T> box_at(int64_t i) const { return {x1_[i], y1_[i], x2_[i], y2_[i]}; }

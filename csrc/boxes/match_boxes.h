@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which ground-truth box each candidate (anchor or proposal) belongs to, without the matrix of their IoUs. Faster R-CNN,
-// arXiv:1506.01497, section 3.1.2; order, ties and types are those of torchvision's box_iou and Matcher:
-//   a candidate's row is that of its greatest IoU, the first of equal ones; below `low` it is none, below `high` neither;
-//   with the low-quality rule the candidates with a ground truth's greatest IoU, all of them, get their own row back.
+// Which ground-truth box each candidate (anchor or proposal) belongs to, without the matrix of their IoUs. Faster
+// R-CNN, arXiv:1506.01497, section 3.1.2; order, ties and types are those of torchvision's box_iou and Matcher:
+//   a candidate's row is that of its greatest IoU, the first of equal ones; below `low` it is none, below `high`
+//   neither; with the low-quality rule the candidates with a ground truth's greatest IoU, all of them, get their own
+//   row back.
 #pragma once
 
 #include <cstdint>

@@ -18,6 +18,17 @@ struct GroundTruth {
   bool ordinary;
 };
 
+inline bool any_true(int value) { return value != 0; }
+template <typename Mask>
+bool any_true(const Mask& mask) {
+  return any_lane(mask);
+}
+
+template <typename V, typename T>
+Box<V> same_lanes(const Box<T>& box) {
+  return {box.x1 - V{}, box.y1 - V{}, box.x2 - V{}, box.y2 - V{}};
+}
+
 // The greatest IoU of a ground truth, and between which tiles it was met. NaN is the greatest of all.
 template <typename T>
 struct Peak {
@@ -44,7 +55,7 @@ class Matching {
       : args_(args), tiles_((args.count + Tile::kSize - 1) / Tile::kSize), starts_{0} {
     prepare_ground_truth();
     parts_ = std::min(num_threads(), items());
-    near_ = context.scratch_array<int32_t>(parts_ * int64_t(gts_.size()));
+    near_ = context.scratch_array<int32_t>(2 * parts_ * int64_t(gts_.size()));
     if (!args.allow_low_quality) return;
     rows_ = context.scratch_array<int32_t>(args.batch * args.count);
     peaks_.resize(size_t(parts_) * gts_.size());
@@ -52,9 +63,8 @@ class Matching {
 
   // What must be moved is 16 bytes a candidate in and 12 out; the pairs that the hulls leave are the time.
   void run() {
-    for_each_item([&](int64_t part, int64_t image, int64_t tile, const Tile& boxes) {
-      match_tile(part, image, tile, boxes);
-    });
+    for_each_item(
+        [&](int64_t part, int64_t image, int64_t tile, const Tile& boxes) { match_tile(part, image, tile, boxes); });
     if (!args_.allow_low_quality) return;
     join_peaks();
     for_each_item([&](int64_t, int64_t image, int64_t tile, const Tile& boxes) { restore_tile(image, tile, boxes); });
@@ -106,39 +116,48 @@ class Matching {
     });
   }
 
-  static bool may_count(const GroundTruth<T>& gt, const Tile& boxes, const Box<T>& hull) {
-    return !gt.ordinary || !boxes.ordinary || touches(gt.box, hull);
+  // Whether the IoUs of the ground truth with these boxes, or boxes within this hull, can be anything but 0.
+  template <typename V>
+  static bool counts(const GroundTruth<T>& gt, const Tile& boxes, const Box<V>& others) {
+    return !gt.ordinary | !boxes.ordinary | any_true(touches(same_lanes<V>(gt.box), others));
   }
 
   Values iou_with(const GroundTruth<T>& gt, const Tile& boxes, int64_t group) const {
-    const Box<Values> wide{all_lanes(gt.box.x1), all_lanes(gt.box.y1), all_lanes(gt.box.x2), all_lanes(gt.box.y2)};
-    const Values intersection = box_intersection(wide, boxes.boxes(group));
-    if (gt.ordinary && boxes.ordinary && !any_lane(intersection > Values{})) return intersection;
+    const Values intersection = box_intersection(same_lanes<Values>(gt.box), boxes.boxes(group));
     return args_.resolved(intersection_over_union(intersection, all_lanes(gt.area), boxes.areas(group)));
   }
 
   void match_tile(int64_t part, int64_t image, int64_t tile, const Tile& boxes) {
-    int32_t* const near = near_ + part * int64_t(gts_.size());
-    int64_t near_count = 0;
+    int32_t* const near_tile = near_ + 2 * part * int64_t(gts_.size());
+    int32_t* const near_group = near_tile + gts_.size();
+    int64_t in_tile = 0;
     for (int64_t i = starts_[image]; i < starts_[image + 1]; ++i) {
-      near[near_count] = int32_t(i);
-      near_count += may_count(gts_[i], boxes, boxes.hull);
+      near_tile[in_tile] = int32_t(i);
+      in_tile += counts(gts_[i], boxes, boxes.hull);
     }
+    for (int64_t group = 0; group < boxes.groups; ++group) {
+      int64_t in_group = 0;  // selected without a branch, which nothing could predict
+      for (int64_t k = 0; k < in_tile; ++k) {
+        near_group[in_group] = near_tile[k];
+        in_group += counts(gts_[near_tile[k]], boxes, boxes.boxes(group));
+      }
+      match_group(near_group, in_group, part, image, tile, boxes, group);
+    }
+  }
+
+  void match_group(const int32_t* near, int64_t near_count, int64_t part, int64_t image, int64_t tile,
+                   const Tile& boxes, int64_t group) {
     Peak<T>* const peaks = args_.allow_low_quality ? &peaks_[size_t(part) * gts_.size()] : nullptr;
     const bool any_gt = starts_[image] < starts_[image + 1];
-    const int32_t first_row = any_gt ? gts_[starts_[image]].row : -1;
-    for (int64_t group = 0; group < boxes.groups; ++group) {
-      Best best{Values{}, Rows{} + first_row};
-      for (int64_t k = 0; k < near_count; ++k) {
-        const GroundTruth<T>& gt = gts_[near[k]];
-        if (!may_count(gt, boxes, boxes.hulls[group])) continue;
-        const Values iou = iou_with(gt, boxes, group);
-        const Rows better = (iou > best.iou) | ((iou != iou) & (best.iou == best.iou));
-        best = {better ? iou : best.iou, better ? Rows{} + gt.row : best.row};
-        if (peaks != nullptr) raise(peaks[near[k]], iou, tile);
-      }
-      store(best, any_gt, image, tile, group);
+    Best best{Values{}, Rows{} + (any_gt ? gts_[starts_[image]].row : -1)};
+    for (int64_t k = 0; k < near_count; ++k) {
+      const GroundTruth<T>& gt = gts_[near[k]];
+      const Values iou = iou_with(gt, boxes, group);
+      const Rows better = (iou > best.iou) | ((iou != iou) & (best.iou == best.iou));
+      best = {better ? iou : best.iou, better ? Rows{} + gt.row : best.row};
+      if (peaks != nullptr) raise(peaks[near[k]], iou, tile);
     }
+    store(best, any_gt, image, tile, group);
   }
 
   static void raise(Peak<T>& peak, const Values& iou, int64_t tile) {
@@ -180,7 +199,7 @@ class Matching {
     for (int64_t k = starts_[image]; k < starts_[image + 1]; ++k) {
       if (tile < peaks_[k].first || tile > peaks_[k].last) continue;
       for (int64_t group = 0; group < boxes.groups; ++group) {
-        if (!may_count(gts_[k], boxes, boxes.hulls[group])) continue;
+        if (!counts(gts_[k], boxes, boxes.boxes(group))) continue;
         const Rows at_peak = iou_with(gts_[k], boxes, group) == all_lanes(peaks_[k].iou);
         if (any_lane(at_peak)) restore(at_peak, begin + group * kGroup, std::min(kGroup, count - group * kGroup));
       }
@@ -198,7 +217,7 @@ class Matching {
   std::vector<GroundTruth<T>> gts_;  // image by image, without those left out
   std::vector<int64_t> starts_;      // [batch + 1] of the images in gts_
   int64_t parts_ = 1;
-  int32_t* near_ = nullptr;     // [parts, gts] those that a tile's hull touches
+  int32_t* near_ = nullptr;     // [parts, 2, gts] that touch a tile, and that touch a group of it
   int32_t* rows_ = nullptr;     // [batch, count] of the greatest IoU, for the low-quality rule
   std::vector<Peak<T>> peaks_;  // [parts, gts], then joined in the first part
   std::vector<bool> all_restored_;

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import reference.overlaps as reference
 import torch
-from backends import Backend
+from backends import CPU, Backend
 from boxes.matching_cases import INF, NAN, anchors, ground_truth, make_case
 from op_checks import assert_compiles, assert_same, assert_threads_agree, random_boxes
 from torch import Tensor
@@ -23,8 +23,12 @@ def offsets(*counts: int) -> Tensor:
 
 def assert_matches_reference(backend: Backend, gt: Tensor, gt_offsets: Tensor, *args: Any, **options: Any) -> None:
     expected = reference.match_boxes(gt, gt_offsets, *args, **options)
-    on_device = [value.to(backend.device) if isinstance(value, Tensor) else value for value in (gt, gt_offsets, *args)]
-    options = {name: value.to(backend.device) if isinstance(value, Tensor) else value for name, value in options.items()}
+
+    def to_device(value: Any) -> Any:
+        return value.to(backend.device) if isinstance(value, Tensor) else value
+
+    on_device = [to_device(value) for value in (gt, gt_offsets, *args)]
+    options = {name: to_device(value) for name, value in options.items()}
     assert_same(tuple(result.cpu() for result in ldie_ext.match_boxes(*on_device, **options)), expected)
 
 
@@ -45,7 +49,7 @@ def test_many_cases_match_reference(convention: str) -> None:
     for number in range(500):
         case = make_case(number, 60, 3000)
         assert_matches_reference(
-            Backend("cpu", torch.device("cpu"), "ldie_ext"), case.gt, offsets(len(case.gt)), case.candidates, case.high,
+            CPU, case.gt, offsets(len(case.gt)), case.candidates, case.high,
             case.low, allow_low_quality=case.allow_low_quality, convention=convention,
         )  # fmt: skip
 
@@ -83,9 +87,7 @@ def test_batches(backend: Backend, shared: bool) -> None:
 def test_large_inputs(backend: Backend) -> None:
     candidates = anchors(20_000)
     gt = torch.cat([ground_truth(kind, 5, candidates) for kind in ("rounded", "jittered anchors", "apart")]).float()
-    assert_matches_reference(
-        backend, gt, offsets(10, 5), candidates.float(), 0.7, 0.3, allow_low_quality=True
-    )
+    assert_matches_reference(backend, gt, offsets(10, 5), candidates.float(), 0.7, 0.3, allow_low_quality=True)
 
 
 def test_ties_go_to_the_first_row_and_to_all_candidates(backend: Backend) -> None:
