@@ -5,8 +5,8 @@ from ldie_ext.ops.adversarial.masked_scale_loss import materialize_masked_scores
 from ldie_ext.ops.boxes.box_coder import decode_boxes as decode_boxes
 from ldie_ext.ops.boxes.box_coder import encode_boxes as encode_boxes
 from ldie_ext.ops.boxes.grid_anchors import grid_anchors as grid_anchors
-from ldie_ext.ops.boxes.sample_labels import sample_labels as sample_labels
 from ldie_ext.ops.boxes.match_boxes import match_boxes as match_boxes
+from ldie_ext.ops.boxes.sample_labels import sample_labels as sample_labels
 from ldie_ext.ops.conv.deform_conv2d import deform_conv2d as deform_conv2d
 from ldie_ext.ops.heatmap.center_heatmap import center_heatmap as center_heatmap
 from ldie_ext.ops.heatmap.center_targets import CenterTargets as CenterTargets
