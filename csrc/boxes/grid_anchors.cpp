@@ -21,8 +21,12 @@ void check_all_positive(const char* name, const Reals& values) {
 // The lists of all levels stand one after the other; `counts` tells where each ends.
 void check_lists(const char* name, const Reals& values, const Integers& counts, size_t levels) {
   int64_t sum = 0;
-  for (const int64_t count : counts) sum += count;
-  if (counts.size() != levels || sum != int64_t(values.size())) {
+  bool valid = counts.size() == levels;
+  for (const int64_t count : counts) {
+    sum += count;
+    valid = valid && count >= 0;
+  }
+  if (!valid || sum != int64_t(values.size())) {
     check_failed(kOp, name, " must have one list for each of the ", levels, " levels of grid_sizes, got ",
                  counts.size());
   }
@@ -57,6 +61,15 @@ int append_cells(GridAnchors& args, int first, const double* sizes, int64_t num_
   return int(num_sizes * num_ratios);
 }
 
+// So that no product overflows; memory ends long before.
+void check_count(const AnchorLevel& level) {
+  constexpr double kMost = double(int64_t(1) << 48);
+  if (double(level.height) * double(level.width) * level.cells > kMost) {
+    check_failed(kOp, "grid_sizes must make at most 2^48 anchors a level, got (", level.height, ", ", level.width,
+                 ") with ", level.cells, " each");
+  }
+}
+
 Tensor grid_anchors_op(const Tensor& like, const Reals& sizes, const Integers& size_counts, const Reals& ratios,
                        const Integers& ratio_counts, const Integers& grid_sizes, const Integers& strides,
                        int64_t convention, double offset) {
@@ -75,6 +88,7 @@ Tensor grid_anchors_op(const Tensor& like, const Reals& sizes, const Integers& s
     level.cells = append_cells(args, cells, level_sizes, size_counts[i], level_ratios, ratio_counts[i],
                                AnchorConvention(convention));
     cells += level.cells;
+    check_count(level);
     anchors += level.height * level.anchors_per_row();
     level_sizes += size_counts[i];
     level_ratios += ratio_counts[i];

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import doctest
 
 import pytest
 import torch
@@ -103,6 +104,12 @@ def test_has_no_state() -> None:
     assert generator.num_anchors_per_location() == [3, 3]
     assert nn.AnchorGenerator().num_anchors_per_location() == [9]
     assert "aspect_ratios=((0.5, 1.0, 2.0), (0.5, 1.0, 2.0))" in repr(copy.deepcopy(generator))
+
+
+def test_docstring_example_runs() -> None:
+    results = doctest.testmod(nn)
+    assert results.attempted
+    assert not results.failed
 
 
 def test_compiles_and_exports() -> None:

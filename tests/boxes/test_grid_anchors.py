@@ -113,12 +113,21 @@ def test_many_anchors_a_location(backend: Backend) -> None:
         ({"strides": (4, 8)}, "strides must have one stride for each of the 5 levels of grid_sizes, got 2"),
         ({"strides": (4, 8, 16, 32, -1)}, r"strides must be in \[0, 2\^30\], got -1"),
         ({"grid_sizes": [(1, 1)] * 4 + [(-1, 2)]}, r"size must be \(height, width\) with 0 <= side"),
+        ({"grid_sizes": [(1, 1)] * 4 + [(2**25, 2**25)]}, "grid_sizes must make at most 2.48 anchors a level"),
         ({"grid_sizes": [(1, 1)] * 17}, "grid_sizes must be .* at most 16 levels"),
     ],
 )
 def test_errors_name_the_argument(backend: Backend, change: dict[str, object], message: str) -> None:
     with pytest.raises(RuntimeError, match=message):
         ldie_ext.grid_anchors(**{**PYRAMID, **change}, device=backend.device)
+
+
+def test_counts_of_the_native_op(backend: Backend) -> None:
+    """Lists that only the sum of their lengths fits."""
+    like = torch.empty(0, device=backend.device)
+    for counts in ([3, -1], [2], [2, 1]):
+        with pytest.raises(RuntimeError, match="sizes must have one list for each of the 2 levels"):
+            backend.op("grid_anchors")(like, [8.0, 16.0], counts, [1.0, 1.0], [1, 1], [1, 1, 1, 1], [1] * 4, 0, 0.0)
 
 
 def test_unknown_convention() -> None:
