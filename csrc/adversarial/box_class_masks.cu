@@ -3,40 +3,20 @@
 // height * row_bytes. A block owns consecutive cells of one plane, 16 a thread; it first lists the boxes that reach
 // them, so that the many planes without a box cost no more than a memset.
 #include "adversarial/box_class_masks.h"
+#include "core/bits.cuh"
 #include "core/simt.cuh"
 
 namespace ldie {
 namespace {
 
 constexpr int kThreads = 128;
-constexpr int kCellsPerThread = 16;  // one 16-byte store of bools
-constexpr int kListed = 128;         // boxes held in shared memory at a time
-
-// Spreads 4 bits over the 4 bytes of a word: bit i becomes byte i = 0 or 1.
-__device__ uint32_t spread_bits(uint32_t bits) { return ((bits & 0xfu) * 0x00204081u) & 0x01010101u; }
+constexpr int kListed = 128;  // boxes held in shared memory at a time
 
 // A thread's cells within the row `y`, from cell x on, `count` of them.
 struct Span {
   int64_t y, x;
   int32_t count;
 };
-
-template <typename T>
-__device__ void store(const BoxClassMasks<T>& args, uint8_t* plane, const Span& span, uint32_t bits) {
-  if (span.count <= 0) return;
-  uint8_t* const row = plane + span.y * args.row_bytes();
-  if (args.packed) {
-    for (int32_t byte = 0; byte * 8 < span.count; ++byte) row[span.x / 8 + byte] = uint8_t(bits >> (byte * 8));
-    return;
-  }
-  uint8_t* const cells = row + span.x;
-  if (span.count == kCellsPerThread && reinterpret_cast<uintptr_t>(cells) % 16 == 0) {
-    *reinterpret_cast<uint4*>(cells) =
-        make_uint4(spread_bits(bits), spread_bits(bits >> 4), spread_bits(bits >> 8), spread_bits(bits >> 12));
-    return;
-  }
-  for (int32_t i = 0; i < span.count; ++i) cells[i] = (bits >> i) & 1u;
-}
 
 template <typename T>
 __global__ void __launch_bounds__(kThreads) box_class_masks_kernel(BoxClassMasks<T> args, int64_t spans_per_row) {
@@ -49,8 +29,8 @@ __global__ void __launch_bounds__(kThreads) box_class_masks_kernel(BoxClassMasks
 
   for (int64_t first = int64_t(blockIdx.y) * kThreads; first < spans; first += int64_t(gridDim.y) * kThreads) {
     const int64_t index = first + threadIdx.x;
-    Span span{index / spans_per_row, index % spans_per_row * kCellsPerThread, 0};
-    if (index < spans) span.count = int32_t(min(int64_t(kCellsPerThread), args.width - span.x));
+    Span span{index / spans_per_row, index % spans_per_row * kCellsPerStore, 0};
+    if (index < spans) span.count = int32_t(min(int64_t(kCellsPerStore), args.width - span.x));
     const int64_t top = first / spans_per_row, bottom = min(args.height, (first + kThreads - 1) / spans_per_row + 1);
 
     uint32_t bits = 0;
@@ -65,11 +45,11 @@ __global__ void __launch_bounds__(kThreads) box_class_masks_kernel(BoxClassMasks
       __syncthreads();
       for (int k = 0; k < count; ++k) {
         const PixelBox box = listed[k];
-        if (box.y1 <= span.y && span.y < box.y2) bits |= covered_bits(box.x1, box.x2, span.x, kCellsPerThread);
+        if (box.y1 <= span.y && span.y < box.y2) bits |= covered_bits(box.x1, box.x2, span.x, kCellsPerStore);
       }
       __syncthreads();
     }
-    store(args, mask, span, bits);
+    if (span.count > 0) store_cells(mask + span.y * args.row_bytes(), span.x, span.count, bits, args.packed);
   }
 }
 
@@ -78,7 +58,7 @@ __global__ void __launch_bounds__(kThreads) box_class_masks_kernel(BoxClassMasks
 template <typename T>
 void box_class_masks(const BoxClassMasks<T>& args, Context& context) {
   static_assert(kListed == kThreads, "every thread offers one box a round");
-  const int64_t spans_per_row = (args.width + kCellsPerThread - 1) / kCellsPerThread;
+  const int64_t spans_per_row = (args.width + kCellsPerStore - 1) / kCellsPerStore;
   const int64_t blocks = (args.height * spans_per_row + kThreads - 1) / kThreads;
   const dim3 grid(unsigned(args.batch * args.planes), unsigned(blocks < 65535 ? blocks : 65535));
   LDIE_LAUNCH(box_class_masks_kernel<T>, grid, dim3(kThreads), 0, context.stream, args, spans_per_row);

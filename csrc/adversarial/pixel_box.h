@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "core/bits.h"
 #include "core/half.h"
 #include "core/hd.h"
 
@@ -39,13 +40,6 @@ LDIE_HD PixelBox pixel_box(const T* box, Rounding rounding, int64_t height, int6
     y2 = ceil(y2);
   }
   return {clip_edge(x1, width), clip_edge(y1, height), clip_edge(x2, width), clip_edge(y2, height)};
-}
-
-// Bits [begin, end) of a word that holds `count` <= 32 cells from cell `first` on.
-LDIE_HD uint32_t covered_bits(int64_t begin, int64_t end, int64_t first, int32_t count) {
-  const int64_t low = begin > first ? begin - first : 0, high = end - first < count ? end - first : count;
-  if (low >= high) return 0;
-  return (0xffffffffu >> (32 - (high - low))) << low;
 }
 
 // Boxes [rows, 4] of any floating dtype. The dtype is looked up per box: ops whose main input has a dtype of its own

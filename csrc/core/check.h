@@ -89,9 +89,10 @@ inline void check_same_device(const char* op, const char* name, const Tensor& te
   }
 }
 
-// Ragged batches: image b owns rows offsets[b] .. offsets[b + 1]. The values are checked where the host can read them;
+// Ragged batches: item b owns rows offsets[b] .. offsets[b + 1]. The values are checked where the host can read them;
 // on CUDA that would be a synchronisation, and the kernels clamp them instead (core/ragged.h).
-inline void check_offsets(const char* op, const Tensor& offsets, int64_t rows, const char* name = "offsets") {
+inline void check_offsets(const char* op, const Tensor& offsets, int64_t rows, const char* name = "offsets",
+                          const char* rows_name = "boxes") {
   check_dtype(op, name, offsets, ScalarType::Long);
   if (offsets.dim() != 1 || offsets.size(0) < 1) {
     check_failed(op, name, " must have shape [B + 1], got ", describe(offsets));
@@ -102,7 +103,7 @@ inline void check_offsets(const char* op, const Tensor& offsets, int64_t rows, c
   const int64_t count = offsets.size(0);
   bool valid = values[0] == 0 && values[count - 1] == rows;
   for (int64_t b = 0; valid && b + 1 < count; ++b) valid = values[b] <= values[b + 1];
-  if (!valid) check_failed(op, name, " must rise from 0 to the number of boxes, ", rows);
+  if (!valid) check_failed(op, name, " must rise from 0 to the number of ", rows_name, ", ", rows);
 #endif
 }
 

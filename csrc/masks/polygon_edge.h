@@ -26,6 +26,14 @@ LDIE_HD int32_t fine_coordinate(double pixels) {
   return int32_t(fine < -kLimit ? -kLimit : fine > kLimit ? kLimit : fine);
 }
 
+// The pixel row from which on a step in this fine row counts.
+LDIE_HD int64_t pixel_row(int64_t fine_row, int64_t height) {
+  const int64_t fine = fine_row - kMiddleFine;
+  if (fine <= 0) return 0;
+  const int64_t pixel = (fine + kFine - 1) / kFine;
+  return pixel < height ? pixel : height;
+}
+
 // Towards zero, as COCO rounds the walk's other coordinate.
 LDIE_HD int32_t round_walk(double start, double slope, int32_t step) {
   return int32_t(start + slope * double(step) + 0.5);
@@ -56,10 +64,7 @@ class PolygonEdge {
 
   // The pixel row, 0 to height, from which on the crossing of a column counts (height: below the image).
   LDIE_HD int64_t row(int64_t column, int64_t height) const {
-    const int64_t fine = fine_row(int32_t(kFine * column + kMiddleFine)) - kMiddleFine;
-    if (fine <= 0) return 0;
-    const int64_t pixel = (fine + kFine - 1) / kFine;
-    return pixel < height ? pixel : height;
+    return pixel_row(fine_row(int32_t(kFine * column + kMiddleFine)), height);
   }
 
  private:
