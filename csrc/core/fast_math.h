@@ -23,6 +23,16 @@ LDIE_HD float mul_add(float a, float b, float c) {
 #endif
 }
 
+LDIE_HD double mul_add(double a, double b, double c) {
+#if defined(__CUDA_ARCH__)
+  return __fma_rn(a, b, c);
+#elif defined(__FMA__)
+  return __builtin_fma(a, b, c);
+#else
+  return a * b + c;
+#endif
+}
+
 // Within 2 ulp of e^x for -87 <= x <= 88; 0 below, so that e^x times a huge x vanishes, and e^88 above. NaN stays NaN.
 LDIE_HD float fast_exp(float x) {
   const float clamped = x < -87.f ? -87.f : x > 88.f ? 88.f : x;

@@ -1,115 +1,77 @@
 // SPDX-License-Identifier: Apache-2.0
-// Forward: a thread for each element of the output, which reads its taps through the cache; at the least it moves the
-// output and the cells that the RoIs cover. Backward: a thread for each cell of a gradient, which gathers over the
-// RoIs of its image in their order, so that nothing is added atomically and results do not change from run to run.
-#include "core/simt.cuh"
+// All levels, images and RoIs in one launch; the backward sorts the RoIs by their map first. Nothing is copied to the
+// host. Sums are taken in a fixed order: taps of y, then of x, forward; RoIs in their order, backward.
 #include "roi/roi_align.h"
+#include "roi/roi_backward.cuh"
+#include "roi/roi_forward.cuh"
+#include "roi/roi_wide.cuh"
 
 namespace ldie {
 namespace {
 
-constexpr int kThreads = 256;
-constexpr int64_t kMostBlocks = 1 << 16;
+constexpr int64_t kMostBlocksX = (int64_t(1) << 31) - 1, kMostBlocksY = 65535;
 
-dim3 blocks_for(int64_t items) {
-  const int64_t blocks = (items + kThreads - 1) / kThreads;
-  return dim3(unsigned(blocks < kMostBlocks ? blocks : kMostBlocks));
+dim3 grid_of(int64_t x, int64_t y) {
+  return dim3(unsigned(x < kMostBlocksX ? x : kMostBlocksX), unsigned(y < kMostBlocksY ? y : kMostBlocksY));
 }
 
-// Element (n, channel, cell) of a tensor in either format, from its index in memory.
-struct Place {
-  int64_t n, channel, cell;
-
-  __device__ Place(int64_t index, int64_t channels, int64_t cells, bool channels_last)
-      : n(index / (channels * cells)),
-        channel(channels_last ? index % channels : index / cells % channels),
-        cell(channels_last ? index / channels % cells : index % cells) {}
-};
-
-template <typename A>
-__device__ int64_t index_of(const RoiLayout<A>& layout, int64_t n, int64_t channel, int64_t cell, int64_t cells) {
-  if (layout.channels_last) return (n * cells + cell) * layout.channels + channel;
-  return (n * layout.channels + channel) * cells + cell;
+// Whether channels can be taken in packs of this width.
+template <typename T, typename A>
+bool channels_fit(const RoiLayout<A>& layout, int width, const T* rois, const T* const* maps) {
+  bool fit = layout.channels % width == 0 && packs_fit({rois});
+  for (int level = 0; level < layout.choice.count; ++level) fit = fit && packs_fit({maps[level]});
+  return fit;
 }
 
-template <typename T>
-__global__ void __launch_bounds__(kThreads) forward_kernel(RoiAlign<T> args) {
-  using A = acc_t<T>;
-  const RoiLayout<A>& layout = args.layout;
-  const int64_t total = layout.rois * layout.channels * layout.bins();
-  for (int64_t i = blockIdx.x * int64_t(kThreads) + threadIdx.x; i < total; i += int64_t(gridDim.x) * kThreads) {
-    const Place place(i, layout.channels, layout.bins(), layout.channels_last);
-    const Roi<A> roi = layout.roi(place.n);
-    const T* const feature = args.features[roi.level];
-    const int64_t cells = layout.levels[roi.level].cells();
-    const auto value = [&](int64_t y, int64_t x) {
-      return A(feature[index_of(layout, roi.image, place.channel, y * roi.x.cells + x, cells)]);
-    };
-    A sum = 0;
-    AxisTap<A> y, x;
-    for (int32_t v = 0; roi.valid() && v < roi.y.grid; ++v) {
-      if (!roi.y.tap(place.cell / layout.bins_x, v, y)) continue;
-      for (int32_t u = 0; u < roi.x.grid; ++u) {
-        if (!roi.x.tap(place.cell % layout.bins_x, u, x)) continue;
-        sum += y.low_weight * (x.low_weight * value(y.low, x.low) + x.high_weight * value(y.low, x.high)) +
-               y.high_weight * (x.low_weight * value(y.high, x.low) + x.high_weight * value(y.high, x.high));
-      }
-    }
-    args.output[i] = T(sum);
-  }
+// The kernel makes `block_channels` of a RoI a block, on maps of which it takes up to `most_columns` columns at once.
+template <typename T, typename Kernel>
+void launch_forward(const char* name, Kernel kernel, const RoiAlign<T>& args, int block_channels, int most_columns,
+                    Context& context) {
+  const int64_t parts = count_parts(args.layout, block_channels);
+  const dim3 grid = grid_of(args.layout.rois, parts), block(kForwardThreads);
+  launch(name, kernel, grid, block, 0, context.stream, args, unsigned(parts));
+  if (always_fits(args.layout, most_columns)) return;
+  LDIE_LAUNCH(roi_align_wide_kernel<T>, grid, block, 0, context.stream, args, unsigned(parts), block_channels,
+              most_columns);
 }
 
-// The weight of a cell in a bin along one axis.
-template <typename A>
-__device__ A axis_weight(const RoiAxis<A>& axis, int64_t bin, int32_t cell) {
-  A sum = 0;
-  AxisTap<A> tap;
-  for (int32_t i = 0; i < axis.grid; ++i) {
-    if (!axis.tap(bin, i, tap)) continue;
-    if (tap.low == cell) sum += tap.low_weight;
-    if (tap.high == cell) sum += tap.high_weight;
-  }
-  return sum;
-}
-
-template <typename T>
-__global__ void __launch_bounds__(kThreads) backward_kernel(RoiAlignBackward<T> args, int32_t level) {
-  using A = acc_t<T>;
-  const RoiLayout<A>& layout = args.layout;
-  const int64_t cells = layout.levels[level].cells(), total = layout.batch * layout.channels * cells;
-  for (int64_t i = blockIdx.x * int64_t(kThreads) + threadIdx.x; i < total; i += int64_t(gridDim.x) * kThreads) {
-    const Place place(i, layout.channels, cells, layout.channels_last);
-    const int32_t cell_y = int32_t(place.cell / layout.levels[level].width);
-    const int32_t cell_x = int32_t(place.cell % layout.levels[level].width);
-    A sum = 0;
-    for (int64_t row = 0; row < layout.rois; ++row) {
-      const Roi<A> roi = layout.roi(row);
-      if (roi.image != place.n || roi.level != level) continue;
-      for (int64_t p = 0; p < layout.bins_y; ++p) {
-        const A weight_y = axis_weight(roi.y, p, cell_y);
-        for (int64_t q = 0; weight_y != A(0) && q < layout.bins_x; ++q) {
-          const int64_t bin = index_of(layout, row, place.channel, p * layout.bins_x + q, layout.bins());
-          sum += weight_y * axis_weight(roi.x, q, cell_x) * A(args.grad_output[bin]);
-        }
-      }
-    }
-    args.grad_features[level][i] = T(sum);
-  }
+template <typename Threads, typename T>
+void launch_backward(const RoiAlignBackward<T>& args, const RoisByMap& rois, Context& context) {
+  constexpr int32_t kHeight = Threads::kAcrossIsY ? kRegisterCells : Threads::kThreadCells;
+  constexpr int32_t kWidth = Threads::kAcrossIsY ? Threads::kThreadCells : kRegisterCells;
+  const MapTiles tiles = map_tiles(args.layout, kHeight, kWidth);
+  const dim3 grid =
+      grid_of(tiles.begin[args.layout.choice.count], blocks_of(args.layout.channels, Threads::kBlockChannels));
+  LDIE_LAUNCH((roi_align_backward_kernel<T, Threads>), grid, dim3(kTileThreads), 0, context.stream, args, rois, tiles);
 }
 
 }  // namespace
 
 template <typename T>
 void roi_align(const RoiAlign<T>& args, Context& context) {
-  const dim3 grid = blocks_for(args.layout.rois * args.layout.channels * args.layout.bins());
-  LDIE_LAUNCH(forward_kernel<T>, grid, dim3(kThreads), 0, context.stream, args);
+  constexpr int kWidth = kPackWidth<T>, kAnyColumns = INT32_MAX;
+  if (!args.layout.channels_last) {
+    launch_forward("roi_align_planes_kernel", roi_align_planes_kernel<T>, args, kPlaneChannels, kTileCells<acc_t<T>>,
+                   context);
+  } else if (channels_fit(args.layout, kWidth, args.output, args.features)) {
+    launch_forward("roi_align_channels_kernel", roi_align_channels_kernel<T, kWidth>, args, kWarpSize * kWidth,
+                   kAnyColumns, context);
+  } else {
+    launch_forward("roi_align_channels_kernel", roi_align_channels_kernel<T, 1>, args, kWarpSize, kAnyColumns, context);
+  }
 }
 
 template <typename T>
 void roi_align_backward(const RoiAlignBackward<T>& args, Context& context) {
-  for (int32_t level = 0; level < args.layout.choice.count; ++level) {
-    const dim3 grid = blocks_for(args.layout.batch * args.layout.channels * args.layout.levels[level].cells());
-    LDIE_LAUNCH(backward_kernel<T>, grid, dim3(kThreads), 0, context.stream, args, level);
+  constexpr int kWidth = kPackWidth<T> < 4 ? kPackWidth<T> : 4;  // wider packs would take too many registers
+  RoisByMap rois{};
+  if (args.layout.rois > 0) rois = sort_by_map(args.layout, context);
+  if (!args.layout.channels_last) {
+    launch_backward<PlaneThreads<T>>(args, rois, context);
+  } else if (channels_fit<T>(args.layout, kWidth, args.grad_output, args.grad_features)) {
+    launch_backward<ChannelThreads<T, kWidth>>(args, rois, context);
+  } else {
+    launch_backward<ChannelThreads<T, 1>>(args, rois, context);
   }
 }
 

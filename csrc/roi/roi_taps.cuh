@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+// The samples of a RoI along one axis, found once by a warp and kept in shared memory for all channels.
+#pragma once
+
+#include "core/reduce.cuh"
+#include "core/simt.cuh"
+#include "roi/roi_align.h"
+
+namespace ldie {
+
+constexpr int kBinBlock = 16;  // bins along an axis that a block handles at a time
+constexpr int kTapSlots = 256;
+
+struct SampleRange {
+  int32_t begin, end;
+};
+
+// How many of the bin's samples lie left of `limit`, where positions increase. Found on the positions themselves, so
+// that rounding cannot lose a sample.
+template <typename A>
+__device__ __forceinline__ int32_t samples_below(const RoiAxis<A>& axis, int64_t bin, A limit) {
+  int32_t low = 0, high = axis.grid;
+  while (low < high) {
+    const int32_t middle = (low + high) / 2;
+    if (axis.position(bin, middle) < limit) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return low;
+}
+
+// A range that holds all samples of the bin that read a cell of [begin, end): a short walk, however fine the grid is.
+template <typename A>
+__device__ __forceinline__ SampleRange samples_reading(const RoiAxis<A>& axis, int64_t bin, int32_t begin,
+                                                       int32_t end) {
+  constexpr int32_t kShort = 8;
+  if (axis.grid <= kShort || !(axis.bin > A(0))) return {0, axis.grid};
+  return {samples_below(axis, bin, A(begin) - A(1)), samples_below(axis, bin, A(end) + A(1))};
+}
+
+template <typename A>
+struct CellWeight {
+  int32_t cell;
+  A weight;
+};
+
+// Each bin's weights on the cells that it reads; samples that share a cell are merged.
+template <typename A>
+struct AxisTaps {
+  CellWeight<A> taps[kTapSlots];
+  int32_t count[kBinBlock];
+  int32_t stride;      // slots of a bin
+  int32_t begin, end;  // the cells that the bins read lie in here
+  bool fits;           // false: too many taps for the slots
+
+  __device__ const CellWeight<A>* bin(int index) const { return taps + index * stride; }
+};
+
+// A bin's taps while they are collected.
+template <typename A>
+struct TapCollector {
+  CellWeight<A>* taps;
+  int32_t slots, count, begin, end;
+  bool fits;
+
+  __device__ void add(int32_t cell, A weight) {
+    for (int32_t i = count > 2 ? count - 2 : 0; i < count; ++i) {  // a sample shares cells with the one before it
+      if (taps[i].cell == cell) {
+        taps[i].weight += weight;
+        return;
+      }
+    }
+    fits = fits && count < slots;
+    if (!fits) return;
+    taps[count++] = {cell, weight};
+    begin = min(begin, cell);
+    end = max(end, cell + 1);
+  }
+};
+
+// By one warp, a bin each lane; all its lanes must call.
+template <typename A>
+__device__ __forceinline__ void find_taps(const RoiAxis<A>& axis, int64_t first_bin, int bins, AxisTaps<A>& result) {
+  const int lane = int(threadIdx.x) % kWarpSize, stride = kTapSlots / bins;
+  TapCollector<A> collector{result.taps + lane * stride, stride, 0, axis.cells, 0, true};
+  if (lane < bins) {
+    const int64_t bin = first_bin + lane;
+    const SampleRange samples = samples_reading(axis, bin, 0, axis.cells);
+    for (int32_t sample = samples.begin; collector.fits && sample < samples.end; ++sample) {
+      AxisTap<A> tap;
+      if (!axis.tap(bin, sample, tap)) continue;
+      collector.add(tap.low, tap.low_weight);
+      if (tap.high != tap.low) collector.add(tap.high, tap.high_weight);
+    }
+    result.count[lane] = collector.count;
+  }
+  const int32_t begin = warp_reduce(collector.begin, Minimum()), end = warp_reduce(collector.end, Maximum());
+  const bool fits = __all_sync(kFullWarp, collector.fits);
+  if (lane == 0) {
+    result.stride = stride;
+    result.begin = begin;
+    result.end = end;
+    result.fits = fits;
+  }
+}
+
+}  // namespace ldie

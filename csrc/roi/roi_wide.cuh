@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// Forward of RoIAlign for parts whose taps fill more than their slots in shared memory: straight from the samples.
+#pragma once
+
+#include "roi/roi_part.cuh"
+
+namespace ldie {
+
+// One output. The strides are those of the feature map.
+template <typename T>
+__device__ __forceinline__ acc_t<T> sample_mean(const T* cells, int64_t row_stride, int64_t column_stride,
+                                                const Roi<acc_t<T>>& roi, int64_t bin_y, int64_t bin_x) {
+  using A = acc_t<T>;
+  const SampleRange rows = samples_reading(roi.y, bin_y, 0, roi.y.cells);
+  const SampleRange columns = samples_reading(roi.x, bin_x, 0, roi.x.cells);
+  A sum = 0;
+  for (int32_t j = rows.begin; j < rows.end; ++j) {
+    AxisTap<A> y;
+    if (!roi.y.tap(bin_y, j, y)) continue;
+    const T *const low = cells + y.low * row_stride, *const high = cells + y.high * row_stride;
+    for (int32_t i = columns.begin; i < columns.end; ++i) {
+      AxisTap<A> x;
+      if (!roi.x.tap(bin_x, i, x)) continue;
+      const int64_t left = x.low * column_stride, right = x.high * column_stride;
+      sum += y.low_weight * (x.low_weight * A(low[left]) + x.high_weight * A(low[right])) +
+             y.high_weight * (x.low_weight * A(high[left]) + x.high_weight * A(high[right]));
+    }
+  }
+  return sum;
+}
+
+// Whether no box can have a part that does not fit: the launch of the kernel below can be saved.
+template <typename A>
+bool always_fits(const RoiLayout<A>& layout, int64_t most_columns) {
+  constexpr int64_t kSlots = kTapSlots / kBinBlock;
+  for (int level = 0; level < layout.choice.count; ++level) {
+    const int64_t height = layout.levels[level].height, width = layout.levels[level].width;
+    const int64_t taps = layout.sampling_ratio > 0 ? 2 * layout.sampling_ratio : (height > width ? height : width);
+    if (taps > kSlots || width > most_columns) return false;
+  }
+  return true;
+}
+
+// What the kernels of roi_forward.cuh left: finds each part's taps again, and works where they do not fit. An output
+// each thread; it reads 4 cells a sample, and neighbours share most of them.
+template <typename T>
+__global__ void __launch_bounds__(kForwardThreads)
+    roi_align_wide_kernel(const __grid_constant__ RoiAlign<T> args, unsigned parts, int block_channels,
+                          int most_columns) {
+  using A = acc_t<T>;
+  LDIE_SHARED(RoiPart<A>, part, );
+  const auto& layout = args.layout;
+  const bool last = layout.channels_last;
+  for (unsigned p = blockIdx.y; p < parts; p += gridDim.y) {
+    for (int64_t row = blockIdx.x; row < layout.rois; row += gridDim.x) {
+      find_roi(layout, row, p, block_channels, part);
+      const Roi<A> roi = layout.roi(row);
+      const RoiLevel<A> level = layout.levels[part.level];
+      const int bins = part.bins_y * part.bins_x, count = part.fits(most_columns) ? 0 : bins * part.channels;
+      const T* const image = args.features[part.level] + part.image * layout.channels * level.cells();
+      T* const output = args.output + row * layout.channels * layout.bins();
+      const int64_t step = last ? layout.channels : 1;
+      for (int i = int(threadIdx.x); i < count; i += kForwardThreads) {
+        const int bin = last ? i / part.channels : i % bins;
+        const int64_t channel = part.channel + (last ? i % part.channels : i / bins);
+        const int64_t y = part.first_y + bin / part.bins_x, x = part.first_x + bin % part.bins_x;
+        const int64_t place = y * layout.bins_x + x;
+        output[last ? place * layout.channels + channel : channel * layout.bins() + place] =
+            T(sample_mean(image + (last ? channel : channel * level.cells()), level.width * step, step, roi, y, x));
+      }
+    }
+  }
+}
+
+}  // namespace ldie
