@@ -102,31 +102,30 @@ struct EndGradients {
 
 // One axis of encode: what the gradients of shift and scale, weights included, are for the two intervals.
 template <typename A>
-struct EncodeGradients {
+struct EncodeAxisGradient {
   EndGradients<A> reference, proposal;
 
-  LDIE_HD static EncodeGradients of(const Interval<A>& reference, const Interval<A>& proposal, A shift, A scale) {
+  LDIE_HD static EncodeAxisGradient of(const Interval<A>& reference, const Interval<A>& proposal, A shift, A scale) {
     const A centre = shift / proposal.size, distance = (reference.centre - proposal.centre) / proposal.size;
     return {EndGradients<A>::of(centre, scale / reference.size),
             EndGradients<A>::of(-centre, -(centre * distance + scale / proposal.size))};
   }
 };
 
-// What a backward leaves: the gradients of reference and proposal.
 template <typename A>
-struct BoxPair {
+struct EncodeGradient {
   Box<A> reference, proposal;
 };
 
 template <typename A>
-LDIE_HD BoxPair<A> encode_box_gradient(const BoxDelta<A>& grad, const Box<A>& reference, const Box<A>& proposal,
-                                       const BoxDelta<A>& weights) {
-  const auto x = EncodeGradients<A>::of(Interval<A>::between(reference.x1, reference.x2),
-                                        Interval<A>::between(proposal.x1, proposal.x2), grad.x * weights.x,
-                                        grad.width * weights.width);
-  const auto y = EncodeGradients<A>::of(Interval<A>::between(reference.y1, reference.y2),
-                                        Interval<A>::between(proposal.y1, proposal.y2), grad.y * weights.y,
-                                        grad.height * weights.height);
+LDIE_HD EncodeGradient<A> encode_box_gradient(const BoxDelta<A>& grad, const Box<A>& reference, const Box<A>& proposal,
+                                              const BoxDelta<A>& weights) {
+  const auto x = EncodeAxisGradient<A>::of(Interval<A>::between(reference.x1, reference.x2),
+                                           Interval<A>::between(proposal.x1, proposal.x2), grad.x * weights.x,
+                                           grad.width * weights.width);
+  const auto y = EncodeAxisGradient<A>::of(Interval<A>::between(reference.y1, reference.y2),
+                                           Interval<A>::between(proposal.y1, proposal.y2), grad.y * weights.y,
+                                           grad.height * weights.height);
   return {{x.reference.low, y.reference.low, x.reference.high, y.reference.high},
           {x.proposal.low, y.proposal.low, x.proposal.high, y.proposal.high}};
 }
@@ -134,11 +133,11 @@ LDIE_HD BoxPair<A> encode_box_gradient(const BoxDelta<A>& grad, const Box<A>& re
 // One axis of decode: the gradients of shift, scale and the proposal's ends. At the clip itself the scale still has a
 // gradient, as torch.clamp's input has.
 template <typename A>
-struct DecodeGradients {
+struct DecodeAxisGradient {
   A shift, scale;
   EndGradients<A> proposal;
 
-  LDIE_HD static DecodeGradients of(const Interval<A>& proposal, A shift, A scale, A clip, A low, A high) {
+  LDIE_HD static DecodeAxisGradient of(const Interval<A>& proposal, A shift, A scale, A clip, A low, A high) {
     const A growth = fast_exp(clamp_above(scale, clip));
     const A centre = low + high, size = A(0.5) * (high - low) * growth;
     return {centre * proposal.size, scale <= clip ? size * proposal.size : A(0),
@@ -147,7 +146,7 @@ struct DecodeGradients {
 };
 
 template <typename A>
-struct DecodedGradient {
+struct DecodeGradient {
   BoxDelta<A> delta;
   Box<A> proposal;
 };
@@ -164,12 +163,12 @@ struct BoxDecoder {
     return kClipped ? clip_box(box, size) : box;
   }
 
-  LDIE_HD DecodedGradient<A> gradient(Box<A> grad, const BoxDelta<A>& delta, const Box<A>& proposal) const {
+  LDIE_HD DecodeGradient<A> gradient(Box<A> grad, const BoxDelta<A>& delta, const Box<A>& proposal) const {
     if constexpr (kClipped) grad = inside_only(grad, decode_box(delta, proposal, weights, clip));
-    const auto x = DecodeGradients<A>::of(Interval<A>::between(proposal.x1, proposal.x2), delta.x / weights.x,
-                                          delta.width / weights.width, clip, grad.x1, grad.x2);
-    const auto y = DecodeGradients<A>::of(Interval<A>::between(proposal.y1, proposal.y2), delta.y / weights.y,
-                                          delta.height / weights.height, clip, grad.y1, grad.y2);
+    const auto x = DecodeAxisGradient<A>::of(Interval<A>::between(proposal.x1, proposal.x2), delta.x / weights.x,
+                                             delta.width / weights.width, clip, grad.x1, grad.x2);
+    const auto y = DecodeAxisGradient<A>::of(Interval<A>::between(proposal.y1, proposal.y2), delta.y / weights.y,
+                                             delta.height / weights.height, clip, grad.y1, grad.y2);
     return {{x.shift / weights.x, y.shift / weights.y, x.scale / weights.width, y.scale / weights.height},
             {x.proposal.low, y.proposal.low, x.proposal.high, y.proposal.high}};
   }

@@ -142,6 +142,7 @@ void encode_boxes(const EncodeBoxes<T>& args, Context&) {
   for_each_box_tile(args.count, [&](int64_t begin, int64_t count) { encode_tile(args, begin, count); });
 }
 
+// Reads 48 bytes a box in float32 and writes 32.
 template <typename T>
 void encode_boxes_backward(const EncodeBoxesBackward<T>& args, Context&) {
   for_each_box_tile(args.count, [&](int64_t begin, int64_t count) { encode_gradient_tile(args, begin, count); });
@@ -156,6 +157,8 @@ void decode_boxes(const DecodeBoxes<T>& args, Context&) {
   });
 }
 
+// Reads 32 bytes a box in float32 and 16 a row, writes 16 a box and 16 a row. A thread owns whole rows, so that their
+// sums need no one else.
 template <typename T>
 void decode_boxes_backward(const DecodeBoxesBackward<T>& args, Context&) {
   constexpr int64_t kBoxesPerTask = 16 * kTileBoxes;
