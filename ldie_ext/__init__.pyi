@@ -19,6 +19,7 @@ from ldie_ext.ops.losses.dice_loss import dice_loss as dice_loss
 from ldie_ext.ops.losses.sigmoid_focal_loss import sigmoid_focal_loss as sigmoid_focal_loss
 from ldie_ext.ops.masks.polygons import Polygons as Polygons
 from ldie_ext.ops.masks.polygons_to_masks import polygons_to_masks as polygons_to_masks
+from ldie_ext.ops.masks.polygons_to_roi_masks import polygons_to_roi_masks as polygons_to_roi_masks
 from ldie_ext.ops.masks.rle import RLE as RLE
 from ldie_ext.ops.roi.multiscale_roi_align import multiscale_roi_align as multiscale_roi_align
 from ldie_ext.ops.roi.roi_align import roi_align as roi_align

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
+#include "core/bits.h"
 #include "masks/polygon_set.h"
 
 namespace ldie {
@@ -25,14 +27,40 @@ class PolygonCanvas {
     for (size_t i = size_t(words_); i < bits_.size(); ++i) bits_[i] ^= bits_[i - size_t(words_)];
   }
 
-  // The part covers nothing outside of rows [top, bottom) and of the words from first_word() on.
-  int64_t top() const { return top_; }
-  int64_t bottom() const { return words_ > 0 ? bottom_ : top_; }
-  int64_t first_word() const { return first_word_; }
-  int64_t words() const { return words_; }
-  const uint64_t* row(int64_t y) const { return bits_.data() + (y - top_) * words_; }
+  // Adds the part to a mask of the image: rows of row_bytes, a byte a pixel or 8 pixels a byte.
+  void unite_into(uint8_t* mask, int64_t row_bytes, bool packed) const {
+    const uint64_t* bits = bits_.data();
+    for (int64_t y = top_; y < bottom_; ++y) {
+      for (int64_t word = first_word_; word < first_word_ + words_; ++word, ++bits) {
+        if (*bits == 0) continue;
+        uint8_t* const row = mask + y * row_bytes;
+        packed ? unite_packed(row, row_bytes, word, *bits) : unite_dense(row, row_bytes, word, *bits);
+      }
+    }
+  }
 
  private:
+  static void unite_packed(uint8_t* row, int64_t row_bytes, int64_t word, uint64_t bits) {
+    unite_bytes(row + 8 * word, std::min<int64_t>(8, row_bytes - 8 * word), bits);
+  }
+  static void unite_dense(uint8_t* row, int64_t width, int64_t word, uint64_t bits) {
+    for (int64_t x = 64 * word; bits != 0; x += 8, bits >>= 8) {
+      unite_bytes(row + x, std::min<int64_t>(8, width - x), spread_8_bits(bits));
+    }
+  }
+  static void unite_bytes(uint8_t* bytes, int64_t count, uint64_t value) {
+    uint64_t old = 0;
+    if (count == 8) {  // a copy of known size is one instruction
+      std::memcpy(&old, bytes, 8);
+      old |= value;
+      std::memcpy(bytes, &old, 8);
+      return;
+    }
+    std::memcpy(&old, bytes, size_t(count));
+    old |= value;
+    std::memcpy(bytes, &old, size_t(count));
+  }
+
   int64_t rows() const { return bottom_ - top_; }
 
   void place(const PolygonSet& polygons, const RowRange& part, const PolygonFrame& frame) {

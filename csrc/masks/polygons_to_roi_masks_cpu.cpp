@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cstring>
+
+#include "core/parallel.h"
+#include "masks/polygon_canvas_cpu.h"
+#include "masks/polygons_to_roi_masks.h"
+
+namespace ldie {
+
+template <typename T>
+void polygons_to_roi_masks(const PolygonsToRoiMasks<T>& args, Context&) {
+  constexpr int64_t kRoisPerTask = 8;
+  const int64_t mask_bytes = args.size * args.size;
+  parallel_for(args.rois, kRoisPerTask, [&](int64_t begin, int64_t end) {
+    PolygonCanvas canvas(args.size, args.size);
+    for (int64_t roi = begin; roi < end; ++roi) {
+      uint8_t* const mask = args.masks + roi * mask_bytes;
+      std::memset(mask, 0, size_t(mask_bytes));
+      const RowRange parts = args.parts_of(roi);
+      const PolygonFrame frame = args.frame(roi);
+      for (int64_t part = parts.begin; part < parts.end; ++part) {
+        canvas.draw(args.polygons, args.polygons.points_of(part), frame);
+        canvas.unite_into(mask, args.size, false);
+      }
+    }
+  });
+}
+
+template void polygons_to_roi_masks(const PolygonsToRoiMasks<float>&, Context&);
+template void polygons_to_roi_masks(const PolygonsToRoiMasks<double>&, Context&);
+template void polygons_to_roi_masks(const PolygonsToRoiMasks<Half>&, Context&);
+template void polygons_to_roi_masks(const PolygonsToRoiMasks<BFloat16>&, Context&);
+
+}  // namespace ldie
