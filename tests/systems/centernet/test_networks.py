@@ -108,6 +108,18 @@ def test_new_deform_block_is_half_a_convolution():
     torch.testing.assert_close(block(x), expected.relu(), rtol=1e-4, atol=1e-5)
 
 
+def test_deform_block_moves_and_weights_its_taps():
+    """The first 18 predictions are (y, x) of the taps, the last 9 their weights: here one row down, and all of it."""
+    block = DeformBlock(4, 6, "none", "relu")
+    with torch.no_grad():
+        block[0].predict.bias[:18:2] = 1.0
+        block[0].predict.bias[18:] = 50.0
+    x = torch.randn(2, 4, 7, 9)
+    below = nn.functional.pad(x, (1, 1, 0, 2))
+    expected = nn.functional.conv2d(below, block[0].conv.weight, block[0].conv.bias)
+    torch.testing.assert_close(block(x), expected.relu(), rtol=1e-4, atol=1e-5)
+
+
 def test_deform_block_learns_its_offsets():
     block = DeformBlock(4, 6)
     nn.init.normal_(block[0].predict.weight, std=0.1)
