@@ -143,6 +143,15 @@ def test_detectors_take_any_size(kind):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(("kind", "adds"), [("resnet18", False), ("skip", True)])
+def test_only_the_skip_detector_adds_the_way_down(kind, adds):
+    """With its deepest features blanked out, a detector without skips sees nothing."""
+    detector = Detector(DetectorConfig(type=kind, widths=(4, 6, 8), head_channel=4), 5, 3).eval()
+    detector.stages[-1].register_forward_hook(lambda *call: torch.zeros_like(call[-1]))
+    features = torch.randn(1, 5, 8, 8)
+    assert torch.equal(detector(features).heatmap, detector(features + 1).heatmap) != adds
+
+
 def test_heads_start_as_specified(full):
     assert (full.detector.heatmap[-1].bias == -2.19).all()
     for head in (full.detector.wh, full.detector.offset):
