@@ -1,81 +1,223 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "core/parallel.h"
-#include "roi/roi_align.h"
+// Threads own work that no other touches - planes, or for channels-last forward RoIs - and take RoIs in one order, so
+// that results do not depend on their number.
+#include <algorithm>
+#include <atomic>
+#include <type_traits>
+#include <vector>
+
+#include "roi/channels_last_kernels.h"
+#include "roi/plane_kernels.h"
+#include "roi/roi_groups.h"
 
 namespace ldie {
 namespace {
 
-// Calls body(cell, weight) for the taps of one bin.
+// Channels that a thread works on for each RoI: enough that the RoI's tables cost little beside them.
+constexpr int64_t kPlanesPerTask = 32;
+constexpr int64_t kTasksPerThread = 4;
+
+// What one thread has to itself.
+template <typename A>
+struct Worker {
+  PlaneTables<A> tables;
+  A* bins;    // of one RoI and channel
+  A* planes;  // backward of 16-bit gradients: their sums
+};
+
+// Calls body(worker, task) for every task, on as many threads as there are workers.
 template <typename A, typename Body>
-void for_taps(const Roi<A>& roi, int64_t bin_y, int64_t bin_x, const Body& body) {
-  AxisTap<A> y, x;
-  for (int32_t i = 0; i < roi.y.grid; ++i) {
-    if (!roi.y.tap(bin_y, i, y)) continue;
-    for (int32_t j = 0; j < roi.x.grid; ++j) {
-      if (!roi.x.tap(bin_x, j, x)) continue;
-      const int64_t low = int64_t(y.low) * roi.x.cells, high = int64_t(y.high) * roi.x.cells;
-      body(low + x.low, y.low_weight * x.low_weight);
-      body(low + x.high, y.low_weight * x.high_weight);
-      body(high + x.low, y.high_weight * x.low_weight);
-      body(high + x.high, y.high_weight * x.high_weight);
+void run_tasks(std::vector<Worker<A>>& workers, int64_t tasks, const Body& body) {
+  std::atomic<int64_t> next{0};
+  parallel_for(int64_t(workers.size()), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t w = begin; w < end; ++w) {
+      for (int64_t task = next++; task < tasks; task = next++) body(workers[size_t(w)], task);
+    }
+  });
+}
+
+template <typename A>
+std::vector<Worker<A>> make_workers(const RoiLayout<A>& layout, bool backward, int64_t sums, Context& context) {
+  std::vector<Worker<A>> workers(static_cast<size_t>(num_threads()));
+  for (Worker<A>& worker : workers) {
+    worker.tables = PlaneTables<A>::make(layout, backward, context);
+    worker.bins = context.scratch_array<A>(layout.bins() + round_up(layout.bins_x, kLanes<A>) + kLanes<A>);
+    worker.planes = sums ? context.scratch_array<A>(sums) : nullptr;
+  }
+  return workers;
+}
+
+template <typename A>
+int64_t most_cells(const RoiLayout<A>& layout) {
+  int64_t most = 0;
+  for (int32_t level = 0; level < layout.choice.count; ++level) most = std::max(most, layout.levels[level].cells());
+  return most;
+}
+
+// The blocks of channels that tasks are made of.
+struct ChannelBlocks {
+  int64_t channels, size;
+
+  template <typename A>
+  ChannelBlocks(const RoiLayout<A>& layout, int64_t multiple, int64_t most) : channels(layout.channels) {
+    const int64_t share = layout.batch * channels / (num_threads() * kTasksPerThread);
+    size = std::clamp(round_up(share, multiple), multiple, std::max(multiple, most));
+  }
+  int64_t count() const { return (channels + size - 1) / size; }
+  int64_t begin(int64_t block) const { return block * size; }
+  int64_t end(int64_t block) const { return std::min(channels, (block + 1) * size); }
+};
+
+// Outputs of RoIs without an image.
+template <typename T, typename A>
+void clear_outputs(const RoiAlign<T>& args, const RoiGroups<A>& groups) {
+  const int64_t size = args.layout.channels * args.layout.bins();
+  const RoiRange range = groups.without_image();
+  for (int64_t i = range.begin; i < range.end; ++i) std::fill_n(args.output + groups.row(i) * size, size, T(0));
+}
+
+template <typename T, typename A>
+void pool_planes(const RoiAlign<T>& args, const RoiGroups<A>& groups, Worker<A>& worker, int64_t image, int64_t level,
+                 const RoiRange& range, int64_t first, int64_t last) {
+  const RoiLayout<A>& layout = args.layout;
+  const int64_t cells = layout.levels[level].cells(), bins = layout.bins();
+  for (int64_t i = range.begin; i < range.end; ++i) {
+    const int64_t row = groups.row(i);
+    worker.tables.fill(layout.roi(row), false);
+    for (int64_t c = first; c < last; ++c) {
+      T* const output = args.output + (row * layout.channels + c) * bins;
+      if (worker.tables.empty()) {
+        std::fill_n(output, bins, T(0));
+        continue;
+      }
+      pool_plane(worker.tables, args.features[level] + (image * layout.channels + c) * cells, worker.bins);
+      for (int64_t bin = 0; bin < bins; ++bin) output[bin] = T(worker.bins[bin]);
     }
   }
 }
 
-// Where element (channel, cell) of image or RoI `n` stands in memory.
-template <typename A>
-int64_t place(const RoiLayout<A>& layout, int64_t n, int64_t channel, int64_t cell, int64_t cells) {
-  if (layout.channels_last) return (n * cells + cell) * layout.channels + channel;
-  return (n * layout.channels + channel) * cells + cell;
+template <typename T, typename A>
+void forward_planes(const RoiAlign<T>& args, const RoiGroups<A>& groups, std::vector<Worker<A>>& workers) {
+  const RoiLayout<A>& layout = args.layout;
+  const ChannelBlocks blocks(layout, 1, kPlanesPerTask);
+  const int64_t planes = layout.batch * blocks.count();
+  const int64_t parts = 1 + num_threads() * kTasksPerThread / (planes + 1);  // few planes: their RoIs are split too
+  run_tasks(workers, planes * parts, [&](Worker<A>& worker, int64_t task) {
+    const int64_t image = task / parts / blocks.count(), block = task / parts % blocks.count();
+    for (int32_t level = 0; level < layout.choice.count; ++level) {
+      const RoiRange range = groups.of_map(image, level).part(task % parts, parts);
+      pool_planes(args, groups, worker, image, level, range, blocks.begin(block), blocks.end(block));
+    }
+  });
+}
+
+template <typename T, typename A>
+void forward_channels_last(const RoiAlign<T>& args, const RoiGroups<A>& groups, std::vector<Worker<A>>& workers) {
+  constexpr int64_t kRoisPerTask = 8;
+  const RoiLayout<A>& layout = args.layout;
+  const int64_t rois = groups.without_image().begin, size = layout.channels * layout.bins();
+  run_tasks(workers, (rois + kRoisPerTask - 1) / kRoisPerTask, [&](Worker<A>& worker, int64_t task) {
+    for (int64_t i = task * kRoisPerTask; i < std::min(rois, (task + 1) * kRoisPerTask); ++i) {
+      const int64_t row = groups.row(i);
+      const Roi<A> roi = layout.roi(row);
+      worker.tables.fill(roi, false);
+      T* const output = args.output + row * size;
+      if (worker.tables.empty()) {
+        std::fill_n(output, size, T(0));
+        continue;
+      }
+      const int64_t image = roi.image * layout.levels[roi.level].cells() * layout.channels;
+      pool_cells(worker.tables, args.features[roi.level] + image, layout.channels, output);
+    }
+  });
+}
+
+// The gradient of channels first .. last - 1 of one map: planes of it, or a run of channels in each cell.
+template <typename T>
+struct GradBlock {
+  T* grad;
+  int64_t rows, columns, stride;  // `rows` runs of `columns` elements, `stride` apart
+};
+
+template <typename T, typename A>
+GradBlock<T> grad_block(const RoiAlignBackward<T>& args, int64_t image, int64_t level, int64_t first, int64_t last) {
+  const RoiLayout<A>& layout = args.layout;
+  const int64_t cells = layout.levels[level].cells(), start = image * cells * layout.channels;
+  T* const grad = args.grad_features[level] + start;
+  if (layout.channels_last) return {grad + first, cells, last - first, layout.channels};
+  return {grad + first * cells, last - first, cells, cells};
+}
+
+// Adds the RoIs of one map to its gradient's sums, which are as the block but for their own stride.
+template <typename T, typename A>
+void unpool_rois(const RoiAlignBackward<T>& args, const RoiGroups<A>& groups, Worker<A>& worker, const RoiRange& range,
+                 int64_t first, const GradBlock<A>& sums) {
+  const RoiLayout<A>& layout = args.layout;
+  const int64_t bins = layout.bins();
+  for (int64_t i = range.begin; i < range.end; ++i) {
+    const int64_t row = groups.row(i);
+    worker.tables.fill(layout.roi(row), true);
+    if (worker.tables.empty()) continue;
+    const T* const grad = args.grad_output + row * layout.channels * bins;
+    if (layout.channels_last) {
+      unpool_cells(worker.tables, grad + first, layout.channels, ChannelRun<A>{sums.grad, sums.stride, sums.columns});
+      continue;
+    }
+    for (int64_t c = 0; c < sums.rows; ++c) {
+      for (int64_t bin = 0; bin < bins; ++bin) worker.bins[bin] = A(grad[(first + c) * bins + bin]);
+      unpool_plane(worker.tables, worker.bins, sums.grad + c * sums.stride);
+    }
+  }
+}
+
+// One map and block of channels: clear, add up, and for 16-bit gradients round what was added up.
+template <typename T, typename A>
+void backward_block(const RoiAlignBackward<T>& args, const RoiGroups<A>& groups, Worker<A>& worker, int64_t image,
+                    int64_t level, int64_t first, int64_t last) {
+  const GradBlock<T> block = grad_block<T, A>(args, image, level, first, last);
+  GradBlock<A> sums{worker.planes, block.rows, block.columns, block.columns};
+  if constexpr (std::is_same_v<T, A>) sums = block;
+  for (int64_t r = 0; r < sums.rows; ++r) std::fill_n(sums.grad + r * sums.stride, sums.columns, A(0));
+  unpool_rois(args, groups, worker, groups.of_map(image, level), first, sums);
+  if constexpr (!std::is_same_v<T, A>) {
+    for (int64_t r = 0; r < block.rows; ++r) {
+      const A* const source = sums.grad + r * sums.stride;
+      T* const target = block.grad + r * block.stride;
+      for (int64_t i = 0; i < block.columns; ++i) target[i] = T(source[i]);
+    }
+  }
 }
 
 }  // namespace
 
 template <typename T>
-void roi_align(const RoiAlign<T>& args, Context&) {
+void roi_align(const RoiAlign<T>& args, Context& context) {
   using A = acc_t<T>;
-  const auto& layout = args.layout;
-  parallel_for(layout.rois, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      const Roi<A> roi = layout.roi(row);
-      const T* const feature = args.features[roi.level];
-      for (int64_t c = 0; c < layout.channels; ++c) {
-        for (int64_t bin = 0; bin < layout.bins(); ++bin) {
-          A sum = 0;
-          if (roi.valid()) {
-            for_taps(roi, bin / layout.bins_x, bin % layout.bins_x, [&](int64_t cell, A weight) {
-              sum += weight * A(feature[place(layout, roi.image, c, cell, layout.levels[roi.level].cells())]);
-            });
-          }
-          args.output[place(layout, row, c, bin, layout.bins())] = T(sum);
-        }
-      }
-    }
-  });
+  const RoiGroups<A> groups(args.layout, context);
+  std::vector<Worker<A>> workers = make_workers(args.layout, false, 0, context);
+  clear_outputs(args, groups);
+  if (args.layout.channels_last) {
+    forward_channels_last(args, groups, workers);
+  } else {
+    forward_planes(args, groups, workers);
+  }
 }
 
 template <typename T>
-void roi_align_backward(const RoiAlignBackward<T>& args, Context&) {
+void roi_align_backward(const RoiAlignBackward<T>& args, Context& context) {
   using A = acc_t<T>;
-  const auto& layout = args.layout;
-  for (int32_t level = 0; level < layout.choice.count; ++level) {
-    const int64_t count = layout.batch * layout.channels * layout.levels[level].cells();
-    for (int64_t i = 0; i < count; ++i) args.grad_features[level][i] = T(0);
-  }
-  for (int64_t row = 0; row < layout.rois; ++row) {
-    const Roi<A> roi = layout.roi(row);
-    if (!roi.valid()) continue;
-    T* const feature = args.grad_features[roi.level];
-    for (int64_t c = 0; c < layout.channels; ++c) {
-      for (int64_t bin = 0; bin < layout.bins(); ++bin) {
-        const A grad = A(args.grad_output[place(layout, row, c, bin, layout.bins())]);
-        for_taps(roi, bin / layout.bins_x, bin % layout.bins_x, [&](int64_t cell, A weight) {
-          T& sum = feature[place(layout, roi.image, c, cell, layout.levels[roi.level].cells())];
-          sum = T(A(sum) + weight * grad);
-        });
-      }
+  constexpr bool kNarrow = !std::is_same_v<T, A>;
+  const RoiLayout<A>& layout = args.layout;
+  const ChannelBlocks blocks(layout, layout.channels_last ? kLanes<A> : 1,
+                             kNarrow ? kPlanesPerTask / 2 : kPlanesPerTask);
+  const RoiGroups<A> groups(layout, context);
+  std::vector<Worker<A>> workers = make_workers(layout, true, kNarrow ? blocks.size * most_cells(layout) : 0, context);
+  run_tasks(workers, layout.batch * blocks.count(), [&](Worker<A>& worker, int64_t task) {
+    const int64_t image = task / blocks.count(), block = task % blocks.count();
+    for (int32_t level = 0; level < layout.choice.count; ++level) {
+      backward_block(args, groups, worker, image, level, blocks.begin(block), blocks.end(block));
     }
-  }
+  });
 }
 
 #define LDIE_INSTANTIATE(T)                              \

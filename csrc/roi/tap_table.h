@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+// CPU: the weights of one axis of a RoI as a short table, so that bins (or cells) can be worked on a register at a
+// time. Column c holds the taps of bin c: cells and weights, one entry below the other.
+#pragma once
+
+#include <cstdint>
+
+#include "roi/lane_shuffle.h"
+#include "roi/roi_align.h"
+
+namespace ldie {
+
+template <typename A>
+struct TapTable {
+  using Index = LaneIndex<A>;
+  int64_t stride = 0;  // columns, rounded up to whole registers
+  int64_t depth = 0;   // entries of the longest column
+  int64_t* counts;     // [columns] entries of each column
+  Index* index;        // [depth, stride]
+  A* weight;           // [depth, stride], 0 in what a column does not fill
+
+  // Room for `columns` columns of at most `depth` entries.
+  static TapTable make(int64_t columns, int64_t depth, Context& context) {
+    const int64_t stride = round_up(columns, kLanes<A>);
+    TapTable table;
+    table.counts = context.scratch_array<int64_t>(stride);
+    table.index = context.scratch_array<Index>(stride * depth);
+    table.weight = context.scratch_array<A>(stride * depth);
+    return table;
+  }
+
+  void clear(int64_t columns) {
+    stride = round_up(columns, kLanes<A>);
+    depth = 0;
+    for (int64_t c = 0; c < stride; ++c) counts[c] = 0;
+  }
+
+  void append(int64_t column, int64_t at, A value) {
+    const int64_t k = counts[column]++;
+    if (k == depth) {
+      for (int64_t c = 0; c < stride; ++c) index[k * stride + c] = 0;
+      for (int64_t c = 0; c < stride; ++c) weight[k * stride + c] = A(0);
+      ++depth;
+    }
+    index[k * stride + column] = Index(at);
+    weight[k * stride + column] = value;
+  }
+
+  // Adds to the column's entry for `at` or appends one. Positions along an axis only rise or only fall, so that an
+  // entry is among the last three if it is there at all.
+  void add(int64_t column, int64_t at, A value) {
+    const int64_t count = counts[column];
+    for (int64_t k = count - 1; k >= 0 && k >= count - 3; --k) {
+      if (index[k * stride + column] == Index(at)) {
+        weight[k * stride + column] += value;
+        return;
+      }
+    }
+    append(column, at, value);
+  }
+
+  // Counts cells from `origin` on, and fills short columns up with their last cell, at weight 0: whatever stands in
+  // cells that a bin does not read - an infinity, say - must not reach it.
+  void finish(int64_t origin) {
+    for (int64_t c = 0; c < stride; ++c) {
+      Index last = Index(origin);
+      for (int64_t k = 0; k < depth; ++k) {
+        Index& entry = index[k * stride + c];
+        if (k < counts[c]) last = entry;
+        entry = Index(last - origin);
+      }
+    }
+  }
+};
+
+struct CellRange {
+  int64_t begin, end;
+  int64_t count() const { return end - begin; }
+};
+
+// Tabulates the cells of each bin, in cells of the map; returns the range of cells that any bin reads.
+template <typename A>
+CellRange tabulate(const RoiAxis<A>& axis, int64_t bins, TapTable<A>& table) {
+  table.clear(bins);
+  CellRange range{axis.cells, 0};
+  const auto use = [&](int64_t bin, int32_t cell, A weight) {
+    table.add(bin, cell, weight);
+    range.begin = cell < range.begin ? cell : range.begin;
+    range.end = cell >= range.end ? cell + 1 : range.end;
+  };
+  AxisTap<A> tap;
+  for (int64_t bin = 0; bin < bins; ++bin) {
+    for (int32_t sample = 0; sample < axis.grid; ++sample) {
+      if (!axis.tap(bin, sample, tap)) continue;
+      use(bin, tap.low, tap.low_weight);
+      if (tap.high != tap.low) use(bin, tap.high, tap.high_weight);
+    }
+  }
+  return range;
+}
+
+// The transpose: for each of `columns` cells, the bins that read it.
+template <typename A>
+void transpose(const TapTable<A>& table, int64_t bins, int64_t columns, TapTable<A>& result) {
+  result.clear(columns);
+  for (int64_t bin = 0; bin < bins; ++bin) {
+    for (int64_t k = 0; k < table.counts[bin]; ++k) {
+      result.append(table.index[k * table.stride + bin], bin, table.weight[k * table.stride + bin]);
+    }
+  }
+}
+
+}  // namespace ldie
