@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from ldie_ext.ops.boxes.grid_anchors import Convention, Lists, Numbers, Pairs, flat_anchors, per_level
 from ldie_ext.ops.conv.deform_conv2d import Pair, as_pair, deform_conv2d
+from ldie_ext.ops.roi.multiscale_roi_align import LevelRule, multiscale_roi_align
+from ldie_ext.ops.roi.roi_align import flatten_boxes, roi_align, size_pair
 
-__all__ = ["AnchorGenerator", "DeformConv2d"]
+__all__ = ["AnchorGenerator", "DeformConv2d", "MultiScaleRoIAlign", "RoIAlign"]
 
 _MOST_CACHED = 32  # pyramids of different sizes; batches padded to multiples of 32 seldom make more in a row
 
@@ -171,3 +173,110 @@ class DeformConv2d(nn.Module):
             if getattr(self, name) != default:
                 text += f", {name}={getattr(self, name)}"
         return text if self.bias is not None else text + ", bias=False"
+
+
+class RoIAlign(nn.Module):
+    """:func:`ldie_ext.roi_align` as a module: ``torchvision.ops.RoIAlign``.
+
+    Args:
+        output_size: (h, w) of the bins, or one number for both.
+        spatial_scale: cells of the map per unit of the boxes.
+        sampling_ratio: samples of a bin along each axis; 0 or below adapts to the RoI.
+        aligned: cell centres stand at 0.5.
+
+    Example:
+        >>> RoIAlign(7, 1 / 16, 2, aligned=True)(torch.rand(1, 8, 20, 20), [torch.tensor([[0.0, 0.0, 99.0, 99.0]])]).shape
+        torch.Size([1, 8, 7, 7])
+    """
+
+    def __init__(
+        self,
+        output_size: int | tuple[int, int],
+        spatial_scale: float,
+        sampling_ratio: int,
+        aligned: bool = False,
+    ) -> None:
+        super().__init__()
+        self.output_size = output_size
+        self.spatial_scale = spatial_scale
+        self.sampling_ratio = sampling_ratio
+        self.aligned = aligned
+
+    def forward(self, input: Tensor, rois: Tensor | Sequence[Tensor]) -> Tensor:
+        """Pools ``rois`` ([K, 5], or [L, 4] for each image) out of ``input``."""
+        return roi_align(input, rois, self.output_size, self.spatial_scale, self.sampling_ratio, self.aligned)
+
+    def extra_repr(self) -> str:
+        """The constructor's arguments."""
+        return (
+            f"output_size={self.output_size}, spatial_scale={self.spatial_scale}, "
+            f"sampling_ratio={self.sampling_ratio}, aligned={self.aligned}"
+        )
+
+
+class MultiScaleRoIAlign(nn.Module):
+    """:func:`ldie_ext.multiscale_roi_align` on named maps: ``torchvision.ops.MultiScaleRoIAlign``, in one launch.
+
+    The scale of each map is the power of two nearest to its size over the images' (as in torchvision), found anew on
+    each call; ``scales`` shows the last.
+
+    Args:
+        featmap_names: the maps to pool from, finest first; others are left out.
+        output_size: (h, w) of the bins, or one number for both.
+        sampling_ratio: samples of a bin along each axis; 0 or below adapts to the RoI.
+        canonical_scale: the side of boxes that belong to the canonical level.
+        canonical_level: that level, as a power of two of its stride.
+        aligned: cell centres stand at 0.5.
+        levels: whose rule for a box's level: 'torchvision', 'detectron2' or 'mmdet'.
+
+    Example:
+        >>> maps = {"0": torch.rand(1, 8, 32, 32), "1": torch.rand(1, 8, 16, 16)}
+        >>> boxes = [torch.tensor([[0.0, 0.0, 20.0, 20.0], [0.0, 0.0, 128.0, 128.0]])]
+        >>> MultiScaleRoIAlign(["0", "1"], 7, 2)(maps, boxes, [(128, 128)]).shape
+        torch.Size([2, 8, 7, 7])
+    """
+
+    def __init__(
+        self,
+        featmap_names: Sequence[str],
+        output_size: int | Sequence[int],
+        sampling_ratio: int,
+        *,
+        canonical_scale: float = 224,
+        canonical_level: int = 4,
+        aligned: bool = False,
+        levels: LevelRule = "torchvision",
+    ) -> None:
+        super().__init__()
+        self.featmap_names = list(featmap_names)
+        self.output_size = size_pair(output_size)
+        self.sampling_ratio = sampling_ratio
+        self.canonical_scale = canonical_scale
+        self.canonical_level = canonical_level
+        self.aligned = aligned
+        self.levels = levels
+        self.scales: list[float] | None = None
+
+    def forward(self, x: dict[str, Tensor], boxes: Sequence[Tensor], image_shapes: Sequence[tuple[int, int]]) -> Tensor:
+        """Pools the boxes [L, 4] of each image; ``image_shapes`` are the images' sizes before padding."""
+        features = [features for name, features in x.items() if name in self.featmap_names]
+        if not features:
+            raise ValueError(f"no feature map of {list(x)} is among featmap_names, {self.featmap_names}")
+        padded = [max(sizes) for sizes in zip(*image_shapes, strict=True)]
+        self.scales = [_power_of_two_scale(feature, padded) for feature in features]
+        flat, offsets = flatten_boxes(boxes)
+        return multiscale_roi_align(
+            features, flat, offsets, self.output_size, self.scales, self.sampling_ratio, self.aligned,
+            canonical_scale=self.canonical_scale, canonical_level=self.canonical_level, levels=self.levels,
+        )  # fmt: skip
+
+    def extra_repr(self) -> str:
+        """The constructor's main arguments."""
+        return (
+            f"featmap_names={self.featmap_names}, output_size={self.output_size}, sampling_ratio={self.sampling_ratio}"
+        )
+
+
+def _power_of_two_scale(feature: Tensor, image_size: Sequence[int]) -> float:
+    """Cells per pixel, by the heights."""
+    return float(2 ** round(math.log2(feature.shape[2] / image_size[0])))

@@ -68,5 +68,5 @@ def multiscale_roi_align(
             continue
         y = axis_weights(corners[1], corners[3], size[0], feature.shape[2], ratio, aligned).to(feature.dtype)
         x = axis_weights(corners[0], corners[2], size[1], feature.shape[3], ratio, aligned).to(feature.dtype)
-        outputs.append(torch.einsum("py,cyx,qx->cpq", y, feature[image], x)[None])
+        outputs.append((y @ feature[image] @ x.T)[None])
     return torch.cat(outputs)
