@@ -185,7 +185,8 @@ class RoIAlign(nn.Module):
         aligned: cell centres stand at 0.5.
 
     Example:
-        >>> RoIAlign(7, 1 / 16, 2, aligned=True)(torch.rand(1, 8, 20, 20), [torch.tensor([[0.0, 0.0, 99.0, 99.0]])]).shape
+        >>> boxes = [torch.tensor([[0.0, 0.0, 99.0, 99.0]])]
+        >>> RoIAlign(7, 1 / 16, 2, aligned=True)(torch.rand(1, 8, 20, 20), boxes).shape
         torch.Size([1, 8, 7, 7])
     """
 

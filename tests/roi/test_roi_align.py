@@ -56,7 +56,7 @@ def test_matches_reference_in_few_cases(backend: Backend, memory_format: torch.m
 @FORMATS
 @pytest.mark.parametrize("ratio", [-1, 2])
 def test_many_columns_and_channels(memory_format: torch.memory_format, ratio: int) -> None:
-    """Rows of all widths, in registers and too wide for them; more bins than registers hold; whole blocks of channels."""
+    """Rows in registers and too wide for them, more bins than registers hold, whole blocks of channels."""
     for bins, channels in (((3, 7), 3), ((2, 70), 2), ((4, 5), 150)):
         input = torch.randn(2, channels, 40, 190, dtype=torch.float64)
         boxes = torch.cat([make_boxes(30, 190, torch.float64), torch.tensor([[0.0, 0.0, 190.0, 40.0]])])
