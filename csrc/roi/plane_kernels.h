@@ -88,6 +88,19 @@ inline __attribute__((always_inline)) void sum_rows(const PlaneTables<A>& tables
   }
 }
 
+// The weighted sums of a register of columns of the table, out of a row of registers.
+template <int kRegisters, typename A>
+inline __attribute__((always_inline)) Lanes<A> sum_picked(const TapTable<A>& table, int64_t column,
+                                                          const Lanes<A>* row) {
+  const Lanes<A> zero{}, first = load_lanes(table.weight + column);
+  Lanes<A> sum{};
+  for (int64_t k = 0; k < table.depth; ++k) {
+    const auto index = load_lanes(table.index + k * table.stride + column);
+    sum = mul_add(load_lanes(table.weight + k * table.stride + column), pick<kRegisters, A>(row, index), sum);
+  }
+  return first > zero ? sum : zero;
+}
+
 // The bins of one plane. `bins` has room for one register beyond its end.
 template <int kRegisters, typename T, typename A>
 void pool_in_registers(const PlaneTables<A>& tables, const T* corner, A* bins) {
@@ -96,12 +109,7 @@ void pool_in_registers(const PlaneTables<A>& tables, const T* corner, A* bins) {
     Lanes<A> row[kRegisters];
     sum_rows<kRegisters>(tables, corner, p, row);
     for (int64_t q = 0; q < tables.bins_x; q += kLanes<A>) {
-      Lanes<A> sum{};
-      for (int64_t k = 0; k < columns.depth; ++k) {
-        const auto index = load_lanes(columns.index + k * columns.stride + q);
-        sum = mul_add(load_lanes(columns.weight + k * columns.stride + q), pick<kRegisters, A>(row, index), sum);
-      }
-      store_narrow(bins + p * tables.bins_x + q, sum);
+      store_narrow(bins + p * tables.bins_x + q, sum_picked<kRegisters>(columns, q, row));
     }
   }
 }
@@ -130,6 +138,7 @@ void pool_through_memory(const PlaneTables<A>& tables, const T* corner, A* bins)
       const A* const weight = columns.weight + k * columns.stride;
       for (int64_t q = 0; q < tables.bins_x; ++q) sums[q] = mul_add(weight[q], tables.row[index[q]], sums[q]);
     }
+    for (int64_t q = 0; q < tables.bins_x; ++q) sums[q] = columns.weight[q] > A(0) ? sums[q] : A(0);
   }
 }
 
@@ -161,12 +170,7 @@ void spread_bins(const PlaneTables<A>& tables, const A* grad) {
       Lanes<A> row[kRegisters];
       for (int r = 0; r < kRegisters; ++r) row[r] = load_lanes(source + r * kLanes<A>);
       for (; x < tables.columns.whole; x += kLanes<A>) {
-        Lanes<A> sum{};
-        for (int64_t k = 0; k < bins.depth; ++k) {
-          const auto index = load_lanes(bins.index + k * bins.stride + x);
-          sum = mul_add(load_lanes(bins.weight + k * bins.stride + x), pick<kRegisters, A>(row, index), sum);
-        }
-        store_narrow(result + x, sum);
+        store_narrow(result + x, sum_picked<kRegisters>(bins, x, row));
       }
     }
     for (; x < tables.columns.count; ++x) {

@@ -87,6 +87,10 @@ Pyramid check_features(const std::vector<Tensor>& features) {
 void check_boxes(const Tensor& boxes, const OptionalTensor& offsets, const Tensor& like, int64_t batch) {
   check_dtype(kOp, "boxes", boxes, coordinate_dtype(like.scalar_type()));
   check_same_device(kOp, "boxes", boxes, "features", like);
+  constexpr int64_t kLimit = (int64_t(1) << 31) - 1;
+  if (boxes.dim() > 0 && boxes.size(0) > kLimit) {
+    check_failed(kOp, "boxes must have fewer than 2^31 rows, got ", describe(boxes));
+  }
   if (!offsets) return check_shape(kOp, "boxes", boxes, {kAnySize, 5}, "[K, 5]");
   check_shape(kOp, "boxes", boxes, {kAnySize, 4}, "[K, 4]");
   check_same_device(kOp, "offsets", *offsets, "features", like);

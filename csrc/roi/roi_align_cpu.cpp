@@ -38,7 +38,7 @@ void run_tasks(std::vector<Worker<A>>& workers, int64_t tasks, const Body& body)
 
 template <typename A>
 std::vector<Worker<A>> make_workers(const RoiLayout<A>& layout, bool backward, int64_t sums, Context& context) {
-  std::vector<Worker<A>> workers(static_cast<size_t>(num_threads()));
+  std::vector<Worker<A>> workers(static_cast<size_t>(std::min(num_threads(), layout.rois + 1)));
   for (Worker<A>& worker : workers) {
     worker.tables = PlaneTables<A>::make(layout, backward, context);
     worker.bins = context.scratch_array<A>(layout.bins() + round_up(layout.bins_x, kLanes<A>) + kLanes<A>);

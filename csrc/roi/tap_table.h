@@ -17,7 +17,7 @@ struct TapTable {
   int64_t depth = 0;   // entries of the longest column
   int64_t* counts;     // [columns] entries of each column
   Index* index;        // [depth, stride]
-  A* weight;           // [depth, stride], 0 in what a column does not fill
+  A* weight;           // [depth, stride], above 0, but 0 in what a column does not fill
 
   // Room for `columns` columns of at most `depth` entries.
   static TapTable make(int64_t columns, int64_t depth, Context& context) {
@@ -60,7 +60,8 @@ struct TapTable {
   }
 
   // Counts cells from `origin` on, and fills short columns up with their last cell, at weight 0: whatever stands in
-  // cells that a bin does not read - an infinity, say - must not reach it.
+  // cells that a bin does not read - an infinity, say - must not reach it. (Columns without any read cell 0; whoever
+  // reads them drops the sum where the first weight is 0.)
   void finish(int64_t origin) {
     for (int64_t c = 0; c < stride; ++c) {
       Index last = Index(origin);
@@ -93,7 +94,7 @@ CellRange tabulate(const RoiAxis<A>& axis, int64_t bins, TapTable<A>& table) {
     for (int32_t sample = 0; sample < axis.grid; ++sample) {
       if (!axis.tap(bin, sample, tap)) continue;
       use(bin, tap.low, tap.low_weight);
-      if (tap.high != tap.low) use(bin, tap.high, tap.high_weight);
+      if (tap.high_weight > A(0)) use(bin, tap.high, tap.high_weight);
     }
   }
   return range;
