@@ -17,16 +17,19 @@ def widen(values: Tensor) -> Tensor:
 
 
 def inter_union(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Intersections and unions [N, M]; the sides of 16-bit boxes are differences in 16 bits."""
+    """Intersections and unions [N, M]; the sides of 16-bit boxes are differences in 16 bits.
+
+    relu has no gradient at 0 in any version of PyTorch; clamp, which torchvision uses, has none there from 2.14 on.
+    """
     low, high = torch.maximum(a[:, None, :2], b[:, :2]), torch.minimum(a[:, None, 2:], b[:, 2:])
-    inter = widen(high - low).clamp(min=0).prod(-1)
+    inter = widen(high - low).relu().prod(-1)
     return inter, area(widen(a))[:, None] + area(widen(b)) - inter
 
 
 def hull_sides(a: Tensor, b: Tensor) -> Tensor:
     """Width and height [N, M, 2] of the smallest box around both."""
     low, high = torch.minimum(a[:, None, :2], b[:, :2]), torch.maximum(a[:, None, 2:], b[:, 2:])
-    return widen(high - low).clamp(min=0)
+    return widen(high - low).relu()
 
 
 def box_iou(a: Tensor, b: Tensor) -> Tensor:
