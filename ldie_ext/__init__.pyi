@@ -4,6 +4,10 @@ from ldie_ext.ops.adversarial.masked_scale_loss import masked_scale_loss as mask
 from ldie_ext.ops.adversarial.masked_scale_loss import materialize_masked_scores as materialize_masked_scores
 from ldie_ext.ops.boxes.box_coder import decode_boxes as decode_boxes
 from ldie_ext.ops.boxes.box_coder import encode_boxes as encode_boxes
+from ldie_ext.ops.boxes.box_iou import box_iou as box_iou
+from ldie_ext.ops.boxes.box_iou import complete_box_iou as complete_box_iou
+from ldie_ext.ops.boxes.box_iou import distance_box_iou as distance_box_iou
+from ldie_ext.ops.boxes.box_iou import generalized_box_iou as generalized_box_iou
 from ldie_ext.ops.boxes.grid_anchors import grid_anchors as grid_anchors
 from ldie_ext.ops.boxes.match_boxes import match_boxes as match_boxes
 from ldie_ext.ops.boxes.sample_labels import sample_labels as sample_labels
