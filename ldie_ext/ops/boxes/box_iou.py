@@ -134,7 +134,7 @@ def complete_box_iou(a: Tensor, b: Tensor, eps: float = EPS) -> Tensor:
     Example:
         >>> a = torch.tensor([[0.0, 0.0, 2.0, 2.0]])
         >>> complete_box_iou(a, torch.tensor([[0.0, 0.0, 2.0, 2.0], [0.0, 0.0, 4.0, 1.0]]))
-        tensor([[1.0000, 0.2320]])
+        tensor([[1.0000, 0.2530]])
     """
     return _overlaps(_at_least_float32(a), _at_least_float32(b), "complete", eps)
 
