@@ -11,6 +11,7 @@ from ldie_ext.ops.boxes.box_iou import generalized_box_iou as generalized_box_io
 from ldie_ext.ops.boxes.grid_anchors import grid_anchors as grid_anchors
 from ldie_ext.ops.boxes.match_boxes import match_boxes as match_boxes
 from ldie_ext.ops.boxes.sample_labels import sample_labels as sample_labels
+from ldie_ext.ops.boxes.select_proposals import select_proposals as select_proposals
 from ldie_ext.ops.conv.deform_conv2d import deform_conv2d as deform_conv2d
 from ldie_ext.ops.heatmap.center_heatmap import center_heatmap as center_heatmap
 from ldie_ext.ops.heatmap.center_targets import CenterTargets as CenterTargets

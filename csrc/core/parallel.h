@@ -5,6 +5,7 @@
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 #include <torch/csrc/stable/c/shim.h>
 
+#include <atomic>
 #include <cstdint>
 
 namespace ldie {
@@ -25,6 +26,16 @@ inline int64_t num_threads() {
   uint32_t count = 1;
   torch_get_num_threads(&count);
   return int64_t(count);
+}
+
+// For tasks of very different length: calls body(next) on every thread, where each next() is the next number of a task,
+// and from `count` on there is none left. What a task leaves must not depend on the thread that does it.
+template <typename Body>
+void parallel_tasks(int64_t count, const Body& body) {
+  std::atomic<int64_t> started{0};
+  const auto next = [&started] { return started++; };
+  const int64_t threads = num_threads() < count ? num_threads() : count;
+  parallel_for(threads, 1, [&](int64_t, int64_t) { body(next); });
 }
 
 }  // namespace ldie

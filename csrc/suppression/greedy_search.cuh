@@ -7,6 +7,7 @@
 // earlier box was kept: that is the floor, not the bytes.
 #pragma once
 
+#include "core/context.h"
 #include "core/simt.cuh"
 #include "suppression/nms.h"
 
@@ -26,7 +27,7 @@ struct Sequence {
   int64_t count;
   const Box<A>* boxes;
   const uint32_t* groups;  // rising numbers, or null when all boxes are of one group
-  uint32_t* removed;       // a bit per box: by a box of an earlier chunk
+  uint32_t* removed;       // a bit per box: by a box of an earlier chunk, or by the caller
   uint8_t* kept;
   uint64_t* mask;  // [kChunk / kTile][kChunk]: bit i of word w of box j: j overlaps box 64 w + i, which comes before it
   A threshold;
@@ -204,6 +205,37 @@ __global__ void __launch_bounds__(kThreads) apply_kernel(Sequence<A> sequence, C
   }
   const unsigned hits = __ballot_sync(kAllLanes, hit);
   if (hits != 0 && threadIdx.x % kWarp == 0) atomicOr(&sequence.removed[j / kWarp], hits);
+}
+
+dim3 blocks_for(int64_t count) { return dim3(unsigned((count + kThreads - 1) / kThreads)); }
+
+// A search over boxes that stand in place when it starts, as `groups` and the bits of `removed` do.
+template <typename A>
+Sequence<A> make_sequence(Context& context, int64_t count, const Box<A>* boxes, const uint32_t* groups,
+                          double iou_threshold) {
+  return {count,
+          boxes,
+          groups,
+          context.scratch_array<uint32_t>((count + kWarp - 1) / kWarp),
+          context.scratch_array<uint8_t>(count),
+          context.scratch_array<uint64_t>(int64_t(kChunk) * (kChunk / kTile)),
+          threshold_floor<A>(iou_threshold)};
+}
+
+// Writes sequence.kept, 0 for boxes that were removed before.
+template <typename A>
+void greedy_search(const Sequence<A>& sequence, void* stream) {
+  for (int64_t begin = 0; begin < sequence.count; begin += kChunk) {
+    const int64_t after = sequence.count - begin - kChunk;
+    const Chunk chunk{begin, int32_t(after < 0 ? sequence.count - begin : kChunk)};
+    const unsigned tiles = unsigned((chunk.count + kTile - 1) / kTile);
+    const dim3 mask_grid((tiles + kWords - 1) / kWords, tiles), block(kThreads);
+    LDIE_LAUNCH(mask_kernel<A>, mask_grid, block, 0, stream, sequence, chunk);
+    LDIE_LAUNCH(resolve_kernel<A>, dim3(tiles), dim3(kResolveThreads), 0, stream, sequence, chunk);
+    if (after > 0) {
+      LDIE_LAUNCH(apply_kernel<A>, dim3(blocks_for(after).x, kChunk / kThreads), block, 0, stream, sequence, chunk);
+    }
+  }
 }
 
 }  // namespace

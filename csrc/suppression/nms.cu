@@ -10,8 +10,6 @@
 namespace ldie {
 namespace {
 
-dim3 blocks_for(int64_t count) { return dim3(unsigned((count + kThreads - 1) / kThreads)); }
-
 __device__ int64_t thread_index() { return int64_t(blockIdx.x) * kThreads + threadIdx.x; }
 
 // ---- order
@@ -99,27 +97,10 @@ void nms(const Nms<T>& args, Context& context) {
   }
 
   auto* const boxes = context.scratch_array<Box<A>>(count);
-  const Sequence<A> sequence{count,
-                             boxes,
-                             groups,
-                             context.scratch_array<uint32_t>((count + kWarp - 1) / kWarp),
-                             context.scratch_array<uint8_t>(count),
-                             context.scratch_array<uint64_t>(int64_t(kChunk) * (kChunk / kTile)),
-                             threshold_floor<A>(args.iou_threshold)};
+  const Sequence<A> sequence = make_sequence(context, count, boxes, groups, args.iou_threshold);
   LDIE_LAUNCH(gather_boxes_kernel<T>, grid, block, 0, context.stream, args.boxes, rows, ranks, count, boxes,
               sequence.removed);
-  for (int64_t begin = 0; begin < count; begin += kChunk) {
-    const int64_t after = count - begin - kChunk;
-    const Chunk chunk{begin, int32_t(after < 0 ? count - begin : kChunk)};
-    const unsigned tiles = unsigned((chunk.count + kTile - 1) / kTile);
-    const dim3 mask_grid((tiles + kWords - 1) / kWords, tiles);
-    LDIE_LAUNCH(mask_kernel<A>, mask_grid, block, 0, context.stream, sequence, chunk);
-    LDIE_LAUNCH(resolve_kernel<A>, dim3(tiles), dim3(kResolveThreads), 0, context.stream, sequence, chunk);
-    if (after > 0) {
-      const dim3 pairs_grid(blocks_for(after).x, kChunk / kThreads);
-      LDIE_LAUNCH(apply_kernel<A>, pairs_grid, block, 0, context.stream, sequence, chunk);
-    }
-  }
+  greedy_search(sequence, context.stream);
 
   uint32_t* const sums = unsorted;  // no longer needed as such
   LDIE_LAUNCH(rank_flags_kernel, grid, block, 0, context.stream, sequence.kept, ranks, count, sums);
