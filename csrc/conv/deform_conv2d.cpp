@@ -43,16 +43,21 @@ Tensor weight_to_filters(const Tensor& weight, const DeformShape& shape) {
   return as_contiguous(torch::stable::transpose(grouped, 1, 2));
 }
 
-// Calls body(chunk, index) for all positions in chunks whose columns fill at most kColumnBytes (or one row).
+// Positions of a chunk: its columns fill at most kColumnBytes, and its images have few enough pixels that an array over
+// them is no bigger; but one position at least.
 int64_t chunk_rows(const DeformShape& shape, int64_t element_bytes) {
 #if defined(LDIE_BACKEND_CPU)
-  constexpr int64_t kColumnBytes = int64_t(8) << 20;  // stays in the last-level cache
+  constexpr int64_t kColumnBytes = int64_t(16) << 20;  // stays in the last-level cache
 #elif defined(LDIE_BACKEND_CUDA)
   constexpr int64_t kColumnBytes = int64_t(128) << 20;  // fills a big GPU with tiles of the product
 #else
   constexpr int64_t kColumnBytes = int64_t(64) << 10;  // tests: several chunks even of small inputs
 #endif
-  return std::max(int64_t(1), kColumnBytes / std::max(int64_t(1), shape.row() * element_bytes));
+  constexpr int64_t kMostPixels = kColumnBytes / 8, one = 1;
+  const int64_t pixels = (shape.height + 1) * (shape.width + 1) * shape.offset_groups;
+  const int64_t of_columns = kColumnBytes / std::max(one, shape.row() * element_bytes);
+  const int64_t of_images = kMostPixels / pixels * shape.plane();
+  return std::max(one, std::min({of_columns, std::max(of_images, shape.plane()), shape.positions()}));
 }
 
 // Calls body(chunk, context) for all positions, with a context of its own so that a chunk's scratch memory ends with
@@ -81,7 +86,7 @@ Tensor deform_conv2d_op(const Tensor& input, const Tensor& offset, const Tensor&
   TensorContext shared(in.input);
   dispatch_computing(in.input.scalar_type(), [&](auto element) {
     using T = decltype(element);
-    const int64_t rows = std::min(chunk_rows(shape, sizeof(T)), shape.positions());
+    const int64_t rows = chunk_rows(shape, sizeof(T));
     T* const columns = shared.scratch_array<T>(rows * shape.row());
     const int64_t width = shape.filters / shape.groups;
     const Matrices matrices = filter_matrices(shape, filters).transposed();
@@ -131,13 +136,12 @@ void backward_chunk(const Backward& b, const Chunk& chunk, int64_t slot, bool ad
 template <typename T>
 void backward_chunks(Backward& b, Context& shared) {
   const DeformShape& shape = b.in.shape;
-  const int64_t rows = std::min(chunk_rows(shape, sizeof(T)), shape.positions());
-  const bool slots = sizeof(T) == 2 && rows < shape.positions();
-  const int64_t chunks = rows == 0 ? 0 : (shape.positions() + rows - 1) / rows;
+  const int64_t rows = chunk_rows(shape, sizeof(T)), chunks = (shape.positions() + rows - 1) / rows;
+  const bool slots = sizeof(T) == 2 && chunks > 1;
   if (b.needs_weight) {
     const int64_t elements = shape.filters * shape.taps() * shape.group_channels();
     b.grad_filters =
-        rows == 0 ? make_zeros(b.filters, {1, elements}) : make_empty(b.filters, {slots ? chunks : 1, elements});
+        chunks == 0 ? make_zeros(b.filters, {elements}) : make_empty(b.filters, {slots ? chunks : 1, elements});
   }
   T* const columns = shared.scratch_array<T>(rows * shape.row());
   for_each_chunk(b.in.input, shape.positions(), rows, [&](const Chunk& chunk, Context& context) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The sampling points of a chunk, shared out over threads and sorted by the cell of the input that they fall into.
+// The sampling points of a chunk: shared out over threads, and sorted by the cell of the input that they fall into.
 #pragma once
 
 #include "conv/deform_conv2d.h"
@@ -11,26 +11,26 @@ namespace {
 
 constexpr int kThreads = 256;
 
-// How a warp is shared out: `lanes` (a power of two) serve one point, `packs` accesses cover its channels.
+inline unsigned blocks_for(int64_t items, int per_block) {
+  constexpr int64_t kMostBlocks = int64_t(1) << 20;
+  const int64_t blocks = (items + per_block - 1) / per_block;
+  return unsigned(blocks < kMostBlocks ? blocks : kMostBlocks);
+}
+
+// A few lanes of a warp (a power of two) walk the channels of one point or pixel, `packs` accesses of 16 bytes.
 struct Lanes {
   int lanes;
   int64_t packs;
 };
 
-unsigned point_blocks(int64_t threads) {
-  constexpr int64_t kMostBlocks = int64_t(1) << 20;
-  const int64_t blocks = (threads + kThreads - 1) / kThreads;
-  return unsigned(blocks < kMostBlocks ? blocks : kMostBlocks);
-}
-
-Lanes lanes_for(int64_t channels, int width) {
+inline Lanes lanes_for(int64_t channels, int width) {
   Lanes result{1, channels / width};
   while (result.lanes < kWarpSize && result.lanes < result.packs) result.lanes *= 2;
   return result;
 }
 
-// A point of a chunk by its index ((row * offset_groups) + offset_group) * taps + tap: below 2^32, as the columns of a
-// chunk have at least one element for each point.
+// A point of a chunk by its index (row * offset_groups + group) * taps + tap: below 2^32, as the columns of a chunk
+// have at least one element for each point.
 struct PointIndex {
   int64_t row, image, position, point, group, tap;
 
@@ -46,7 +46,7 @@ struct PointIndex {
 };
 
 // The cells between pixels, a border of one around: cell (image, offset group, y + 1, x + 1) has its top left pixel at
-// (y, x). Images are counted from the chunk's first.
+// (y, x). Images are counted from the chunk's first. There are fewer than 2^32 (chunk_rows in deform_conv2d.cpp).
 struct Cells {
   int64_t first_image, images, offset_groups, height, width;  // height + 1 and width + 1 of the input
 
@@ -56,46 +56,53 @@ struct Cells {
   }
 };
 
+// What a point hands to the pixels around it.
 template <typename A>
-struct PointMix {
+struct SortedPoint {
+  int64_t row, tap;  // of its columns
   A fraction_y, fraction_x, mask;
+};
+
+// Points in the order of their cells, and within a cell of their indices; those of a cell are starts[cell] up to
+// starts[cell + 1].
+template <typename T>
+struct SortedPoints {
+  Cells cells;
+  const uint32_t* starts;
+  const SortedPoint<acc_t<T>>* points;
 };
 
 // Points outside the image get the key after the last cell.
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
-    cell_keys_kernel(DeformSampling<T> sampling, Chunk chunk, Cells cells, uint64_t* keys, uint32_t* indices,
-                     PointMix<acc_t<T>>* mixes) {
-  using A = acc_t<T>;
+    cell_keys_kernel(DeformSampling<T> sampling, Chunk chunk, Cells cells, uint32_t* keys, uint32_t* indices) {
   const int64_t points = chunk.count * sampling.shape.points(), stride = int64_t(gridDim.x) * kThreads;
   for (int64_t index = int64_t(blockIdx.x) * kThreads + threadIdx.x; index < points; index += stride) {
     const PointIndex at(sampling.shape, chunk, index);
-    const SamplePoint<A> place = sampling.point(at.image, at.position, at.point);
-    const Bilinear<A> mix = bilinear(sampling.shape, at.image, place.y, place.x);
-    keys[index] =
-        mix.inside ? uint64_t(cells.row(at.image, at.group, mix.top + 1) + mix.left + 1) : uint64_t(cells.count());
+    const SamplePoint<acc_t<T>> place = sampling.point(at.image, at.position, at.point);
+    const Bilinear<acc_t<T>> mix = bilinear(sampling.shape, at.image, place.y, place.x);
+    const int64_t cell = cells.row(at.image, at.group, mix.top + 1) + mix.left + 1;
+    keys[index] = uint32_t(mix.inside ? cell : cells.count());
     indices[index] = uint32_t(index);
-    mixes[index] = {mix.fraction_y, mix.fraction_x, place.mask};
   }
 }
 
-// starts[cell] is where the points of the cell begin in the sorted order, for cells 0 ... count.
+// Sorted keys and indices to points and to starts[0 ... cells].
+template <typename T>
 __global__ void __launch_bounds__(kThreads)
-    cell_starts_kernel(const uint64_t* keys, int64_t points, int64_t cells, int64_t* starts) {
-  const int64_t stride = int64_t(gridDim.x) * kThreads;
+    cell_points_kernel(DeformSampling<T> sampling, Chunk chunk, int64_t cells, const uint32_t* keys,
+                       const uint32_t* indices, uint32_t* starts, SortedPoint<acc_t<T>>* sorted) {
+  const int64_t points = chunk.count * sampling.shape.points(), stride = int64_t(gridDim.x) * kThreads;
   for (int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x; i <= points; i += stride) {
     const int64_t before = i == 0 ? -1 : int64_t(keys[i - 1]), here = i == points ? cells : int64_t(keys[i]);
-    for (int64_t cell = before + 1; cell <= here; ++cell) starts[cell] = i;
+    for (int64_t cell = before + 1; cell <= here; ++cell) starts[cell] = uint32_t(i);
+    if (i == points) continue;
+    const PointIndex at(sampling.shape, chunk, indices[i]);
+    const SamplePoint<acc_t<T>> place = sampling.point(at.image, at.position, at.point);
+    const Bilinear<acc_t<T>> mix = bilinear(sampling.shape, at.image, place.y, place.x);
+    sorted[i] = {at.row, at.tap, mix.fraction_y, mix.fraction_x, place.mask};
   }
 }
-
-template <typename T>
-struct SortedPoints {
-  Cells cells;
-  const int64_t* starts;
-  const uint32_t* indices;
-  const PointMix<acc_t<T>>* mixes;
-};
 
 template <typename T>
 SortedPoints<T> sort_points(const DeformSampling<T>& sampling, const Chunk& chunk, Context& context) {
@@ -103,19 +110,19 @@ SortedPoints<T> sort_points(const DeformSampling<T>& sampling, const Chunk& chun
   const int64_t points = chunk.count * shape.points(), first_image = chunk.first / shape.plane();
   const int64_t images = (chunk.first + chunk.count - 1) / shape.plane() + 1 - first_image;
   const Cells cells{first_image, images, shape.offset_groups, shape.height + 1, shape.width + 1};
-  uint64_t* const keys = context.scratch_array<uint64_t>(2 * points);
+  uint32_t* const keys = context.scratch_array<uint32_t>(2 * points);
   uint32_t* const indices = context.scratch_array<uint32_t>(2 * points);
-  int64_t* const starts = context.scratch_array<int64_t>(cells.count() + 1);
-  auto* const mixes = context.scratch_array<PointMix<acc_t<T>>>(points);
-  LDIE_LAUNCH(cell_keys_kernel<T>, dim3(point_blocks(points)), dim3(kThreads), 0, context.stream, sampling, chunk,
-              cells, keys, indices, mixes);
+  uint32_t* const starts = context.scratch_array<uint32_t>(cells.count() + 1);
+  auto* const sorted = context.scratch_array<SortedPoint<acc_t<T>>>(points);
+  LDIE_LAUNCH(cell_keys_kernel<T>, dim3(blocks_for(points, kThreads)), dim3(kThreads), 0, context.stream, sampling,
+              chunk, cells, keys, indices);
   int key_bits = 1;
   while (cells.count() >> key_bits) ++key_bits;
   sort_pairs<SortOrder::ascending>(
-      context, KeyValueArrays<uint64_t, uint32_t>{keys, keys + points, indices, indices + points, points}, key_bits);
-  LDIE_LAUNCH(cell_starts_kernel, dim3(point_blocks(points + 1)), dim3(kThreads), 0, context.stream, keys + points,
-              points, cells.count(), starts);
-  return {cells, starts, indices + points, mixes};
+      context, KeyValueArrays<uint32_t, uint32_t>{keys, keys + points, indices, indices + points, points}, key_bits);
+  LDIE_LAUNCH(cell_points_kernel<T>, dim3(blocks_for(points + 1, kThreads)), dim3(kThreads), 0, context.stream,
+              sampling, chunk, cells.count(), keys + points, indices + points, starts, sorted);
+  return {cells, starts, sorted};
 }
 
 }  // namespace

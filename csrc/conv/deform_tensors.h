@@ -124,6 +124,10 @@ inline DeformShape deform_shape(const Tensor& input, const Tensor& offset, const
     check_failed(op, "offset must have 2 * offset_groups * kh * kw channels with offset_groups that divide C = ",
                  shape.channels, " of input and kh * kw = ", shape.taps(), " of weight, got ", describe(offset));
   }
+  constexpr int64_t kMostPixels = int64_t(1) << 31;
+  if ((shape.height + 1) * (shape.width + 1) > kMostPixels / shape.offset_groups) {
+    check_failed(op, "input must have fewer than 2^31 pixels an image, times offset_groups, got ", describe(input));
+  }
   shape.stride[0] = o.stride_h, shape.stride[1] = o.stride_w;
   shape.padding[0] = o.padding_h, shape.padding[1] = o.padding_w;
   shape.dilation[0] = o.dilation_h, shape.dilation[1] = o.dilation_w;

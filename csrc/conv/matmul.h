@@ -72,7 +72,7 @@ inline void multiply(const Tensor& like, int64_t batch, const Matrices& a, const
       multiply(like, batch, b.transposed(), a.transposed(), out.transposed(), addend ? &turned : addend);
     return;
   }
-  constexpr int64_t kTasks = 8, kLeastRows = 32;
+  constexpr int64_t kTasks = 16, kLeastRows = 64;
   const int64_t bytes = like.scalar_type() == ScalarType::Double ? 8 : 4;
   const int64_t wanted = (out.rows * batch + kTasks - 1) / kTasks, rows = std::max(kLeastRows, wanted / 16 * 16);
   const int64_t blocks = (out.rows + rows - 1) / rows;

@@ -30,7 +30,7 @@ def deform_conv2d(
     ``output[q, o] = bias[o] + sum over taps t and channels c of weight[o, c, t] * mask[q, t] * x_c(place(q, t))`` with
     ``place(q, t) = q * stride - padding + t * dilation + offset[q, t]`` in pixels and x_c the input's channel c
     between pixels, bilinear, 0 outside the image. Version 1 without a mask, version 2 with one. The workspace is a
-    fixed number of output positions (CPU 8 MiB, CUDA 128 MiB of samples), whatever the batch.
+    fixed number of output positions (CPU 16 MiB, CUDA 128 MiB of samples), whatever the batch.
 
     Args:
         input: float [N, C, H, W]; channels-last memory is read as it is, other memory is rearranged first.
