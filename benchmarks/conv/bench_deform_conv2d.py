@@ -1,7 +1,8 @@
-"""deform_conv2d with masks, 3 x 3: the three upsampling layers of CenterNet-DLA/ResNet and a ResNet-50 stage."""
+"""deform_conv2d with masks, 3 x 3: the three layers of CenterNet's ResNet-18 neck, and a ResNet-50 stage."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import harness
@@ -11,11 +12,12 @@ from torch import Tensor
 
 import ldie_ext
 
-LAYERS = [(512, 256, 16, 16), (256, 128, 32, 32), (128, 64, 64, 64), (256, 256, 50, 84)]  # channels, filters, map
+CENTERNET = [(512, 256, 16, 16), (256, 128, 32, 32), (128, 64, 64, 64)]  # channels, filters, map
+LAYERS = [*((batch, *layer) for batch in (2, 8) for layer in CENTERNET), (2, 256, 256, 50, 84)]
 
 
-def make_layer(device: torch.device, batch: int, layer: tuple[int, int, int, int]) -> dict[str, Tensor]:
-    channels, filters, height, width = layer
+def make_layer(device: torch.device, layer: tuple[int, ...]) -> dict[str, Tensor]:
+    batch, channels, filters, height, width = layer
     tensors = {
         "input": torch.randn(batch, channels, height, width),
         "offset": torch.randn(batch, 18, height, width) * 2,
@@ -49,20 +51,14 @@ def call(function: Any, layer: dict[str, Tensor], backward: bool) -> Any:
 
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "both"])
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: "x".join(map(str, layer)))
-@pytest.mark.parametrize("batch", [2, 8])
-def bench_deform_conv2d(measure: harness.Measure, batch: int, layer: tuple[int, int, int, int], backward: bool) -> None:
-    tensors = make_layer(measure.device, batch, layer)
-    channels, filters, height, width = layer
-    options = {"padding": 1}
-
-    def padded(function: Any) -> Any:
-        return lambda **arguments: function(**arguments, **options)
-
-    peer = harness.tv and call(padded(harness.tv.deform_conv2d), tensors, backward)
+def bench_deform_conv2d(measure: harness.Measure, layer: tuple[int, ...], backward: bool) -> None:
+    batch, channels, filters, height, width = layer
+    tensors = make_layer(measure.device, layer)
+    peer = harness.tv and partial(harness.tv.deform_conv2d, padding=1)
     measure(
         f"{batch}x{channels}x{height}x{width}, {filters} filters, {'forward+backward' if backward else 'forward'}",
-        ours=call(padded(ldie_ext.deform_conv2d), tensors, backward),
+        ours=call(partial(ldie_ext.deform_conv2d, padding=1), tensors, backward),
         composed=call(composed, tensors, backward),
-        peer=peer,
+        peer=peer and call(peer, tensors, backward),
         memory=True,
     )

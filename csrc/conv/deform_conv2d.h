@@ -64,9 +64,9 @@ template <typename A>
 struct Bilinear {
   int64_t pixel[4];
   A weight[4];
-  A fraction_y, fraction_x;
-  int64_t top, left;
-  bool inside;  // some pixel may lie in the image; false for NaN and infinite places
+  A fraction_y, fraction_x;  // of the way from pixel 0 down and to the right
+  int64_t top, left;         // of pixel 0, -1 on the border around the image
+  bool inside;               // some pixel may lie in the image; false for NaN and infinite places
 
   // A pixel without weight takes no part, whatever its value.
   LDIE_HD bool takes(int corner) const { return pixel[corner] >= 0 && weight[corner] != A(0); }

@@ -2,6 +2,8 @@
 // The tensors of a deformable convolution, checked and laid out for the launchers (tensor side).
 #pragma once
 
+#include <algorithm>
+
 #include "conv/deform_conv2d.h"
 #include "core/check.h"
 #include "core/tensor.h"
@@ -78,16 +80,11 @@ inline int64_t deform_output_size(const char* side, int64_t size, int64_t kernel
   return room / stride + 1;
 }
 
-inline void check_deform_options(const DeformOptions& o) {
-  constexpr const char* op = "deform_conv2d";
-  if (o.stride_h < 1 || o.stride_w < 1) {
-    check_failed(op, "stride must be at least 1, got (", o.stride_h, ", ", o.stride_w, ")");
-  }
-  if (o.dilation_h < 1 || o.dilation_w < 1) {
-    check_failed(op, "dilation must be at least 1, got (", o.dilation_h, ", ", o.dilation_w, ")");
-  }
-  if (o.padding_h < 0 || o.padding_w < 0) {
-    check_failed(op, "padding must be at least 0, got (", o.padding_h, ", ", o.padding_w, ")");
+inline void check_pair(const char* name, int64_t least, int64_t vertical, int64_t horizontal) {
+  constexpr int64_t kMost = int64_t(1) << 30;  // far beyond any map, and products of sizes fit
+  if (std::min(vertical, horizontal) < least || std::max(vertical, horizontal) > kMost) {
+    check_failed("deform_conv2d", name, " must be at least ", least, " and at most 2^30, got (", vertical, ", ",
+                 horizontal, ")");
   }
 }
 
@@ -96,34 +93,43 @@ inline void check_beside_input(const char* name, const Tensor& tensor, const Ten
   check_same_device("deform_conv2d", name, tensor, "input", input);
 }
 
-// Sizes from input, weight and options; groups are as many as the weight's channels tell, offset groups as many as the
-// offsets.
+// How many groups the weight's channels tell.
+inline int64_t count_groups(const Tensor& weight, int64_t channels) {
+  const int64_t group_channels = weight.size(1), filters = weight.size(0);
+  if (weight.size(2) < 1 || weight.size(3) < 1 || group_channels < 1) {
+    check_failed("deform_conv2d", "weight must have shape [O, C / groups, kh, kw] of at least 1 each but O, got ",
+                 describe(weight));
+  }
+  const int64_t groups = channels / group_channels;
+  if (groups < 1 || channels % group_channels != 0 || filters % groups != 0) {
+    check_failed("deform_conv2d",
+                 "weight must have shape [O, C / groups, kh, kw] with groups that divide C = ", channels,
+                 " of input and O, got ", describe(weight));
+  }
+  return groups;
+}
+
+// How many offset groups the offset's channels tell.
+inline int64_t count_offset_groups(const Tensor& offset, int64_t channels, int64_t taps) {
+  const int64_t groups = offset.size(1) / (2 * taps);
+  if (groups < 1 || offset.size(1) % (2 * taps) != 0 || channels % groups != 0) {
+    check_failed("deform_conv2d",
+                 "offset must have 2 * offset_groups * kh * kw channels with offset_groups that divide C = ", channels,
+                 " of input and kh * kw = ", taps, " of weight, got ", describe(offset));
+  }
+  return groups;
+}
+
 inline DeformShape deform_shape(const Tensor& input, const Tensor& offset, const Tensor& weight,
                                 const DeformOptions& o) {
   constexpr const char* op = "deform_conv2d";
   DeformShape shape{};
-  shape.batch = input.size(0);
-  shape.channels = input.size(1);
-  shape.height = input.size(2);
-  shape.width = input.size(3);
+  shape.batch = input.size(0), shape.channels = input.size(1);
+  shape.height = input.size(2), shape.width = input.size(3);
+  shape.groups = count_groups(weight, shape.channels);
+  shape.filters = weight.size(0), shape.kernel_height = weight.size(2), shape.kernel_width = weight.size(3);
+  shape.offset_groups = count_offset_groups(offset, shape.channels, shape.taps());
   check_map_size(op, shape.height, shape.width);
-  shape.filters = weight.size(0);
-  shape.kernel_height = weight.size(2);
-  shape.kernel_width = weight.size(3);
-  if (shape.taps() < 1 || weight.size(1) < 1) {
-    check_failed(op, "weight must have shape [O, C / groups, kh, kw] of at least 1 each but O, got ", describe(weight));
-  }
-  shape.groups = shape.channels / weight.size(1);
-  if (shape.groups < 1 || shape.channels % weight.size(1) != 0 || shape.filters % shape.groups != 0) {
-    check_failed(op, "weight must have shape [O, C / groups, kh, kw] with groups that divide C = ", shape.channels,
-                 " of input and O, got ", describe(weight));
-  }
-  shape.offset_groups = offset.size(1) / (2 * shape.taps());
-  if (shape.offset_groups < 1 || offset.size(1) % (2 * shape.taps()) != 0 ||
-      shape.channels % shape.offset_groups != 0) {
-    check_failed(op, "offset must have 2 * offset_groups * kh * kw channels with offset_groups that divide C = ",
-                 shape.channels, " of input and kh * kw = ", shape.taps(), " of weight, got ", describe(offset));
-  }
   constexpr int64_t kMostPixels = int64_t(1) << 31;
   if ((shape.height + 1) * (shape.width + 1) > kMostPixels / shape.offset_groups) {
     check_failed(op, "input must have fewer than 2^31 pixels an image, times offset_groups, got ", describe(input));
@@ -147,7 +153,9 @@ inline DeformTensors deform_tensors(const Tensor& input, const Tensor& offset, c
               "[N, 2 * offset_groups * kh * kw, out_h, out_w] with N of input");
   check_beside_input("offset", offset, input);
   check_beside_input("weight", weight, input);
-  check_deform_options(o);
+  check_pair("stride", 1, o.stride_h, o.stride_w);
+  check_pair("padding", 0, o.padding_h, o.padding_w);
+  check_pair("dilation", 1, o.dilation_h, o.dilation_w);
   const DeformShape shape = deform_shape(input, offset, weight, o);
   check_shape(op, "offset", offset, {shape.batch, 2 * shape.points(), shape.out_height, shape.out_width},
               "[N, 2 * offset_groups * kh * kw, out_h, out_w] of the convolution");

@@ -54,7 +54,7 @@ inline bool multiply_block(const Tensor& like, int64_t index, const Matrices& a,
   const Tensor left = matrix_tensor(like, a, index, bytes), right = matrix_tensor(like, b, index, bytes);
   const Tensor result = matrix_tensor(like, out, index, bytes);
   if (!addend) return aoti_torch_cpu_mm_out(result.get(), left.get(), right.get()) == AOTI_TORCH_SUCCESS;
-  const Tensor added = matrix_tensor(like, *addend, index, bytes);
+  const Tensor added = addend->data == out.data ? result : matrix_tensor(like, *addend, index, bytes);
   return aoti_torch_cpu_addmm_out(result.get(), added.get(), left.get(), right.get(), 1, 1) == AOTI_TORCH_SUCCESS;
 }
 #endif
@@ -100,7 +100,8 @@ inline void multiply(const Tensor& like, int64_t batch, const Matrices& a, const
 #endif
   if (batch == 0 || out.rows == 0 || out.columns == 0) return;
   const Tensor result = detail::matrices_tensor(like, out, batch);
-  const Tensor added = addend ? detail::matrices_tensor(like, *addend, batch) : result;
+  const bool onto_itself = !addend || addend->data == out.data;  // the same handle, or it would be copied first
+  const Tensor added = onto_itself ? result : detail::matrices_tensor(like, *addend, batch);
   const Tensor left = detail::matrices_tensor(like, a, batch), right = detail::matrices_tensor(like, b, batch);
   TORCH_ERROR_CODE_CHECK(baddbmm_out(result.get(), added.get(), left.get(), right.get(), addend ? 1 : 0, 1));
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -208,9 +209,10 @@ def test_the_gradient_repeats_bit_for_bit(backend: Backend) -> None:
         ({"offset": (2, 18, 4, 5)}, r"offset must have shape .* got \[2, 18, 4, 5\]"),
         ({"mask": (2, 18, 5, 5)}, r"mask must have shape .* half the channels of offset"),
         ({"bias": (3,)}, r"bias must have shape \[O\]"),
-        ({"stride": 0}, r"stride must be at least 1, got \(0, 0\)"),
-        ({"dilation": (1, 0)}, r"dilation must be at least 1, got \(1, 0\)"),
+        ({"stride": 0}, r"stride must be at least 1 and at most 2\^30, got \(0, 0\)"),
+        ({"dilation": (1, 0)}, r"dilation must be at least 1 and at most 2\^30, got \(1, 0\)"),
         ({"padding": -1}, r"padding must be at least 0"),
+        ({"padding": 2**31}, r"padding must be at least 0 and at most 2\^30"),
         ({"dilation": 9}, r"input must be at least as high as the kernel: 5 and twice the padding 1 against 19"),
     ],
 )
@@ -277,6 +279,35 @@ def test_exports_with_any_batch() -> None:
     program = torch.export.export(Layer(), arguments, dynamic_shapes=({0: batch}, {0: batch}, None))
     other = tuple(wide_case(torch.float32, batch=5).tensors[name] for name in ("input", "offset", "weight"))
     assert_same(program.module()(*other), Layer()(*other))
+
+
+def test_inference_mode(backend: Backend) -> None:
+    case = wide_case(torch.float32).to(backend.device)
+    expected = case.call(ldie_ext.deform_conv2d)
+    with torch.inference_mode():
+        assert_same(case.call(ldie_ext.deform_conv2d), expected)
+
+
+def peak_memory(function: Callable[[], Any]) -> int:
+    """Bytes of CPU tensors held at the worst moment of a call."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        function()
+    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    held = peak = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        held += event.nbytes()
+        peak = max(peak, held)
+    return peak
+
+
+def test_the_workspace_does_not_grow_with_the_batch() -> None:
+    """Beyond a chunk of samples only tensors the size of inputs and outputs; all samples would be 9 inputs."""
+    peaks, inputs = {}, {}
+    for batch in (8, 24):
+        case = wide_case(torch.float32, batch=batch, channels=64, side=40)
+        peaks[batch] = peak_memory(lambda case=case: case.gradients(ldie_ext.deform_conv2d, ONE))
+        inputs[batch] = case.tensors["input"].nbytes
+    assert peaks[24] - peaks[8] < 5 * (inputs[24] - inputs[8])
 
 
 def test_threads_agree() -> None:
