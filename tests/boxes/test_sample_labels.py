@@ -154,6 +154,18 @@ def test_compiles(backend: Backend) -> None:
     assert_compiles(lambda *tensors: ldie_ext.sample_labels(tensors[0], 20, 0.5, tensors[1]), matches, seeds)
 
 
+def test_never_waits_for_the_device(backend: Backend) -> None:
+    if backend.name != "cuda":
+        pytest.skip("only a GPU can be waited for")
+    matches, seeds = random_matches(2, 5000, 0.2, 0.2).to(backend.device), torch.arange(2, device=backend.device)
+    ldie_ext.sample_labels(matches, 64, 0.5, seeds)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        ldie_ext.sample_labels(matches, 64, 0.5, seeds)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
 def test_threads_agree() -> None:
     matches = random_matches(5, 30_000, 0.05, 0.1)
     assert_threads_agree(lambda: ldie_ext.sample_labels(matches, 256, 0.5, torch.arange(5)))
