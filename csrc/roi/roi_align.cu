@@ -27,12 +27,13 @@ bool channels_fit(const RoiLayout<A>& layout, int width, const T* rois, const T*
 template <typename T, typename Kernel>
 void launch_forward(const char* name, Kernel kernel, const RoiAlign<T>& args, int block_channels, int most_columns,
                     Context& context) {
-  const int64_t parts = count_parts(args.layout, block_channels);
-  const dim3 grid = grid_of(args.layout.rois, parts), block(kForwardThreads);
-  launch(name, kernel, grid, block, 0, context.stream, args, unsigned(parts));
-  if (always_fits(args.layout, most_columns)) return;
-  LDIE_LAUNCH(roi_align_wide_kernel<T>, grid, block, 0, context.stream, args, unsigned(parts), block_channels,
-              most_columns);
+  const int64_t parts = count_parts(args.layout, block_channels), rois = args.layout.rois;
+  const bool all_fit = always_fits(args.layout, most_columns);
+  const WideParts wide{unsigned(parts), rois, all_fit ? nullptr : context.scratch_array<uint8_t>(parts * rois)};
+  const dim3 grid = grid_of(rois, parts), block(kForwardThreads);
+  launch(name, kernel, grid, block, 0, context.stream, args, wide);
+  if (all_fit) return;
+  LDIE_LAUNCH(roi_align_wide_kernel<T>, grid, block, 0, context.stream, args, wide, block_channels);
 }
 
 template <typename Threads, typename T>

@@ -135,15 +135,17 @@ __device__ __forceinline__ void make_planes(const RoiAlign<T>& args, const RoiPa
 // 182 MB of P2 to P5 of two 800 x 1344 images: 43 us of an H200's bandwidth. Each bin takes at most 16 loads for 4
 // samples; in two passes it takes about 14 row loads for a bin row's 20 columns, all contiguous, and 4 of the tile.
 template <typename T>
-__global__ void __launch_bounds__(kForwardThreads, 4)
-    roi_align_planes_kernel(const __grid_constant__ RoiAlign<T> args, unsigned parts) {
+__global__ void __launch_bounds__(kForwardThreads, 3)
+    roi_align_planes_kernel(const __grid_constant__ RoiAlign<T> args, WideParts wide) {
   using A = acc_t<T>;
   LDIE_SHARED(RoiPart<A>, part, );
   LDIE_SHARED(A, tiles, [kForwardWarps][kPlanes * kTileCells<A>]);
-  for (unsigned i = blockIdx.y; i < parts; i += gridDim.y) {
+  for (unsigned i = blockIdx.y; i < wide.parts; i += gridDim.y) {
     for (int64_t row = blockIdx.x; row < args.layout.rois; row += gridDim.x) {
       find_roi(args.layout, row, i, kPlaneChannels, part);
-      if (part.fits(kTileCells<A>)) make_planes(args, part, tiles[threadIdx.x / kWarpSize]);
+      const bool fits = part.fits(kTileCells<A>);
+      wide.note(i, row, !fits);
+      if (fits) make_planes(args, part, tiles[threadIdx.x / kWarpSize]);
     }
   }
 }
@@ -176,18 +178,20 @@ __device__ __forceinline__ void make_channels(const T* cells, const RoiPart<acc_
 // As above, from channels that lie side by side: a lane takes kWidth of them, a warp reads 512 contiguous bytes a tap.
 template <typename T, int kWidth>
 __global__ void __launch_bounds__(kForwardThreads, 3)
-    roi_align_channels_kernel(const __grid_constant__ RoiAlign<T> args, unsigned parts) {
+    roi_align_channels_kernel(const __grid_constant__ RoiAlign<T> args, WideParts wide) {
   using A = acc_t<T>;
   LDIE_SHARED(RoiPart<A>, part, );
   const auto& layout = args.layout;
   const int warp = int(threadIdx.x) / kWarpSize, lane = int(threadIdx.x) % kWarpSize;
-  for (unsigned i = blockIdx.y; i < parts; i += gridDim.y) {
+  for (unsigned i = blockIdx.y; i < wide.parts; i += gridDim.y) {
     for (int64_t row = blockIdx.x; row < layout.rois; row += gridDim.x) {
       find_roi(layout, row, i, kWarpSize * kWidth, part);
+      const bool fits = part.fits(INT32_MAX);
+      wide.note(i, row, !fits);
       const RoiLevel<A> level = layout.levels[part.level];
       const int64_t channel = part.channel + lane * kWidth;
       const T* const cells = args.features[part.level] + part.image * level.cells() * layout.channels + channel;
-      const int bins = part.fits(INT32_MAX) && channel < layout.channels ? part.bins_y * part.bins_x : 0;
+      const int bins = fits && channel < layout.channels ? part.bins_y * part.bins_x : 0;
       for (int bin = warp; bin < bins; bin += kForwardWarps) {
         const int y = bin / part.bins_x, x = bin % part.bins_x;
         const int64_t place = (part.first_y + y) * layout.bins_x + part.first_x + x;

@@ -41,7 +41,7 @@ __device__ __forceinline__ SampleRange samples_reading(const RoiAxis<A>& axis, i
 }
 
 template <typename A>
-struct CellWeight {
+struct alignas(2 * sizeof(A)) CellWeight {  // one load
   int32_t cell;
   A weight;
 };

@@ -57,7 +57,8 @@ __global__ void __launch_bounds__(kTileThreads)
   const int64_t step = int64_t(gridDim.x) * kTileThreads, maps = layout.choice.count * layout.batch;
   for (int64_t i = int64_t(blockIdx.x) * kTileThreads + threadIdx.x; i < layout.rois; i += step) {
     const Roi<A> roi = layout.roi(rows[i]);
-    extents[i] = {cells_read(roi.y, layout.bins_y), cells_read(roi.x, layout.bins_x)};
+    extents[i] = {};
+    if (roi.valid()) extents[i] = {cells_read(roi.y, layout.bins_y), cells_read(roi.x, layout.bins_x)};
     for (int64_t map = i > 0 ? int64_t(keys[i - 1]) + 1 : 0; map <= keys[i]; ++map) starts[map] = i;
     if (i + 1 == layout.rois) {
       for (int64_t map = int64_t(keys[i]) + 1; map <= maps; ++map) starts[map] = layout.rois;

@@ -41,26 +41,24 @@ bool always_fits(const RoiLayout<A>& layout, int64_t most_columns) {
   return true;
 }
 
-// What the kernels of roi_forward.cuh left: finds each part's taps again, and works where they do not fit. An output
-// each thread; it reads 4 cells a sample, and neighbours share most of them.
+// What the kernels of roi_forward.cuh left. An output each thread; it reads 4 cells a sample, and neighbours share most
+// of them.
 template <typename T>
 __global__ void __launch_bounds__(kForwardThreads)
-    roi_align_wide_kernel(const __grid_constant__ RoiAlign<T> args, unsigned parts, int block_channels,
-                          int most_columns) {
-  using A = acc_t<T>;
-  LDIE_SHARED(RoiPart<A>, part, );
+    roi_align_wide_kernel(const __grid_constant__ RoiAlign<T> args, WideParts wide, int block_channels) {
   const auto& layout = args.layout;
   const bool last = layout.channels_last;
-  for (unsigned p = blockIdx.y; p < parts; p += gridDim.y) {
+  const int64_t step = last ? layout.channels : 1;
+  for (unsigned p = blockIdx.y; p < wide.parts; p += gridDim.y) {
+    const ForwardPart part = find_part(layout, p, block_channels);
+    const int bins = part.bins_y * part.bins_x;
     for (int64_t row = blockIdx.x; row < layout.rois; row += gridDim.x) {
-      find_roi(layout, row, p, block_channels, part);
-      const Roi<A> roi = layout.roi(row);
-      const RoiLevel<A> level = layout.levels[part.level];
-      const int bins = part.bins_y * part.bins_x, count = part.fits(most_columns) ? 0 : bins * part.channels;
-      const T* const image = args.features[part.level] + part.image * layout.channels * level.cells();
+      if (!wide.flags[p * wide.rois + row]) continue;
+      const Roi<acc_t<T>> roi = layout.roi(row);
+      const RoiLevel<acc_t<T>> level = layout.levels[roi.level];
+      const T* const image = args.features[roi.level] + roi.image * layout.channels * level.cells();
       T* const output = args.output + row * layout.channels * layout.bins();
-      const int64_t step = last ? layout.channels : 1;
-      for (int i = int(threadIdx.x); i < count; i += kForwardThreads) {
+      for (int i = int(threadIdx.x); i < bins * part.channels; i += kForwardThreads) {
         const int bin = last ? i / part.channels : i % bins;
         const int64_t channel = part.channel + (last ? i % part.channels : i / bins);
         const int64_t y = part.first_y + bin / part.bins_x, x = part.first_x + bin % part.bins_x;
