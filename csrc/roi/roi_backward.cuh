@@ -40,7 +40,7 @@ __device__ __forceinline__ bool spread_bin(const RoiAxis<A>& axis, int64_t bin, 
     if (!axis.tap(bin, sample, tap)) continue;
     const int low = tap.low - first, high = tap.high - first;
     if (low >= 0 && low < cells) weights[low] += tap.low_weight;
-    if (high != low && high >= 0 && high < cells) weights[high] += tap.high_weight;
+    if (tap.high_weight > A(0) && high >= 0 && high < cells) weights[high] += tap.high_weight;
     any = any || (low < cells && high >= 0);
   }
   return any;

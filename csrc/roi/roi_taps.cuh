@@ -92,7 +92,7 @@ __device__ __forceinline__ void find_taps(const RoiAxis<A>& axis, int64_t first_
       AxisTap<A> tap;
       if (!axis.tap(bin, sample, tap)) continue;
       collector.add(tap.low, tap.low_weight);
-      if (tap.high != tap.low) collector.add(tap.high, tap.high_weight);
+      if (tap.high_weight > A(0)) collector.add(tap.high, tap.high_weight);
     }
     result.count[lane] = collector.count;
   }

@@ -14,18 +14,18 @@ constexpr int kTileThreads = 256;
 constexpr int kTileWarps = kTileThreads / kWarpSize;
 
 // Cells [begin, end) of a map.
-struct CellRange {
+struct CellSpan {
   int32_t begin, end;
 };
 
 struct alignas(16) Extent {
-  CellRange y, x;
+  CellSpan y, x;
 };
 
 // A little more than what the samples can read: positions round, by a few units of the last place of their largest
 // term.
 template <typename A>
-__device__ __forceinline__ CellRange cells_read(const RoiAxis<A>& axis, int64_t bins) {
+__device__ __forceinline__ CellSpan cells_read(const RoiAxis<A>& axis, int64_t bins) {
   const A extent = axis.bin * A(bins), size = A(axis.cells);
   const A low = min(axis.start, axis.start + extent), high = max(axis.start, axis.start + extent);
   const A margin = A(1) + (fabs(axis.start) + fabs(extent)) * A(1e-6);

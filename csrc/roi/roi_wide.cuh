@@ -2,9 +2,17 @@
 // Forward of RoIAlign for parts whose taps fill more than their slots in shared memory: straight from the samples.
 #pragma once
 
+#include "core/fast_math.h"
 #include "roi/roi_part.cuh"
 
 namespace ldie {
+
+// The cells of one row at a sample's column; a cell of weight 0 must not matter, whatever stands in it.
+template <typename T, typename A>
+__device__ __forceinline__ A blend(const AxisTap<A>& x, const T* row, int64_t column_stride) {
+  const A low = x.low_weight * A(row[x.low * column_stride]);
+  return x.high_weight > A(0) ? mul_add(x.high_weight, A(row[x.high * column_stride]), low) : low;
+}
 
 // One output. The strides are those of the feature map.
 template <typename T>
@@ -15,15 +23,13 @@ __device__ __forceinline__ acc_t<T> sample_mean(const T* cells, int64_t row_stri
   const SampleRange columns = samples_reading(roi.x, bin_x, 0, roi.x.cells);
   A sum = 0;
   for (int32_t j = rows.begin; j < rows.end; ++j) {
-    AxisTap<A> y;
+    AxisTap<A> y, x;
     if (!roi.y.tap(bin_y, j, y)) continue;
     const T *const low = cells + y.low * row_stride, *const high = cells + y.high * row_stride;
     for (int32_t i = columns.begin; i < columns.end; ++i) {
-      AxisTap<A> x;
       if (!roi.x.tap(bin_x, i, x)) continue;
-      const int64_t left = x.low * column_stride, right = x.high * column_stride;
-      sum += y.low_weight * (x.low_weight * A(low[left]) + x.high_weight * A(low[right])) +
-             y.high_weight * (x.low_weight * A(high[left]) + x.high_weight * A(high[right]));
+      sum = mul_add(y.low_weight, blend(x, low, column_stride), sum);
+      if (y.high_weight > A(0)) sum = mul_add(y.high_weight, blend(x, high, column_stride), sum);
     }
   }
   return sum;
