@@ -50,7 +50,7 @@ bool always_fits(const RoiLayout<A>& layout, int64_t most_columns) {
 // What the kernels of roi_forward.cuh left. An output each thread; it reads 4 cells a sample, and neighbours share most
 // of them.
 template <typename T>
-__global__ void __launch_bounds__(kForwardThreads)
+__global__ void __launch_bounds__(kForwardThreads, 2)
     roi_align_wide_kernel(const __grid_constant__ RoiAlign<T> args, WideParts wide, int block_channels) {
   const auto& layout = args.layout;
   const bool last = layout.channels_last;
