@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -46,3 +47,13 @@ def seeded() -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         yield
+
+
+@pytest.fixture(scope="session")
+def photographs() -> Path:
+    """A small selection of COCO, which is not part of the project."""
+    shared = os.environ.get("LDIE_SHARED") or Path(__file__).parents[2] / "shared"
+    root = Path(shared) / "data" / "coco_free"
+    if not root.is_dir():
+        pytest.skip(f"no photographs at {root}")
+    return root

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -22,13 +21,3 @@ def hard_shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def hard(hard_shapes: Path) -> CocoDataset:
     return CocoDataset(hard_shapes, "train2017")
-
-
-@pytest.fixture(scope="session")
-def photographs() -> Path:
-    """A small selection of COCO, which is not part of the project."""
-    shared = os.environ.get("LDIE_SHARED") or Path(__file__).parents[3] / "shared"
-    root = Path(shared) / "data" / "coco_free"
-    if not root.is_dir():
-        pytest.skip(f"no photographs at {root}")
-    return root

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import torch
@@ -17,13 +15,3 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="session")
-def photographs() -> Path:
-    """A small selection of COCO, which is not part of the project."""
-    shared = os.environ.get("LDIE_SHARED") or Path(__file__).parents[3] / "shared"
-    root = Path(shared) / "data" / "coco_free"
-    if not root.is_dir():
-        pytest.skip(f"no photographs at {root}")
-    return root

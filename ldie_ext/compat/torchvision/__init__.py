@@ -16,7 +16,7 @@ from ldie_ext.compat.torchvision._functions import batched_nms, sigmoid_focal_lo
 from ldie_ext.compat.torchvision._matcher import Matcher
 from ldie_ext.compat.torchvision._patch import patch, patched, unpatch
 from ldie_ext.compat.torchvision._peer import module
-from ldie_ext.nn import AnchorGenerator
+from ldie_ext.nn import AnchorGenerator, DeformConv2d
 from ldie_ext.ops.conv.deform_conv2d import deform_conv2d
 from ldie_ext.ops.roi.roi_align import roi_align
 from ldie_ext.ops.suppression.nms import nms
@@ -24,6 +24,7 @@ from ldie_ext.ops.suppression.nms import nms
 __all__ = [
     "AnchorGenerator",
     "BoxCoder",
+    "DeformConv2d",
     "Matcher",
     "batched_nms",
     "deform_conv2d",

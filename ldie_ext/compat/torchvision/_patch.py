@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 import ldie_ext
-from ldie_ext.compat.torchvision import _functions, _methods, _peer
+from ldie_ext.compat.torchvision import _functions, _matching, _methods, _peer
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {  # by their names in torchvision.ops
     "batched_nms": _functions.batched_nms,
@@ -28,6 +28,9 @@ METHODS: dict[tuple[str, str, str], Callable[..., Any]] = {  # by module, class 
     ("torchvision.models.detection._utils", "BoxCoder", "decode_single"): _methods.decode_single,
     ("torchvision.models.detection._utils", "BoxCoder", "encode_single"): _methods.encode_single,
     ("torchvision.models.detection.anchor_utils", "AnchorGenerator", "forward"): _methods.generate_anchors,
+    ("torchvision.models.detection.retinanet", "RetinaNet", "compute_loss"): _matching.retinanet_loss,
+    ("torchvision.models.detection.roi_heads", "RoIHeads", "assign_targets_to_proposals"): _matching.assign_to_proposals,
+    ("torchvision.models.detection.rpn", "RegionProposalNetwork", "assign_targets_to_anchors"): _matching.assign_to_anchors,
     ("torchvision.ops.poolers", "MultiScaleRoIAlign", "forward"): _methods.pool_levels,
 }
 
