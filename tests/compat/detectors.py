@@ -14,22 +14,30 @@ from torch import Tensor, nn
 #: Score thresholds at which random weights leave at least 50 detections an image.
 THRESHOLDS: dict[str, dict[str, float]] = {
     "maskrcnn_resnet50_fpn": {"box_score_thresh": 0.02},
-    "keypointrcnn_resnet50_fpn": {"box_score_thresh": 0.3},
+    "keypointrcnn_resnet50_fpn": {"box_score_thresh": 0.1},
     "fasterrcnn_mobilenet_v3_large_fpn": {"box_score_thresh": 0.0125},
     "retinanet_resnet50_fpn": {"score_thresh": 0.0105},
 }
 IMAGES = (129648, 790)  # of train2017: many objects, persons with keypoints among them
 
+SMALL = {"rpn_pre_nms_top_n_train": 300, "rpn_pre_nms_top_n_test": 300, "rpn_post_nms_top_n_train": 200,
+         "rpn_post_nms_top_n_test": 200, "box_batch_size_per_image": 128}  # fmt: skip
+
 Results = dict[str, Tensor]
 
 
-def build(name: str, images: list[Tensor], min_size: int) -> nn.Module:
-    """A detector with random weights, normalised by the statistics of these images as a trained one would be."""
+def build(name: str, images: list[Tensor], *, small: bool) -> nn.Module:
+    """A detector with random weights, normalised by the statistics of these images as a trained one would be.
+
+    A small one reads smaller images and has fewer proposals.
+    """
     from torchvision.models import detection
 
     torch.manual_seed(0)
-    options: dict[str, Any] = {"weights": None, "weights_backbone": None, "min_size": min_size, **THRESHOLDS[name]}
-    model = getattr(detection, name)(**options, max_size=2 * min_size)
+    options: dict[str, Any] = {"weights": None, "weights_backbone": None, **THRESHOLDS[name]}
+    if small:
+        options.update(min_size=192, max_size=320, **(SMALL if "rcnn" in name else {}))
+    model = getattr(detection, name)(**options)
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = 1.0

@@ -17,11 +17,11 @@ pytest.importorskip("torchvision")
 class Setting:
     """A detector, built before anything is patched, with two photographs."""
 
-    def __init__(self, name: str, root: Path, min_size: int) -> None:
+    def __init__(self, name: str, root: Path, *, small: bool) -> None:
         samples = detectors.photographs(root)
         self.images = [sample.image.float() / 255 for sample in samples]
         self.targets = [detectors.target(name, sample) for sample in samples]
-        self.model: nn.Module = detectors.build(name, self.images, min_size)
+        self.model: nn.Module = detectors.build(name, self.images, small=small)
 
     def detect(self) -> list[detectors.Results]:
         return detectors.detect(self.model, self.images)
@@ -32,7 +32,7 @@ class Setting:
 
 @pytest.fixture(scope="module", params=detectors.THRESHOLDS)
 def setting(request: pytest.FixtureRequest, photographs: Path) -> Setting:
-    return Setting(request.param, photographs, 256)
+    return Setting(request.param, photographs, small=True)
 
 
 def test_detections_are_equal(setting: Setting) -> None:
@@ -62,7 +62,7 @@ def relative(found: Tensor, expected: Tensor, noise: Tensor) -> float:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", detectors.THRESHOLDS)
 def test_replaced_ops_take_less_than_half_the_time(name: str, photographs: Path) -> None:
-    setting = Setting(name, photographs, 800)
+    setting = Setting(name, photographs, small=False)
     for step in (setting.detect, setting.train_step):
         theirs = profiling.time_in_replaced(step)
         with patched():

@@ -12,7 +12,10 @@ from __future__ import annotations
 from typing import Any
 
 from ldie_ext.compat.torchvision._box_coder import BoxCoder
-from ldie_ext.compat.torchvision._functions import batched_nms, sigmoid_focal_loss
+from ldie_ext.compat.torchvision._functions import (
+    batched_nms,
+    sigmoid_focal_loss,
+)
 from ldie_ext.compat.torchvision._matcher import Matcher
 from ldie_ext.compat.torchvision._patch import patch, patched, unpatch
 from ldie_ext.compat.torchvision._peer import module

@@ -24,13 +24,15 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {  # by their names in torchvision.op
     "sigmoid_focal_loss": _functions.sigmoid_focal_loss,
 }
 
+_DETECTION = "torchvision.models.detection"
+
 METHODS: dict[tuple[str, str, str], Callable[..., Any]] = {  # by module, class and name
-    ("torchvision.models.detection._utils", "BoxCoder", "decode_single"): _methods.decode_single,
-    ("torchvision.models.detection._utils", "BoxCoder", "encode_single"): _methods.encode_single,
-    ("torchvision.models.detection.anchor_utils", "AnchorGenerator", "forward"): _methods.generate_anchors,
-    ("torchvision.models.detection.retinanet", "RetinaNet", "compute_loss"): _matching.retinanet_loss,
-    ("torchvision.models.detection.roi_heads", "RoIHeads", "assign_targets_to_proposals"): _matching.assign_to_proposals,
-    ("torchvision.models.detection.rpn", "RegionProposalNetwork", "assign_targets_to_anchors"): _matching.assign_to_anchors,
+    (f"{_DETECTION}._utils", "BoxCoder", "decode_single"): _methods.decode_single,
+    (f"{_DETECTION}._utils", "BoxCoder", "encode_single"): _methods.encode_single,
+    (f"{_DETECTION}.anchor_utils", "AnchorGenerator", "forward"): _methods.generate_anchors,
+    (f"{_DETECTION}.retinanet", "RetinaNet", "compute_loss"): _matching.retinanet_loss,
+    (f"{_DETECTION}.roi_heads", "RoIHeads", "assign_targets_to_proposals"): _matching.assign_to_proposals,
+    (f"{_DETECTION}.rpn", "RegionProposalNetwork", "assign_targets_to_anchors"): _matching.assign_to_anchors,
     ("torchvision.ops.poolers", "MultiScaleRoIAlign", "forward"): _methods.pool_levels,
 }
 
