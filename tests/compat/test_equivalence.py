@@ -68,6 +68,14 @@ def roi_align(ops: Any, dtype: torch.dtype) -> Any:
     return ops.roi_align(features, rois, size, scale, ratio, aligned)
 
 
+def multiscale(ops: Any, dtype: torch.dtype) -> Any:
+    features = {str(i): torch.rand(2, 3, 64 // 2**i, 80 // 2**i).to(dtype) for i in range(4)}
+    names = pick(["0", "1", "2", "3"], ["1", "2"], ["2"])
+    pool = ops.MultiScaleRoIAlign(names, pick(3, (2, 4)), pick(2, 0), canonical_scale=pick(224, 64))
+    rois = [random_boxes(6, 256, 320).to(dtype) for _ in range(2)]
+    return pool(features, rois, [(256, 320), (200, 310)])
+
+
 def deform_conv2d(ops: Any, dtype: torch.dtype) -> Any:
     groups, stride, padding, dilation = pick(1, 2), pick(1, 2), pick(0, 1), pick(1, 2)
     layer = ops.DeformConv2d(4, 6, 3, stride, padding, dilation, groups, bias=pick(True, False)).to(dtype)
@@ -89,9 +97,8 @@ def box_coder(ops: Any, dtype: torch.dtype) -> Any:
     reference = [(boxes + torch.tensor([0, 1, 2, 3])).to(dtype) for boxes in proposals]
     deltas = torch.randn(8, 4 * pick(1, 3)).to(dtype)
     if ops is PEER and dtype not in EXACT:  # it rounds after each step, ours once
-        widened = box_coder_results(
-            coder, [b.float() for b in reference], [b.float() for b in proposals], deltas.float()
-        )
+        reference, proposals = [b.float() for b in reference], [b.float() for b in proposals]
+        widened = box_coder_results(coder, reference, proposals, deltas.float())
         return [result.to(dtype) for result in widened]
     return box_coder_results(coder, reference, proposals, deltas)
 
@@ -111,13 +118,14 @@ SWEEPS: dict[str, tuple[Callable[[Any, torch.dtype], Any], list[torch.dtype]]] =
     "BoxCoder": (box_coder, FLOATS),
     "DeformConv2d": (deform_conv2d, EXACT),
     "Matcher": (matcher, EXACT),
+    "MultiScaleRoIAlign": (multiscale, EXACT),
     "batched_nms": (batched_nms, EXACT),
     "nms": (nms, EXACT),
     "roi_align": (roi_align, [*EXACT, torch.float16]),
     "sigmoid_focal_loss": (sigmoid_focal_loss, FLOATS),
 }
 SWITCH = {"patch", "patched", "unpatch"}
-SAME = {"DeformConv2d": "deform_conv2d"}  # one computation
+SAME = {"DeformConv2d": "deform_conv2d", "RoIAlign": "roi_align"}  # two names of one computation
 
 
 def test_every_name_is_swept() -> None:

@@ -19,7 +19,7 @@ from ldie_ext.compat.torchvision._functions import (
 from ldie_ext.compat.torchvision._matcher import Matcher
 from ldie_ext.compat.torchvision._patch import patch, patched, unpatch
 from ldie_ext.compat.torchvision._peer import module
-from ldie_ext.nn import AnchorGenerator, DeformConv2d
+from ldie_ext.nn import AnchorGenerator, DeformConv2d, MultiScaleRoIAlign, RoIAlign
 from ldie_ext.ops.conv.deform_conv2d import deform_conv2d
 from ldie_ext.ops.roi.roi_align import roi_align
 from ldie_ext.ops.suppression.nms import nms
@@ -29,6 +29,8 @@ __all__ = [
     "BoxCoder",
     "DeformConv2d",
     "Matcher",
+    "MultiScaleRoIAlign",
+    "RoIAlign",
     "batched_nms",
     "deform_conv2d",
     "nms",
