@@ -37,7 +37,7 @@ def build(name: str, images: list[Tensor], *, small: bool) -> nn.Module:
     options: dict[str, Any] = {"weights": None, "weights_backbone": None, **THRESHOLDS[name]}
     if small:
         options.update(min_size=192, max_size=320, **(SMALL if "rcnn" in name else {}))
-    model = getattr(detection, name)(**options)
+    model = getattr(detection, name)(**options).to(images[0].dtype)
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = 1.0

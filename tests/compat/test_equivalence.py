@@ -25,6 +25,7 @@ PEER = SimpleNamespace(
 CASES = 500
 EXACT = [torch.float32, torch.float64]
 FLOATS = [*EXACT, torch.float16, torch.bfloat16]
+BOXES = [*FLOATS, torch.int32, torch.int64, torch.uint8]
 TOLERANCES = {torch.float64: 1e-9, torch.float32: 2e-5, torch.float16: 5e-3, torch.bfloat16: 4e-2}
 
 
@@ -113,6 +114,10 @@ def anchors(ops: Any, dtype: torch.dtype) -> Any:
     return generator(SimpleNamespace(tensors=torch.empty(2, 3, 64, 48), image_sizes=[(64, 40), (60, 48)]), maps)
 
 
+def overlap(name: str) -> Callable[[Any, torch.dtype], Any]:
+    return lambda ops, dtype: getattr(ops, name)(boxes(dtype), boxes(dtype))
+
+
 SWEEPS: dict[str, tuple[Callable[[Any, torch.dtype], Any], list[torch.dtype]]] = {
     "AnchorGenerator": (anchors, [torch.float32]),
     "BoxCoder": (box_coder, FLOATS),
@@ -120,6 +125,10 @@ SWEEPS: dict[str, tuple[Callable[[Any, torch.dtype], Any], list[torch.dtype]]] =
     "Matcher": (matcher, EXACT),
     "MultiScaleRoIAlign": (multiscale, EXACT),
     "batched_nms": (batched_nms, EXACT),
+    "box_iou": (overlap("box_iou"), BOXES),
+    "complete_box_iou": (overlap("complete_box_iou"), BOXES),
+    "distance_box_iou": (overlap("distance_box_iou"), BOXES),
+    "generalized_box_iou": (overlap("generalized_box_iou"), BOXES),
     "nms": (nms, EXACT),
     "roi_align": (roi_align, [*EXACT, torch.float16]),
     "sigmoid_focal_loss": (sigmoid_focal_loss, FLOATS),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from compat import detectors, profiling
-from torch import Tensor, nn
+from torch import nn
 
 from ldie_ext.compat.torchvision import patched
 
@@ -17,10 +17,12 @@ pytest.importorskip("torchvision")
 class Setting:
     """A detector, built before anything is patched, with two photographs."""
 
-    def __init__(self, name: str, root: Path, *, small: bool) -> None:
+    def __init__(self, name: str, root: Path, *, small: bool, dtype: torch.dtype = torch.float32) -> None:
         samples = detectors.photographs(root)
-        self.images = [sample.image.float() / 255 for sample in samples]
+        self.images = [sample.image.to(dtype) / 255 for sample in samples]
         self.targets = [detectors.target(name, sample) for sample in samples]
+        for target in self.targets:
+            target["boxes"] = target["boxes"].to(dtype)
         self.model: nn.Module = detectors.build(name, self.images, small=small)
 
     def detect(self) -> list[detectors.Results]:
@@ -31,8 +33,13 @@ class Setting:
 
 
 @pytest.fixture(scope="module", params=detectors.THRESHOLDS)
-def setting(request: pytest.FixtureRequest, photographs: Path) -> Setting:
-    return Setting(request.param, photographs, small=True)
+def name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def setting(name: str, photographs: Path) -> Setting:
+    return Setting(name, photographs, small=True)
 
 
 def test_detections_are_equal(setting: Setting) -> None:
@@ -43,24 +50,27 @@ def test_detections_are_equal(setting: Setting) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_losses_and_gradients_are_equal(setting: Setting) -> None:
+def test_losses_are_equal(setting: Setting) -> None:
+    losses, _ = setting.train_step()
+    with patched():
+        our_losses, _ = setting.train_step()
+    torch.testing.assert_close(our_losses, losses, rtol=1e-4, atol=1e-4)
+
+
+def test_gradients_are_equal(name: str, photographs: Path) -> None:
+    """In float64: in float32 a rounding may move an activation over a ReLU's corner, whoever computes."""
+    setting = Setting(name, photographs, small=True, dtype=torch.float64)
     losses, gradients = setting.train_step()
     with patched():
         our_losses, our_gradients = setting.train_step()
-    torch.testing.assert_close(our_losses, losses, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(our_losses, losses, rtol=1e-9, atol=1e-9)
     assert our_gradients.keys() == gradients.keys()
-    noise = 1e-6 * max(gradient.abs().max() for gradient in gradients.values())  # biases before a norm have gradient 0
-    worst = {name: relative(our_gradients[name], gradients[name], noise) for name in gradients}
-    assert max(worst.values()) < 1e-3, max(worst.items(), key=lambda item: item[1])
-
-
-def relative(found: Tensor, expected: Tensor, noise: Tensor) -> float:
-    """The largest difference beyond noise, relative to the largest value."""
-    return (((found - expected).abs().max() - noise) / expected.abs().max().clamp(min=1e-30)).item()
+    for parameter, gradient in gradients.items():
+        largest = gradient.abs().max().item()
+        torch.testing.assert_close(our_gradients[parameter], gradient, rtol=0, atol=1e-6 * largest + 1e-12)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", detectors.THRESHOLDS)
 def test_replaced_ops_take_less_than_half_the_time(name: str, photographs: Path) -> None:
     setting = Setting(name, photographs, small=False)
     for step in (setting.detect, setting.train_step):

@@ -17,6 +17,34 @@ def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: floa
     return ldie_ext.batched_nms(boxes, scores, idxs, iou_threshold)
 
 
+def box_iou(boxes1: Tensor, boxes2: Tensor, fmt: str = "xyxy") -> Tensor:
+    """:func:`ldie_ext.box_iou`; other formats and leading dimensions are left to torchvision."""
+    if fmt != "xyxy":
+        return original("box_iou", f"fmt={fmt!r}")(boxes1, boxes2, fmt)
+    return _overlaps("box_iou", boxes1, boxes2)
+
+
+def generalized_box_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    """:func:`ldie_ext.generalized_box_iou`; leading dimensions are left to torchvision."""
+    return _overlaps("generalized_box_iou", boxes1, boxes2)
+
+
+def distance_box_iou(boxes1: Tensor, boxes2: Tensor, eps: float = 1e-7) -> Tensor:
+    """:func:`ldie_ext.distance_box_iou`; leading dimensions are left to torchvision."""
+    return _overlaps("distance_box_iou", boxes1, boxes2, eps)
+
+
+def complete_box_iou(boxes1: Tensor, boxes2: Tensor, eps: float = 1e-7) -> Tensor:
+    """:func:`ldie_ext.complete_box_iou`; leading dimensions are left to torchvision."""
+    return _overlaps("complete_box_iou", boxes1, boxes2, eps)
+
+
+def _overlaps(name: str, boxes1: Tensor, boxes2: Tensor, *eps: float) -> Tensor:
+    plain = boxes1.dim() == boxes2.dim() == 2
+    function = getattr(ldie_ext, name) if plain else original(name, "leading dimensions")
+    return function(boxes1, boxes2, *eps)
+
+
 def sigmoid_focal_loss(
     inputs: Tensor, targets: Tensor, alpha: float = 0.25, gamma: float = 2, reduction: Reduction = "none"
 ) -> Tensor:

@@ -18,7 +18,11 @@ from ldie_ext.compat.torchvision import _functions, _matching, _methods, _peer
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {  # by their names in torchvision.ops
     "batched_nms": _functions.batched_nms,
+    "box_iou": _functions.box_iou,
+    "complete_box_iou": _functions.complete_box_iou,
     "deform_conv2d": ldie_ext.deform_conv2d,
+    "distance_box_iou": _functions.distance_box_iou,
+    "generalized_box_iou": _functions.generalized_box_iou,
     "nms": ldie_ext.nms,
     "roi_align": ldie_ext.roi_align,
     "sigmoid_focal_loss": _functions.sigmoid_focal_loss,
