@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// Masks to run lengths: pixels read column by column, alternating runs, zeros first (COCO's encoding).
+#pragma once
+
+#include <cstdint>
+
+#include "core/context.h"
+#include "core/hd.h"
+
+namespace ldie {
+
+struct RleEncode {
+  const uint8_t* masks;  // [count, height, row_bytes()], 0 or 1, or 8 pixels a byte with bit 0 leftmost
+  int64_t count, height, width;
+  bool packed;
+  int64_t* offsets;  // [count + 1], runs of a mask
+
+  LDIE_HD int64_t row_bytes() const { return packed ? (width + 7) / 8 : width; }
+  LDIE_HD int64_t mask_bytes() const { return height * row_bytes(); }
+  LDIE_HD int64_t pixels() const { return height * width; }
+};
+
+// How many runs there are is known only when the masks were read.
+struct Runs {
+  int32_t* counts;  // [capacity]
+  int64_t capacity;
+};
+class RunAllocator {
+ public:
+  virtual ~RunAllocator() = default;
+  // Called once, when offsets is written (on CUDA: queued to be).
+  virtual Runs allocate() = 0;
+};
+
+// Runs beyond the capacity are not written; offsets has them all.
+void rle_encode(const RleEncode& args, RunAllocator& allocator, Context& context);
+
+}  // namespace ldie

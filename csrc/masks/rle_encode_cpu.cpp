@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every mask is read once, row by row as it lies in memory; a word without a change to the word above costs one
+// comparison. Changes are then put in the order of columns by counting. Floor: the bytes of the masks.
+#include <cstring>
+#include <vector>
+
+#include "core/parallel.h"
+#include "masks/rle_encode.h"
+
+namespace ldie {
+namespace {
+
+// Where a mask's value changes, read column by column.
+class ChangeFinder {
+ public:
+  ChangeFinder(const RleEncode& args) : args_(args), columns_(size_t(args.width) + 1) {}
+
+  std::vector<int32_t> find(const uint8_t* mask) {
+    rows_.clear();
+    xs_.clear();
+    columns_.assign(columns_.size(), 0);
+    if (args_.pixels() == 0) return {};
+    compare_tops(mask);
+    for (int64_t y = 1; y < args_.height; ++y) compare_rows(mask + y * args_.row_bytes(), y);
+    return by_columns();
+  }
+
+ private:
+  bool value(const uint8_t* mask, int64_t y, int64_t x) const {
+    const uint8_t* const row = mask + y * args_.row_bytes();
+    return args_.packed ? row[x / 8] >> x % 8 & 1 : row[x] != 0;
+  }
+
+  void add(int64_t y, int64_t x) {
+    rows_.push_back(int32_t(y));
+    xs_.push_back(int32_t(x));
+    ++columns_[size_t(x) + 1];
+  }
+
+  // What comes before the top of a column is the bottom of the one left of it.
+  void compare_tops(const uint8_t* mask) {
+    for (int64_t x = 0; x < args_.width; ++x) {
+      const bool before = x > 0 && value(mask, args_.height - 1, x - 1);
+      if (value(mask, 0, x) != before) add(0, x);
+    }
+  }
+
+  void compare_rows(const uint8_t* row, int64_t y) {
+    const int64_t bytes = args_.row_bytes();
+    const uint8_t* const above = row - bytes;
+    int64_t begin = 0;
+    for (; begin + 8 <= bytes; begin += 8) {
+      uint64_t own, other;
+      std::memcpy(&own, row + begin, 8);
+      std::memcpy(&other, above + begin, 8);
+      add_changes(own ^ other, y, begin);
+    }
+    uint64_t own = 0, other = 0;
+    std::memcpy(&own, row + begin, size_t(bytes - begin));
+    std::memcpy(&other, above + begin, size_t(bytes - begin));
+    add_changes(own ^ other, y, begin);
+  }
+
+  void add_changes(uint64_t changes, int64_t y, int64_t begin) {
+    for (; changes != 0; changes &= changes - 1) {
+      const int64_t bit = __builtin_ctzll(changes);
+      const int64_t x = args_.packed ? 8 * begin + bit : begin + bit / 8;
+      if (x < args_.width) add(y, x);  // the bits that fill a row's last byte are no pixels
+    }
+  }
+
+  std::vector<int32_t> by_columns() {
+    for (size_t x = 1; x < columns_.size(); ++x) columns_[x] += columns_[x - 1];
+    std::vector<int32_t> changes(xs_.size());
+    for (size_t i = 0; i < xs_.size(); ++i) {
+      changes[size_t(columns_[size_t(xs_[i])]++)] = int32_t(xs_[i] * args_.height + rows_[i]);
+    }
+    return changes;
+  }
+
+  const RleEncode& args_;
+  std::vector<int32_t> rows_, xs_, columns_;
+};
+
+void write_runs(const std::vector<int32_t>& changes, int64_t pixels, int64_t begin, const Runs& runs) {
+  int32_t before = 0;
+  for (size_t i = 0; i <= changes.size() && begin + int64_t(i) < runs.capacity; ++i) {
+    const int32_t change = i < changes.size() ? changes[i] : int32_t(pixels);
+    runs.counts[begin + int64_t(i)] = change - before;
+    before = change;
+  }
+}
+
+}  // namespace
+
+void rle_encode(const RleEncode& args, RunAllocator& allocator, Context&) {
+  constexpr int64_t kBytesPerTask = 1 << 17;
+  std::vector<std::vector<int32_t>> changes(static_cast<size_t>(args.count));
+  parallel_for(args.count, kBytesPerTask / (args.mask_bytes() + 1) + 1, [&](int64_t begin, int64_t end) {
+    ChangeFinder finder(args);
+    for (int64_t n = begin; n < end; ++n) changes[size_t(n)] = finder.find(args.masks + n * args.mask_bytes());
+  });
+  args.offsets[0] = 0;
+  for (int64_t n = 0; n < args.count; ++n) {
+    args.offsets[n + 1] = args.offsets[n] + int64_t(changes[size_t(n)].size()) + 1;
+  }
+  const Runs runs = allocator.allocate();
+  for (int64_t n = 0; n < args.count; ++n) write_runs(changes[size_t(n)], args.pixels(), args.offsets[n], runs);
+}
+
+}  // namespace ldie
