@@ -210,8 +210,11 @@ def test_matches_torchvision(dtype: torch.dtype) -> None:
     for number in range(500):
         case = make_case(number, dtype, 70)
         ours, theirs = (case.input.clone().requires_grad_() for _ in range(2))
-        output = ldie_ext.roi_align(ours, case.rois, *case.options)
-        wanted = tv.roi_align(theirs, case.rois, *case.options)
+        rois = case.rois
+        if case.aligned and case.ratio <= 0:  # torchvision allocates a negative number of samples for inverted boxes
+            rois = rois[(rois[:, 3:] >= rois[:, 1:3]).all(dim=1)]
+        output = ldie_ext.roi_align(ours, rois, *case.options)
+        wanted = tv.roi_align(theirs, rois, *case.options)
         assert_close(output, wanted, TOLERANCE[dtype])
         tangent = torch.randn_like(wanted)
         output.backward(tangent)
