@@ -53,18 +53,18 @@ def patch() -> None:
     directions. Names that other modules imported from torchvision before stay as they were. What draws random
     numbers (the sampler of positive and negative examples) is left alone.
 
-    Results are torchvision's up to rounding. Kept from torchvision are subclasses that bring a matcher, a similarity or
-    a choice of levels of their own, and what runs under torch.jit.trace, and so the ONNX export, which knows
-    torchvision's ops only. torch.jit.script reads Python sources: script models before patch() or after unpatch().
+    Results are torchvision's up to rounding, in its dtypes, also under autocast. Three things differ: dtypes that
+    torchvision has no kernel for work, batched_nms never lets boxes of different groups suppress each other (below 0
+    torchvision's may), and second derivatives of the overlaps and of the focal loss raise.
+
+    Kept from torchvision are subclasses that bring a matcher, a similarity or a choice of levels of their own, and
+    what runs under torch.jit.trace, and so the ONNX export, which knows torchvision's ops only. torch.jit.script reads
+    Python sources: script models before patch() or after unpatch().
 
     It changes the modules of the process: call it before threads use torchvision, not while they do.
 
     Raises:
         ImportError: torchvision is not installed.
-
-    Example:
-        >>> patch()  # doctest: +SKIP
-        >>> model = torchvision.models.detection.maskrcnn_resnet50_fpn()  # doctest: +SKIP
     """
     with _lock:
         if _swapped:
