@@ -100,7 +100,7 @@ __device__ __forceinline__ void for_each_tile(const MatchBoxes<T>& args, int64_t
   }
 }
 
-// A block past the end of the candidates' row works on its last one again, which changes no maximum.
+// A thread past the end of the candidates works on the last one again, which changes no maximum.
 template <typename T>
 __device__ __forceinline__ Box<T> load_candidate(const MatchBoxes<T>& args, int64_t image, int64_t index) {
   return load_box(args.candidates_of(image), index < args.count ? index : args.count - 1);
