@@ -26,6 +26,7 @@ from ldie_ext.ops.masks.polygons import Polygons as Polygons
 from ldie_ext.ops.masks.polygons_to_masks import polygons_to_masks as polygons_to_masks
 from ldie_ext.ops.masks.polygons_to_roi_masks import polygons_to_roi_masks as polygons_to_roi_masks
 from ldie_ext.ops.masks.rle import RLE as RLE
+from ldie_ext.ops.masks.rle_decode import rle_decode as rle_decode
 from ldie_ext.ops.masks.rle_encode import rle_encode as rle_encode
 from ldie_ext.ops.roi.multiscale_roi_align import multiscale_roi_align as multiscale_roi_align
 from ldie_ext.ops.roi.roi_align import roi_align as roi_align

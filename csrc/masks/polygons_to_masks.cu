@@ -2,29 +2,14 @@
 // A block draws a rectangle of 256 columns of one instance, 256 rows at a time, in shared memory, and writes it once.
 // The floor is that write: instances * height * row_bytes(). Edges are read again by every rectangle (some KB an
 // instance, from L2), and crossings outside of it are not computed.
-#include "core/bits.cuh"
-#include "masks/polygon_canvas.cuh"
+#include "masks/draw_polygon.cuh"
 #include "masks/polygons_to_masks.h"
 
 namespace ldie {
 namespace {
 
-using Canvas = PolygonCanvas<8, 256, 32>;
 constexpr int kRows = 256;
-
-// 16 columns a thread, so that a warp stores two whole rows of the rectangle.
-__device__ void store_rectangle(const PolygonsToMasks& args, const Canvas& canvas, uint8_t* mask, int64_t top,
-                                int64_t left) {
-  constexpr int kStores = Canvas::kColumns / kCellsPerStore;
-  for (int i = threadIdx.x; i < kRows * kStores; i += Canvas::kThreads) {
-    const int row = i / kStores, store = i % kStores;
-    const int64_t y = top + row, x = left + store * kCellsPerStore;
-    if (y >= args.height || x >= args.width) continue;
-    const uint32_t bits = canvas.united[row][store / 2] >> (store % 2 * kCellsPerStore);
-    const int32_t count = int32_t(min(int64_t(kCellsPerStore), args.width - x));
-    store_cells(mask + y * args.row_bytes(), x, count, bits & 0xffffu, args.packed);
-  }
-}
+using Canvas = BitCanvas<8, kRows, 32>;
 
 __global__ void __launch_bounds__(Canvas::kThreads) polygons_to_masks_kernel(PolygonsToMasks args, int64_t strips) {
   LDIE_SHARED(Canvas, canvas, );
@@ -34,10 +19,11 @@ __global__ void __launch_bounds__(Canvas::kThreads) polygons_to_masks_kernel(Pol
   for (int64_t top = int64_t(blockIdx.y) * kRows; top < args.height; top += int64_t(gridDim.y) * kRows) {
     canvas.clear();
     for (int64_t part = parts.begin; part < parts.end; ++part) {
-      canvas.draw(args.polygons, args.polygons.points_of(part), PolygonFrame(), top, left, args.height, args.width);
+      draw_part(canvas, args.polygons, args.polygons.points_of(part), PolygonFrame(), top, left, args.height,
+                args.width);
     }
     __syncthreads();
-    store_rectangle(args, canvas, mask, top, left);
+    canvas.store(mask, args.row_bytes(), args.packed, top, left, args.height, args.width);
     __syncthreads();
   }
 }

@@ -2,14 +2,14 @@
 // A block draws a tile of 64 x 64 pixels of one RoI in shared memory: all of it at the usual sizes. Bytes are few (128
 // masks of 28 x 28: 0.1 MB, and their vertices once), so that the launch is the floor; the work is a handful of edges a
 // thread.
-#include "masks/polygon_canvas.cuh"
+#include "masks/draw_polygon.cuh"
 #include "masks/polygons_to_roi_masks.h"
 
 namespace ldie {
 namespace {
 
 constexpr int kTile = 64;
-using Canvas = PolygonCanvas<kTile / 32, kTile, 32>;
+using Canvas = BitCanvas<kTile / 32, kTile, 32>;
 
 template <typename T>
 __global__ void __launch_bounds__(Canvas::kThreads)
@@ -22,14 +22,10 @@ __global__ void __launch_bounds__(Canvas::kThreads)
     const int64_t top = tile / tiles_across * kTile, left = tile % tiles_across * kTile;
     canvas.clear();
     for (int64_t part = parts.begin; part < parts.end; ++part) {
-      canvas.draw(args.polygons, args.polygons.points_of(part), frame, top, left, args.size, args.size);
+      draw_part(canvas, args.polygons, args.polygons.points_of(part), frame, top, left, args.size, args.size);
     }
     __syncthreads();
-    for (int i = threadIdx.x; i < kTile * kTile; i += Canvas::kThreads) {
-      const int row = i / kTile, column = i % kTile;
-      if (top + row >= args.size || left + column >= args.size) continue;
-      mask[(top + row) * args.size + left + column] = (canvas.united[row][column / 32] >> column % 32) & 1u;
-    }
+    canvas.store(mask, args.size, false, top, left, args.size, args.size);
     __syncthreads();
   }
 }

@@ -2,7 +2,7 @@
 #include <cstring>
 
 #include "core/parallel.h"
-#include "masks/polygon_canvas_cpu.h"
+#include "masks/draw_polygon_cpu.h"
 #include "masks/polygons_to_roi_masks.h"
 
 namespace ldie {
@@ -12,14 +12,14 @@ void polygons_to_roi_masks(const PolygonsToRoiMasks<T>& args, Context&) {
   constexpr int64_t kRoisPerTask = 8;
   const int64_t mask_bytes = args.size * args.size;
   parallel_for(args.rois, kRoisPerTask, [&](int64_t begin, int64_t end) {
-    PolygonCanvas canvas(args.size, args.size);
+    BitCanvas canvas;
     for (int64_t roi = begin; roi < end; ++roi) {
       uint8_t* const mask = args.masks + roi * mask_bytes;
       std::memset(mask, 0, size_t(mask_bytes));
       const RowRange parts = args.parts_of(roi);
       const PolygonFrame frame = args.frame(roi);
       for (int64_t part = parts.begin; part < parts.end; ++part) {
-        canvas.draw(args.polygons, args.polygons.points_of(part), frame);
+        draw_part(canvas, args.polygons, args.polygons.points_of(part), frame, args.size, args.size);
         canvas.unite_into(mask, args.size, false);
       }
     }

@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 from backends import Backend
+from masks.mask_inputs import by_coco, masks_of, pack
 from op_checks import assert_compiles, assert_same, assert_threads_agree
-from pycocotools import mask as pycoco
 
 import ldie_ext
 
 SIZES = [(1, 1), (1, 9), (9, 1), (13, 17), (16, 64), (40, 75)]
-
-
-def masks_of(size: tuple[int, int]) -> torch.Tensor:
-    """Empty, full, one corner each, noisy, blocky, whole columns."""
-    noise = torch.rand(size)
-    first, last, block, columns = (torch.zeros(size, dtype=torch.bool) for _ in range(4))
-    first[0, 0] = last[-1, -1] = True
-    block[size[0] // 3 : size[0] // 2 + 1, size[1] // 4 :] = True
-    columns[:, size[1] // 3 : size[1] // 2 + 1] = True
-    constant = torch.zeros(size, dtype=torch.bool)
-    return torch.stack([constant, ~constant, first, last, noise < 0.5, noise < 0.02, noise < 0.98, block, columns])
-
-
-def pack(masks: torch.Tensor) -> torch.Tensor:
-    return torch.from_numpy(np.packbits(masks.numpy(), axis=-1, bitorder="little"))
-
-
-def by_coco(masks: torch.Tensor) -> list[dict]:
-    return pycoco.encode(np.asfortranarray(masks.numpy().astype(np.uint8).transpose(1, 2, 0)))
 
 
 @pytest.mark.sanitize

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "masks/rle_decode.h"
+
+#include "core/library.h"
+#include "masks/rle_tensors.h"
+
+namespace ldie {
+namespace {
+
+constexpr const char* kOp = "rle_decode";
+
+void decode(const Tensor& counts_, const Tensor& offsets_, int64_t height, int64_t width, bool packed, Tensor& masks,
+            bool zeroed) {
+  if (masks.numel() == 0) return;
+  const Tensor counts = as_contiguous(counts_), offsets = as_contiguous(offsets_);
+  TensorContext context(masks);
+  RleDecode args;
+  args.counts = data<int32_t>(counts);
+  args.offsets = data<int64_t>(offsets);
+  args.runs = counts.size(0);
+  args.count = offsets.size(0) - 1;
+  args.height = height;
+  args.width = width;
+  args.packed = packed;
+  args.zeroed = zeroed;
+  args.masks = mutable_data<uint8_t>(masks);
+  rle_decode(args, context);
+}
+
+Tensor rle_decode_op(const Tensor& counts, const Tensor& offsets, int64_t height, int64_t width, bool packed) {
+  check_runs(kOp, counts, offsets, height, width);
+  MostlyZero masks = make_mostly_zero(counts, {offsets.size(0) - 1, height, packed ? (width + 7) / 8 : width},
+                                      packed ? ScalarType::Byte : ScalarType::Bool);
+  decode(counts, offsets, height, width, packed, masks.tensor, masks.zeroed);
+  return masks.tensor;
+}
+
+void rle_decode_out_op(const Tensor& counts, const Tensor& offsets, int64_t height, int64_t width, bool packed,
+                       Tensor out) {
+  check_runs(kOp, counts, offsets, height, width);
+  check_dtype(kOp, "out", out, packed ? ScalarType::Byte : ScalarType::Bool);
+  check_shape(kOp, "out", out, {offsets.size(0) - 1, height, packed ? (width + 7) / 8 : width},
+              packed ? "[N, H, ceil(W / 8)]" : "[N, H, W]");
+  check_same_device(kOp, "out", out, "counts", counts);
+  if (!out.is_contiguous()) check_failed(kOp, "out must be contiguous");
+  decode(counts, offsets, height, width, packed, out, false);
+}
+
+LDIE_SCHEMA("rle_decode(Tensor counts, Tensor offsets, SymInt height, SymInt width, bool packed) -> Tensor");
+LDIE_REGISTER("rle_decode", rle_decode_op)
+LDIE_SCHEMA(
+    "rle_decode_out(Tensor counts, Tensor offsets, SymInt height, SymInt width, bool packed, Tensor(a!) out) -> ()");
+LDIE_REGISTER("rle_decode_out", rle_decode_out_op)
+
+}  // namespace
+}  // namespace ldie

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// A prefix sum tells where runs end; a block then draws 256 columns of a mask, 256 rows at a time, in shared memory.
+// Floor: the bytes of the masks, written once. A run costs 12 bytes and each strip of columns reads them again.
+#include "core/device_sort.cuh"
+#include "core/pack.cuh"
+#include "masks/bit_canvas.cuh"
+#include "masks/rle_decode.h"
+
+namespace ldie {
+namespace {
+
+constexpr int kThreads = 128, kRows = 256;
+using Canvas = BitCanvas<8, kRows, 32>;
+
+__global__ void __launch_bounds__(kThreads) widen_kernel(const int32_t* counts, int64_t* ends, int64_t runs) {
+  const int64_t step = int64_t(gridDim.x) * kThreads;
+  for (int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x; i < runs; i += step) ends[i] = counts[i];
+}
+
+// ends: sum of all counts up to and with a run, over all masks.
+__global__ void __launch_bounds__(Canvas::kThreads)
+    rle_decode_kernel(RleDecode args, const int64_t* ends, int64_t strips) {
+  LDIE_SHARED(Canvas, canvas, );
+  const int64_t index = blockIdx.x / strips, left = blockIdx.x % strips * Canvas::kColumns;
+  const RowRange runs = row_range(args.offsets, index, args.runs);
+  const int64_t start = runs.begin == 0 ? 0 : ends[runs.begin - 1];
+  uint8_t* const mask = args.masks + index * args.mask_bytes();
+  for (int64_t top = int64_t(blockIdx.y) * kRows; top < args.height; top += int64_t(gridDim.y) * kRows) {
+    canvas.clear();
+    canvas.begin_piece();
+    for (int64_t i = runs.begin + 1 + 2 * int64_t(threadIdx.x); i < runs.end; i += 2 * Canvas::kThreads) {
+      toggle_run(max(int64_t(0), ends[i - 1] - start), min(args.pixels(), ends[i] - start), args.height, left,
+                 min(args.width, left + Canvas::kColumns),
+                 [&](int64_t row, int64_t column) { canvas.toggle(row, column, top, left); });
+    }
+    canvas.end_piece();
+    canvas.store(mask, args.row_bytes(), args.packed, top, left, args.height, args.width);
+    __syncthreads();
+  }
+}
+
+}  // namespace
+
+void rle_decode(const RleDecode& args, Context& context) {
+  int64_t* const ends = context.scratch_array<int64_t>(args.runs);
+  LDIE_LAUNCH(widen_kernel, dim3(loop_blocks(args.runs, kThreads)), dim3(kThreads), 0, context.stream, args.counts,
+              ends, args.runs);
+  inclusive_sum(context, ends, ends, args.runs);
+  const int64_t strips = (args.width + Canvas::kColumns - 1) / Canvas::kColumns;
+  const int64_t rectangles = (args.height + kRows - 1) / kRows;
+  const dim3 grid(unsigned(args.count * strips), unsigned(rectangles < 65535 ? rectangles : 65535));
+  LDIE_LAUNCH(rle_decode_kernel, grid, dim3(Canvas::kThreads), 0, context.stream, args, ends, strips);
+}
+
+}  // namespace ldie

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// Run lengths, read column by column, to masks.
+#pragma once
+
+#include "core/context.h"
+#include "core/ragged.h"
+
+namespace ldie {
+
+struct RleDecode {
+  const int32_t* counts;   // [runs]
+  const int64_t* offsets;  // [masks + 1], runs of a mask
+  int64_t runs, count, height, width;
+  bool packed;
+  bool zeroed;     // the masks are zero already (CPU)
+  uint8_t* masks;  // [count, height, row_bytes()], 0 or 1, or 8 pixels a byte with bit 0 leftmost
+
+  LDIE_HD int64_t row_bytes() const { return packed ? (width + 7) / 8 : width; }
+  LDIE_HD int64_t mask_bytes() const { return height * row_bytes(); }
+  LDIE_HD int64_t pixels() const { return height * width; }
+};
+
+// A run of ones [begin, end) changes every column that it touches where it enters it and, unless it goes on to the
+// bottom, where it leaves it. Calls toggle(row, column) for those among columns [left, right).
+template <typename Toggle>
+LDIE_HD void toggle_run(int64_t begin, int64_t end, int64_t height, int64_t left, int64_t right, const Toggle& toggle) {
+  if (begin >= end) return;
+  const int64_t first = begin / height, last = (end - 1) / height;
+  for (int64_t column = first > left ? first : left; column <= last && column < right; ++column) {
+    const int64_t enters = begin - column * height, leaves = end - column * height;
+    toggle(enters > 0 ? enters : 0, column);
+    if (leaves < height) toggle(leaves, column);
+  }
+}
+
+void rle_decode(const RleDecode& args, Context& context);
+
+}  // namespace ldie

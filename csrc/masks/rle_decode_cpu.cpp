@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// As polygons are drawn: runs toggle bits, rows inherit, and only what is set is written. Floor: the bytes of the
+// masks.
+#include "core/parallel.h"
+#include "masks/bit_canvas_cpu.h"
+#include "masks/rle_decode.h"
+
+namespace ldie {
+namespace {
+
+void decode(const RleDecode& args, int64_t mask, BitCanvas& canvas) {
+  canvas.place(0, args.height, 0, (args.width + 63) / 64);
+  const RowRange runs = row_range(args.offsets, mask, args.runs);
+  int64_t position = 0;
+  for (int64_t i = runs.begin; i < runs.end; ++i) {
+    const int64_t end = position + args.counts[i];
+    if ((i - runs.begin) % 2 == 1) {
+      toggle_run(position, end, args.height, 0, args.width,
+                 [&](int64_t row, int64_t column) { canvas.toggle(row, column); });
+    }
+    position = end;
+  }
+  canvas.inherit();
+}
+
+}  // namespace
+
+void rle_decode(const RleDecode& args, Context&) {
+  constexpr int64_t kBytesPerTask = 1 << 17;
+  parallel_for(args.count, kBytesPerTask / (args.mask_bytes() + 1) + 1, [&](int64_t begin, int64_t end) {
+    BitCanvas canvas;
+    for (int64_t n = begin; n < end; ++n) {
+      uint8_t* const mask = args.masks + n * args.mask_bytes();
+      if (!args.zeroed) std::memset(mask, 0, size_t(args.mask_bytes()));
+      decode(args, n, canvas);
+      canvas.unite_into(mask, args.row_bytes(), args.packed);
+    }
+  });
+}
+
+}  // namespace ldie
