@@ -265,11 +265,18 @@ class MultiScaleRoIAlign(nn.Module):
             raise ValueError(f"no feature map of {list(x)} is among featmap_names, {self.featmap_names}")
         padded = [max(sizes) for sizes in zip(*image_shapes, strict=True)]
         self.scales = [_power_of_two_scale(feature, padded) for feature in features]
+        count = self._levels_in_use(self.scales)
         flat, offsets = flatten_boxes(boxes)
         return multiscale_roi_align(
-            features, flat, offsets, self.output_size, self.scales, self.sampling_ratio, self.aligned,
+            features[:count], flat, offsets, self.output_size, self.scales[:count], self.sampling_ratio, self.aligned,
             canonical_scale=self.canonical_scale, canonical_level=self.canonical_level, levels=self.levels,
         )  # fmt: skip
+
+    def _levels_in_use(self, scales: Sequence[float]) -> int:
+        """The level of the last scale is torchvision's last: where two maps have one scale, it never reads the last."""
+        if self.levels != "torchvision":
+            return len(scales)
+        return max(1, min(len(scales), 1 + round(math.log2(scales[0] / scales[-1]))))
 
     def extra_repr(self) -> str:
         """The constructor's main arguments."""

@@ -23,7 +23,7 @@ def time_in_replaced(step: Callable[[], Any]) -> dict[str, float]:
     events = profiler.events()
     nodes: dict[tuple[int, int], Any] = {}  # autograd node: the op that made it, the last to see its number
     for event in sorted(events, key=lambda event: event.time_range.start):
-        if event.scope == 0 and event.sequence_nr >= 0:
+        if event.fwd_thread == 0 and event.sequence_nr >= 0:  # not the node's own run, which has the number too
             nodes[event.thread, event.sequence_nr] = event
     times: dict[str, float] = defaultdict(float)
     for event in events:

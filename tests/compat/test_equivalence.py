@@ -25,7 +25,7 @@ PEER = SimpleNamespace(
 CASES = 500
 EXACT = [torch.float32, torch.float64]
 FLOATS = [*EXACT, torch.float16, torch.bfloat16]
-BOXES = [*FLOATS, torch.int32, torch.int64, torch.uint8]
+BOXES = [*FLOATS, torch.int16, torch.int32, torch.int64]  # in uint8 torchvision wraps around
 TOLERANCES = {torch.float64: 1e-9, torch.float32: 2e-5, torch.float16: 5e-3, torch.bfloat16: 4e-2}
 
 
@@ -71,7 +71,8 @@ def roi_align(ops: Any, dtype: torch.dtype) -> Any:
 
 def multiscale(ops: Any, dtype: torch.dtype) -> Any:
     features = {str(i): torch.rand(2, 3, 64 // 2**i, 80 // 2**i).to(dtype) for i in range(4)}
-    names = pick(["0", "1", "2", "3"], ["1", "2"], ["2"])
+    features["same"] = torch.rand_like(features["2"])  # MobileNet's pyramid has two maps of one scale
+    names = pick(["0", "1", "2", "3"], ["1", "2"], ["2"], ["1", "2", "same"], ["2", "3", "same"])
     pool = ops.MultiScaleRoIAlign(names, pick(3, (2, 4)), pick(2, 0), canonical_scale=pick(224, 64))
     rois = [random_boxes(6, 256, 320).to(dtype) for _ in range(2)]
     return pool(features, rois, [(256, 320), (200, 310)])

@@ -15,7 +15,7 @@ from ldie_ext.compat import torchvision as compat
 
 def test_public_names_exist() -> None:
     assert sorted(compat.__all__) == list(compat.__all__)
-    assert all(hasattr(compat, name) for name in compat.__all__)
+    assert set(compat.__all__) <= vars(compat).keys()  # hasattr would find torchvision's too
 
 
 @pytest.mark.parametrize("name", compat.__all__)

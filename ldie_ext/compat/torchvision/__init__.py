@@ -14,6 +14,10 @@ from typing import Any
 from ldie_ext.compat.torchvision._box_coder import BoxCoder
 from ldie_ext.compat.torchvision._functions import (
     batched_nms,
+    box_iou,
+    complete_box_iou,
+    distance_box_iou,
+    generalized_box_iou,
     sigmoid_focal_loss,
 )
 from ldie_ext.compat.torchvision._matcher import Matcher

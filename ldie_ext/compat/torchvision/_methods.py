@@ -36,26 +36,31 @@ def pool_levels(
 ) -> Tensor:
     """``MultiScaleRoIAlign.forward``: all levels and images in one launch."""
     features = [features for name, features in x.items() if name in self.featmap_names]
-    regular = self.scales is not None and _is_regular(self.map_levels, features)
-    if not regular or any(level.dtype != features[0].dtype for level in features):
+    count = _levels_in_use(self.map_levels, features)
+    if count == 0 or any(level.dtype != features[0].dtype for level in features):
         return original(self, x, boxes, image_shapes)  # the first call also infers the scales
     flat, offsets = flatten_boxes(boxes)
     return ldie_ext.multiscale_roi_align(
-        features,
+        features[:count],
         flat,
         offsets,
         self.output_size,
-        self.scales,
+        self.scales[:count],
         self.sampling_ratio,
         canonical_scale=self.map_levels.s0,
         canonical_level=self.map_levels.lvl0,
     )
 
 
-def _is_regular(mapper: Any, features: list[Tensor]) -> bool:
-    """Whether the levels follow the op's rule: torchvision's own mapper, one level for each map."""
-    own = is_own(mapper, "torchvision.ops.poolers", "LevelMapper") and mapper.eps == 1e-6
-    return own and mapper.k_max - mapper.k_min + 1 == len(features) <= 8
+def _levels_in_use(mapper: Any, features: list[Tensor]) -> int:
+    """How many maps the mapper chooses from; 0 if it does not follow the op's rule.
+
+    Fewer than there are maps when two have the same scale, as MobileNet's: torchvision then never reads the last.
+    """
+    if not is_own(mapper, "torchvision.ops.poolers", "LevelMapper") or mapper.eps != 1e-6:
+        return 0
+    count = mapper.k_max - mapper.k_min + 1
+    return count if count <= len(features) else 0
 
 
 def encode_single(_: Method, self: Any, reference_boxes: Tensor, proposals: Tensor) -> Tensor:
