@@ -24,6 +24,7 @@ from ldie_ext.ops.losses.dice_loss import dice_loss as dice_loss
 from ldie_ext.ops.losses.sigmoid_focal_loss import sigmoid_focal_loss as sigmoid_focal_loss
 from ldie_ext.ops.masks.polygons import Polygons as Polygons
 from ldie_ext.ops.masks.polygons_to_masks import polygons_to_masks as polygons_to_masks
+from ldie_ext.ops.masks.polygons_to_rle import polygons_to_rle as polygons_to_rle
 from ldie_ext.ops.masks.polygons_to_roi_masks import polygons_to_roi_masks as polygons_to_roi_masks
 from ldie_ext.ops.masks.rle import RLE as RLE
 from ldie_ext.ops.masks.rle_decode import rle_decode as rle_decode

@@ -6,6 +6,7 @@
 
 #include "core/context.h"
 #include "core/hd.h"
+#include "masks/runs.h"
 
 namespace ldie {
 
@@ -18,18 +19,6 @@ struct RleEncode {
   LDIE_HD int64_t row_bytes() const { return packed ? (width + 7) / 8 : width; }
   LDIE_HD int64_t mask_bytes() const { return height * row_bytes(); }
   LDIE_HD int64_t pixels() const { return height * width; }
-};
-
-// How many runs there are is known only when the masks were read.
-struct Runs {
-  int32_t* counts;  // [capacity]
-  int64_t capacity;
-};
-class RunAllocator {
- public:
-  virtual ~RunAllocator() = default;
-  // Called once, when offsets is written (on CUDA: queued to be).
-  virtual Runs allocate() = 0;
 };
 
 // Runs beyond the capacity are not written; offsets has them all.

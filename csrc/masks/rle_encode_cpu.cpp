@@ -6,6 +6,7 @@
 
 #include "core/parallel.h"
 #include "masks/rle_encode.h"
+#include "masks/runs_cpu.h"
 
 namespace ldie {
 namespace {
@@ -82,15 +83,6 @@ class ChangeFinder {
   std::vector<int32_t> rows_, xs_, columns_;
 };
 
-void write_runs(const std::vector<int32_t>& changes, int64_t pixels, int64_t begin, const Runs& runs) {
-  int32_t before = 0;
-  for (size_t i = 0; i <= changes.size() && begin + int64_t(i) < runs.capacity; ++i) {
-    const int32_t change = i < changes.size() ? changes[i] : int32_t(pixels);
-    runs.counts[begin + int64_t(i)] = change - before;
-    before = change;
-  }
-}
-
 }  // namespace
 
 void rle_encode(const RleEncode& args, RunAllocator& allocator, Context&) {
@@ -100,12 +92,7 @@ void rle_encode(const RleEncode& args, RunAllocator& allocator, Context&) {
     ChangeFinder finder(args);
     for (int64_t n = begin; n < end; ++n) changes[size_t(n)] = finder.find(args.masks + n * args.mask_bytes());
   });
-  args.offsets[0] = 0;
-  for (int64_t n = 0; n < args.count; ++n) {
-    args.offsets[n + 1] = args.offsets[n] + int64_t(changes[size_t(n)].size()) + 1;
-  }
-  const Runs runs = allocator.allocate();
-  for (int64_t n = 0; n < args.count; ++n) write_runs(changes[size_t(n)], args.pixels(), args.offsets[n], runs);
+  write_runs(changes, args.pixels(), args.offsets, allocator);
 }
 
 }  // namespace ldie

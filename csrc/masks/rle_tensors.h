@@ -2,8 +2,11 @@
 // The tensor side of run lengths: what all ops that take them check.
 #pragma once
 
+#include <torch/csrc/inductor/aoti_torch/c/shim.h>
+
 #include "core/check.h"
 #include "core/tensor.h"
+#include "masks/runs.h"
 
 namespace ldie {
 
@@ -32,5 +35,40 @@ inline void check_runs(const char* op, const Tensor& counts, const Tensor& offse
   }
 #endif
 }
+
+// Of ops that make runs.
+inline void check_encodable(const char* op, int64_t height, int64_t width, const std::optional<int64_t>& max_runs) {
+  check_map_size(op, height, width);
+  if (height * width >= int64_t(1) << 31) {
+    check_failed(op, "masks must have less than 2^31 pixels each, got ", height, " x ", width);
+  }
+  if (max_runs && *max_runs < 0) check_failed(op, "max_runs must be at least 0, got ", *max_runs);
+}
+
+// As many runs as there are, which waits for the device, or a fixed number, which does not.
+class TensorRuns final : public RunAllocator {
+ public:
+  TensorRuns(Tensor& offsets, std::optional<int64_t> max_runs) : offsets_(offsets), max_runs_(max_runs) {}
+
+  Runs allocate() override {
+    int64_t capacity = 0;
+    if (max_runs_) {
+      capacity = *max_runs_;
+    } else {
+      const Tensor total = torch::stable::narrow(offsets_, 0, offsets_.size(0) - 1, 1);
+      TORCH_ERROR_CODE_CHECK(aoti_torch_item_int64(total.get(), &capacity));
+    }
+    counts_ = max_runs_ ? make_zeros(offsets_, {capacity}, ScalarType::Int)
+                        : make_empty(offsets_, {capacity}, ScalarType::Int);
+    return {mutable_data<int32_t>(*counts_), capacity};
+  }
+
+  const Tensor& counts() const { return *counts_; }
+
+ private:
+  Tensor& offsets_;
+  std::optional<int64_t> max_runs_;
+  std::optional<Tensor> counts_;
+};
 
 }  // namespace ldie

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "masks/polygons_to_rle.h"
+
+#include <tuple>
+
+#include "core/library.h"
+#include "masks/polygon_tensors.h"
+#include "masks/rle_tensors.h"
+
+namespace ldie {
+namespace {
+
+std::tuple<Tensor, Tensor> polygons_to_rle_op(const Tensor& coords, const Tensor& part_offsets,
+                                              const Tensor& instance_offsets, int64_t height, int64_t width,
+                                              std::optional<int64_t> max_runs) {
+  constexpr const char* op = "polygons_to_rle";
+  const PolygonTensors polygons(op, coords, part_offsets, instance_offsets);
+  check_encodable(op, height, width, max_runs);
+  Tensor offsets = make_empty(coords, {polygons.instances() + 1}, ScalarType::Long);
+  TensorContext context(coords);
+  TensorRuns runs(offsets, max_runs);
+  polygons_to_rle({polygons.set(), height, width, mutable_data<int64_t>(offsets)}, runs, context);
+  return {runs.counts(), offsets};
+}
+
+LDIE_SCHEMA(
+    "polygons_to_rle(Tensor coords, Tensor part_offsets, Tensor instance_offsets, SymInt height, SymInt width, "
+    "SymInt? max_runs) -> (Tensor, Tensor)");
+LDIE_REGISTER("polygons_to_rle", polygons_to_rle_op)
+
+}  // namespace
+}  // namespace ldie

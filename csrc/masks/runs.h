@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where ops that make run lengths put them.
+#pragma once
+
+#include <cstdint>
+
+namespace ldie {
+
+// How many runs there are is known only when the masks were read.
+struct Runs {
+  int32_t* counts;  // [capacity]
+  int64_t capacity;
+};
+class RunAllocator {
+ public:
+  virtual ~RunAllocator() = default;
+  // Called once, when offsets is written (on CUDA: queued to be).
+  virtual Runs allocate() = 0;
+};
+
+}  // namespace ldie
