@@ -88,6 +88,7 @@ def test_keypoints_come_from_their_own_file(tmp_path: Path) -> None:
     write(tmp_path, CONTENT)
     people = copy.deepcopy(CONTENT)
     people["categories"] = [{"id": 1, "name": "person", "keypoints": ["nose", "left_eye", "right_eye"]}]
+    people["categories"][0]["skeleton"] = [[1, 2], [3, 1]]
     people["annotations"] = [people["annotations"][1] | {"keypoints": [1, 2, 2, 3, 4, 1, 0, 0, 0]}]
     path = write(tmp_path, people, kind="person_keypoints")
     dataset = CocoDataset(tmp_path, "train2017")
@@ -98,6 +99,7 @@ def test_keypoints_come_from_their_own_file(tmp_path: Path) -> None:
     assert keypoints[1].tolist() == [[1, 2, 2], [3, 4, 1], [0, 0, 0]]
     assert not keypoints[[0, 2]].any()
     assert dataset[1].keypoints.shape == (0, 3, 3)
+    assert dataset.skeleton == ((0, 1), (2, 0))
 
 
 def test_subset(tmp_path: Path) -> None:
@@ -134,6 +136,15 @@ MALFORMED: list[tuple[Callable[[Content], object], str]] = [
     (put("images", file_name=""), "file_name must be a text"),
     (put("categories", name=3), "categories[0] (id 18): name must be a text, got 3"),
     (put("categories", keypoints="nose"), "keypoints must be a list of names"),
+    (
+        put("categories", keypoints=["a", "b"], skeleton=[[1, 3]]),
+        "pairs of keypoints, 1 to 2, got",
+    ),
+    (
+        put("categories", keypoints=["a", "b"], skeleton=[[0, 1]]),
+        "pairs of keypoints, 1 to 2, got",
+    ),
+    (put("categories", skeleton="1-2"), "skeleton must be a list of pairs of keypoints, 1 to 0"),
     (put("annotations", image_id=99), "annotations[0] (id 1): image_id 99 is not among the images"),
     (put("annotations", category_id=99), "category_id 99 is not among the categories"),
     (put("annotations", bbox=[1, 2, -3, 4]), "bbox must be x, y, width >= 0, height >= 0, got [1, 2, -3, 4]"),

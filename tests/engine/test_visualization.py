@@ -143,10 +143,48 @@ def test_curves(tmp_path):
         assert len(picture.convert("RGB").getcolors(100000)) > 10
 
 
-def test_labels_of_boxes_side_by_side_do_not_cover_each_other():
+def test_labels_do_not_cover_each_other():
     canvas = Canvas(torch.zeros(3, 400, 400, dtype=torch.uint8))
-    color = (255, 200, 0)
-    canvas.box((100, 200, 300, 300), color, "person")
-    alone = (np.asarray(canvas.image) == color).all(2).sum()
-    canvas.box((104, 202, 296, 298), (0, 200, 255), "person")
-    assert (np.asarray(canvas.image) == color).all(2).sum() >= alone - 60  # a border line may cross it
+    colors = [class_color(label) for label in range(8)]
+    canvas.label((100, 200, 140, 230), "person", colors[0])
+    size = (np.asarray(canvas.image) == colors[0]).all(2).sum()
+    for shift, color in enumerate(colors[1:], start=1):  # names of one length on boxes almost in one place
+        canvas.label((100 + shift, 200 + shift, 140 + shift, 230 + shift), "person", color)
+    pixels = np.asarray(canvas.image)
+    assert [(pixels == color).all(2).sum() for color in colors] == pytest.approx([size] * 8, rel=0.1)
+
+
+def test_masks_have_an_outline_and_crowds_are_hatched():
+    square = [[40.0, 50.0, 90.0, 50.0, 90.0, 100.0, 40.0, 100.0]]
+    for crowd, least, most in ((False, 0.95, 1.0), (True, 0.4, 0.6)):
+        picture = draw_sample(sample(masks=[square], iscrowd=torch.tensor([crowd])), NAMES)
+        pixels = np.asarray(picture)
+        tint = [int(0.6 * 100 + 0.4 * channel) for channel in class_color(1)]
+        assert least <= (pixels[180:280, 150:250] == tint).all(2).mean() <= most
+    canvas = Canvas(gray())
+    canvas.mask(square, class_color(1))
+    edge = (np.asarray(canvas.image) == class_color(1)).all(2)
+    assert edge[150, 130:260].all() and edge[180:280, 120].all() and not edge[152:298, 122:268].any()
+
+
+def test_a_mask_that_leaves_the_image_has_no_outline_along_the_border():
+    canvas = Canvas(gray())
+    canvas.mask([[0.0, 0.0, 128.0, 0.0, 128.0, 60.0, 0.0, 60.0]], class_color(1))
+    edge = (np.asarray(canvas.image) == class_color(1)).all(2)
+    assert edge[179].all() and not edge[:179].any()
+
+
+def test_small_objects_lie_on_large_ones():
+    boxes = torch.tensor([[50.0, 60.0, 80.0, 90.0], [40.0, 50.0, 90.0, 100.0]])
+    masks = [[[x1, y1, x2, y1, x2, y2, x1, y2]] for x1, y1, x2, y2 in boxes.tolist()]
+    both = {"boxes": boxes, "labels": torch.tensor([0, 1]), "iscrowd": torch.tensor([False, False])}
+    picture = draw_sample(sample(masks=masks, **both), NAMES)
+    large = [int(0.6 * 100 + 0.4 * channel) for channel in class_color(1)]
+    assert at(picture, 65, 75) == tuple(int(0.6 * a + 0.4 * b) for a, b in zip(large, class_color(0)))
+
+
+def test_the_skeleton_joins_labelled_points():
+    points = torch.tensor([[[50.0, 60.0, 2.0], [80.0, 60.0, 1.0], [80.0, 90.0, 0.0]]])
+    picture = draw_sample(sample(keypoints=points), NAMES, skeleton=[(0, 1), (1, 2)])
+    assert at(picture, 65.5, 60.5) == class_color(1)
+    assert at(picture, 80.5, 75.5) == (100, 100, 100)

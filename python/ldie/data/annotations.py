@@ -25,6 +25,8 @@ class Category(NamedTuple):
     name: str
     keypoints: tuple[str, ...] = ()
     """Names of the keypoints that objects of this class have."""
+    skeleton: tuple[tuple[int, int], ...] = ()
+    """Pairs of keypoints to join in pictures, counted from 0 (in the file from 1)."""
 
 
 class ImageInfo(NamedTuple):
@@ -128,7 +130,17 @@ def _category(entry: dict[str, Any]) -> Category:
     names = entry.get("keypoints", [])
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError(f"keypoints must be a list of names, got {_brief(names)}")
-    return Category(_integer(entry, "id"), _text(entry, "name"), tuple(names))
+    return Category(_integer(entry, "id"), _text(entry, "name"), tuple(names), _skeleton(entry, len(names)))
+
+
+def _skeleton(entry: dict[str, Any], keypoints: int) -> tuple[tuple[int, int], ...]:
+    pairs = entry.get("skeleton", [])
+    if not isinstance(pairs, list) or not all(
+        isinstance(pair, list) and len(pair) == 2 and all(type(n) is int and 1 <= n <= keypoints for n in pair)
+        for pair in pairs
+    ):
+        raise ValueError(f"skeleton must be a list of pairs of keypoints, 1 to {keypoints}, got {_brief(pairs)}")
+    return tuple((a - 1, b - 1) for a, b in pairs)
 
 
 def _image(entry: dict[str, Any]) -> ImageInfo:

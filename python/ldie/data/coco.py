@@ -80,7 +80,16 @@ class CocoDataset(Dataset[Sample]):
     @property
     def keypoint_names(self) -> tuple[str, ...]:
         """Names of a sample's keypoints; empty without keypoints. Classes with fewer fill up with visibility 0."""
-        return max((category.keypoints for category in self.categories), key=len, default=())
+        return self._keypoint_category.keypoints
+
+    @property
+    def skeleton(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of a sample's keypoints to join in pictures."""
+        return self._keypoint_category.skeleton
+
+    @property
+    def _keypoint_category(self) -> Category:
+        return max(self.categories, key=lambda category: len(category.keypoints))
 
     @property
     def flip_pairs(self) -> list[tuple[int, int]]:
@@ -149,7 +158,7 @@ def _with_keypoints(content: AnnotationFile, extra: AnnotationFile) -> Annotatio
     categories = dict(content.categories)
     for id, category in extra.categories.items():
         if id in categories:
-            categories[id] = categories[id]._replace(keypoints=category.keypoints)
+            categories[id] = categories[id]._replace(keypoints=category.keypoints, skeleton=category.skeleton)
     annotations = dict(content.annotations)
     for id, annotation in extra.annotations.items():
         if id in annotations:

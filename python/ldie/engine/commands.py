@@ -105,7 +105,7 @@ def show(options: argparse.Namespace) -> int:
     pictures = []
     for i in range(min(options.count, len(dataset))):
         sample = dataset[i]
-        pictures.append(draw_sample(sample, dataset.class_names))
+        pictures.append(draw_sample(sample, dataset.class_names, dataset.skeleton))
         pictures[-1].save(options.out / f"{options.split}_{sample.image_id}.png")
     if pictures:
         grid(pictures[:_GRID_IMAGES]).save(options.out / f"{options.split}.png")

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -20,9 +21,13 @@ MIN_SIDE = 384
 _FONT_SIZE = 13
 _TRUTH = (255, 255, 255)
 _MASK_OPACITY = 0.4
+_STRIPE = 4
 _POINT_RADIUS = 4
 
 Color = tuple[int, int, int]
+Rectangle = tuple[float, float, float, float]
+Skeleton = Sequence[tuple[int, int]]
+"""Pairs of keypoints that belong together, counted from 0."""
 
 
 class Canvas:
@@ -39,33 +44,63 @@ class Canvas:
         picture = Image.fromarray(pixels)
         self.image = picture.resize((picture.width * self.scale, picture.height * self.scale), Image.Resampling.NEAREST)
         self._font = ImageFont.load_default(_FONT_SIZE)
-        self._labels: list[tuple[float, float, float, float]] = []
+        self._labels: list[Rectangle] = []
 
-    def box(self, box: Sequence[float], color: Color, text: str = "", dashed: bool = False) -> None:
-        """A box (xyxy) and, in its upper left corner, a label."""
+    def box(self, box: Sequence[float], color: Color, dashed: bool = False) -> None:
+        """A box (xyxy)."""
         draw = ImageDraw.Draw(self.image)
         x1, y1, x2, y2 = (value * self.scale for value in box)
         corners = [(x1, y1), (x2, y1), (x2, y2), (x1, y2)]
         for start, end in zip(corners, [*corners[1:], corners[0]]):
             _line(draw, start, end, color, width=1 if dashed else 2, dashed=dashed)
-        if text:
-            self._label(draw, x1, y1, text, color)
 
-    def mask(self, segmentation: Segmentation, color: Color) -> None:
-        """A translucent mask from a COCO segmentation."""
+    def mask(self, segmentation: Segmentation, color: Color, hatched: bool = False) -> None:
+        """A translucent mask with an outline, from a COCO segmentation; hatched: diagonal stripes of it."""
         selected = decode(segmentation, self.size).repeat(self.scale, axis=0).repeat(self.scale, axis=1)
+        outline = selected & ~_eroded(selected)
+        if hatched:
+            row, column = np.ogrid[: selected.shape[0], : selected.shape[1]]
+            selected &= (row + column) % (2 * _STRIPE) < _STRIPE
         pixels = np.array(self.image)
         pixels[selected] = (1 - _MASK_OPACITY) * pixels[selected] + _MASK_OPACITY * np.array(color)
+        pixels[outline] = color
         self.image = Image.fromarray(pixels)
 
-    def keypoints(self, keypoints: Tensor, color: Color) -> None:
-        """Points [K, 3] of x, y (pixel indices) and visibility: 2 filled, 1 (hidden) hollow, 0 not drawn."""
+    def keypoints(self, keypoints: Tensor, color: Color, skeleton: Skeleton = ()) -> None:
+        """Points [K, 3] of x, y (pixel indices) and visibility: 2 filled, 1 (hidden) hollow, 0 not drawn.
+
+        The pairs of ``skeleton`` whose points are both labelled are joined.
+        """
         draw = ImageDraw.Draw(self.image)
-        for *point, visibility in keypoints.tolist():
+        places = ((keypoints[:, :2] + 0.5) * self.scale).tolist()
+        visibilities = keypoints[:, 2].tolist()
+        labelled = [place for place, visibility in zip(places, visibilities) if visibility > 0]
+        bones = [(*places[a], *places[b]) for a, b in skeleton if visibilities[a] > 0 and visibilities[b] > 0]
+        for line_color, width in ((_contrast(color), 4), (color, 2)):  # an edge that shows on a mask of this colour
+            for bone in bones:
+                draw.line(bone, fill=line_color, width=width)
+        extent = max((max(axis) - min(axis) for axis in zip(*labelled)), default=0)
+        radius = min(max(extent / 40, 2), _POINT_RADIUS)
+        for (x, y), visibility in zip(places, visibilities):
             if visibility > 0:
-                x, y = ((value + 0.5) * self.scale for value in point)
-                outline = (x - _POINT_RADIUS, y - _POINT_RADIUS, x + _POINT_RADIUS, y + _POINT_RADIUS)
+                outline = (x - radius, y - radius, x + radius, y + radius)
                 draw.ellipse(outline, fill=color if visibility > 1 else None, outline=_contrast(color))
+
+    def label(self, box: Sequence[float], text: str, color: Color) -> None:
+        """A name at a corner of a box, where it covers other names least; above the upper left one if that is free."""
+        draw = ImageDraw.Draw(self.image)
+        left, top, right, bottom = draw.textbbox((0, 0), text, font=self._font)
+        width, height = right - left + 4, bottom - top + 4
+        x1, y1, x2, y2 = (value * self.scale for value in box)
+        corners = [(x, y) for y in (y1 - height, y1, y2 - height, y2) for x in (x1, x2 - width)]
+        beside = [(x, y1 + rows * height) for rows in (-2, 1, -3, 2) for x in (x1, x1 - width, x2)]
+        x_end, y_end = max(0, self.image.width - width), max(0, self.image.height - height)
+        inside = [(min(max(x, 0), x_end), min(max(y, 0), y_end)) for x, y in (*corners, *beside)]
+        places = [(x, y, x + width, y + height) for x, y in inside]
+        place = min(places, key=lambda place: sum(_overlap(place, other) for other in self._labels))
+        self._labels.append(place)
+        draw.rectangle(place, fill=color)
+        draw.text((place[0] + 2 - left, place[1] + 2 - top), text, fill=_contrast(color), font=self._font)
 
     def heatmap(self, heat: Tensor) -> None:
         """A map [h, w] in 0..1 over the whole image, black where 0."""
@@ -77,40 +112,24 @@ class Canvas:
         colors = colormaps["inferno"](np.asarray(values))[..., :3] * 255
         self.image = Image.fromarray((0.4 * np.asarray(self.image) + 0.6 * colors).astype(np.uint8))
 
-    def _label(self, draw: ImageDraw.ImageDraw, x: float, y: float, text: str, color: Color) -> None:
-        left, top, right, bottom = draw.textbbox((0, 0), text, font=self._font)
-        width, height = right - left + 4, bottom - top + 4
-        x = min(max(x, 0), max(0, self.image.width - width))
-        y = self._free_row(x, y - height, width, height)
-        self._labels.append((x, y, x + width, y + height))
-        draw.rectangle((x, y, x + width, y + height), fill=color)
-        draw.text((x + 2 - left, y + 2 - top), text, fill=_contrast(color), font=self._font)
 
-    def _free_row(self, x: float, y: float, width: float, height: float) -> float:
-        """The nearest place, a few rows up or down, where a label covers no other; ``y`` itself if there is none."""
-        rows = [min(max(y + shift * height, 0), self.image.height - height) for shift in (0, -1, 1, -2, 2, -3, 3)]
-        for row in rows:
-            if not any(
-                x < right and left < x + width and row < bottom and top < row + height
-                for left, top, right, bottom in self._labels
-            ):
-                return row
-        return rows[0]
-
-
-def draw_sample(sample: Sample, class_names: Sequence[str]) -> Image.Image:
-    """A sample with its annotations: masks, boxes with class names (crowds dashed), keypoints."""
+def draw_sample(sample: Sample, class_names: Sequence[str], skeleton: Skeleton = ()) -> Image.Image:
+    """A sample with its annotations: masks, keypoints, boxes with class names; crowds are hatched and dashed."""
     canvas = Canvas(sample.image)
+    areas = (sample.boxes[:, 2:] - sample.boxes[:, :2]).prod(dim=1)
+    order = areas.argsort(descending=True, stable=True).tolist()  # the small on top of the large
     colors = [class_color(label) for label in sample.labels.tolist()]
-    for i, color in enumerate(colors):
+    crowds = sample.iscrowd.tolist()
+    for i in order:
         if sample.masks is not None:
-            canvas.mask(sample.masks[i], color)
-    for i, color in enumerate(colors):
-        crowd = bool(sample.iscrowd[i])
-        name = class_names[int(sample.labels[i])]
-        canvas.box(sample.boxes[i].tolist(), color, f"{name} (crowd)" if crowd else name, dashed=crowd)
+            canvas.mask(sample.masks[i], colors[i], hatched=crowds[i])
+    for i in order:
+        canvas.box(sample.boxes[i].tolist(), colors[i], dashed=crowds[i])
         if sample.keypoints is not None:
-            canvas.keypoints(sample.keypoints[i], color)
+            canvas.keypoints(sample.keypoints[i], colors[i], skeleton)
+    for i in order:
+        name = class_names[int(sample.labels[i])]
+        canvas.label(sample.boxes[i].tolist(), f"{name} (crowd)" if crowds[i] else name, colors[i])
     return canvas.image
 
 
@@ -131,12 +150,14 @@ def draw_prediction(
     for box in truth.boxes.tolist() if truth is not None else []:
         canvas.box(box, _TRUTH, dashed=True)
     for i in reversed(shown):  # the best score last, on top
-        text = f"{class_names[int(prediction.labels[i])]} {float(prediction.scores[i]):.2f}"
-        canvas.box(prediction.boxes[i].tolist(), colors[i], text)
+        canvas.box(prediction.boxes[i].tolist(), colors[i])
         if prediction.keypoints is not None:
             points = prediction.keypoints[i].clone()
             points[:, 2] = 2  # the third number of a prediction is a score
             canvas.keypoints(points, colors[i])
+    for i in shown:
+        text = f"{class_names[int(prediction.labels[i])]} {float(prediction.scores[i]):.2f}"
+        canvas.label(prediction.boxes[i].tolist(), text, colors[i])
     return canvas.image
 
 
@@ -207,6 +228,18 @@ def _line(
         a, b = i * dash / length, min(1.0, (i + 1) * dash / length)
         points = [(start[k] + t * (end[k] - start[k])) for t in (a, b) for k in (0, 1)]
         draw.line(points, fill=color, width=width)
+
+
+def _eroded(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The pixels of a mask [H, W] with all four neighbours in it; beyond the border counts as in it."""
+    padded = np.pad(mask, 1, constant_values=True)
+    return mask & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+
+
+def _overlap(a: Rectangle, b: Rectangle) -> float:
+    """Common area."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    return max(0.0, width) * max(0.0, height)
 
 
 def _contrast(color: Color) -> Color:
