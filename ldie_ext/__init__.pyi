@@ -22,6 +22,7 @@ from ldie_ext.ops.losses.center_focal_loss import center_focal_loss as center_fo
 from ldie_ext.ops.losses.center_focal_loss_from_boxes import center_focal_loss_from_boxes as center_focal_loss_from_boxes
 from ldie_ext.ops.losses.dice_loss import dice_loss as dice_loss
 from ldie_ext.ops.losses.sigmoid_focal_loss import sigmoid_focal_loss as sigmoid_focal_loss
+from ldie_ext.ops.masks.paste_masks import paste_masks as paste_masks
 from ldie_ext.ops.masks.polygons import Polygons as Polygons
 from ldie_ext.ops.masks.polygons_to_masks import polygons_to_masks as polygons_to_masks
 from ldie_ext.ops.masks.polygons_to_rle import polygons_to_rle as polygons_to_rle

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 
 #include "core/hd.h"
 
@@ -22,6 +23,13 @@ LDIE_HD uint32_t spread_4_bits(uint32_t bits) { return ((bits & 0xfu) * 0x002040
 LDIE_HD uint64_t spread_8_bits(uint64_t bits) {
   const uint64_t own = ((bits & 0xff) * 0x0101010101010101u) & 0x8040201008040201u;
   return ((own + 0x7f7f7f7f7f7f7f7fu) >> 7) & 0x0101010101010101u;
+}
+
+// The inverse: 8 bytes of 0 or 1 to the bits of one. The product brings byte i to bit 56 + i, without a carry.
+inline uint8_t gather_8_bits(const uint8_t* cells) {
+  uint64_t bytes;
+  memcpy(&bytes, cells, sizeof bytes);
+  return uint8_t((bytes * 0x0102040810204080u) >> 56);
 }
 
 }  // namespace ldie

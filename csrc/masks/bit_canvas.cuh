@@ -37,17 +37,10 @@ class BitCanvas {
     atomicXor(row < top ? &above_[word] : &toggles_[row - top][word], 1u << (column - left) % 32);
   }
 
-  // Writes the rectangle's pixels: 16 columns a thread, so that a warp stores whole rows.
+  // Writes the rectangle's pixels.
   __device__ void store(uint8_t* mask, int64_t row_bytes, bool packed, int64_t top, int64_t left, int64_t height,
                         int64_t width) const {
-    constexpr int kStores = kColumns / kCellsPerStore;
-    for (int i = threadIdx.x; i < kRows * kStores; i += kThreads) {
-      const int row = i / kStores, store = i % kStores;
-      const int64_t y = top + row, x = left + store * kCellsPerStore;
-      if (y >= height || x >= width) continue;
-      const uint32_t bits = united_[row][store / 2] >> (store % 2 * kCellsPerStore);
-      store_cells(mask + y * row_bytes, x, int32_t(min(int64_t(kCellsPerStore), width - x)), bits & 0xffffu, packed);
-    }
+    store_rectangle<kThreads>(united_, mask, row_bytes, packed, top, left, height, width);
   }
 
  private:
