@@ -2,7 +2,7 @@
 // ldie_ext._host: native code that needs neither torch nor a GPU, for data-loader workers and evaluation scripts.
 #include <pybind11/pybind11.h>
 
-#include "host/rle.h"
+#include "host/mask_module.h"
 
 namespace py = pybind11;
 
@@ -25,5 +25,5 @@ py::dict build_info() {
 PYBIND11_MODULE(_host, module) {
   module.doc() = "Native helpers of ldie_ext that work on NumPy arrays and bytes.";
   module.def("build_info", &build_info, "How this installation was built.");
-  ldie::register_rle(module);
+  ldie::register_masks(module);
 }

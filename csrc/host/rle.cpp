@@ -1,40 +1,86 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "host/rle.h"
 
-#include <pybind11/numpy.h>
-#include <pybind11/stl.h>
-
 #include <algorithm>
-#include <cstring>
 #include <stdexcept>
-
-namespace py = pybind11;
 
 namespace ldie {
 
-std::vector<uint32_t> run_lengths(const uint8_t* mask, int64_t cells) {
-  std::vector<uint32_t> counts;
-  uint8_t value = 0;
-  int64_t start = 0;
-  for (int64_t i = 0; i < cells; ++i) {
-    const uint8_t cell = mask[i] != 0;
-    if (cell == value) continue;
-    counts.push_back(uint32_t(i - start));
-    start = i;
-    value = cell;
+namespace {
+
+constexpr int kGroupBits = 5, kMaxGroups = 7;
+
+std::string sum_message(int64_t total, int64_t cells) {
+  return "RLE counts add up to " + std::to_string(total) + ", the mask has " + std::to_string(cells) + " cells";
+}
+
+// One number of the string form, from `position` on, which moves past it.
+int64_t decode_number(std::string_view text, size_t& position) {
+  int64_t value = 0;
+  bool more = true;
+  for (int group = 0; more; ++group) {
+    const int code = position < text.size() ? int(static_cast<unsigned char>(text[position])) - 48 : -1;
+    if (code < 0 || code > 63 || group == kMaxGroups) {
+      throw std::invalid_argument("malformed RLE counts at character " + std::to_string(position));
+    }
+    ++position;
+    value |= int64_t(code & 0x1f) << (kGroupBits * group);
+    more = code & 0x20;
+    if (!more && (code & 0x10)) value |= -(int64_t(1) << (kGroupBits * (group + 1)));
   }
-  counts.push_back(uint32_t(cells - start));
-  return counts;
+  return value;
+}
+
+// Adds a span to a union that grows to the right.
+void append(std::vector<Span>& spans, const Span& span) {
+  if (!spans.empty() && span.start <= spans.back().end) {
+    spans.back().end = std::max(spans.back().end, span.end);
+  } else {
+    spans.push_back(span);
+  }
+}
+
+std::vector<Span> unite(const std::vector<Span>& a, const std::vector<Span>& b) {
+  std::vector<Span> both;
+  both.reserve(a.size() + b.size());
+  size_t i = 0, j = 0;
+  while (i < a.size() || j < b.size()) {
+    const bool from_a = j == b.size() || (i < a.size() && a[i].start < b[j].start);
+    append(both, from_a ? a[i++] : b[j++]);
+  }
+  return both;
+}
+
+std::vector<Span> intersect_spans(const std::vector<Span>& a, const std::vector<Span>& b) {
+  std::vector<Span> both;
+  for (size_t i = 0, j = 0; i < a.size() && j < b.size();) {
+    const Span common{std::max(a[i].start, b[j].start), std::min(a[i].end, b[j].end)};
+    if (common.start < common.end) both.push_back(common);
+    a[i].end < b[j].end ? ++i : ++j;
+  }
+  return both;
+}
+
+}  // namespace
+
+int64_t mask_cells(int64_t height, int64_t width) {
+  int64_t cells = 0;
+  if (height < 0 || width < 0 || __builtin_mul_overflow(height, width, &cells) || cells > INT32_MAX) {
+    throw std::invalid_argument("size must be [height, width], both at least 0, of less than 2^31 pixels, got [" +
+                                std::to_string(height) + ", " + std::to_string(width) + "]");
+  }
+  return cells;
 }
 
 std::string encode_counts(const std::vector<uint32_t>& counts) {
   std::string text;
+  text.reserve(2 * counts.size() + 8);
   for (size_t i = 0; i < counts.size(); ++i) {
     int64_t rest = int64_t(counts[i]) - (i > 2 ? int64_t(counts[i - 2]) : 0);
     bool more = true;
     while (more) {
-      int64_t group = rest & 0x1f;
-      rest >>= 5;
+      const int64_t group = rest & 0x1f;
+      rest >>= kGroupBits;
       more = group & 0x10 ? rest != -1 : rest != 0;  // the group's top bit is the sign
       text.push_back(char((more ? group | 0x20 : group) + 48));
     }
@@ -43,23 +89,11 @@ std::string encode_counts(const std::vector<uint32_t>& counts) {
 }
 
 std::vector<uint32_t> decode_counts(std::string_view text, int64_t cells) {
-  constexpr int kGroupBits = 5, kMaxGroups = 7;
   std::vector<uint32_t> counts;
+  counts.reserve(text.size());
   int64_t total = 0;
-  size_t position = 0;
-  while (position < text.size()) {
-    int64_t value = 0;
-    bool more = true;
-    for (int group = 0; more; ++group) {
-      const int code = position < text.size() ? int(static_cast<unsigned char>(text[position])) - 48 : -1;
-      if (code < 0 || code > 63 || group == kMaxGroups) {
-        throw std::invalid_argument("malformed RLE counts at character " + std::to_string(position));
-      }
-      ++position;
-      value |= int64_t(code & 0x1f) << (kGroupBits * group);
-      more = code & 0x20;
-      if (!more && (code & 0x10)) value |= -(int64_t(1) << (kGroupBits * (group + 1)));
-    }
+  for (size_t position = 0; position < text.size();) {
+    int64_t value = decode_number(text, position);
     if (counts.size() > 2) value += counts[counts.size() - 2];
     total += value;
     if (value < 0 || total > cells) {
@@ -68,122 +102,94 @@ std::vector<uint32_t> decode_counts(std::string_view text, int64_t cells) {
     }
     counts.push_back(uint32_t(value));
   }
-  if (total != cells) {
-    throw std::invalid_argument("RLE counts add up to " + std::to_string(total) + ", the mask has " +
-                                std::to_string(cells) + " cells");
-  }
+  if (total != cells) throw std::invalid_argument(sum_message(total, cells));
   return counts;
 }
 
-namespace {
-
-// Pixels of a mask, which a run must be able to count.
-int64_t mask_cells(int64_t height, int64_t width, int64_t item) {
-  int64_t cells = 0;
-  if (height < 0 || width < 0 || __builtin_mul_overflow(height, width, &cells) || cells > INT32_MAX) {
-    throw std::invalid_argument("RLE " + std::to_string(item) + ": size must be [height, width] of less than 2^31 " +
-                                "pixels, got [" + std::to_string(height) + ", " + std::to_string(width) + "]");
-  }
-  return cells;
+void check_counts(const std::vector<uint32_t>& counts, int64_t cells) {
+  int64_t total = 0;
+  for (const uint32_t run : counts) total += run;
+  if (total != cells) throw std::invalid_argument(sum_message(total, cells));
 }
 
-using MaskArray = py::array_t<uint8_t, py::array::f_style>;
-
-// masks: [H, W, N] column-major uint8 -> N strings.
-std::vector<py::bytes> encode_masks(const MaskArray& masks) {
-  if (masks.ndim() != 3) throw std::invalid_argument("masks must have shape [H, W, N]");
-  const int64_t cells = int64_t(masks.shape(0)) * masks.shape(1), count = masks.shape(2);
-  const uint8_t* values = masks.data();
-  std::vector<std::string> texts(static_cast<size_t>(count));
-  {
-    const py::gil_scoped_release release;
-    for (int64_t n = 0; n < count; ++n) texts[size_t(n)] = encode_counts(run_lengths(values + n * cells, cells));
+std::vector<Span> ones(const Rle& mask) {
+  std::vector<Span> spans;
+  spans.reserve(mask.counts.size() / 2);
+  uint32_t position = 0;
+  for (size_t i = 0; i + 1 < mask.counts.size(); i += 2) {
+    const uint32_t start = position + mask.counts[i];
+    position = start + mask.counts[i + 1];
+    if (start < position) append(spans, {start, position});
   }
-  return {texts.begin(), texts.end()};
+  return spans;
 }
 
-// N strings -> [H, W, N] column-major uint8 of 0 and 1.
-MaskArray decode_masks(const std::vector<std::string>& texts, int64_t height, int64_t width) {
-  if (height < 0 || width < 0) throw std::invalid_argument("RLE size must be [height, width], both at least 0");
-  const int64_t cells = height * width, count = int64_t(texts.size());
-  MaskArray masks({height, width, count});
-  uint8_t* out = masks.mutable_data();
-  {
-    const py::gil_scoped_release release;
-    for (const std::string& text : texts) {
-      uint8_t value = 0;
-      for (const uint32_t run : decode_counts(text, cells)) {
-        std::memset(out, value, run);
-        out += run;
-        value ^= 1;
-      }
-    }
-  }
-  return masks;
+int64_t area(const std::vector<Span>& spans) {
+  int64_t pixels = 0;
+  for (const Span& span : spans) pixels += span.end - span.start;
+  return pixels;
 }
 
-using CountArray = py::array_t<int32_t, py::array::c_style>;
-using IndexArray = py::array_t<int64_t, py::array::c_style>;
-
-// Runs of N masks, flat, with offsets -> N strings.
-std::vector<py::bytes> encode_runs(const CountArray& counts, const IndexArray& offsets, const IndexArray& sizes) {
-  if (counts.ndim() != 1 || offsets.ndim() != 1 || sizes.ndim() != 2 || sizes.shape(1) != 2 ||
-      offsets.shape(0) != sizes.shape(0) + 1) {
-    throw std::invalid_argument("runs must be counts [R], offsets [N + 1] and sizes [N, 2]");
+Rle from_ones(const std::vector<Span>& spans, int64_t height, int64_t width) {
+  Rle mask{height, width, {}};
+  mask.counts.reserve(2 * spans.size() + 1);
+  uint32_t position = 0;
+  for (const Span& span : spans) {
+    mask.counts.push_back(span.start - position);
+    mask.counts.push_back(span.end - span.start);
+    position = span.end;
   }
-  std::vector<py::bytes> texts;
-  for (int64_t n = 0; n < sizes.shape(0); ++n) {
-    const int64_t begin = offsets.at(n), end = offsets.at(n + 1);
-    const std::string name = "RLE " + std::to_string(n) + ": ";
-    if (begin < 0 || end < begin || end > counts.shape(0)) {
-      throw std::invalid_argument(name + "offsets " + std::to_string(begin) + " to " + std::to_string(end) +
-                                  " do not lie in the " + std::to_string(counts.shape(0)) + " counts");
-    }
-    const int32_t* const runs = counts.data() + begin;
-    int64_t total = 0;
-    for (int64_t i = 0; i < end - begin; ++i) {
-      if (runs[i] < 0) throw std::invalid_argument(name + "run " + std::to_string(i) + " is negative");
-      total += runs[i];
-    }
-    if (total != mask_cells(sizes.at(n, 0), sizes.at(n, 1), n)) {
-      throw std::invalid_argument(name + "runs add up to " + std::to_string(total) + ", the mask has " +
-                                  std::to_string(sizes.at(n, 0) * sizes.at(n, 1)) + " cells");
-    }
-    texts.emplace_back(encode_counts(std::vector<uint32_t>(runs, runs + (end - begin))));
-  }
-  return texts;
+  const uint32_t cells = uint32_t(mask_cells(height, width));
+  if (position < cells || spans.empty()) mask.counts.push_back(cells - position);
+  return mask;
 }
 
-// N strings -> runs of N masks, flat, with offsets.
-py::tuple decode_runs(const std::vector<std::string>& texts, const IndexArray& sizes) {
-  if (sizes.ndim() != 2 || sizes.shape(1) != 2 || size_t(sizes.shape(0)) != texts.size()) {
-    throw std::invalid_argument("sizes must be [N, 2], one for each of the N strings");
+PixelBox bounding_box(const std::vector<Span>& spans, int64_t height) {
+  if (spans.empty()) return {};
+  const int64_t left = spans.front().start / height, right = (spans.back().end - 1) / height;
+  int64_t top = height, bottom = 0;
+  for (const Span& span : spans) {
+    const int64_t first = span.start % height, last = first + (span.end - span.start) - 1;
+    const bool one_column = last < height;
+    top = std::min(top, one_column ? first : 0);
+    bottom = std::max(bottom, one_column ? last : height - 1);
   }
-  std::vector<uint32_t> all;
-  IndexArray offsets(int64_t(texts.size()) + 1);
-  offsets.mutable_at(0) = 0;
-  for (size_t n = 0; n < texts.size(); ++n) {
-    const int64_t cells = mask_cells(sizes.at(n, 0), sizes.at(n, 1), int64_t(n));
-    try {
-      const std::vector<uint32_t> counts = decode_counts(texts[n], cells);
-      all.insert(all.end(), counts.begin(), counts.end());
-    } catch (const std::invalid_argument& error) {
-      throw std::invalid_argument("RLE " + std::to_string(n) + ": " + error.what());
-    }
-    offsets.mutable_at(n + 1) = int64_t(all.size());
-  }
-  CountArray counts(int64_t(all.size()));
-  std::copy(all.begin(), all.end(), counts.mutable_data());
-  return py::make_tuple(counts, offsets);
+  return {double(left), double(top), double(right - left + 1), double(bottom - top + 1)};
 }
 
-}  // namespace
+Rle merge(const Rle* masks, int64_t count, bool intersect) {
+  if (count == 0) return {};
+  if (count == 1) return masks[0];
+  std::vector<Span> merged = ones(masks[0]);
+  for (int64_t i = 1; i < count; ++i) {
+    if (masks[i].height != masks[0].height || masks[i].width != masks[0].width) {
+      throw std::invalid_argument("RLE " + std::to_string(i) + " has size [" + std::to_string(masks[i].height) + ", " +
+                                  std::to_string(masks[i].width) + "], the first has [" +
+                                  std::to_string(masks[0].height) + ", " + std::to_string(masks[0].width) +
+                                  "]: sizes must agree");
+    }
+    merged = intersect ? intersect_spans(merged, ones(masks[i])) : unite(merged, ones(masks[i]));
+  }
+  return from_ones(merged, masks[0].height, masks[0].width);
+}
 
-void register_rle(py::module_& module) {
-  module.def("encode_masks", &encode_masks, py::arg("masks").noconvert());
-  module.def("decode_masks", &decode_masks, py::arg("counts"), py::arg("height"), py::arg("width"));
-  module.def("encode_runs", &encode_runs, py::arg("counts"), py::arg("offsets"), py::arg("sizes"));
-  module.def("decode_runs", &decode_runs, py::arg("counts"), py::arg("sizes"));
+int64_t intersection(const std::vector<Span>& a, const std::vector<Span>& b) {
+  if (a.empty() || b.empty()) return 0;
+  const auto ends_before = [](const Span& span, uint32_t pixel) { return span.end <= pixel; };
+  const auto starts_before = [](const Span& span, uint32_t pixel) { return span.start < pixel; };
+  auto i = std::lower_bound(a.begin(), a.end(), b.front().start, ends_before);
+  auto j = std::lower_bound(b.begin(), b.end(), a.front().start, ends_before);
+  const auto a_end = std::lower_bound(i, a.end(), b.back().end, starts_before);
+  const auto b_end = std::lower_bound(j, b.end(), a.back().end, starts_before);
+  int64_t pixels = 0;
+  while (i < a_end && j < b_end) {  // no branch but the loop's: which span ends first is not to be guessed
+    const int64_t start = std::max(i->start, j->start), end = std::min(i->end, j->end);
+    pixels += std::max<int64_t>(0, end - start);
+    const bool next_i = i->end <= j->end, next_j = j->end <= i->end;
+    i += next_i;
+    j += next_j;
+  }
+  return pixels;
 }
 
 }  // namespace ldie

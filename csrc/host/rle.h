@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // COCO run-length encoding: a mask read column by column as alternating run lengths, zeros first, written as a string
-// of printable characters.
+// of printable characters. Free of Python, so that a fuzzer can run it.
 #pragma once
-
-#include <pybind11/pybind11.h>
 
 #include <cstdint>
 #include <string>
@@ -12,8 +10,18 @@
 
 namespace ldie {
 
-// Run lengths of `cells` mask values (zero or not), zeros first; the first may be 0.
-std::vector<uint32_t> run_lengths(const uint8_t* mask, int64_t cells);
+struct Rle {
+  int64_t height = 0, width = 0;
+  std::vector<uint32_t> counts;
+};
+
+// A run of ones: pixels start to end - 1 of the mask read column by column.
+struct Span {
+  uint32_t start, end;
+};
+
+// Pixels of a mask, which a run must be able to count: std::invalid_argument for sizes below 0 or from 2^31 pixels on.
+int64_t mask_cells(int64_t height, int64_t width);
 
 // COCO's string form: each count (from the fourth on, its difference to the count two before it) in groups of 5 bits,
 // low group first, bit 5 set while more follow, plus 48.
@@ -22,6 +30,27 @@ std::string encode_counts(const std::vector<uint32_t>& counts);
 // The inverse. Throws std::invalid_argument when the string is malformed or its runs do not add up to `cells`.
 std::vector<uint32_t> decode_counts(std::string_view text, int64_t cells);
 
-void register_rle(pybind11::module_& module);
+// Throws std::invalid_argument unless the runs add up to `cells`.
+void check_counts(const std::vector<uint32_t>& counts, int64_t cells);
+
+// Where the mask is one; runs of length 0 leave no trace.
+std::vector<Span> ones(const Rle& mask);
+int64_t area(const std::vector<Span>& spans);
+
+// The runs of the mask that is one in these spans: ascending, apart from each other.
+Rle from_ones(const std::vector<Span>& spans, int64_t height, int64_t width);
+
+// x, y, width, height of the pixels that are one; zeros where none is.
+struct PixelBox {
+  double x = 0, y = 0, width = 0, height = 0;
+};
+PixelBox bounding_box(const std::vector<Span>& spans, int64_t height);
+
+// Union, or intersection, of masks of one size, which are given by `masks[0]` to `masks[count - 1]`. One mask comes
+// back as it is, none as an empty one of size [0, 0]. Throws std::invalid_argument when sizes differ.
+Rle merge(const Rle* masks, int64_t count, bool intersect);
+
+// Pixels that both masks have.
+int64_t intersection(const std::vector<Span>& a, const std::vector<Span>& b);
 
 }  // namespace ldie

@@ -1,11 +1,17 @@
-"""COCO run-length masks: the calls of ``pycocotools.mask``, byte for byte the same results.
+"""COCO masks as run lengths: the calls of ``pycocotools.mask``, byte for byte the same results, on all cores.
 
-An RLE object is ``{"size": [height, width], "counts": bytes}``. This version has :func:`encode` and :func:`decode`.
+An RLE object is ``{"size": [height, width], "counts": bytes}``; wherever one is taken, ``counts`` may also be str or a
+list of run lengths (COCO's uncompressed form). Calls release the interpreter lock. Malformed input is a ValueError that
+names the item; it never reads or writes out of bounds, and needs no more memory than the sizes and the input itself ask
+for. Differences from pycocotools: in :func:`merge`, sizes that differ are an error, and so are runs that do not add up
+to the size, an odd number of coordinates, and coordinates that are not finite; non-zero pixels of any value are ones.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
+from types import ModuleType
 from typing import Any, TypedDict, overload
 
 import numpy as np
@@ -13,7 +19,22 @@ import numpy.typing as npt
 
 from ldie_ext import _host
 
-__all__ = ["RLE", "decode", "encode", "from_runs", "runs"]
+__all__ = [
+    "RLE",
+    "area",
+    "decode",
+    "encode",
+    "frPyObjects",
+    "from_runs",
+    "install",
+    "iou",
+    "merge",
+    "rasterize",
+    "runs",
+    "set_num_threads",
+    "toBbox",
+    "uninstall",
+]
 
 
 class RLE(TypedDict):
@@ -23,12 +44,20 @@ class RLE(TypedDict):
     counts: bytes | str
 
 
+def set_num_threads(count: int) -> None:
+    """Sets how many threads a call may use, at least 1.
+
+    The default is OMP_NUM_THREADS, or else the cores that the process may run on. Results do not depend on it.
+    """
+    _host.set_threads(count)
+
+
 def encode(masks: npt.NDArray[np.uint8]) -> RLE | list[RLE]:
     """Encodes binary masks as COCO run-length strings.
 
     Args:
-        masks: uint8 (or bool) [H, W] or [H, W, N]; non-zero is foreground. COCO reads masks column by column, so
-            Fortran order saves a copy.
+        masks: uint8 (or bool) [H, W] or [H, W, N]; non-zero is foreground. Masks that are each in column-major or
+            row-major order, such as a transposed [N, H, W], are read where they are; others are copied.
 
     Returns:
         One RLE object for [H, W], a list of N for [H, W, N].
@@ -42,9 +71,8 @@ def encode(masks: npt.NDArray[np.uint8]) -> RLE | list[RLE]:
     """
     if masks.dtype not in (np.uint8, np.bool_) or masks.ndim not in (2, 3):
         raise ValueError(f"masks must be uint8 or bool [H, W] or [H, W, N], got {masks.dtype} {list(masks.shape)}")
-    stack = np.asfortranarray(masks[..., None] if masks.ndim == 2 else masks, dtype=np.uint8)
-    size = [int(side) for side in masks.shape[:2]]
-    rles: list[RLE] = [{"size": list(size), "counts": counts} for counts in _host.encode_masks(stack)]
+    stack = (masks[..., None] if masks.ndim == 2 else masks).view(np.uint8)
+    rles = _host.encode_masks(stack)
     return rles[0] if masks.ndim == 2 else rles
 
 
@@ -69,15 +97,153 @@ def decode(rles: Any) -> npt.NDArray[np.uint8]:
         array([[0, 1],
                [1, 1]], dtype=uint8)
     """
-    objects: list[Any] = [rles] if isinstance(rles, dict) else list(rles)
-    if not objects:
-        return np.zeros((0, 0, 0), dtype=np.uint8, order="F")
-    height, width = objects[0]["size"]
-    for index, rle in enumerate(objects):
-        if list(rle["size"]) != [height, width]:
-            raise ValueError(f"RLE {index} has size {rle['size']}, the first has [{height}, {width}]: sizes must agree")
-    masks: npt.NDArray[np.uint8] = _host.decode_masks([rle["counts"] for rle in objects], height, width)
+    masks = _host.decode_masks(_listed(rles))
     return masks[:, :, 0] if isinstance(rles, dict) else masks
+
+
+def merge(rles: Sequence[RLE], intersect: bool = False) -> RLE:
+    """The union of masks, or their intersection.
+
+    Args:
+        rles: RLE objects of one size. One comes back as it is; of none the size is [0, 0].
+        intersect: intersection in place of union.
+
+    Returns:
+        One RLE object.
+
+    Raises:
+        ValueError: an object is malformed, or the sizes differ.
+
+    Example:
+        >>> merge([{"size": [2, 2], "counts": b"13"}, {"size": [2, 2], "counts": b"04"}])
+        {'size': [2, 2], 'counts': b'04'}
+    """
+    return _host.merge_masks(rles, bool(intersect))
+
+
+def area(rles: Any) -> Any:
+    """Pixels of each mask.
+
+    Args:
+        rles: one RLE object, or a sequence of N.
+
+    Returns:
+        uint32: a number for one object, [N] for a sequence.
+
+    Raises:
+        ValueError: an object is malformed.
+
+    Example:
+        >>> area([{"size": [2, 2], "counts": b"13"}])
+        array([3], dtype=uint32)
+    """
+    pixels = _host.areas(_listed(rles))
+    return pixels[0] if isinstance(rles, dict) else pixels
+
+
+def toBbox(rles: Any) -> npt.NDArray[np.float64]:
+    """The tightest box around each mask.
+
+    Args:
+        rles: one RLE object, or a sequence of N.
+
+    Returns:
+        float64 x, y, width, height: [4] for one object, [N, 4] for a sequence. Zeros for an empty mask.
+
+    Raises:
+        ValueError: an object is malformed.
+
+    Example:
+        >>> toBbox({"size": [2, 2], "counts": b"31"})
+        array([1., 1., 1., 1.])
+    """
+    boxes = _host.boxes(_listed(rles))
+    return boxes[0] if isinstance(rles, dict) else boxes
+
+
+def iou(dt: Any, gt: Any, pyiscrowd: Any) -> Any:
+    """Intersection over union of every detection with every ground truth, of masks or of boxes.
+
+    Where a ground truth is a crowd, intersection over the detection's own area.
+
+    Args:
+        dt: sequence of M RLE objects; or M boxes x, y, width, height (array [M, 4], or sequence of boxes).
+        gt: N of the same kind.
+        pyiscrowd: N numbers, non-zero where the ground truth is a crowd.
+
+    Returns:
+        float64 [M, N] in Fortran order, or an empty list when there are no detections or no ground truths. -1 for masks
+        of different sizes whose boxes overlap.
+
+    Raises:
+        ValueError: an object is malformed, the kinds differ, or ``pyiscrowd`` has not N numbers.
+
+    Example:
+        >>> iou([[0, 0, 2, 2]], [[1, 0, 2, 2], [0, 0, 4, 4]], [0, 1])
+        array([[0.33333333, 1.        ]])
+    """
+    crowd = np.asarray(pyiscrowd, dtype=np.uint8)
+    if len(crowd) != len(gt):
+        raise ValueError(f"pyiscrowd must have one number for each of the {len(gt)} ground truths, got {len(crowd)}")
+    if len(dt) == 0 or len(gt) == 0:
+        return []
+    if isinstance(dt[0], Mapping) != isinstance(gt[0], Mapping):
+        raise ValueError("dt and gt must both be RLE objects, or both boxes")
+    if isinstance(dt[0], Mapping):
+        return _host.mask_ious(dt, gt, crowd).T
+    return _host.box_ious(_boxes("dt", dt), _boxes("gt", gt), crowd).T
+
+
+def frPyObjects(pyobj: Any, h: int, w: int) -> Any:
+    """RLE objects from what COCO's files hold.
+
+    Args:
+        pyobj: what it is, is told from its (first) item, as in pycocotools. Boxes x, y, width, height: array [N, 4] or
+            list of lists of 4 numbers. Polygons x0, y0, x1, y1, ...: list of lists of more than 4 numbers. RLE objects,
+            uncompressed or not: list of dicts. Or one box, one polygon, one RLE object.
+        h: height of the image; an RLE object has its own.
+        w: width of the image.
+
+    Returns:
+        A list of RLE objects, or one for a single object.
+
+    Raises:
+        ValueError: an object is malformed; the message names it.
+
+    Example:
+        >>> frPyObjects([[0, 0, 2, 0, 2, 1, 0, 1]], 2, 2)
+        [{'size': [2, 2], 'counts': b'01100'}]
+    """
+    if isinstance(pyobj, Mapping):
+        return from_runs(*runs([pyobj]))[0]
+    if len(pyobj) == 0:
+        return []
+    if isinstance(pyobj[0], Mapping):
+        return from_runs(*runs(pyobj))
+    if np.ndim(pyobj[0]) == 0:
+        return _host.draw_polygons([pyobj], h, w)[0]
+    return _host.draw_polygons(pyobj, h, w)
+
+
+def rasterize(segmentations: Sequence[Any], h: int, w: int) -> list[RLE]:
+    """Draws many instances of an image in one call; ``COCO.annToRLE`` of each.
+
+    Args:
+        segmentations: an instance's polygons (their union is drawn), or its RLE object.
+        h: height of the image; an RLE object has its own.
+        w: width of the image.
+
+    Returns:
+        One RLE object for each instance.
+
+    Raises:
+        ValueError: an instance is malformed; the message names it.
+
+    Example:
+        >>> rasterize([[[0, 0, 2, 0, 2, 1, 0, 1]], {"size": [2, 2], "counts": [3, 1]}], 2, 2)
+        [{'size': [2, 2], 'counts': b'01100'}, {'size': [2, 2], 'counts': b'31'}]
+    """
+    return _host.draw_instances(segmentations, h, w)
 
 
 def runs(
@@ -99,9 +265,7 @@ def runs(
         (array([1, 3, 3], dtype=int32), array([0, 2, 3]), array([[2, 2],
                [1, 3]]))
     """
-    sizes = np.array([_size(index, rle) for index, rle in enumerate(rles)], dtype=np.int64).reshape(-1, 2)
-    counts, offsets = _host.decode_runs([_text(index, rle) for index, rle in enumerate(rles)], sizes)
-    return counts, offsets, sizes
+    return _host.decode_runs(rles)
 
 
 def from_runs(counts: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> list[RLE]:
@@ -114,23 +278,50 @@ def from_runs(counts: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], siz
         >>> from_runs(*runs([{"size": [2, 2], "counts": b"13"}]))
         [{'size': [2, 2], 'counts': b'13'}]
     """
-    texts = _host.encode_runs(counts, offsets, sizes)
-    return [{"size": size, "counts": text} for size, text in zip(sizes.tolist(), texts)]
+    return _host.encode_runs(counts, offsets, sizes)
 
 
-def _size(index: int, rle: Mapping[str, Any]) -> list[int]:
-    size = rle.get("size")
-    if not isinstance(size, (list, tuple)) or len(size) != 2 or not all(isinstance(side, int) for side in size):
-        raise ValueError(f"RLE {index}: size must be [height, width], got {size!r}")
-    return list(size)
+_CALLS = {"encode": encode, "decode": decode, "merge": merge, "area": area, "toBbox": toBbox, "iou": iou,
+          "frPyObjects": frPyObjects}  # fmt: skip
+_replaced: list[tuple[ModuleType, str, Any]] = []
 
 
-def _text(index: int, rle: Mapping[str, Any]) -> bytes | str:
-    """The counts as COCO's string."""
-    counts = rle.get("counts")
-    if isinstance(counts, (bytes, str)):
-        return counts
-    if not isinstance(counts, list) or not all(isinstance(run, int) and 0 <= run < 2**31 for run in counts):
-        raise ValueError(f"RLE {index}: counts must be a string or a list of run lengths, got {str(counts)[:60]}")
-    size = np.array([[sum(counts), 1]], dtype=np.int64)
-    return _host.encode_runs(np.array(counts, dtype=np.int32), np.array([0, len(counts)], dtype=np.int64), size)[0]
+def install() -> None:
+    """Makes pycocotools' COCO and COCOeval, and all code that calls ``pycocotools.mask.<name>``, use this module.
+
+    A name that was imported out of ``pycocotools.mask`` before stays what it was. Calling it again changes nothing.
+
+    Example:
+        >>> import pycocotools.mask
+        >>> install()
+        >>> pycocotools.mask.decode is decode
+        True
+        >>> uninstall()
+        >>> pycocotools.mask.decode is decode
+        False
+    """
+    if _replaced:
+        return
+    for module_name in ("pycocotools.mask", "pycocotools._mask"):
+        module = importlib.import_module(module_name)
+        for name, call in _CALLS.items():
+            _replaced.append((module, name, getattr(module, name)))
+            setattr(module, name, call)
+
+
+def uninstall() -> None:
+    """Undoes :func:`install`."""
+    while _replaced:
+        module, name, call = _replaced.pop()
+        setattr(module, name, call)
+
+
+def _listed(rles: Any) -> Sequence[Any]:
+    return [rles] if isinstance(rles, dict) else rles
+
+
+def _boxes(name: str, boxes: Any) -> npt.NDArray[np.float64]:
+    array: npt.NDArray[np.float64] = np.asarray(boxes, dtype=np.float64)
+    if array.ndim != 2 or array.shape[1] != 4:
+        raise ValueError(f"{name} must be boxes x, y, width, height, got shape {list(array.shape)}")
+    return array

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from pycocotools import mask as pycoco
 
 from ldie_ext.coco import mask
@@ -87,3 +90,99 @@ def test_wrong_arguments() -> None:
         mask.decode([rle, {"size": [2, 3], "counts": b"6"}])
     with pytest.raises(ValueError, match="both at least 0"):
         mask.decode({"size": [-1, 2], "counts": b""})
+    with pytest.raises(ValueError, match=r"less than 2\^31 pixels"):
+        mask.area({"size": [2**40, 2**40], "counts": b"0"})
+    with pytest.raises(ValueError, match=r"RLE 1: has no counts"):
+        mask.area([rle, {"size": [2, 2]}])
+    with pytest.raises(ValueError, match=r"RLE 1 has size \[2, 3\]"):
+        mask.merge([rle, {"size": [2, 3], "counts": b"6"}])
+    with pytest.raises(ValueError, match="must be a dict"):
+        mask.toBbox([3])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_memory_orders_agree(shape: tuple[int, int]) -> None:
+    """Row-major, column-major, stacks with masks first, and strides that need a copy; any non-zero value."""
+    for single in masks_of(shape):
+        expected = pycoco.encode(np.asfortranarray(single))
+        assert mask.encode(np.ascontiguousarray(single) * np.uint8(255)) == expected
+        assert mask.encode(np.asfortranarray(single)) == expected
+        assert mask.encode(np.repeat(np.repeat(single, 2, 0), 2, 1)[::2, ::2]) == expected
+    first = np.stack(masks_of(shape))
+    assert mask.encode(first.transpose(1, 2, 0)) == pycoco.encode(np.asfortranarray(first.transpose(1, 2, 0)))
+    assert mask.encode(np.ascontiguousarray(first.transpose(1, 2, 0))) == mask.encode(first.transpose(1, 2, 0))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_calls_on_masks(shape: tuple[int, int]) -> None:
+    rles = mask.encode(np.stack(masks_of(shape), axis=-1))
+    for intersect in (False, True):
+        assert mask.merge(rles, intersect) == pycoco.merge(rles, intersect)
+        assert mask.merge(rles[3:], intersect) == pycoco.merge(rles[3:], intersect)
+        assert mask.merge([], intersect) == {"size": [0, 0], "counts": b""}
+    for ours, theirs in ((mask.area, pycoco.area), (mask.toBbox, pycoco.toBbox)):
+        assert ours(rles).dtype == theirs(rles).dtype
+        np.testing.assert_array_equal(ours(rles), theirs(rles))
+        np.testing.assert_array_equal(ours(rles[2]), theirs(rles[2]))
+        assert ours([]).shape == theirs([]).shape
+    crowd = [0, 1, 0, 1, 0, 1]
+    ious, expected = mask.iou(rles, rles, crowd), pycoco.iou(rles, rles, crowd)
+    assert ious.flags.f_contiguous
+    np.testing.assert_array_equal(ious, expected)
+
+
+def test_iou_of_boxes_and_other_cases() -> None:
+    generator = np.random.default_rng(2)
+    dt, gt = generator.random((30, 4)) * 50, generator.random((20, 4)) * 50
+    gt[3, 2:] = 0
+    crowd = generator.integers(0, 2, 20).tolist()
+    for found, wanted in ((dt, gt), (dt.tolist(), gt.tolist())):
+        np.testing.assert_array_equal(mask.iou(found, wanted, crowd), pycoco.iou(found, wanted, crowd))
+    assert mask.iou([], gt, crowd) == pycoco.iou([], gt, crowd) == []
+    small, big = mask.encode(np.ones((3, 3), np.uint8)), mask.encode(np.ones((4, 4), np.uint8))
+    assert mask.iou([small], [big], [0]) == pycoco.iou([small], [big], [0]) == -1
+    with pytest.raises(ValueError, match="each of the 20 ground truths, got 1"):
+        mask.iou(dt, gt, [0])
+    with pytest.raises(ValueError, match="both be RLE objects, or both boxes"):
+        mask.iou([small], [[0, 0, 1, 1]], [0])
+    with pytest.raises(ValueError, match="gt must be boxes"):
+        mask.iou(dt, gt[:, :3], crowd)
+
+
+@given(arrays(np.uint8, st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9)), elements=st.integers(0, 1)))
+def test_any_masks(first: np.ndarray) -> None:
+    stack = np.asfortranarray(first.transpose(1, 2, 0))
+    rles = mask.encode(stack)
+    assert rles == pycoco.encode(stack)
+    np.testing.assert_array_equal(mask.decode(rles), stack)
+    assert mask.merge(rles) == pycoco.merge(rles)
+    assert mask.merge(rles, intersect=True) == pycoco.merge(rles, True)
+    np.testing.assert_array_equal(mask.decode(mask.merge(rles)), first.max(0))
+    np.testing.assert_array_equal(mask.area(rles), first.sum((1, 2)))
+    np.testing.assert_array_equal(mask.toBbox(rles), pycoco.toBbox(rles))
+    np.testing.assert_array_equal(mask.iou(rles, rles, [0] * len(rles)), pycoco.iou(rles, rles, [0] * len(rles)))
+
+
+def test_runs_of_length_zero() -> None:
+    """Not canonical, but a mask: the second of these is the first."""
+    plain, split = {"size": [1, 8], "counts": [2, 4, 2]}, {"size": [1, 8], "counts": [2, 1, 0, 3, 1, 0, 1]}
+    assert mask.area(split) == 4
+    np.testing.assert_array_equal(mask.toBbox(split), [2, 0, 4, 1])
+    assert mask.iou([plain], [split], [0]) == 1
+    assert mask.merge([split, split], intersect=True) == mask.frPyObjects(plain, 1, 8)
+
+
+def test_threads_agree() -> None:
+    first = np.random.default_rng(3).random((40, 200, 300)) < 0.5
+    results = []
+    for threads in (1, 2, 5):
+        mask.set_num_threads(threads)
+        rles = mask.encode(first.transpose(1, 2, 0))
+        results.append((rles, mask.decode(rles).tobytes(), mask.iou(rles, rles, [0] * 40).tobytes()))
+    mask.set_num_threads(2)
+    assert results[0] == results[1] == results[2]
+    rles[7] = {"size": [200, 300], "counts": b"!"}
+    with pytest.raises(ValueError, match="RLE 7: malformed"):
+        mask.area(rles)
+    with pytest.raises(ValueError, match="threads must be at least 1"):
+        mask.set_num_threads(0)

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// RLE objects and polygons as Python has them. Reading needs the interpreter lock; what was read can be worked on
+// without it.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "host/rle.h"
+
+namespace ldie {
+
+// {"size": [height, width], "counts": bytes, str, or run lengths}, not yet decoded.
+class RleSource {
+ public:
+  explicit RleSource(const pybind11::handle& object);
+
+  Rle decode() const;
+  int64_t height() const { return height_; }
+  int64_t width() const { return width_; }
+  int64_t work() const { return int64_t(text_.size() + counts_.size()); }
+
+ private:
+  pybind11::object owner_;  // of the text
+  std::string_view text_;
+  std::vector<uint32_t> counts_;
+  bool is_text_ = true;
+  int64_t height_ = 0, width_ = 0;
+};
+
+// Every RLE object of a sequence, decoded. Names the first that is malformed.
+std::vector<Rle> read_masks(const pybind11::sequence& objects);
+std::vector<RleSource> read_sources(const pybind11::sequence& objects);
+
+// x0, y0, x1, y1, ... of a flat sequence or array of numbers.
+std::vector<double> read_polygon(const pybind11::handle& polygon);
+
+// [{"size": [height, width], "counts": bytes}, ...]
+struct EncodedMask {
+  int64_t height = 0, width = 0;
+  std::string counts;
+};
+EncodedMask encode(const Rle& mask);
+pybind11::list to_python(const std::vector<EncodedMask>& masks);
+
+// Rethrows what body() finds invalid as std::invalid_argument "<name> <item>: <what>".
+template <typename Body>
+auto named(const char* name, int64_t item, const Body& body) {
+  try {
+    return body();
+  } catch (const std::invalid_argument& error) {
+    throw std::invalid_argument(std::string(name) + " " + std::to_string(item) + ": " + error.what());
+  }
+}
+
+}  // namespace ldie
