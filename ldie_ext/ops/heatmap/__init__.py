@@ -1,1 +1,1 @@
-"""Centre heatmaps: targets of a batch of boxes, peaks of a predicted map, the loss gathered at the centres."""
+"""Heatmaps: targets of box centres and keypoints, peaks and keypoints of predicted maps, the loss at the centres."""

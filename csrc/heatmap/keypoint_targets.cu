@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/pack.cuh"
+#include "heatmap/keypoint_targets.h"
+
+namespace ldie {
+namespace {
+
+constexpr int kThreads = 128;
+
+// A thread a keypoint: 12 bytes read and 9 written each in float32, less than a launch costs for a training batch.
+template <typename T>
+__global__ void __launch_bounds__(kThreads) keypoint_targets_kernel(KeypointTargets<T> args) {
+  const int64_t step = int64_t(gridDim.x) * kThreads;
+  for (int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x; i < args.count; i += step) args.assign(i);
+}
+
+}  // namespace
+
+template <typename T>
+void keypoint_targets(const KeypointTargets<T>& args, Context& context) {
+  LDIE_LAUNCH(keypoint_targets_kernel<T>, dim3(loop_blocks(args.count, kThreads)), dim3(kThreads), 0, context.stream,
+              args);
+}
+
+template void keypoint_targets(const KeypointTargets<float>&, Context&);
+template void keypoint_targets(const KeypointTargets<double>&, Context&);
+template void keypoint_targets(const KeypointTargets<Half>&, Context&);
+template void keypoint_targets(const KeypointTargets<BFloat16>&, Context&);
+
+}  // namespace ldie
