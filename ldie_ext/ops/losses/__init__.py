@@ -1,1 +1,1 @@
-"""Losses fused into one pass forward and one backward: focal, Dice, centre focal."""
+"""Losses fused into one pass forward and one backward: focal, Dice, centre focal, spatial softmax."""

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
+#include "core/tiles.h"
+#include "losses/spatial_softmax_cross_entropy.h"
+
+namespace ldie {
+namespace {
+
+int64_t maps_per_task(int64_t length) {
+  constexpr int64_t kCellsPerTask = 1 << 15;
+  return kCellsPerTask / (length + 1) + 1;
+}
+
+// In lanes, as the compiler vectorises it; NaN is passed over.
+template <typename A>
+A tile_maximum(const A* values, int64_t count) {
+  constexpr int64_t kLanes = 16;
+  A lanes[kLanes];
+  std::fill(lanes, lanes + kLanes, -kInfinite<A>);
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    for (int64_t lane = 0; lane < kLanes; ++lane) lanes[lane] = std::max(lanes[lane], values[i + lane]);
+  }
+  for (; i < count; ++i) lanes[0] = std::max(lanes[0], values[i]);
+  return *std::max_element(lanes, lanes + kLanes);
+}
+
+// One pass over the map: a tile is read for its maximum and, still in the first-level cache, for its exponentials.
+template <typename T>
+SoftmaxNormalizer<acc_t<T>> normalize(const T* map, int64_t length) {
+  using A = acc_t<T>;
+  OnlineSoftmax<A> total;
+  A buffer[kTile], powers[kTile];
+  for (int64_t begin = 0; begin < length; begin += kTile) {
+    const int64_t count = std::min(kTile, length - begin);
+    const A* const x = load_tile(map + begin, count, buffer);
+    const A maximum = std::max(total.maximum, tile_maximum(x, count)), shift = OnlineSoftmax<A>::shift(maximum);
+    for (int64_t i = 0; i < count; ++i) powers[i] = fast_exp(x[i] - shift);
+    total = {maximum, total.rescaled(maximum) + A(tile_sum(powers, count))};
+  }
+  return total.normalizer();
+}
+
+}  // namespace
+
+// Reads the logits of valid maps once, and computes about 25 flops for each.
+template <typename T>
+void spatial_softmax_cross_entropy(const SpatialSoftmaxLoss<T>& args, Context&) {
+  const SpatialSoftmax<T>& inputs = args.inputs;
+  parallel_for(inputs.rows, maps_per_task(inputs.length), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      args.normalizers[row] = {0, 0};
+      if (inputs.counts(row)) args.normalizers[row] = normalize(inputs.map(row), inputs.length);
+    }
+  });
+  ValidSum total;
+  for (int64_t row = 0; row < inputs.rows; ++row) args.add(row, total);
+  args.finish(total);
+}
+
+// The same reads, and one write of the gradient.
+template <typename T>
+void spatial_softmax_cross_entropy_backward(const SpatialSoftmaxBackward<T>& args, Context&) {
+  using A = acc_t<T>;
+  const SpatialSoftmax<T>& inputs = args.inputs;
+  parallel_for(inputs.rows, maps_per_task(inputs.length), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      T* const out = args.grad_logits + row * inputs.length;
+      if (!inputs.counts(row)) {
+        std::fill(out, out + inputs.length, T(0));
+        continue;
+      }
+      const T* const map = inputs.map(row);
+      const SoftmaxNormalizer<A> normalizer = args.normalizers[row];
+      const A factor = args.factor(row);
+      for (int64_t i = 0; i < inputs.length; ++i) out[i] = T(softmax_slope(normalizer, A(map[i]), false, factor));
+      const int64_t target = inputs.index[row];
+      out[target] = T(softmax_slope(normalizer, A(map[target]), true, factor));
+    }
+  });
+}
+
+#define LDIE_INSTANTIATE(T)                                                            \
+  template void spatial_softmax_cross_entropy(const SpatialSoftmaxLoss<T>&, Context&); \
+  template void spatial_softmax_cross_entropy_backward(const SpatialSoftmaxBackward<T>&, Context&);
+LDIE_INSTANTIATE(float)
+LDIE_INSTANTIATE(double)
+LDIE_INSTANTIATE(Half)
+LDIE_INSTANTIATE(BFloat16)
+#undef LDIE_INSTANTIATE
+
+}  // namespace ldie
