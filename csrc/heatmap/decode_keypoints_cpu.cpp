@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <vector>
+
+#include "core/fast_math.h"
+#include "core/parallel.h"
+#include "heatmap/decode_keypoints.h"
+
+namespace ldie {
+namespace {
+
+// Searches one heatmap after another with the same buffers. The map is copied with its border repeated twice, so that
+// values (row .. row + 3, column .. column + 3) of the copy are those around cell (row, column).
+template <typename A>
+class PeakSearch {
+ public:
+  PeakSearch(int64_t height, int64_t width)
+      : height_(height),
+        width_(width),
+        rows_(height + kTaps),
+        stride_(width + kTaps),
+        map_(size_t(rows_ * stride_)),
+        least_(map_.size()),
+        greatest_(map_.size()),
+        bounds_(map_.size()) {}
+
+  template <typename T>
+  void load(const T* heatmap) {
+    for (int64_t row = 0; row < rows_; ++row) {
+      const T* const from = heatmap + std::clamp<int64_t>(row - 2, 0, height_ - 1) * width_;
+      A* const to = &map_[row * stride_];
+      for (int64_t x = 0; x < width_; ++x) to[x + 2] = A(from[x]);
+      to[0] = to[1] = to[2];
+      to[width_ + 2] = to[width_ + 3] = to[width_ + 1];
+    }
+    bound_cells();
+  }
+
+  // The cells around the greatest map value first: they settle what most others are below.
+  ResizedPeak<A> find(const ResizedAxis<A>& y_axis, const ResizedAxis<A>& x_axis) const {
+    ResizedPeak<A> peak;
+    const auto [top, left] = greatest_value();
+    for (int64_t row = top; row < top + 2; ++row) {
+      for (int64_t column = left; column < left + 2; ++column) search(y_axis, x_axis, row, column, peak);
+    }
+    for (int64_t row = 0; row <= height_; ++row) {
+      const A* const bounds = &bounds_[row * stride_];
+      for (int64_t column = 0; column <= width_; ++column) {
+        if (!(bounds[column] < peak.value)) search(y_axis, x_axis, row, column, peak);
+      }
+    }
+    return peak;
+  }
+
+  // e^greatest over the sum of e^x.
+  A softmax(A greatest) const {
+    A sum = 0;
+    for (int64_t row = 2; row < height_ + 2; ++row) {
+      for (int64_t x = 2; x < width_ + 2; ++x) sum += fast_exp(map_[row * stride_ + x] - greatest);
+    }
+    return A(1) / sum;
+  }
+
+ private:
+  struct Place {
+    int64_t row, column;
+  };
+
+  void search(const ResizedAxis<A>& y_axis, const ResizedAxis<A>& x_axis, int64_t row, int64_t column,
+              ResizedPeak<A>& peak) const {
+    CellValues<A> cell;
+    for (int y = 0; y < kTaps; ++y) std::copy_n(&map_[(row + y) * stride_ + column], kTaps, cell.values[y]);
+    cell.search(y_axis, x_axis, row, column, peak);
+  }
+
+  Place greatest_value() const {
+    Place place{0, 0};
+    A greatest = -kInfinite<A>;
+    for (int64_t row = 0; row < height_; ++row) {
+      const A* const values = &map_[(row + 2) * stride_ + 2];
+      for (int64_t x = 0; x < width_; ++x) {
+        if (values[x] > greatest) greatest = values[x], place = {row, x};
+      }
+    }
+    return place;
+  }
+
+  // The bounds of all cells, by extremes over four values across and then over four down.
+  void bound_cells() {
+    for (int64_t row = 0; row < rows_; ++row) {
+      const A* const v = &map_[row * stride_];
+      A *const least = &least_[row * stride_], *const greatest = &greatest_[row * stride_];
+      for (int64_t x = 0; x <= width_; ++x) {
+        least[x] = minimum(minimum(v[x], v[x + 1]), minimum(v[x + 2], v[x + 3]));
+        greatest[x] = maximum(maximum(v[x], v[x + 1]), maximum(v[x + 2], v[x + 3]));
+      }
+    }
+    for (int64_t row = 0; row <= height_; ++row) {
+      const A *const low = &least_[row * stride_], *const high = &greatest_[row * stride_];
+      const int64_t s = stride_;
+      A* const bounds = &bounds_[row * stride_];
+      for (int64_t x = 0; x <= width_; ++x) {
+        const A least = minimum(minimum(low[x], low[x + s]), minimum(low[x + 2 * s], low[x + 3 * s]));
+        const A greatest = maximum(maximum(high[x], high[x + s]), maximum(high[x + 2 * s], high[x + 3 * s]));
+        bounds[x] = cell_bound(least, greatest);
+      }
+    }
+  }
+
+  int64_t height_, width_, rows_, stride_;
+  std::vector<A> map_, least_, greatest_, bounds_;
+};
+
+}  // namespace
+
+// Reads every heatmap once and finds the extremes of 4 x 4 values for each cell, some 15 flops; then the pixels of the
+// few cells that can hold the greatest, 50 flops each.
+template <typename T>
+void decode_keypoints(const DecodeKeypoints<T>& args, Context&) {
+  using A = acc_t<T>;
+  parallel_for(args.count, 4, [&](int64_t begin, int64_t end) {
+    PeakSearch<A> search(args.height, args.width);
+    for (int64_t i = begin; i < end; ++i) {
+      search.load(args.heatmap(i));
+      const ResizedPeak<A> peak = search.find(args.y_axis(i), args.x_axis(i));
+      args.write(i, peak, args.softmax ? search.softmax(peak.value) : peak.value);
+    }
+  });
+}
+
+template void decode_keypoints(const DecodeKeypoints<float>&, Context&);
+template void decode_keypoints(const DecodeKeypoints<double>&, Context&);
+template void decode_keypoints(const DecodeKeypoints<Half>&, Context&);
+template void decode_keypoints(const DecodeKeypoints<BFloat16>&, Context&);
+
+}  // namespace ldie
