@@ -59,3 +59,32 @@ def nms_padded(
     kept = batched_nms(boxes, scores, idxs, iou_threshold)[:max_output]
     padded = torch.nn.functional.pad(kept, (0, max_output - kept.numel()), value=-1)
     return padded, torch.tensor(kept.numel(), device=boxes.device)
+
+
+def soft_nms(
+    boxes: Tensor,
+    scores: Tensor,
+    idxs: Tensor,
+    *,
+    method: str,
+    iou_threshold: float,
+    sigma: float,
+    min_score: float,
+) -> tuple[Tensor, Tensor]:
+    """mmcv's soft_nms in each group: (lowered scores, indices), by descending score, ties in the order of the input."""
+    lowered = torch.full_like(scores, -torch.inf)
+    for group in idxs.unique():
+        live = (idxs == group).nonzero()[:, 0]
+        live = live[scores[live] > -torch.inf]
+        left = scores[live].clone()
+        while len(live):
+            best = int(left.argmax())
+            selected, lowered[live[best]] = boxes[live[best]], left[best]
+            live, left = (torch.cat([values[:best], values[best + 1 :]]) for values in (live, left))
+            iou = iou_with(selected, boxes[live])
+            decay = {"linear": 1 - iou, "naive": torch.zeros_like(iou), "gaussian": (-(iou**2) / sigma).exp()}[method]
+            applies = ~iou.isnan() if method == "gaussian" else iou >= iou_threshold
+            left = torch.where(applies, left * decay, left)
+            live, left = live[left >= min_score], left[left >= min_score]
+    order = lowered.sort(stable=True, descending=True).indices[: int((lowered > -torch.inf).sum())]
+    return lowered[order], order

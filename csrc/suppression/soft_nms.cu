@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+// Boxes are brought together group by group, a block races each group to its end, and the scores left are sorted. The
+// race is a chain: each step waits for the last, so a step's two block reductions are its floor, some microseconds; the
+// boxes of a group stay in the caches. Nothing waits for the device here.
+#include "core/device_sort.cuh"
+#include "core/pack.cuh"
+#include "core/reduce.cuh"
+#include "suppression/nms.h"
+#include "suppression/soft_nms.h"
+
+namespace ldie {
+namespace {
+
+constexpr int kThreads = 512;
+constexpr unsigned kMostBlocks = 1u << 14;
+
+__device__ int64_t thread_index() { return int64_t(blockIdx.x) * kThreads + threadIdx.x; }
+
+// The arrays of a race, group by group: place i of them belongs to row rows[i].
+template <typename A>
+struct Race {
+  const uint64_t* groups;
+  const uint32_t* rows;
+  Box<A>* boxes;
+  A* scores;   // what is left of them; kOut when selected or dropped
+  A* lowered;  // by row: the score at selection; kOut when dropped
+  int64_t count;
+
+  __device__ bool starts_group(int64_t i) const { return i == 0 || groups[i] != groups[i - 1]; }
+  // The end of the group that begins at `first`.
+  __device__ int64_t group_end(int64_t first) const {
+    int64_t low = first + 1, high = count;
+    while (low < high) {
+      const int64_t middle = low + (high - low) / 2;
+      if (groups[middle] == groups[first]) {
+        low = middle + 1;
+      } else {
+        high = middle;
+      }
+    }
+    return low;
+  }
+};
+
+template <typename T>
+__global__ void __launch_bounds__(kThreads) group_keys_kernel(SoftNms<T> args, uint64_t* keys, uint32_t* rows) {
+  for (int64_t i = thread_index(); i < args.count; i += int64_t(gridDim.x) * kThreads) {
+    keys[i] = args.groups ? uint64_t(args.groups[i]) : 0;
+    rows[i] = uint32_t(i);
+  }
+}
+
+template <typename T>
+__global__ void __launch_bounds__(kThreads) gather_kernel(SoftNms<T> args, Race<acc_t<T>> race) {
+  for (int64_t i = thread_index(); i < args.count; i += int64_t(gridDim.x) * kThreads) {
+    const uint32_t row = race.rows[i];
+    race.boxes[i] = load_box(args.boxes, row);
+    race.scores[i] = acc_t<T>(args.scores[row]);
+    race.lowered[i] = kOut<acc_t<T>>;
+  }
+}
+
+// The first place of the highest score among [first, last), or -1; the same for all threads, each of which owns every
+// kThreads-th place.
+template <typename A>
+__device__ int64_t highest_place(const A* scores, int64_t first, int64_t last) {
+  constexpr A kLowest = -kInfinite<A>;
+  constexpr int64_t kNone = INT64_MAX;
+  A best = kLowest;
+  int64_t place = kNone;
+  for (int64_t i = first + threadIdx.x; i < last; i += kThreads) {
+    if (scores[i] > best) best = scores[i], place = i;
+  }
+  const A highest = block_reduce<kThreads>(best, kLowest, Maximum());
+  place = block_reduce<kThreads>(best == highest ? place : kNone, kNone, Minimum());
+  return place == kNone ? -1 : place;
+}
+
+template <Decay kDecay, typename A>
+__device__ void run_group(const Race<A>& race, const SoftNmsRule<A>& rule, int64_t first, int64_t last) {
+  for (int64_t place = highest_place(race.scores, first, last); place >= 0;
+       place = highest_place(race.scores, first, last)) {
+    const Box<A> selected = race.boxes[place];
+    const A area = box_area(selected);
+    for (int64_t i = first + threadIdx.x; i < last; i += kThreads) {
+      const A score = race.scores[i];
+      if (i == place) race.lowered[race.rows[i]] = score;
+      if (score != score) continue;
+      const Box<A> box = race.boxes[i];
+      race.scores[i] = i == place ? kOut<A> : rule.template lowered<kDecay>(score, box, box_area(box), selected, area);
+    }
+  }
+}
+
+template <Decay kDecay, typename A>
+__global__ void __launch_bounds__(kThreads) race_kernel(Race<A> race, SoftNmsRule<A> rule) {
+  for (int64_t i = blockIdx.x; i < race.count; i += gridDim.x) {
+    if (race.starts_group(i)) run_group<kDecay>(race, rule, i, race.group_end(i));
+  }
+}
+
+// Keys that sort descending scores first and dropped rows last.
+template <typename A>
+__global__ void __launch_bounds__(kThreads)
+    score_keys_kernel(const A* lowered, int64_t count, score_key_t<A>* keys, uint32_t* rows) {
+  for (int64_t i = thread_index(); i < count; i += int64_t(gridDim.x) * kThreads) {
+    keys[i] = lowered[i] == lowered[i] ? score_key(lowered[i]) : ~score_key_t<A>(0);
+    rows[i] = uint32_t(i);
+  }
+}
+
+template <typename T>
+__global__ void __launch_bounds__(kThreads)
+    write_kernel(SoftNms<T> args, const acc_t<T>* lowered, const uint32_t* sorted_rows) {
+  for (int64_t i = thread_index(); i <= args.count; i += int64_t(gridDim.x) * kThreads) {
+    const auto is_kept = [&](int64_t at) { return lowered[sorted_rows[at]] == lowered[sorted_rows[at]]; };
+    const bool ends = (i == 0 || is_kept(i - 1)) && (i == args.count || !is_kept(i));
+    if (ends) *args.kept = i;
+    if (i == args.count || !is_kept(i)) continue;
+    args.kept_rows[i] = sorted_rows[i];
+    args.kept_scores[i] = T(lowered[sorted_rows[i]]);
+  }
+}
+
+template <typename Key>
+uint32_t* sorted_rows(Context& context, const Key* keys, Key* sorted_keys, const uint32_t* rows, int64_t count) {
+  auto* const sorted = context.scratch_array<uint32_t>(count);
+  sort_pairs<SortOrder::ascending>(context, KeyValueArrays<Key, uint32_t>{keys, sorted_keys, rows, sorted, count});
+  return sorted;
+}
+
+// Boxes and scores, group by group.
+template <typename T>
+Race<acc_t<T>> prepare(const SoftNms<T>& args, Context& context) {
+  using A = acc_t<T>;
+  const dim3 grid(loop_blocks(args.count, kThreads)), block(kThreads);
+  auto* const keys = context.scratch_array<uint64_t>(args.count);
+  auto* const sorted_keys = context.scratch_array<uint64_t>(args.count);
+  auto* const rows = context.scratch_array<uint32_t>(args.count);
+  LDIE_LAUNCH(group_keys_kernel<T>, grid, block, 0, context.stream, args, keys, rows);
+  Race<A> race;
+  race.rows = args.groups ? sorted_rows(context, keys, sorted_keys, rows, args.count) : rows;
+  race.groups = args.groups ? sorted_keys : keys;
+  race.boxes = context.scratch_array<Box<A>>(args.count);
+  race.scores = context.scratch_array<A>(args.count);
+  race.lowered = context.scratch_array<A>(args.count);
+  race.count = args.count;
+  LDIE_LAUNCH(gather_kernel<T>, grid, block, 0, context.stream, args, race);
+  return race;
+}
+
+}  // namespace
+
+template <typename T>
+void soft_nms(const SoftNms<T>& args, Context& context) {
+  using A = acc_t<T>;
+  using Key = score_key_t<A>;
+  const int64_t count = args.count;
+  const dim3 grid(loop_blocks(count, kThreads)), block(kThreads);
+  const Race<A> race = prepare(args, context);
+  dispatch_decay(args.decay, [&](auto decay) {
+    const dim3 blocks(count < kMostBlocks ? unsigned(count) : kMostBlocks);
+    LDIE_LAUNCH((race_kernel<decltype(decay)::value, A>), blocks, block, 0, context.stream, race, args.rule());
+  });
+  auto* const keys = context.scratch_array<Key>(count);
+  auto* const rows = context.scratch_array<uint32_t>(count);
+  LDIE_LAUNCH(score_keys_kernel<A>, grid, block, 0, context.stream, race.lowered, count, keys, rows);
+  const uint32_t* const sorted = sorted_rows(context, keys, context.scratch_array<Key>(count), rows, count);
+  LDIE_LAUNCH(write_kernel<T>, dim3(loop_blocks(count + 1, kThreads)), block, 0, context.stream, args, race.lowered,
+              sorted);
+}
+
+template void soft_nms(const SoftNms<float>&, Context&);
+template void soft_nms(const SoftNms<double>&, Context&);
+template void soft_nms(const SoftNms<Half>&, Context&);
+template void soft_nms(const SoftNms<BFloat16>&, Context&);
+
+}  // namespace ldie
