@@ -1,1 +1,1 @@
-"""Non-maximum suppression of boxes."""
+"""Non-maximum suppression of boxes, hard and soft."""
