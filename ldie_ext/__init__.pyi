@@ -16,12 +16,15 @@ from ldie_ext.ops.conv.deform_conv2d import deform_conv2d as deform_conv2d
 from ldie_ext.ops.heatmap.center_heatmap import center_heatmap as center_heatmap
 from ldie_ext.ops.heatmap.center_targets import CenterTargets as CenterTargets
 from ldie_ext.ops.heatmap.center_targets import center_targets as center_targets
+from ldie_ext.ops.heatmap.decode_keypoints import decode_keypoints as decode_keypoints
 from ldie_ext.ops.heatmap.gather_l1_loss import gather_l1_loss as gather_l1_loss
 from ldie_ext.ops.heatmap.heatmap_peaks import heatmap_peaks as heatmap_peaks
+from ldie_ext.ops.heatmap.keypoint_targets import keypoint_targets as keypoint_targets
 from ldie_ext.ops.losses.center_focal_loss import center_focal_loss as center_focal_loss
 from ldie_ext.ops.losses.center_focal_loss_from_boxes import center_focal_loss_from_boxes as center_focal_loss_from_boxes
 from ldie_ext.ops.losses.dice_loss import dice_loss as dice_loss
 from ldie_ext.ops.losses.sigmoid_focal_loss import sigmoid_focal_loss as sigmoid_focal_loss
+from ldie_ext.ops.losses.spatial_softmax_cross_entropy import spatial_softmax_cross_entropy as spatial_softmax_cross_entropy
 from ldie_ext.ops.masks.paste_masks import paste_masks as paste_masks
 from ldie_ext.ops.masks.polygons import Polygons as Polygons
 from ldie_ext.ops.masks.polygons_to_masks import polygons_to_masks as polygons_to_masks
@@ -35,5 +38,6 @@ from ldie_ext.ops.roi.roi_align import roi_align as roi_align
 from ldie_ext.ops.suppression.batched_nms import batched_nms as batched_nms
 from ldie_ext.ops.suppression.nms import nms as nms
 from ldie_ext.ops.suppression.nms_padded import nms_padded as nms_padded
+from ldie_ext.ops.suppression.soft_nms import soft_nms as soft_nms
 
 __version__: str
