@@ -204,7 +204,7 @@ struct Instance {
 
   int64_t work() const {
     int64_t total = source ? 2 * source->work() : 0;
-    for (const Outline& outline : parts) total += 20 * int64_t(outline.size());
+    for (const Outline& outline : parts) total += 150 * int64_t(outline.size());
     return total;
   }
   EncodedMask draw(int64_t height, int64_t width) const {

@@ -15,7 +15,12 @@ std::string sum_message(int64_t total, int64_t cells) {
 }
 
 // One number of the string form, from `position` on, which moves past it.
-int64_t decode_number(std::string_view text, size_t& position) {
+inline int64_t decode_number(std::string_view text, size_t& position) {
+  const unsigned first = static_cast<unsigned char>(text[position]) - 48u;
+  if (first < 0x20) {  // most have one group, the sign in bit 4
+    ++position;
+    return int64_t(first ^ 0x10) - 0x10;
+  }
   int64_t value = 0;
   bool more = true;
   for (int group = 0; more; ++group) {
