@@ -26,10 +26,11 @@ LDIE_HD uint64_t spread_8_bits(uint64_t bits) {
 }
 
 // The inverse: 8 bytes of 0 or 1 to the bits of one. The product brings byte i to bit 56 + i, without a carry.
+LDIE_HD uint64_t gather_8_bits(uint64_t bytes) { return (bytes * 0x0102040810204080u) >> 56; }
 inline uint8_t gather_8_bits(const uint8_t* cells) {
   uint64_t bytes;
   memcpy(&bytes, cells, sizeof bytes);
-  return uint8_t((bytes * 0x0102040810204080u) >> 56);
+  return uint8_t(gather_8_bits(bytes));
 }
 
 }  // namespace ldie

@@ -33,6 +33,9 @@ class BitCanvas {
     for (size_t i = size_t(words_); i < bits_.size(); ++i) bits_[i] ^= bits_[i - size_t(words_)];
   }
 
+  // Row by row, the words of the piece.
+  const std::vector<uint64_t>& bits() const { return bits_; }
+
   // Adds the piece to a mask of the image: rows of row_bytes, a byte a pixel or 8 pixels a byte.
   void unite_into(uint8_t* mask, int64_t row_bytes, bool packed) const {
     const uint64_t* bits = bits_.data();

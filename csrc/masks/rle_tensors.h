@@ -10,28 +10,36 @@
 
 namespace ldie {
 
-// Runs that are negative or do not add up to their mask can be seen where the host reads them; on CUDA the kernels keep
-// them in bounds instead.
-inline void check_runs(const char* op, const Tensor& counts, const Tensor& offsets, int64_t height, int64_t width) {
+// Mask n owns counts ranges[n] .. ranges[n + 1].
+inline void check_run_values(const char* op, const int32_t* counts, const int64_t* ranges, int64_t n, int64_t height,
+                             int64_t width) {
+  int64_t total = 0;
+  for (int64_t i = ranges[n]; i < ranges[n + 1]; ++i) {
+    if (counts[i] < 0) check_failed(op, "mask ", n, " has a negative run: ", counts[i]);
+    total += counts[i];
+  }
+  if (total != height * width) {
+    check_failed(op, "the runs of mask ", n, " add up to ", total, ", its size (", height, ", ", width, ") has ",
+                 height * width, " pixels");
+  }
+}
+
+inline void check_counts_and_offsets(const char* op, const Tensor& counts, const Tensor& offsets) {
   check_dtype(op, "counts", counts, ScalarType::Int);
   check_shape(op, "counts", counts, {kAnySize}, "[R]");
   check_same_device(op, "offsets", offsets, "counts", counts);
   check_offsets(op, offsets, counts.size(0), "offsets", "counts");
+}
+
+// Runs that are negative or do not add up to their mask can be seen where the host reads them; on CUDA the kernels keep
+// them in bounds instead.
+inline void check_runs(const char* op, const Tensor& counts, const Tensor& offsets, int64_t height, int64_t width) {
+  check_counts_and_offsets(op, counts, offsets);
   check_map_size(op, height, width);
 #if !defined(LDIE_BACKEND_CUDA)
   const Tensor host_counts = as_contiguous(counts), host_offsets = as_contiguous(offsets);
-  const int32_t* const values = data<int32_t>(host_counts);
-  const int64_t* const ranges = data<int64_t>(host_offsets);
   for (int64_t n = 0; n + 1 < offsets.size(0); ++n) {
-    int64_t total = 0;
-    for (int64_t i = ranges[n]; i < ranges[n + 1]; ++i) {
-      if (values[i] < 0) check_failed(op, "mask ", n, " has a negative run: ", values[i]);
-      total += values[i];
-    }
-    if (total != height * width) {
-      check_failed(op, "the runs of mask ", n, " add up to ", total, ", its size (", height, ", ", width, ") has ",
-                   height * width, " pixels");
-    }
+    check_run_values(op, data<int32_t>(host_counts), data<int64_t>(host_offsets), n, height, width);
   }
 #endif
 }

@@ -50,6 +50,18 @@ class RLE:
     def __len__(self) -> int:
         return self.offsets.numel() - 1
 
+    def common_size(self) -> tuple[int, int]:
+        """(H, W) that all masks share, (0, 0) of none. Reads ``sizes``, which on a GPU waits for the device.
+
+        Raises:
+            ValueError: the masks differ in size.
+        """
+        sizes = self.sizes.tolist()
+        for n, size in enumerate(sizes):
+            if size != sizes[0]:
+                raise ValueError(f"rle must hold masks of one size: mask 0 has {sizes[0]}, mask {n} has {size}")
+        return tuple(sizes[0]) if sizes else (0, 0)
+
     @staticmethod
     def from_coco(rles: Sequence[Mapping[str, Any]]) -> RLE:
         """Run lengths from COCO's dicts ``{"size": [H, W], "counts": bytes, str or list}``.

@@ -41,19 +41,11 @@ def rle_decode(
         tensor([[[0, 1],
                  [1, 1]]], dtype=torch.int32)
     """
-    height, width = _common_size(rle) if size is None else size
+    height, width = rle.common_size() if size is None else size
     if out is None:
         return _library.ops.rle_decode(rle.counts, rle.offsets, height, width, packed)
     _library.ops.rle_decode_out(rle.counts, rle.offsets, height, width, packed, out)
     return out
-
-
-def _common_size(rle: RLE) -> tuple[int, int]:
-    sizes = rle.sizes.tolist()
-    for n, size in enumerate(sizes):
-        if size != sizes[0]:
-            raise ValueError(f"rle must hold masks of one size: mask 0 has {sizes[0]}, mask {n} has {size}")
-    return tuple(sizes[0]) if sizes else (0, 0)
 
 
 def _fake(counts: Tensor, offsets: Tensor, height: int, width: int, packed: bool) -> Tensor:

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "masks/mask_centers.h"
+
+#include <tuple>
+
+#include "core/library.h"
+#include "masks/mask_tensors.h"
+
+namespace ldie {
+namespace {
+
+std::tuple<Tensor, Tensor> mask_centers_op(const Tensor& masks_) {
+  check_masks("mask_centers", "masks", masks_);
+  const Tensor masks = as_contiguous(masks_);
+  Tensor centers = make_empty(masks, {masks.size(0), 2}, ScalarType::Float);
+  Tensor areas = make_empty(masks, {masks.size(0)}, ScalarType::Long);
+  TensorContext context(masks);
+  mask_centers({mask_set(masks), mutable_data<float>(centers), mutable_data<int64_t>(areas)}, context);
+  return {centers, areas};
+}
+
+LDIE_SCHEMA("mask_centers(Tensor masks) -> (Tensor, Tensor)");
+LDIE_REGISTER("mask_centers", mask_centers_op)
+
+}  // namespace
+}  // namespace ldie

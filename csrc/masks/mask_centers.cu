@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// Floor: the bytes of the masks.
+#include "masks/mask_centers.h"
+#include "masks/mask_moments.cuh"
+
+namespace ldie {
+namespace {
+
+struct WriteCenter {
+  MaskCenters args;
+  __device__ void operator()(int64_t mask, const MaskMoments& moments) const { args.write(mask, moments); }
+};
+
+}  // namespace
+
+void mask_centers(const MaskCenters& args, Context& context) { use_moments(context, args.masks, WriteCenter{args}); }
+
+}  // namespace ldie

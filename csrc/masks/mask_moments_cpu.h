@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// Moments of masks on the CPU.
+#pragma once
+
+#include "masks/mask_moments.h"
+#include "masks/mask_set_cpu.h"
+
+namespace ldie {
+
+inline MaskMoments moments_of(const CroppedMask& mask) {
+  MaskMoments moments;
+  for (int64_t y = mask.top; y < mask.bottom; ++y) {
+    const uint64_t* const row = mask.word(y, mask.first);
+    for (int64_t i = 0; i < mask.words(); ++i) moments.add(row[i], 64 * (mask.first + i), y);
+  }
+  return moments;
+}
+
+// Calls use(mask, its moments), over threads.
+template <typename Use>
+void for_each_moments(const MaskSet& set, const Use& use) {
+  parallel_for(set.count, masks_per_task(set), [&](int64_t begin, int64_t end) {
+    MaskCropper cropper(set);
+    for (int64_t n = begin; n < end; ++n) use(n, moments_of(cropper.crop(n)));
+  });
+}
+
+}  // namespace ldie

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// Floor: the bytes of the masks.
+#include "masks/mask_moments.cuh"
+#include "masks/masks_to_boxes.h"
+
+namespace ldie {
+namespace {
+
+struct WriteBox {
+  MasksToBoxes args;
+  __device__ void operator()(int64_t mask, const MaskMoments& moments) const { args.write(mask, moments.box); }
+};
+
+}  // namespace
+
+void masks_to_boxes(const MasksToBoxes& args, Context& context) { use_moments(context, args.masks, WriteBox{args}); }
+
+}  // namespace ldie

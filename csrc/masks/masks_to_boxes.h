@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// The boxes of masks.
+#pragma once
+
+#include "masks/mask_moments.h"
+
+namespace ldie {
+
+struct MasksToBoxes {
+  MaskSet masks;
+  int64_t last;  // what x2 and y2 are beyond the last pixel: 0 (torchvision) or 1 (detectron2)
+  float* boxes;  // [count, 4] x1 y1 x2 y2
+
+  // A mask without pixels has the box 0 0 0 0.
+  LDIE_HD void write(int64_t mask, const PixelBox& box) const {
+    float* const to = boxes + 4 * mask;
+    const bool empty = box.empty();
+    to[0] = empty ? 0 : float(box.left);
+    to[1] = empty ? 0 : float(box.top);
+    to[2] = empty ? 0 : float(box.right - 1 + last);
+    to[3] = empty ? 0 : float(box.bottom - 1 + last);
+  }
+};
+
+void masks_to_boxes(const MasksToBoxes& args, Context& context);
+
+}  // namespace ldie

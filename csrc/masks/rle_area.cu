@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// A block a mask. Floor: the bytes of the runs.
+#include "core/reduce.cuh"
+#include "masks/rle_area.h"
+
+namespace ldie {
+namespace {
+
+constexpr int kThreads = 128;
+
+__global__ void __launch_bounds__(kThreads) rle_area_kernel(RleArea args) {
+  const RowRange runs = row_range(args.offsets, blockIdx.x, args.runs);
+  int64_t area = 0;
+  for (int64_t i = runs.begin + 1 + 2 * int64_t(threadIdx.x); i < runs.end; i += 2 * kThreads) area += args.counts[i];
+  area = block_sum<kThreads>(area);
+  if (threadIdx.x == 0) args.areas[blockIdx.x] = area;
+}
+
+}  // namespace
+
+void rle_area(const RleArea& args, Context& context) {
+  LDIE_LAUNCH(rle_area_kernel, dim3(unsigned(args.count)), dim3(kThreads), 0, context.stream, args);
+}
+
+}  // namespace ldie

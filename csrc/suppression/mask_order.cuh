@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// Ranks and overlaps of scored masks on CUDA. Include it in .cu files.
+#pragma once
+
+#include "core/device_sort.cuh"
+#include "masks/mask_bits.cuh"
+#include "suppression/mask_order.h"
+
+namespace ldie {
+namespace {
+
+template <typename T>
+__global__ void __launch_bounds__(kBitThreads)
+    mask_keys_kernel(const T* scores, int64_t count, score_key_t<acc_t<T>>* keys, uint32_t* rows) {
+  const int64_t step = int64_t(gridDim.x) * kBitThreads;
+  for (int64_t i = int64_t(blockIdx.x) * kBitThreads + threadIdx.x; i < count; i += step) {
+    keys[i] = score_key(acc_t<T>(scores[i]));
+    rows[i] = uint32_t(i);
+  }
+}
+
+// Masks by rank, and what overlaps them.
+struct RankedMasks {
+  int64_t count;
+  const uint32_t* rows;  // [count] by rank
+  const int64_t* labels;
+  const int32_t* areas;
+  const int32_t* intersections;  // [count, count]; both of these by row
+
+  __device__ bool same_label(int64_t i, int64_t j) const { return labels[rows[i]] == labels[rows[j]]; }
+
+  __device__ double overlap(int64_t i, int64_t j) const {
+    const int64_t a = rows[i], b = rows[j];
+    return mask_overlap(intersections[b * count + a], areas[a], areas[b], false);
+  }
+};
+
+template <typename T>
+RankedMasks rank_masks(Context& context, const ScoredMasks<T>& args) {
+  using Key = score_key_t<acc_t<T>>;
+  const int64_t count = args.masks.count;
+  auto *const keys = context.scratch_array<Key>(count), *const sorted_keys = context.scratch_array<Key>(count);
+  auto *const unsorted = context.scratch_array<uint32_t>(count), *const rows = context.scratch_array<uint32_t>(count);
+  LDIE_LAUNCH(mask_keys_kernel<T>, bit_blocks(count), dim3(kBitThreads), 0, context.stream, args.scores, count, keys,
+              unsorted);
+  sort_pairs<SortOrder::ascending>(context, KeyValueArrays<Key, uint32_t>{keys, sorted_keys, unsorted, rows, count});
+  const MaskBits bits = mask_bits(context, args.masks);
+  return {count, rows, args.labels, mask_areas(context, bits), intersections(context, bits, bits)};
+}
+
+}  // namespace
+}  // namespace ldie

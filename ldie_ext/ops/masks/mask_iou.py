@@ -1,0 +1,77 @@
+"""Intersection over union of masks, pair by pair."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ldie_ext import _library
+from ldie_ext._register import register
+from ldie_ext.ops.masks.rle import RLE
+
+__all__ = ["mask_iou"]
+
+
+def mask_iou(a: Tensor | RLE, b: Tensor | RLE, *, crowd: Tensor | None = None) -> Tensor:
+    """``IoU[i, j] = |a_i & b_j| / |a_i | b_j|`` by population counts on bits, digit for digit pycocotools'.
+
+    Memory beyond the result is a bit a pixel. On the CPU masks are cut down to their own boxes first.
+
+    Args:
+        a: N masks of one size with less than 2^31 pixels: bool [N, H, W], packed uint8 [N, H, ceil(W / 8)] (8 pixels
+            a byte, bit 0 leftmost, bits beyond the width 0), or :class:`ldie_ext.RLE`.
+        b: M masks of the same kind and size.
+        crowd: bool [M]; where true, b_j is a crowd region, and the intersection is divided by the area of a_i alone.
+
+    Returns:
+        float64 [N, M]; 0 where nothing is shared, also between two empty masks.
+
+    Raises:
+        RuntimeError: a shape, dtype or device does not fit, or (on the CPU) run lengths are negative or do not add up
+            to the size.
+        TypeError: one of a and b is run lengths and the other is not.
+        ValueError: run lengths differ in size.
+
+    Differentiable: no. Deterministic: yes.
+
+    Source: ``iou`` of the COCO API, crowds included. Native code: csrc/masks/mask_iou.h
+
+    Example:
+        >>> masks = torch.tensor([[[True, True, False]], [[False, True, True]]])
+        >>> mask_iou(masks, masks)
+        tensor([[1.0000, 0.3333],
+                [0.3333, 1.0000]], dtype=torch.float64)
+    """
+    if isinstance(a, RLE) and isinstance(b, RLE):
+        return _of_runs(a, b, crowd)
+    if isinstance(a, RLE) or isinstance(b, RLE):
+        raise TypeError(f"a and b must be of one kind, got {type(a).__name__} and {type(b).__name__}")
+    return _library.ops.mask_iou(a, b, crowd)
+
+
+def _of_runs(a: RLE, b: RLE, crowd: Tensor | None) -> Tensor:
+    size, other = a.common_size(), b.common_size()
+    if len(a) > 0 and len(b) > 0 and size != other:
+        raise ValueError(f"a and b must hold masks of one size, got {size} and {other}")
+    height, width = size if len(a) > 0 else other
+    return _library.ops.mask_iou_rle(a.counts, a.offsets, b.counts, b.offsets, height, width, crowd)
+
+
+def _fake(a: Tensor, b: Tensor, crowd: Tensor | None) -> Tensor:
+    return a.new_empty((a.shape[0], b.shape[0]), dtype=torch.float64)
+
+
+def _fake_rle(
+    a_counts: Tensor,
+    a_offsets: Tensor,
+    b_counts: Tensor,
+    b_offsets: Tensor,
+    height: int,
+    width: int,
+    crowd: Tensor | None,
+) -> Tensor:
+    return a_counts.new_empty((a_offsets.shape[0] - 1, b_offsets.shape[0] - 1), dtype=torch.float64)
+
+
+register("mask_iou", fake=_fake, discrete=True)
+register("mask_iou_rle", fake=_fake_rle, discrete=True)

@@ -1,0 +1,77 @@
+"""masks_to_boxes against pixels found one by one, and against torchvision, on every backend."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from backends import Backend
+from masks.mask_inputs import masks_of, pack
+from op_checks import assert_compiles, assert_same, assert_threads_agree
+
+import ldie_ext
+
+SIZES = [(1, 1), (1, 9), (9, 1), (13, 17), (16, 64), (40, 75)]
+
+
+def reference(masks: torch.Tensor, last: int) -> torch.Tensor:
+    boxes = torch.zeros(len(masks), 4)
+    for box, mask in zip(boxes, masks, strict=True):
+        ys, xs = mask.nonzero(as_tuple=True)
+        if len(xs) > 0:
+            box[:] = torch.stack([xs.min(), ys.min(), xs.max() + last, ys.max() + last])
+    return boxes
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("packed", [False, True])
+def test_matches_reference(backend: Backend, size: tuple[int, int], packed: bool) -> None:
+    masks = masks_of(size)
+    inputs = (pack(masks) if packed else masks).to(backend.device)
+    assert_same(ldie_ext.masks_to_boxes(inputs).cpu(), reference(masks, 0))
+    assert_same(ldie_ext.masks_to_boxes(inputs, convention="detectron2").cpu(), reference(masks, 1))
+
+
+def test_matches_torchvision() -> None:
+    tv = pytest.importorskip("torchvision").ops
+    for number in range(500):
+        size = torch.randint(1, 90, (2,)).tolist()
+        masks = torch.rand(4, *size) < 0.5 / (1 + number % 20)
+        masks[:, size[0] // 2, size[1] // 2] = True
+        assert_same(ldie_ext.masks_to_boxes(masks), tv.masks_to_boxes(masks))
+
+
+@pytest.mark.parametrize("shape", [(0, 4, 4), (2, 0, 4), (2, 4, 0)])
+def test_empty(backend: Backend, shape: tuple[int, int, int]) -> None:
+    boxes = ldie_ext.masks_to_boxes(torch.zeros(shape, dtype=torch.bool, device=backend.device))
+    assert_same(boxes.cpu(), torch.zeros(shape[0], 4))
+
+
+def test_non_contiguous(backend: Backend) -> None:
+    masks = masks_of((13, 17)).to(backend.device)
+    assert_same(ldie_ext.masks_to_boxes(masks.mT).cpu(), reference(masks.cpu().mT, 0))
+
+
+def test_errors_name_the_argument(backend: Backend) -> None:
+    masks = masks_of((4, 9)).to(backend.device)
+    with pytest.raises(ValueError, match="convention must be one of"):
+        ldie_ext.masks_to_boxes(masks, convention="coco")
+    with pytest.raises(RuntimeError, match="masks must be bool, or uint8 when packed"):
+        ldie_ext.masks_to_boxes(masks.float())
+    with pytest.raises(RuntimeError, match=r"masks must have shape \[N, H, W\]"):
+        ldie_ext.masks_to_boxes(masks[0])
+    with pytest.raises(RuntimeError, match="less than 2\\^31 pixels"):
+        ldie_ext.masks_to_boxes(masks[:1, :1, :1].expand(1, 2**16, 2**15))
+
+
+def test_dispatcher_contract(backend: Backend) -> None:
+    torch.library.opcheck(backend.op("masks_to_boxes"), (masks_of((5, 11)).to(backend.device), 1))
+
+
+def test_compiles(backend: Backend) -> None:
+    assert_compiles(ldie_ext.masks_to_boxes, masks_of((5, 11)).to(backend.device))
+
+
+def test_threads_agree() -> None:
+    masks = torch.rand(60, 60, 70) < 0.01
+    assert_threads_agree(lambda: ldie_ext.masks_to_boxes(masks))
