@@ -65,7 +65,7 @@ def test_first_of_equal_pixels(backend: Backend) -> None:
 def test_matches_torchvision() -> None:
     heads = pytest.importorskip("torchvision.models.detection.roi_heads")
     for number in range(60):
-        side = 1 + number % 56
+        side = 2 + number % 55  # a single cell is as great everywhere but for rounding
         heatmaps, boxes = sample(4, 3, side, side, longest=4.0 * number + 1)
         keypoints, scores = ldie_ext.decode_keypoints(heatmaps, boxes)
         expected, expected_scores = heads.heatmaps_to_keypoints(heatmaps, boxes)
