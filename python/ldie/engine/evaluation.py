@@ -63,8 +63,24 @@ def predict_dataset(system: System, dataset: CocoDataset, batch_size: int, num_w
         for samples in evaluation_batches(dataset, batch_size, num_workers):
             share += system.predict(samples)
     system.train(training)
+    return gather_predictions(share, dataset.image_ids)
+
+
+def gather_predictions(share: Sequence[Prediction], image_ids: Sequence[int]) -> list[Prediction]:
+    """The predictions of all ranks, one for each of ``image_ids``, in that order; the same list on every rank.
+
+    Args:
+        share: This rank's part; it may be empty, and images may be in several parts, as where a sampler pads.
+        image_ids: All images.
+
+    Raises:
+        ValueError: No rank predicted one of them.
+    """
     by_image = {prediction.image_id: prediction for part in distributed.gather(share) for prediction in part}
-    return [by_image[image_id] for image_id in dataset.image_ids]
+    missing = [image_id for image_id in image_ids if image_id not in by_image]
+    if missing:
+        raise ValueError(f"no prediction for {len(missing)} of {len(image_ids)} images, the first of id {missing[0]}")
+    return [by_image[image_id] for image_id in image_ids]
 
 
 def coco_metrics(dataset: CocoDataset, predictions: Sequence[Prediction]) -> dict[str, float]:
