@@ -59,9 +59,10 @@ def pycocotools_metrics(dataset, predictions):
         records = coco_detections(predictions, dataset.label_to_category_id)
         with contextlib.redirect_stdout(io.StringIO()):
             truth = COCO(str(dataset.keypoint_file if kind == "keypoints" else dataset.annotation_file))
-            results = truth.loadRes([{key: record[key] for key in keys} for record in records])
+            records = [{key: record[key] for key in keys} for record in records if record["image_id"] in truth.imgs]
+            results = truth.loadRes(records)
             evaluator = COCOeval(truth, results, kind)
-            evaluator.params.imgIds = dataset.image_ids
+            evaluator.params.imgIds = truth.getImgIds()  # the file with keypoints leaves out images without people
             evaluator.evaluate()
             evaluator.accumulate()
             evaluator.summarize()
@@ -70,7 +71,7 @@ def pycocotools_metrics(dataset, predictions):
 
 
 @pytest.mark.parametrize("split", ["train2017", "val2017"])
-@pytest.mark.parametrize("noise", [0.02, 0.08, 0.3])
+@pytest.mark.parametrize("noise", [0.02, 0.05, 0.12])
 def test_photographs_score_as_by_pycocotools(photographs, split, noise):
     dataset = CocoDataset(photographs, split)
     rng = np.random.default_rng(round(noise * 100))

@@ -150,17 +150,19 @@ def coco_stats(
         truth: Content of a COCO annotation file; it is not changed.
         detections: COCO result records, possibly none.
         kind: What is compared.
-        image_ids: The images that were predicted.
+        image_ids: The images that were predicted. Those that ``truth`` does not list (a file of keypoints may leave out
+            images without people) do not count, nor does what was detected there.
     """
+    listed = {image["id"] for image in truth["images"]}
     # the evaluator takes a detection's area from its box if it has one, so masks and keypoints come without
     fields = ("image_id", "category_id", "score", _FIELDS[kind])
-    results = [{key: record[key] for key in fields} for record in detections]
+    results = [{key: record[key] for key in fields} for record in detections if record["image_id"] in listed]
     points = max((len(annotation.get("keypoints", ())) // 3 for annotation in truth["annotations"]), default=0)
     annotations = [_complete(annotation, points) for annotation in truth["annotations"]]
     ground_truth = COCO({**truth, "annotations": annotations})
     sigmas = [_OTHER_SIGMA] * points if points != _BODY_POINTS else None  # None: COCO's own
     evaluator = COCOeval_faster(ground_truth, ground_truth.loadRes(results), kind, kpt_oks_sigmas=sigmas)
-    evaluator.params.imgIds = list(image_ids)
+    evaluator.params.imgIds = [image_id for image_id in image_ids if image_id in listed]
     evaluator.run()
     return [float(value) for value in evaluator.all_stats[: len(METRIC_NAMES[kind])]]
 
