@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from ldie.data import CocoDataset, Prediction, build_shapes
-from ldie.engine.evaluation import METRIC_NAMES, coco_detections, coco_metrics, coco_stats, compressed_rle
+from ldie.engine.evaluation import METRIC_NAMES, coco_detections, coco_metrics, coco_stats, compressed_rles
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -38,7 +38,7 @@ def make_truth(rng, images=6):
     annotations[-1] |= {
         "iscrowd": 1,
         "bbox": [120, 120, 80, 80],
-        "segmentation": compressed_rle(coco_mask.encode(crowd), crowd.shape),
+        "segmentation": compressed_rles([coco_mask.encode(crowd)], crowd.shape)[0],
     }
     return {
         "images": [{"id": i, "width": SIDE, "height": SIDE, "file_name": f"{i}.png"} for i in range(1, images + 1)],
@@ -153,7 +153,7 @@ def test_detections_are_plain_coco_records():
     ],
 )
 def test_every_form_of_mask_becomes_compressed(segmentation):
-    mask = coco_mask.decode(compressed_rle(segmentation, (40, 60)))
+    mask = coco_mask.decode(compressed_rles([segmentation], (40, 60))[0])
     expected = np.zeros((40, 60), dtype=np.uint8)
     expected[10:20, 30:50] = 1
     np.testing.assert_array_equal(mask, expected)

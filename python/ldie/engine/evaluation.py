@@ -11,13 +11,13 @@ from typing import Any, Literal
 
 import torch
 from faster_coco_eval import COCO, COCOeval_faster
-from pycocotools import mask as coco_mask
 
 from ldie.data import CocoDataset, Prediction
 from ldie.data.segmentation import Segmentation
 from ldie.engine import distributed
 from ldie.engine.loader import evaluation_batches
 from ldie.engine.system import System
+from ldie_ext.coco import mask as coco_mask
 
 Kind = Literal["bbox", "segm", "keypoints"]
 
@@ -113,6 +113,7 @@ def coco_detections(predictions: Sequence[Prediction], category_ids: Sequence[in
     records = []
     for prediction in predictions:
         boxes = prediction.boxes.cpu().double().numpy()
+        masks = None if prediction.masks is None else compressed_rles(prediction.masks, prediction.size)
         for i, (box, score, label) in enumerate(zip(boxes, prediction.scores.tolist(), prediction.labels.tolist())):
             x1, y1, x2, y2 = box.tolist()
             record = {
@@ -121,24 +122,21 @@ def coco_detections(predictions: Sequence[Prediction], category_ids: Sequence[in
                 "bbox": [x1, y1, x2 - x1, y2 - y1],
                 "score": score,
             }
-            if prediction.masks is not None:
-                record["segmentation"] = compressed_rle(prediction.masks[i], prediction.size)
+            if masks is not None:
+                record["segmentation"] = masks[i]
             if prediction.keypoints is not None:
                 record["keypoints"] = prediction.keypoints[i].flatten().tolist()
             records.append(record)
     return records
 
 
-def compressed_rle(segmentation: Segmentation, size: tuple[int, int]) -> dict[str, Any]:
+def compressed_rles(segmentations: Sequence[Segmentation], size: tuple[int, int]) -> list[dict[str, Any]]:
     """Polygons or run lengths of an image of ``size`` (H, W) as COCO's compressed form, counts as text for JSON."""
-    if isinstance(segmentation, list):
-        rle = coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))
-    elif isinstance(segmentation["counts"], list):
-        rle = coco_mask.frPyObjects(segmentation, *size)
-    else:
-        rle = segmentation
-    counts = rle["counts"]
-    return {"size": list(rle["size"]), "counts": counts.decode("ascii") if isinstance(counts, bytes) else counts}
+    records = []
+    for rle in coco_mask.rasterize(segmentations, *size):
+        counts = rle["counts"]
+        records.append({**rle, "counts": counts.decode("ascii") if isinstance(counts, bytes) else counts})
+    return records
 
 
 def coco_stats(
