@@ -57,6 +57,13 @@ struct AxisTap {
   A low_weight, high_weight;
 };
 
+// Where one sample falls between two cells along an axis.
+template <typename A>
+struct AxisPlace {
+  int32_t low, high;
+  A fraction;
+};
+
 // One axis of a RoI on its map.
 template <typename A>
 struct RoiAxis {
@@ -69,20 +76,43 @@ struct RoiAxis {
   }
 
   // False for a sample that lies more than a cell outside the map, which counts as 0.
-  LDIE_HD bool tap(int64_t bin_index, int32_t sample, AxisTap<A>& result) const {
+  LDIE_HD bool place(int64_t bin_index, int32_t sample, AxisPlace<A>& result) const {
     A at = position(bin_index, sample);
     if (!(at >= A(-1) && at <= A(cells)) || cells == 0) return false;
     if (at < A(0)) at = A(0);
     const int32_t low = int32_t(at);
     const bool last = low >= cells - 1;
-    const A fraction = last ? A(0) : at - A(low);
+    result.fraction = last ? A(0) : at - A(low);
     result.low = last ? cells - 1 : low;
     result.high = last ? cells - 1 : low + 1;
-    result.low_weight = (A(1) - fraction) / A(grid);
-    result.high_weight = fraction / A(grid);
+    return true;
+  }
+
+  LDIE_HD bool tap(int64_t bin_index, int32_t sample, AxisTap<A>& result) const {
+    AxisPlace<A> at;
+    if (!place(bin_index, sample, at)) return false;
+    result = {at.low, at.high, (A(1) - at.fraction) / A(grid), at.fraction / A(grid)};
     return true;
   }
 };
+
+// `begin` and `end` are in cells; without `aligned` pixel centres stand at 0 and a RoI is at least 1 cell wide.
+template <typename A>
+LDIE_HD RoiAxis<A> roi_axis(A begin, A end, int64_t bins, int32_t cells, bool aligned, int32_t sampling_ratio) {
+  const A shift = aligned ? A(0.5) : A(0);
+  RoiAxis<A> result;
+  result.start = begin - shift;
+  A extent = (end - shift) - result.start;
+  if (!aligned && extent < A(1)) extent = A(1);
+  result.bin = extent / A(bins);
+  result.cells = cells;
+  result.grid = sampling_ratio;
+  if (sampling_ratio <= 0) {
+    const A wanted = std::ceil(result.bin);
+    result.grid = !(wanted > A(0)) ? 0 : wanted < A(kMaxGrid) ? int32_t(wanted) : kMaxGrid;
+  }
+  return result;
+}
 
 // Where one RoI reads. A RoI without an image - a batch index out of range, a coordinate that is NaN or infinite - has
 // output 0 and passes no gradient on.
@@ -136,19 +166,7 @@ struct RoiLayout {
   }
 
   LDIE_HD RoiAxis<A> axis(A begin, A end, A scale, int64_t axis_bins, int32_t cells) const {
-    const A shift = aligned ? A(0.5) : A(0);
-    RoiAxis<A> result;
-    result.start = begin * scale - shift;
-    A extent = (end * scale - shift) - result.start;
-    if (!aligned && extent < A(1)) extent = A(1);
-    result.bin = extent / A(axis_bins);
-    result.cells = cells;
-    result.grid = sampling_ratio;
-    if (sampling_ratio <= 0) {
-      const A wanted = std::ceil(result.bin);
-      result.grid = !(wanted > A(0)) ? 0 : wanted < A(kMaxGrid) ? int32_t(wanted) : kMaxGrid;
-    }
-    return result;
+    return roi_axis(begin * scale, end * scale, axis_bins, cells, aligned, sampling_ratio);
   }
 
   LDIE_HD Roi<A> roi(int64_t row) const {
