@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import harness
+import pytest
 from masks.outlines import SIZE, outlines
 from pycocotools import mask as pycoco
 
 import ldie_ext
 
 
-def bench_polygons_to_rle(measure: harness.Measure) -> None:
+@pytest.mark.parametrize("source", ["tensors", "lists"])
+def bench_polygons_to_rle(measure: harness.Measure, source: str) -> None:
     instances = outlines()
     polygons = ldie_ext.Polygons.from_coco(instances).to(measure.device)
+
+    def ours() -> list[dict]:
+        given = polygons if source == "tensors" else ldie_ext.Polygons.from_coco(instances).to(measure.device)
+        return ldie_ext.polygons_to_rle(given, SIZE).to_coco()
+
     measure(
-        f"100 at {SIZE[0]}x{SIZE[1]}, to strings",
-        ours=lambda: ldie_ext.polygons_to_rle(polygons, SIZE).to_coco(),
-        peer=lambda: [pycoco.merge(pycoco.frPyObjects(parts, *SIZE)) for parts in instances],
-    )
-    measure(
-        f"100 at {SIZE[0]}x{SIZE[1]}, lists of numbers to strings",
-        ours=lambda: ldie_ext.polygons_to_rle(ldie_ext.Polygons.from_coco(instances), SIZE).to_coco(),
+        f"100 at {SIZE[0]}x{SIZE[1]}, {source} to strings",
+        ours=ours,
         peer=lambda: [pycoco.merge(pycoco.frPyObjects(parts, *SIZE)) for parts in instances],
     )
