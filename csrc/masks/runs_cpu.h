@@ -2,6 +2,7 @@
 // From the changes of masks to their runs, on the CPU.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
