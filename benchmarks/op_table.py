@@ -45,7 +45,7 @@ def table(rows: list[dict[str, Any]]) -> str:
             r":func:`(?:ldie_ext\.)?(\w+)`|``([\w.]+)``", r"`\1\2`", documentation.splitlines()[0].rstrip(".")
         )
         cells = (f"`{name}`", summary, gradient[1].strip() if gradient else "-", speed(name, rows))
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines)
 
 
