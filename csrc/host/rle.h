@@ -8,16 +8,13 @@
 #include <string_view>
 #include <vector>
 
+#include "masks/runs.h"
+
 namespace ldie {
 
 struct Rle {
   int64_t height = 0, width = 0;
   std::vector<uint32_t> counts;
-};
-
-// A run of ones: pixels start to end - 1 of the mask read column by column.
-struct Span {
-  uint32_t start, end;
 };
 
 // Pixels of a mask, which a run must be able to count: std::invalid_argument for sizes below 0 or from 2^31 pixels on.

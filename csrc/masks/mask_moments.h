@@ -38,7 +38,7 @@ LDIE_HD int64_t sum_of_places(uint64_t bits) {
 }
 
 struct MaskMoments {
-  PixelBox box;
+  MaskBox box;
   int64_t area = 0, sum_x = 0, sum_y = 0;
 
   // 64 pixels of row y, from column x on.

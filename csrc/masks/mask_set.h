@@ -24,12 +24,12 @@ struct MaskSet {
 };
 
 // Pixels [left, right) x [top, bottom); empty at first.
-struct PixelBox {
+struct MaskBox {
   int64_t left = INT64_MAX, top = INT64_MAX, right = 0, bottom = 0;
 
   LDIE_HD bool empty() const { return left >= right; }
 
-  LDIE_HD void include(const PixelBox& other) {
+  LDIE_HD void include(const MaskBox& other) {
     left = other.left < left ? other.left : left;
     top = other.top < top ? other.top : top;
     right = other.right > right ? other.right : right;

@@ -60,7 +60,7 @@ class MaskCropper {
   }
 
   CroppedMask crop_runs(int64_t mask) {
-    PixelBox box;
+    MaskBox box;
     for_each_run(mask, [&](int64_t begin, int64_t end) { box.include_run(begin, end, set_.height); });
     if (box.empty()) return {};
     CroppedMask cropped{box.top, box.bottom, box.left / 64, (box.right + 63) / 64, 0, {}};
@@ -77,7 +77,7 @@ class MaskCropper {
   CroppedMask crop_pixels(int64_t mask) {
     const uint8_t* const pixels = set_.masks + mask * set_.mask_bytes();
     pixels_.resize(size_t(set_.height * words_));
-    PixelBox box;  // of words
+    MaskBox box;  // of words
     for (int64_t y = 0; y < set_.height; ++y) {
       uint64_t* const row = pixels_.data() + y * words_;
       load_row(pixels + y * set_.row_bytes(), row);

@@ -12,7 +12,7 @@ struct MasksToBoxes {
   float* boxes;  // [count, 4] x1 y1 x2 y2
 
   // A mask without pixels has the box 0 0 0 0.
-  LDIE_HD void write(int64_t mask, const PixelBox& box) const {
+  LDIE_HD void write(int64_t mask, const MaskBox& box) const {
     float* const to = boxes + 4 * mask;
     const bool empty = box.empty();
     to[0] = empty ? 0 : float(box.left);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "masks/paste_masks.h"
 
-#include "core/check.h"
 #include "core/library.h"
+#include "masks/mask_output.h"
 
 namespace ldie {
 namespace {
@@ -46,8 +46,7 @@ void paste(const Tensor& masks_, const Tensor& boxes_, int64_t height, int64_t w
 Tensor paste_masks_op(const Tensor& masks, const Tensor& boxes, int64_t height, int64_t width, double threshold,
                       int64_t rule, bool packed) {
   check(masks, boxes, height, width, threshold);
-  MostlyZero output = make_mostly_zero(masks, {masks.size(0), height, packed ? (width + 7) / 8 : width},
-                                       packed ? ScalarType::Byte : ScalarType::Bool);
+  MostlyZero output = make_masks(masks, {masks.size(0), height, width, packed});
   paste(masks, boxes, height, width, threshold, rule, packed, output.tensor, output.zeroed);
   return output.tensor;
 }
@@ -55,11 +54,7 @@ Tensor paste_masks_op(const Tensor& masks, const Tensor& boxes, int64_t height, 
 void paste_masks_out_op(const Tensor& masks, const Tensor& boxes, int64_t height, int64_t width, double threshold,
                         int64_t rule, bool packed, Tensor out) {
   check(masks, boxes, height, width, threshold);
-  check_dtype(kOp, "out", out, packed ? ScalarType::Byte : ScalarType::Bool);
-  check_shape(kOp, "out", out, {masks.size(0), height, packed ? (width + 7) / 8 : width},
-              packed ? "[N, H, ceil(W / 8)]" : "[N, H, W]");
-  check_same_device(kOp, "out", out, "masks", masks);
-  if (!out.is_contiguous()) check_failed(kOp, "out must be contiguous");
+  check_out(kOp, out, {masks.size(0), height, width, packed}, "masks", masks);
   paste(masks, boxes, height, width, threshold, rule, packed, out, false);
 }
 

@@ -2,6 +2,7 @@
 #include "masks/polygons_to_masks.h"
 
 #include "core/library.h"
+#include "masks/mask_output.h"
 #include "masks/polygon_tensors.h"
 
 namespace ldie {
@@ -25,8 +26,7 @@ Tensor polygons_to_masks_op(const Tensor& coords, const Tensor& part_offsets, co
   constexpr const char* op = "polygons_to_masks";
   const PolygonTensors polygons(op, coords, part_offsets, instance_offsets);
   check_map_size(op, height, width);
-  MostlyZero masks = make_mostly_zero(coords, {polygons.instances(), height, packed ? (width + 7) / 8 : width},
-                                      packed ? ScalarType::Byte : ScalarType::Bool);
+  MostlyZero masks = make_masks(coords, {polygons.instances(), height, width, packed});
   draw(polygons, masks.tensor, height, width, packed, masks.zeroed);
   return masks.tensor;
 }
@@ -36,11 +36,7 @@ void polygons_to_masks_out_op(const Tensor& coords, const Tensor& part_offsets, 
   constexpr const char* op = "polygons_to_masks";
   const PolygonTensors polygons(op, coords, part_offsets, instance_offsets);
   check_map_size(op, height, width);
-  check_dtype(op, "out", out, packed ? ScalarType::Byte : ScalarType::Bool);
-  check_shape(op, "out", out, {polygons.instances(), height, packed ? (width + 7) / 8 : width},
-              packed ? "[N, H, ceil(W / 8)]" : "[N, H, W]");
-  check_same_device(op, "out", out, "coords", coords);
-  if (!out.is_contiguous()) check_failed(op, "out must be contiguous");
+  check_out(op, out, {polygons.instances(), height, width, packed}, "coords", coords);
   draw(polygons, out, height, width, packed, false);
 }
 

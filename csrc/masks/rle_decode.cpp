@@ -2,6 +2,7 @@
 #include "masks/rle_decode.h"
 
 #include "core/library.h"
+#include "masks/mask_output.h"
 #include "masks/rle_tensors.h"
 
 namespace ldie {
@@ -29,8 +30,7 @@ void decode(const Tensor& counts_, const Tensor& offsets_, int64_t height, int64
 
 Tensor rle_decode_op(const Tensor& counts, const Tensor& offsets, int64_t height, int64_t width, bool packed) {
   check_runs(kOp, counts, offsets, height, width);
-  MostlyZero masks = make_mostly_zero(counts, {offsets.size(0) - 1, height, packed ? (width + 7) / 8 : width},
-                                      packed ? ScalarType::Byte : ScalarType::Bool);
+  MostlyZero masks = make_masks(counts, {offsets.size(0) - 1, height, width, packed});
   decode(counts, offsets, height, width, packed, masks.tensor, masks.zeroed);
   return masks.tensor;
 }
@@ -38,11 +38,7 @@ Tensor rle_decode_op(const Tensor& counts, const Tensor& offsets, int64_t height
 void rle_decode_out_op(const Tensor& counts, const Tensor& offsets, int64_t height, int64_t width, bool packed,
                        Tensor out) {
   check_runs(kOp, counts, offsets, height, width);
-  check_dtype(kOp, "out", out, packed ? ScalarType::Byte : ScalarType::Bool);
-  check_shape(kOp, "out", out, {offsets.size(0) - 1, height, packed ? (width + 7) / 8 : width},
-              packed ? "[N, H, ceil(W / 8)]" : "[N, H, W]");
-  check_same_device(kOp, "out", out, "counts", counts);
-  if (!out.is_contiguous()) check_failed(kOp, "out must be contiguous");
+  check_out(kOp, out, {offsets.size(0) - 1, height, width, packed}, "counts", counts);
   decode(counts, offsets, height, width, packed, out, false);
 }
 

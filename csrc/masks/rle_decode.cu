@@ -1,23 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // A prefix sum tells where runs end; a block then draws 256 columns of a mask, 256 rows at a time, in shared memory.
 // Floor: the bytes of the masks, written once. A run costs 12 bytes and each strip of columns reads them again.
-#include "core/device_sort.cuh"
-#include "core/pack.cuh"
 #include "masks/bit_canvas.cuh"
 #include "masks/rle_decode.h"
+#include "masks/run_ends.cuh"
 
 namespace ldie {
 namespace {
 
-constexpr int kThreads = 128, kRows = 256;
+constexpr int kRows = 256;
 using Canvas = BitCanvas<8, kRows, 32>;
 
-__global__ void __launch_bounds__(kThreads) widen_kernel(const int32_t* counts, int64_t* ends, int64_t runs) {
-  const int64_t step = int64_t(gridDim.x) * kThreads;
-  for (int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x; i < runs; i += step) ends[i] = counts[i];
-}
-
-// ends: sum of all counts up to and with a run, over all masks.
 __global__ void __launch_bounds__(Canvas::kThreads)
     rle_decode_kernel(RleDecode args, const int64_t* ends, int64_t strips) {
   LDIE_SHARED(Canvas, canvas, );
@@ -42,10 +35,7 @@ __global__ void __launch_bounds__(Canvas::kThreads)
 }  // namespace
 
 void rle_decode(const RleDecode& args, Context& context) {
-  int64_t* const ends = context.scratch_array<int64_t>(args.runs);
-  LDIE_LAUNCH(widen_kernel, dim3(loop_blocks(args.runs, kThreads)), dim3(kThreads), 0, context.stream, args.counts,
-              ends, args.runs);
-  inclusive_sum(context, ends, ends, args.runs);
+  const int64_t* const ends = run_ends(args.counts, args.runs, context);
   const int64_t strips = (args.width + Canvas::kColumns - 1) / Canvas::kColumns;
   const int64_t rectangles = (args.height + kRows - 1) / kRows;
   const dim3 grid(unsigned(args.count * strips), unsigned(rectangles < 65535 ? rectangles : 65535));

@@ -16,7 +16,7 @@ struct RleToBoxes {
   // Never 0, whatever a GPU is given: runs are divided by it.
   LDIE_HD int64_t height(int64_t mask) const { return sizes[2 * mask] > 1 ? sizes[2 * mask] : 1; }
 
-  LDIE_HD void write(int64_t mask, const PixelBox& box) const {
+  LDIE_HD void write(int64_t mask, const MaskBox& box) const {
     float* const to = boxes + 4 * mask;
     const bool empty = box.empty();
     to[0] = empty ? 0 : float(box.left);

@@ -11,7 +11,7 @@ void rle_to_boxes(const RleToBoxes& args, Context&) {
   parallel_for(args.count, masks_per_task, [&](int64_t begin, int64_t end) {
     for (int64_t n = begin; n < end; ++n) {
       const RowRange runs = row_range(args.offsets, n, args.runs);
-      PixelBox box;
+      MaskBox box;
       int64_t position = 0;
       for (int64_t i = runs.begin; i < runs.end; ++i) {
         const int64_t start = position;

@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where ops that make run lengths put them.
+// Runs of ones, and where ops that make run lengths put them.
 #pragma once
 
 #include <cstdint>
 
 namespace ldie {
+
+// A run of ones: pixels start to end - 1 of the mask read column by column.
+struct Span {
+  uint32_t start, end;
+};
 
 // How many runs there are is known only when the masks were read.
 struct Runs {

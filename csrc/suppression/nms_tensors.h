@@ -4,9 +4,8 @@
 
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 
-#include "core/check.h"
-#include "core/tensor.h"
 #include "suppression/nms.h"
+#include "suppression/scored_boxes.h"
 
 namespace ldie {
 
@@ -18,21 +17,10 @@ struct Kept {
 // `idxs` may be null: all boxes are of one group. `max_output` null: as many as there are boxes.
 inline Kept run_nms(const char* op, const Tensor& boxes_, const Tensor& scores_, const Tensor* idxs_,
                     double iou_threshold, const int64_t* max_output) {
-  check_floating(op, "boxes", boxes_);
-  check_shape(op, "boxes", boxes_, {kAnySize, 4}, "[N, 4]");
-  const int64_t count = boxes_.size(0);
-  check_dtype(op, "scores", scores_, boxes_.scalar_type());
-  check_shape(op, "scores", scores_, {count}, "[N], one per box");
-  check_same_device(op, "scores", scores_, "boxes", boxes_);
-  if (idxs_) {
-    check_dtype(op, "idxs", *idxs_, ScalarType::Long);
-    check_shape(op, "idxs", *idxs_, {count}, "[N], one per box");
-    check_same_device(op, "idxs", *idxs_, "boxes", boxes_);
-  }
+  check_scored_boxes(op, boxes_, scores_, idxs_);
   if (max_output && *max_output < 0) check_failed(op, "max_output must be at least 0, got ", *max_output);
-  constexpr int64_t kLimit = (int64_t(1) << 31) - 1;
-  if (count > kLimit) check_failed(op, "boxes must have fewer than 2^31 rows, got ", describe(boxes_));
 
+  const int64_t count = boxes_.size(0);
   const Tensor boxes = as_contiguous(boxes_), scores = as_contiguous(scores_);
   const Tensor idxs = idxs_ ? as_contiguous(*idxs_) : boxes;
   const int64_t capacity = max_output ? *max_output : count;

@@ -5,34 +5,17 @@
 
 #include <tuple>
 
-#include "core/check.h"
 #include "core/library.h"
-#include "core/tensor.h"
+#include "suppression/scored_boxes.h"
 
 namespace ldie {
 namespace {
 
-void check_inputs(const Tensor& boxes, const Tensor& scores, const std::optional<Tensor>& idxs, double sigma) {
-  constexpr const char* op = "soft_nms";
-  check_floating(op, "boxes", boxes);
-  check_shape(op, "boxes", boxes, {kAnySize, 4}, "[N, 4]");
-  const int64_t count = boxes.size(0);
-  check_dtype(op, "scores", scores, boxes.scalar_type());
-  check_shape(op, "scores", scores, {count}, "[N], one per box");
-  check_same_device(op, "scores", scores, "boxes", boxes);
-  if (idxs) {
-    check_dtype(op, "idxs", *idxs, ScalarType::Long);
-    check_shape(op, "idxs", *idxs, {count}, "[N], one per box");
-    check_same_device(op, "idxs", *idxs, "boxes", boxes);
-  }
-  if (!(sigma > 0)) check_failed(op, "sigma must be above 0, got ", sigma);
-  constexpr int64_t kLimit = (int64_t(1) << 31) - 1;
-  if (count > kLimit) check_failed(op, "boxes must have fewer than 2^31 rows, got ", describe(boxes));
-}
-
 std::tuple<Tensor, Tensor> soft_nms_op(const Tensor& boxes_, const Tensor& scores_, const std::optional<Tensor>& idxs_,
                                        int64_t method, double iou_threshold, double sigma, double min_score) {
-  check_inputs(boxes_, scores_, idxs_, sigma);
+  constexpr const char* op = "soft_nms";
+  check_scored_boxes(op, boxes_, scores_, idxs_ ? &*idxs_ : nullptr);
+  if (!(sigma > 0)) check_failed(op, "sigma must be above 0, got ", sigma);
   const Tensor boxes = as_contiguous(boxes_), scores = as_contiguous(scores_);
   const std::optional<Tensor> idxs = as_contiguous(idxs_);
   const int64_t count = boxes.size(0);

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where runs end, for kernels that take a run a thread. Include it in .cu files.
+#pragma once
+
+#include "core/device_sort.cuh"
+#include "core/pack.cuh"
+
+namespace ldie {
+
+constexpr int kRunEndThreads = 128;
+
+inline __global__ void __launch_bounds__(kRunEndThreads)
+    widen_kernel(const int32_t* counts, int64_t* ends, int64_t runs) {
+  const int64_t step = int64_t(gridDim.x) * kRunEndThreads;
+  for (int64_t i = int64_t(blockIdx.x) * kRunEndThreads + threadIdx.x; i < runs; i += step) ends[i] = counts[i];
+}
+
+// ends[i]: the sum of all counts up to and with run i, over all masks. Scratch memory of the context.
+inline const int64_t* run_ends(const int32_t* counts, int64_t runs, Context& context) {
+  int64_t* const ends = context.scratch_array<int64_t>(runs);
+  LDIE_LAUNCH(widen_kernel, dim3(loop_blocks(runs, kRunEndThreads)), dim3(kRunEndThreads), 0, context.stream, counts,
+              ends, runs);
+  inclusive_sum(context, ends, ends, runs);
+  return ends;
+}
+
+}  // namespace ldie
