@@ -1,7 +1,8 @@
 """COCO mask evaluation of 200 images end to end: predicted masks encoded, written down, matched and summarised.
 
-Ours is faster-coco-eval with masks encoded by ldie_ext.coco.mask; composed is faster-coco-eval alone,
-the peer pycocotools alone. Masks come in the column-major order that the latter two need.
+Ours is ldie's evaluation: masks encoded, drawn and compared by ldie_ext.coco.mask, matched by faster-coco-eval.
+Composed is faster-coco-eval alone, the peer pycocotools alone. Masks come in the column-major order that the latter two
+need.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pycocotools.cocoeval import COCOeval
 from ldie_ext.coco import mask as coco_mask
 
 faster = pytest.importorskip("faster_coco_eval")
+evaluation = pytest.importorskip("ldie.engine.evaluation")
 
 IMAGES, SIZE, CLASSES, DETECTIONS = 200, (480, 640), 80, 16
 Masks = npt.NDArray[np.uint8]
@@ -80,10 +82,14 @@ def results(detections: Detections, encode: Callable[[Masks], Any]) -> list[dict
     ]
 
 
-def fast_stats(truth: dict[str, Any], detections: Detections, encode: Callable[[Masks], Any]) -> list[float]:
-    annotations = [dict(item) for item in truth["annotations"]]
-    coco = faster.COCO({**truth, "annotations": annotations})
-    evaluator = faster.COCOeval_faster(coco, coco.loadRes(results(detections, encode)), "segm")
+def our_stats(truth: dict[str, Any], detections: Detections) -> list[float]:
+    image_ids = [image["id"] for image in truth["images"]]
+    return evaluation.coco_stats(truth, results(detections, coco_mask.encode), "segm", image_ids)
+
+
+def faster_stats(truth: dict[str, Any], detections: Detections) -> list[float]:
+    coco = faster.COCO({**truth, "annotations": [dict(item) for item in truth["annotations"]]})
+    evaluator = faster.COCOeval_faster(coco, coco.loadRes(results(detections, faster.core.mask.encode)), "segm")
     evaluator.run()
     return [float(value) for value in evaluator.all_stats[:12]]
 
@@ -103,12 +109,11 @@ def pycocotools_stats(truth: dict[str, Any], detections: Detections) -> list[flo
 def bench_evaluation(measure: harness.Measure) -> None:
     truth, detections = data()
     coco_mask.set_num_threads(measure.threads)
-    ours = fast_stats(truth, detections, coco_mask.encode)
-    assert np.allclose(ours, pycocotools_stats(truth, detections), rtol=0, atol=1e-9)
+    assert np.allclose(our_stats(truth, detections), pycocotools_stats(truth, detections), rtol=0, atol=1e-9)
     measure(
         f"{IMAGES} images, {IMAGES * DETECTIONS} masks of {SIZE[0]}x{SIZE[1]}",
-        ours=lambda: fast_stats(truth, detections, coco_mask.encode),
-        composed=lambda: fast_stats(truth, detections, faster.core.mask.encode),
+        ours=lambda: our_stats(truth, detections),
+        composed=lambda: faster_stats(truth, detections),
         peer=lambda: pycocotools_stats(truth, detections),
         moved_bytes=sum(masks.nbytes for _, masks in detections),
     )

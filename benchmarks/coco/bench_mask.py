@@ -6,16 +6,16 @@ from types import ModuleType
 
 import harness
 import pytest
-from faster_coco_eval.core import mask as faster
 from masks.outlines import SIZE, outlines
-from pycocotools import mask as pycoco
 
 from ldie_ext.coco import mask
 
-PEERS = pytest.mark.parametrize("peer", [pycoco, faster], ids=["pycocotools", "faster-coco-eval"])
+
+@pytest.fixture(params=["pycocotools.mask", "faster_coco_eval.core.mask"])
+def peer(request: pytest.FixtureRequest) -> ModuleType:
+    return pytest.importorskip(request.param)
 
 
-@PEERS
 @pytest.mark.parametrize("call", ["encode", "decode", "merge", "area", "toBbox"])
 def bench_calls(measure: harness.Measure, call: str, peer: ModuleType) -> None:
     mask.set_num_threads(measure.threads)
@@ -28,7 +28,6 @@ def bench_calls(measure: harness.Measure, call: str, peer: ModuleType) -> None:
     )
 
 
-@PEERS
 def bench_iou(measure: harness.Measure, peer: ModuleType) -> None:
     mask.set_num_threads(measure.threads)
     rles = mask.rasterize(outlines(400), *SIZE)
@@ -40,7 +39,6 @@ def bench_iou(measure: harness.Measure, peer: ModuleType) -> None:
     )
 
 
-@PEERS
 def bench_polygons(measure: harness.Measure, peer: ModuleType) -> None:
     mask.set_num_threads(measure.threads)
     instances = outlines()

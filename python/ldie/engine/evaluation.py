@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from faster_coco_eval import COCO, COCOeval_faster
 
@@ -100,10 +101,10 @@ def coco_metrics(dataset: CocoDataset, predictions: Sequence[Prediction]) -> dic
         files["segm"] = dataset.annotation_file
     if dataset.keypoint_file and any(prediction.keypoints is not None for prediction in predictions):
         files["keypoints"] = dataset.keypoint_file
+    truths = {file: json.loads(file.read_text(encoding="utf-8")) for file in set(files.values())}
     metrics: dict[str, float] = {}
     for kind, file in files.items():
-        truth = json.loads(file.read_text(encoding="utf-8"))
-        stats = coco_stats(truth, detections, kind, image_ids)
+        stats = coco_stats(truths[file], detections, kind, image_ids)
         metrics |= {f"{kind}/{name}": value for name, value in zip(METRIC_NAMES[kind], stats)}
     return metrics
 
@@ -152,17 +153,50 @@ def coco_stats(
             images without people) do not count, nor does what was detected there.
     """
     listed = {image["id"] for image in truth["images"]}
-    # the evaluator takes a detection's area from its box if it has one, so masks and keypoints come without
+    # the evaluator takes a detection's area from its box if it has one, so keypoints come without
     fields = ("image_id", "category_id", "score", _FIELDS[kind])
     results = [{key: record[key] for key in fields} for record in detections if record["image_id"] in listed]
     points = max((len(annotation.get("keypoints", ())) // 3 for annotation in truth["annotations"]), default=0)
     annotations = [_complete(annotation, points) for annotation in truth["annotations"]]
     ground_truth = COCO({**truth, "annotations": annotations})
-    sigmas = [_OTHER_SIGMA] * points if points != _BODY_POINTS else None  # None: COCO's own
-    evaluator = COCOeval_faster(ground_truth, ground_truth.loadRes(results), kind, kpt_oks_sigmas=sigmas)
+    evaluator: COCOeval_faster
+    if kind == "segm":
+        evaluator = MaskEvaluator(ground_truth, results)
+    else:
+        sigmas = [_OTHER_SIGMA] * points if points != _BODY_POINTS else None  # None: COCO's own
+        evaluator = COCOeval_faster(ground_truth, ground_truth.loadRes(results), kind, kpt_oks_sigmas=sigmas)
     evaluator.params.imgIds = [image_id for image_id in image_ids if image_id in listed]
     evaluator.run()
     return [float(value) for value in evaluator.all_stats[: len(METRIC_NAMES[kind])]]
+
+
+class MaskEvaluator(COCOeval_faster):  # type: ignore[misc]  # comes without types
+    """faster-coco-eval on masks that ``ldie_ext.coco.mask`` draws, measures and compares, to the same numbers.
+
+    Args:
+        truth: Its annotations have polygons or run lengths, and ``iscrowd``.
+        results: COCO result records with run lengths.
+    """
+
+    def __init__(self, truth: COCO, results: Sequence[dict[str, Any]]) -> None:
+        areas = coco_mask.area([record["segmentation"] for record in results]).tolist()
+        annotations = [
+            {**record, "id": number, "area": area, "iscrowd": 0}
+            for number, (record, area) in enumerate(zip(results, areas), start=1)
+        ]
+        super().__init__(truth, COCO({**truth.dataset, "annotations": annotations}), "segm")
+        self.params.compute_rle = False  # computeIoU() needs no masks of the evaluator's own
+
+    def computeIoU(self, imgId: int, catId: int) -> Any:
+        """IoU [D, G] of an image's detections of a category, best first, with its objects; empty where none are."""
+        image, objects = self.cocoGt.imgs[imgId], self.gt_dataset.get(imgId, catId)
+        found = self.dt_dataset.get(imgId, catId)
+        best = np.argsort([-record["score"] for record in found], kind="stable")[: self.params.maxDets[-1]]
+        return coco_mask.iou(
+            [found[i]["segmentation"] for i in best],
+            coco_mask.rasterize([item["segmentation"] for item in objects], image["height"], image["width"]),
+            [item["iscrowd"] for item in objects],
+        )
 
 
 def _complete(annotation: dict[str, Any], points: int) -> dict[str, Any]:
