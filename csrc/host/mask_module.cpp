@@ -138,19 +138,33 @@ py::dict merge_masks(const py::sequence& objects, bool intersect) {
 }
 
 py::array_t<uint32_t> areas(const py::sequence& objects) {
-  const std::vector<Rle> masks = read_masks(objects);
-  py::array_t<uint32_t> pixels(int64_t(masks.size()));
-  for (size_t n = 0; n < masks.size(); ++n) pixels.mutable_at(int64_t(n)) = uint32_t(area(ones(masks[n])));
+  const std::vector<RleSource> sources = read_sources(objects);
+  py::array_t<uint32_t> pixels(int64_t(sources.size()));
+  uint32_t* const out = pixels.mutable_data();
+  {
+    const py::gil_scoped_release release;
+    for_each_source(sources, [&](int64_t n, const RleSource& source) {
+      uint32_t area = 0;
+      source.for_each_span([&](const Span& span) { area += span.end - span.start; });
+      out[n] = area;
+    });
+  }
   return pixels;
 }
 
 BoxArray boxes(const py::sequence& objects) {
-  const std::vector<Rle> masks = read_masks(objects);
-  BoxArray found({int64_t(masks.size()), int64_t(4)});
-  double* out = found.mutable_data();
-  for (const Rle& mask : masks) {
-    const PixelBox box = bounding_box(ones(mask), mask.height);
-    for (const double value : {box.x, box.y, box.width, box.height}) *out++ = value;
+  const std::vector<RleSource> sources = read_sources(objects);
+  BoxArray found({int64_t(sources.size()), int64_t(4)});
+  double* const out = found.mutable_data();
+  {
+    const py::gil_scoped_release release;
+    for_each_source(sources, [&](int64_t n, const RleSource& source) {
+      BoxFinder finder(source.height());
+      source.for_each_span([&](const Span& span) { finder.add(span); });
+      const PixelBox box = finder.box();
+      const double values[] = {box.x, box.y, box.width, box.height};
+      std::copy_n(values, 4, out + 4 * n);
+    });
   }
   return found;
 }

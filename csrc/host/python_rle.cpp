@@ -3,8 +3,6 @@
 
 #include <cmath>
 
-#include "host/threads.h"
-
 namespace py = pybind11;
 
 namespace ldie {
@@ -16,12 +14,16 @@ std::string shown(const py::handle& object) {
   return text.size() > 60 ? text.substr(0, 57) + "..." : text;
 }
 
-py::object entry(const py::handle& object, const char* key) {
+// The value at an interned key.
+py::object entry(const py::handle& object, PyObject* key) {
   if (!PyDict_Check(object.ptr())) {
     throw std::invalid_argument("must be a dict with size and counts, got " + shown(object));
   }
-  PyObject* const value = PyDict_GetItemString(object.ptr(), key);
-  if (value == nullptr) throw std::invalid_argument(std::string("has no ") + key);
+  PyObject* const value = PyDict_GetItemWithError(object.ptr(), key);
+  if (value == nullptr) {
+    PyErr_Clear();
+    throw std::invalid_argument("has no " + std::string(py::str(key)));
+  }
   return py::reinterpret_borrow<py::object>(value);
 }
 
@@ -86,13 +88,15 @@ double coordinate(PyObject* number) {
 }  // namespace
 
 RleSource::RleSource(const py::handle& object) {
-  const py::tuple size = items_of(entry(object, "size"), "[height, width]");
+  static PyObject* const size_key = PyUnicode_InternFromString("size");
+  static PyObject* const counts_key = PyUnicode_InternFromString("counts");
+  const py::tuple size = items_of(entry(object, size_key), "[height, width]");
   if (PyTuple_GET_SIZE(size.ptr()) != 2) {
     throw std::invalid_argument("size must be [height, width], got " + shown(size));
   }
   height_ = integer(PyTuple_GET_ITEM(size.ptr(), 0), "size must be two integers");
   width_ = integer(PyTuple_GET_ITEM(size.ptr(), 1), "size must be two integers");
-  const py::object counts = entry(object, "counts");
+  const py::object counts = entry(object, counts_key);
   is_text_ = PyBytes_Check(counts.ptr()) || PyUnicode_Check(counts.ptr());
   if (is_text_) {
     owner_ = counts;
@@ -123,10 +127,7 @@ std::vector<Rle> read_masks(const py::sequence& objects) {
   const std::vector<RleSource> sources = read_sources(objects);
   std::vector<Rle> masks(sources.size());
   const py::gil_scoped_release release;
-  int64_t work = 0;
-  for (const RleSource& source : sources) work += 2 * source.work();
-  for_each_item(int64_t(sources.size()), work, "RLE",
-                [&](int64_t item) { masks[size_t(item)] = sources[size_t(item)].decode(); });
+  for_each_source(sources, [&](int64_t n, const RleSource& source) { masks[size_t(n)] = source.decode(); });
   return masks;
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "host/rle.h"
+#include "host/threads.h"
 
 namespace ldie {
 
@@ -20,6 +21,16 @@ class RleSource {
   explicit RleSource(const pybind11::handle& object);
 
   Rle decode() const;
+
+  // Calls visit(span) where the mask is one, as for_each_span() does.
+  template <typename Visit>
+  void for_each_span(const Visit& visit) const {
+    const int64_t cells = mask_cells(height_, width_);
+    if (is_text_) return ldie::for_each_span(TextRuns(text_, cells), visit);
+    check_counts(counts_, cells);
+    ldie::for_each_span(CountRuns(counts_), visit);
+  }
+
   int64_t height() const { return height_; }
   int64_t width() const { return width_; }
   int64_t work() const { return int64_t(text_.size() + counts_.size()); }
@@ -32,9 +43,18 @@ class RleSource {
   int64_t height_ = 0, width_ = 0;
 };
 
+std::vector<RleSource> read_sources(const pybind11::sequence& objects);
+
+// Calls body(n, source) for every source, on several threads. Names the first RLE object that is malformed.
+template <typename Body>
+void for_each_source(const std::vector<RleSource>& sources, const Body& body) {
+  int64_t work = 0;
+  for (const RleSource& source : sources) work += 2 * source.work();
+  for_each_item(int64_t(sources.size()), work, "RLE", [&](int64_t n) { body(n, sources[size_t(n)]); });
+}
+
 // Every RLE object of a sequence, decoded. Names the first that is malformed.
 std::vector<Rle> read_masks(const pybind11::sequence& objects);
-std::vector<RleSource> read_sources(const pybind11::sequence& objects);
 
 // x0, y0, x1, y1, ... of a flat sequence or array of numbers.
 std::vector<double> read_polygon(const pybind11::handle& polygon);

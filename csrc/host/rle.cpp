@@ -10,32 +10,6 @@ namespace {
 
 constexpr int kGroupBits = 5, kMaxGroups = 7;
 
-std::string sum_message(int64_t total, int64_t cells) {
-  return "RLE counts add up to " + std::to_string(total) + ", the mask has " + std::to_string(cells) + " cells";
-}
-
-// One number of the string form, from `position` on, which moves past it.
-inline int64_t decode_number(std::string_view text, size_t& position) {
-  const unsigned first = static_cast<unsigned char>(text[position]) - 48u;
-  if (first < 0x20) {  // most have one group, the sign in bit 4
-    ++position;
-    return int64_t(first ^ 0x10) - 0x10;
-  }
-  int64_t value = 0;
-  bool more = true;
-  for (int group = 0; more; ++group) {
-    const int code = position < text.size() ? int(static_cast<unsigned char>(text[position])) - 48 : -1;
-    if (code < 0 || code > 63 || group == kMaxGroups) {
-      throw std::invalid_argument("malformed RLE counts at character " + std::to_string(position));
-    }
-    ++position;
-    value |= int64_t(code & 0x1f) << (kGroupBits * group);
-    more = code & 0x20;
-    if (!more && (code & 0x10)) value |= -(int64_t(1) << (kGroupBits * (group + 1)));
-  }
-  return value;
-}
-
 // Adds a span to a union that grows to the right.
 void append(std::vector<Span>& spans, const Span& span) {
   if (!spans.empty() && span.start <= spans.back().end) {
@@ -93,39 +67,51 @@ std::string encode_counts(const std::vector<uint32_t>& counts) {
   return text;
 }
 
-std::vector<uint32_t> decode_counts(std::string_view text, int64_t cells) {
-  std::vector<uint32_t> counts;
-  counts.reserve(text.size());
-  int64_t total = 0;
-  for (size_t position = 0; position < text.size();) {
-    int64_t value = decode_number(text, position);
-    if (counts.size() > 2) value += counts[counts.size() - 2];
-    total += value;
-    if (value < 0 || total > cells) {
-      throw std::invalid_argument("RLE counts do not fit the mask: run " + std::to_string(counts.size()) + " is " +
-                                  std::to_string(value) + ", the mask has " + std::to_string(cells) + " cells");
+Number long_number(std::string_view text, size_t position) {
+  int64_t value = 0;
+  bool more = true;
+  for (int group = 0; more; ++group) {
+    const int code = position < text.size() ? int(static_cast<unsigned char>(text[position])) - 48 : -1;
+    if (code < 0 || code > 63 || group == kMaxGroups) {
+      throw std::invalid_argument("malformed RLE counts at character " + std::to_string(position));
     }
-    counts.push_back(uint32_t(value));
+    ++position;
+    value |= int64_t(code & 0x1f) << (kGroupBits * group);
+    more = code & 0x20;
+    if (!more && (code & 0x10)) value |= -(int64_t(1) << (kGroupBits * (group + 1)));
   }
-  if (total != cells) throw std::invalid_argument(sum_message(total, cells));
+  return {value, position};
+}
+
+void throw_wrong_run(size_t index, int64_t run, int64_t cells) {
+  throw std::invalid_argument("RLE counts do not fit the mask: run " + std::to_string(index) + " is " +
+                              std::to_string(run) + ", the mask has " + std::to_string(cells) + " cells");
+}
+
+void throw_wrong_sum(int64_t sum, int64_t cells) {
+  throw std::invalid_argument("RLE counts add up to " + std::to_string(sum) + ", the mask has " +
+                              std::to_string(cells) + " cells");
+}
+
+std::vector<uint32_t> decode_counts(std::string_view text, int64_t cells) {
+  std::vector<uint32_t> counts(text.size());  // a number has at least a character
+  TextRuns runs(text, cells);
+  size_t size = 0;
+  for (uint32_t run = 0; runs.next(run);) counts[size++] = run;
+  counts.resize(size);
   return counts;
 }
 
 void check_counts(const std::vector<uint32_t>& counts, int64_t cells) {
   int64_t total = 0;
   for (const uint32_t run : counts) total += run;
-  if (total != cells) throw std::invalid_argument(sum_message(total, cells));
+  if (total != cells) throw_wrong_sum(total, cells);
 }
 
 std::vector<Span> ones(const Rle& mask) {
   std::vector<Span> spans;
   spans.reserve(mask.counts.size() / 2);
-  uint32_t position = 0;
-  for (size_t i = 0; i + 1 < mask.counts.size(); i += 2) {
-    const uint32_t start = position + mask.counts[i];
-    position = start + mask.counts[i + 1];
-    if (start < position) append(spans, {start, position});
-  }
+  for_each_span(CountRuns(mask.counts), [&](const Span& span) { append(spans, span); });
   return spans;
 }
 
@@ -150,16 +136,15 @@ Rle from_ones(const std::vector<Span>& spans, int64_t height, int64_t width) {
 }
 
 PixelBox bounding_box(const std::vector<Span>& spans, int64_t height) {
-  if (spans.empty()) return {};
-  const int64_t left = spans.front().start / height, right = (spans.back().end - 1) / height;
-  int64_t top = height, bottom = 0;
-  for (const Span& span : spans) {
-    const int64_t first = span.start % height, last = first + (span.end - span.start) - 1;
-    const bool one_column = last < height;
-    top = std::min(top, one_column ? first : 0);
-    bottom = std::max(bottom, one_column ? last : height - 1);
-  }
-  return {double(left), double(top), double(right - left + 1), double(bottom - top + 1)};
+  BoxFinder finder(height);
+  for (const Span& span : spans) finder.add(span);
+  return finder.box();
+}
+
+PixelBox BoxFinder::box() const {
+  if (end_ == 0) return {};
+  const uint32_t left = first_ / height_, right = (end_ - 1) / height_;
+  return {double(left), double(top_), double(right - left + 1), double(bottom_ - top_)};
 }
 
 Rle merge(const Rle* masks, int64_t count, bool intersect) {

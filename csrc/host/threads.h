@@ -50,20 +50,23 @@ class FirstFailure {
 // std::invalid_argument.
 template <typename Body>
 void for_each_item(int64_t count, int64_t work, const char* name, const Body& body) {
-  constexpr int64_t kWorkOfThread = 200'000;
+  constexpr int64_t kWorkOfThread = 200'000, kSharesOfThread = 16;
+  const int64_t wanted = std::min({host_threads(), count, 1 + work / kWorkOfThread});
+  const int64_t share = 1 + count / (kSharesOfThread * std::max<int64_t>(wanted, 1));  // taken at once
   std::atomic<int64_t> next{0};
   FirstFailure failure;
   const auto run = [&] {
-    for (int64_t item = next++; item < count; item = next++) {
-      try {
-        body(item);
-      } catch (...) {
-        failure.note(item, std::current_exception());
+    for (int64_t begin = next.fetch_add(share); begin < count; begin = next.fetch_add(share)) {
+      for (int64_t item = begin; item < std::min(begin + share, count); ++item) {
+        try {
+          body(item);
+        } catch (...) {
+          failure.note(item, std::current_exception());
+        }
       }
     }
   };
   std::vector<std::thread> helpers;
-  const int64_t wanted = std::min({host_threads(), count, 1 + work / kWorkOfThread});
   try {
     while (int64_t(helpers.size()) + 1 < wanted) helpers.emplace_back(run);
   } catch (const std::system_error&) {  // no more threads to be had: those at hand do the work

@@ -45,6 +45,42 @@ def test_stacks_match_single_calls() -> None:
     assert mask.decode([]).shape == (0, 0, 0)
 
 
+def test_numbers_of_every_length() -> None:
+    """Runs whose string takes one to seven characters, first and as a difference to the run two before."""
+    for run in [2**k + d for k in range(31) for d in (-1, 0, 1)]:
+        for counts in ([run, 1, 1], [0, 1, 0, run], [0, run, 1, 1], [1, 1, run, 1, 1], [0, 1, run, 1]):
+            if sum(counts) >= 2**31:
+                continue
+            (rle,) = mask.from_runs(
+                np.array(counts, np.int32), np.array([0, len(counts)]), np.array([[sum(counts), 1]])
+            )
+            assert rle == pycoco.frPyObjects({"size": [sum(counts), 1], "counts": counts}, sum(counts), 1)
+            assert mask.runs([rle])[0].tolist() == counts
+            for form in (rle, {"size": rle["size"], "counts": counts}):
+                assert mask.area(form) == sum(counts[1::2])
+                if run < 2**29:  # pycocotools misreads the longest numbers
+                    np.testing.assert_array_equal(mask.toBbox(form), pycoco.toBbox(rle))
+
+
+def test_boxes_of_columns_that_touch() -> None:
+    """Runs of zeros of length 0, spans that end at the foot of a column, columns skipped."""
+    generator = np.random.default_rng(3)
+    for _ in range(300):
+        height, width = generator.integers(1, 7, 2)
+        counts = generator.integers(0, 2 * height, 12).tolist()
+        while sum(counts) > height * width:
+            counts.pop()
+        counts.append(int(height * width - sum(counts)))
+        rle = {"size": [int(height), int(width)], "counts": counts}
+        dense = mask.decode(rle)
+        columns, rows = np.flatnonzero(dense.any(0)), np.flatnonzero(dense.any(1))
+        expected = [0, 0, 0, 0]
+        if len(columns):
+            expected = [columns[0], rows[0], np.ptp(columns) + 1, np.ptp(rows) + 1]
+        assert mask.toBbox(rle).tolist() == expected
+        assert mask.area(rle) == dense.sum()
+
+
 def test_text_counts() -> None:
     rle = mask.encode(masks_of((13, 17))[2])
     text = {"size": rle["size"], "counts": rle["counts"].decode()}
