@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "host/rle.h"
+#include "host/run_reader.h"
 #include "host/threads.h"
 
 namespace ldie {
