@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 
 #include "core/box.h"
 #include "core/lanes.h"
@@ -11,9 +12,9 @@
 namespace ldie {
 
 // A positive, finite area. The IoU of two ordinary boxes is a number, and 0 where they do not touch.
-template <typename T>
-inline bool is_ordinary(T area) {
-  return area > T(0) && area - area == T(0);
+template <typename V>
+inline auto is_ordinary(const V& area) {
+  return (area > V{}) & (area - area == V{});
 }
 
 // Whether the boxes share more than an edge. V is a number or lanes.
@@ -22,8 +23,8 @@ inline auto touches(const Box<V>& a, const Box<V>& b) {
   return (a.x1 < b.x2) & (a.x2 > b.x1) & (a.y1 < b.y2) & (a.y2 > b.y1);
 }
 
-template <typename T>
-inline void stretch(Box<T>& hull, const Box<T>& box) {
+template <typename V>
+inline void stretch(Box<V>& hull, const Box<V>& box) {
   hull = {minimum(hull.x1, box.x1), minimum(hull.y1, box.y1), maximum(hull.x2, box.x2), maximum(hull.y2, box.y2)};
 }
 
@@ -32,22 +33,27 @@ class CandidateTile {
  public:
   static constexpr int64_t kSize = 256;
   static constexpr int64_t kGroup = kLanes<T>;  // candidates that one register holds
+  static constexpr int64_t kGroups = kSize / kGroup;
 
   // Takes boxes [count, 4], at most kSize and at least one; the last one also fills its group.
   void load(const T* boxes, int64_t count) {
     groups = (count + kGroup - 1) / kGroup;
-    ordinary = true;
-    for (int64_t i = 0; i < groups * kGroup; ++i) {
-      const Box<T> box = load_box(boxes, std::min(i, count - 1));
-      x1_[i] = box.x1;
-      y1_[i] = box.y1;
-      x2_[i] = box.x2;
-      y2_[i] = box.y2;
-      area_[i] = box_area(box);
-      ordinary &= is_ordinary(area_[i]);
+    for (int64_t i = 0; i < count; ++i) put(i, load_box(boxes, i));
+    for (int64_t i = count; i < groups * kGroup; ++i) put(i, load_box(boxes, count - 1));
+    Box<Lanes<T>> outer = this->boxes(0);
+    auto odd = outer.x1 != outer.x1;
+    for (int64_t group = 0; group < groups; ++group) {
+      const Box<Lanes<T>> inner = this->boxes(group);
+      const Lanes<T> area = box_area(inner);
+      std::memcpy(area_ + group * kGroup, &area, sizeof area);
+      odd |= is_ordinary(area) == 0;
+      stretch(outer, inner);
     }
-    hull = box_at(0);
-    for (int64_t i = 1; i < count; ++i) stretch(hull, box_at(i));
+    ordinary = !any_lane(odd);
+    hull = {outer.x1[0], outer.y1[0], outer.x2[0], outer.y2[0]};
+    for (int64_t lane = 1; lane < kGroup; ++lane) {
+      stretch(hull, {outer.x1[lane], outer.y1[lane], outer.x2[lane], outer.y2[lane]});
+    }
   }
 
   Box<Lanes<T>> boxes(int64_t group) const {
@@ -61,7 +67,12 @@ class CandidateTile {
   Box<T> hull;
 
  private:
-  Box<T> box_at(int64_t i) const { return {x1_[i], y1_[i], x2_[i], y2_[i]}; }
+  void put(int64_t i, const Box<T>& box) {
+    x1_[i] = box.x1;
+    y1_[i] = box.y1;
+    x2_[i] = box.x2;
+    y2_[i] = box.y2;
+  }
 
   T x1_[kSize], y1_[kSize], x2_[kSize], y2_[kSize], area_[kSize];
 };

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <limits>
+#include <algorithm>
 #include <vector>
 
 #include "boxes/candidate_tile.h"
 #include "boxes/match_boxes.h"
+#include "boxes/peak.h"
 #include "core/parallel.h"
 #include "core/ragged.h"
 
@@ -29,23 +30,6 @@ Box<V> same_lanes(const Box<T>& box) {
   return {box.x1 - V{}, box.y1 - V{}, box.x2 - V{}, box.y2 - V{}};
 }
 
-// The greatest IoU of a ground truth, and between which tiles it was met. NaN is the greatest of all.
-template <typename T>
-struct Peak {
-  T iou = std::numeric_limits<T>::denorm_min();
-  int64_t first = std::numeric_limits<int64_t>::max(), last = -1;  // -1: all its IoUs are 0
-
-  void join(const Peak& other) {
-    if (other.last < 0 || iou != iou) return;
-    if (other.iou > iou || other.iou != other.iou) {
-      *this = other;
-    } else if (other.iou == iou) {
-      first = std::min(first, other.first);
-      last = std::max(last, other.last);
-    }
-  }
-};
-
 // The work is cut into tiles of candidates of one image each; part p of P takes the items p, p + P, p + 2 P, ..., as
 // neighbours (anchors of one level) cost about the same.
 template <typename T>
@@ -63,11 +47,14 @@ class Matching {
 
   // What must be moved is 16 bytes a candidate in and 12 out; the pairs that the hulls leave are the time.
   void run() {
-    for_each_item(
-        [&](int64_t part, int64_t image, int64_t tile, const Tile& boxes) { match_tile(part, image, tile, boxes); });
+    parallel_for(parts_, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t part = begin; part < end; ++part) match_part(part);
+    });
     if (!args_.allow_low_quality) return;
-    join_peaks();
-    for_each_item([&](int64_t, int64_t image, int64_t tile, const Tile& boxes) { restore_tile(image, tile, boxes); });
+    keep_greatest();
+    parallel_for(parts_, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t part = begin; part < end; ++part) restore_part(part);
+    });
   }
 
  private:
@@ -91,29 +78,24 @@ class Matching {
         if (args_.left_out(row)) continue;
         const Box<T> box = load_box(args_.gt, row);
         const T area = box_area(box);
-        gts_.push_back({box, area, int32_t(row - range.begin), is_ordinary(area)});
+        gts_.push_back({box, area, int32_t(row - range.begin), is_ordinary(area) != 0});
       }
       starts_.push_back(int64_t(gts_.size()));
     }
   }
 
-  template <typename Body>
-  void for_each_item(const Body& body) const {
-    parallel_for(parts_, 1, [&](int64_t begin, int64_t end) {
-      Tile boxes;
-      for (int64_t part = begin; part < end; ++part) {
-        int64_t loaded = -1;
-        for (int64_t item = part; item < items(); item += parts_) {
-          const int64_t tile = item / args_.batch, image = item % args_.batch;
-          const int64_t wanted = args_.shared ? tile : item;
-          if (wanted != loaded) {
-            boxes.load(args_.candidates_of(image) + 4 * Tile::kSize * tile, tile_count(tile));
-            loaded = wanted;
-          }
-          body(part, image, tile, boxes);
-        }
+  void match_part(int64_t part) {
+    Tile boxes;
+    int64_t loaded = -1;
+    for (int64_t item = part; item < items(); item += parts_) {
+      const int64_t tile = item / args_.batch, image = item % args_.batch;
+      const int64_t wanted = args_.shared ? tile : item;
+      if (wanted != loaded) {
+        boxes.load(args_.candidates_of(image) + 4 * Tile::kSize * tile, tile_count(tile));
+        loaded = wanted;
       }
-    });
+      match_tile(part, image, tile, boxes);
+    }
   }
 
   // Whether the IoUs of the ground truth with these boxes, or boxes within this hull, can be anything but 0.
@@ -147,7 +129,7 @@ class Matching {
 
   void match_group(const int32_t* near, int64_t near_count, int64_t part, int64_t image, int64_t tile,
                    const Tile& boxes, int64_t group) {
-    Peak<T>* const peaks = args_.allow_low_quality ? &peaks_[size_t(part) * gts_.size()] : nullptr;
+    Peak<T>* const peaks = args_.allow_low_quality ? peaks_.data() + part * int64_t(gts_.size()) : nullptr;
     const bool any_gt = starts_[image] < starts_[image + 1];
     Best best{Values{}, Rows{} + (any_gt ? gts_[starts_[image]].row : -1)};
     for (int64_t k = 0; k < near_count; ++k) {
@@ -155,62 +137,81 @@ class Matching {
       const Values iou = iou_with(gt, boxes, group);
       const Rows better = (iou > best.iou) | ((iou != iou) & (best.iou == best.iou));
       best = {better ? iou : best.iou, better ? Rows{} + gt.row : best.row};
-      if (peaks != nullptr) raise(peaks[near[k]], iou, tile);
+      if (peaks != nullptr) raise(peaks[near[k]], iou, tile * Tile::kGroups + group);
     }
     store(best, any_gt, image, tile, group);
   }
 
-  static void raise(Peak<T>& peak, const Values& iou, int64_t tile) {
+  static void raise(Peak<T>& peak, const Values& iou, int64_t group) {
     if (!any_lane((iou < peak.iou) == Rows{})) return;  // the usual case
-    Peak<T> here{iou[0], tile, tile};
-    for (int64_t lane = 1; lane < kGroup; ++lane) here.join({iou[lane], tile, tile});
-    peak.join(here);
+    for (int64_t lane = 0; lane < kGroup; ++lane) peak.raise(iou[lane], group);
   }
 
   void store(const Best& best, bool any_gt, int64_t image, int64_t tile, int64_t group) const {
     const int64_t begin = image * args_.count + tile * Tile::kSize + group * kGroup;
     const int64_t count = std::min(kGroup, tile_count(tile) - group * kGroup);
-    for (int64_t lane = 0; lane < count; ++lane) {
-      args_.iou[begin + lane] = best.iou[lane];
-      args_.matches[begin + lane] = any_gt ? args_.match(best.iou[lane], best.row[lane]) : kBelowLow;
-    }
-    if (rows_ == nullptr) return;
-    for (int64_t lane = 0; lane < count; ++lane) rows_[begin + lane] = int32_t(best.row[lane]);
+    const Rows none = Rows{} + int(kBelowLow), between = Rows{} + int(kBetween);
+    const Rows match = best.iou < args_.low ? none : best.iou < args_.high ? between : best.row;
+    store_lanes(args_.iou + begin, best.iou, count);
+    store_lanes(args_.matches + begin, any_gt ? match : none, count);
+    if (rows_ != nullptr) store_lanes(rows_ + begin, best.row, count);
   }
 
-  void join_peaks() {
-    const size_t count = gts_.size();
-    for (size_t i = count; i < peaks_.size(); ++i) peaks_[i % count].join(peaks_[i]);
+  // Leaves the places of each ground truth's greatest IoU in the parts that met it. Where it is 0, all candidates of
+  // the image have it.
+  void keep_greatest() {
+    all_restored_.assign(size_t(args_.batch), false);
     for (int64_t image = 0; image < args_.batch; ++image) {
-      bool all = false;
-      for (int64_t i = starts_[image]; i < starts_[image + 1]; ++i) all |= peaks_[i].last < 0;
-      all_restored_.push_back(all);
-    }
-  }
-
-  // The low-quality rule: candidates whose IoU with a ground truth is the greatest of that one get their row back. If
-  // that IoU is 0 these are all candidates of the image.
-  void restore_tile(int64_t image, int64_t tile, const Tile& boxes) const {
-    const int64_t begin = image * args_.count + tile * Tile::kSize, count = tile_count(tile);
-    if (all_restored_[image]) {
-      for (int64_t i = begin; i < begin + count; ++i) args_.matches[i] = rows_[i];
-      return;
-    }
-    for (int64_t k = starts_[image]; k < starts_[image + 1]; ++k) {
-      if (tile < peaks_[k].first || tile > peaks_[k].last) continue;
-      for (int64_t group = 0; group < boxes.groups; ++group) {
-        if (!counts(gts_[k], boxes, boxes.boxes(group))) continue;
-        const Rows at_peak = iou_with(gts_[k], boxes, group) == all_lanes(peaks_[k].iou);
-        if (any_lane(at_peak)) restore(at_peak, begin + group * kGroup, std::min(kGroup, count - group * kGroup));
+      for (int64_t i = starts_[image]; i < starts_[image + 1]; ++i) {
+        Peak<T> greatest;
+        for (int64_t part = 0; part < parts_; ++part) {
+          if (!peak(part, i).places.empty()) greatest.raise(peak(part, i).iou, part);
+        }
+        for (int64_t part = 0; part < parts_; ++part) {
+          if (peak(part, i).iou != greatest.iou) peak(part, i).places.clear();
+        }
+        if (greatest.places.empty()) all_restored_[image] = true;
       }
     }
   }
 
-  void restore(const Rows& at_peak, int64_t begin, int64_t count) const {
+  // The low-quality rule: candidates whose IoU with a ground truth is the greatest of that one get their row back.
+  void restore_part(int64_t part) {
+    for (int64_t image = 0; image < args_.batch; ++image) {
+      if (all_restored_[image]) {
+        for (int64_t tile = 0; tile < tiles_; ++tile) {
+          if (owner(image, tile) == part) restore_tile(image, tile);
+        }
+        continue;
+      }
+      for (int64_t i = starts_[image]; i < starts_[image + 1]; ++i) {
+        peak(part, i).places.for_each_block([&](int64_t first, int64_t last) {
+          for (int64_t group = first; group < std::min(last, tiles_ * Tile::kGroups); ++group) {
+            if (owner(image, group / Tile::kGroups) == part) restore_group(image, group, gts_[i], peak(part, i).iou);
+          }
+        });
+      }
+    }
+  }
+
+  void restore_tile(int64_t image, int64_t tile) const {
+    const int64_t begin = image * args_.count + tile * Tile::kSize;
+    for (int64_t i = begin; i < begin + tile_count(tile); ++i) args_.matches[i] = rows_[i];
+  }
+
+  void restore_group(int64_t image, int64_t group, const GroundTruth<T>& gt, T greatest) const {
+    const int64_t count = std::min(kGroup, args_.count - group * kGroup), begin = image * args_.count + group * kGroup;
+    if (count <= 0) return;
+    Tile boxes;
+    boxes.load(args_.candidates_of(image) + 4 * kGroup * group, count);
+    const Rows at_peak = iou_with(gt, boxes, 0) == all_lanes(greatest);
     for (int64_t lane = 0; lane < count; ++lane) {
       if (at_peak[lane]) args_.matches[begin + lane] = rows_[begin + lane];
     }
   }
+
+  Peak<T>& peak(int64_t part, int64_t gt) { return peaks_[size_t(part) * gts_.size() + size_t(gt)]; }
+  int64_t owner(int64_t image, int64_t tile) const { return (tile * args_.batch + image) % parts_; }
 
   const MatchBoxes<T>& args_;
   const int64_t tiles_;
@@ -219,7 +220,7 @@ class Matching {
   int64_t parts_ = 1;
   int32_t* near_ = nullptr;     // [parts, 2, gts] that touch a tile, and that touch a group of it
   int32_t* rows_ = nullptr;     // [batch, count] of the greatest IoU, for the low-quality rule
-  std::vector<Peak<T>> peaks_;  // [parts, gts], then joined in the first part
+  std::vector<Peak<T>> peaks_;  // [parts, gts]
   std::vector<bool> all_restored_;
 };
 

@@ -36,6 +36,19 @@ inline __attribute__((always_inline)) Lanes<T> load_lanes(const T* address) {
   return lanes;
 }
 
+// The first `count` lanes, each as a T.
+template <typename T, typename V>
+inline __attribute__((always_inline)) void store_lanes(T* address, const V& lanes, int64_t count) {
+  constexpr int64_t kCount = int64_t(sizeof lanes / sizeof lanes[0]);
+  if (count == kCount) {
+    typedef T Stored __attribute__((vector_size(kCount * sizeof(T))));
+    const Stored stored = __builtin_convertvector(lanes, Stored);
+    std::memcpy(address, &stored, sizeof stored);
+  } else {
+    for (int64_t lane = 0; lane < count; ++lane) address[lane] = T(lanes[lane]);
+  }
+}
+
 template <typename T>
 inline __attribute__((always_inline)) Lanes<T> all_lanes(T value) {
   return value - Lanes<T>{};

@@ -15,6 +15,7 @@
 
 #include "core/context.h"
 #include "core/half.h"
+#include "core/huge_pages.h"
 
 #if !defined(LDIE_BACKEND_CPU) && !defined(LDIE_BACKEND_CUDA) && !defined(LDIE_BACKEND_EMULATED)
 #error "compile the tensor side with one of LDIE_BACKEND_CPU, LDIE_BACKEND_CUDA, LDIE_BACKEND_EMULATED"
@@ -30,7 +31,7 @@ using torch::stable::Tensor;
 inline Tensor make_empty(const Tensor& like, std::initializer_list<int64_t> size,
                          std::optional<ScalarType> dtype = std::nullopt) {
   const std::vector<int64_t> sizes(size);
-  return torch::stable::new_empty(like, sizes, dtype);
+  return in_huge_pages(torch::stable::new_empty(like, sizes, dtype));
 }
 
 inline Tensor make_zeros(const Tensor& like, std::initializer_list<int64_t> size,
@@ -40,7 +41,9 @@ inline Tensor make_zeros(const Tensor& like, std::initializer_list<int64_t> size
 }
 
 // A new contiguous tensor of the size and dtype of `like`.
-inline Tensor make_empty_like(const Tensor& like) { return torch::stable::new_empty(like, like.sizes()); }
+inline Tensor make_empty_like(const Tensor& like) {
+  return in_huge_pages(torch::stable::new_empty(like, like.sizes()));
+}
 
 inline Tensor as_contiguous(const Tensor& tensor) {
   return tensor.is_contiguous() ? tensor : torch::stable::contiguous(tensor);

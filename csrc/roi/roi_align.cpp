@@ -48,8 +48,9 @@ Tensor in_format(const Tensor& tensor, bool channels_last) {
 
 Tensor make_empty_in_format(const Tensor& like, std::initializer_list<int64_t> size, bool channels_last) {
   const std::vector<int64_t> sizes(size);
-  return torch::stable::empty(sizes, like.scalar_type(), std::nullopt, like.device(), std::nullopt,
-                              channels_last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous);
+  const MemoryFormat format = channels_last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous;
+  return in_huge_pages(
+      torch::stable::empty(sizes, like.scalar_type(), std::nullopt, like.device(), std::nullopt, format));
 }
 
 // Channels last when every feature map is that and not also the other, as maps of one channel or one cell are.
