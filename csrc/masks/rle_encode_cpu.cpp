@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every mask is read once, row by row as it lies in memory; a word without a change to the word above costs one
-// comparison. Changes are then put in the order of columns by counting. Floor: the bytes of the masks.
+// Every mask is read once, row by row as it lies in memory; a block without a change to the block above costs one
+// comparison of vectors. Changes are then put in the order of columns by counting. Floor: the bytes of the masks.
+#include <algorithm>
 #include <cstring>
 #include <vector>
 
@@ -10,6 +11,21 @@
 
 namespace ldie {
 namespace {
+
+constexpr int64_t kBlock = 32, kWord = 8;  // bytes
+
+uint64_t difference(const uint8_t* a, const uint8_t* b, int64_t bytes) {
+  uint64_t own = 0, other = 0;
+  std::memcpy(&own, a, size_t(bytes));
+  std::memcpy(&other, b, size_t(bytes));
+  return own ^ other;
+}
+
+bool same_block(const uint8_t* a, const uint8_t* b) {
+  uint64_t any = 0;
+  for (int64_t i = 0; i < kBlock; i += kWord) any |= difference(a + i, b + i, kWord);
+  return any == 0;
+}
 
 // Where a mask's value changes, read column by column.
 class ChangeFinder {
@@ -50,16 +66,15 @@ class ChangeFinder {
     const int64_t bytes = args_.row_bytes();
     const uint8_t* const above = row - bytes;
     int64_t begin = 0;
-    for (; begin + 8 <= bytes; begin += 8) {
-      uint64_t own, other;
-      std::memcpy(&own, row + begin, 8);
-      std::memcpy(&other, above + begin, 8);
-      add_changes(own ^ other, y, begin);
+    for (; begin + kBlock <= bytes; begin += kBlock) {
+      if (same_block(row + begin, above + begin)) continue;
+      for (int64_t word = begin; word < begin + kBlock; word += kWord) compare_word(row, above, y, word, kWord);
     }
-    uint64_t own = 0, other = 0;
-    std::memcpy(&own, row + begin, size_t(bytes - begin));
-    std::memcpy(&other, above + begin, size_t(bytes - begin));
-    add_changes(own ^ other, y, begin);
+    for (; begin < bytes; begin += kWord) compare_word(row, above, y, begin, std::min(kWord, bytes - begin));
+  }
+
+  void compare_word(const uint8_t* row, const uint8_t* above, int64_t y, int64_t begin, int64_t bytes) {
+    add_changes(difference(row + begin, above + begin, bytes), y, begin);
   }
 
   void add_changes(uint64_t changes, int64_t y, int64_t begin) {
