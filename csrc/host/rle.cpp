@@ -52,6 +52,7 @@ int64_t mask_cells(int64_t height, int64_t width) {
 }
 
 std::string encode_counts(const std::vector<uint32_t>& counts) {
+  constexpr int kGroupBits = 5;
   std::string text;
   text.reserve(2 * counts.size() + 8);
   for (size_t i = 0; i < counts.size(); ++i) {

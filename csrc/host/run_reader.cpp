@@ -7,7 +7,7 @@
 namespace ldie {
 
 Number long_number(std::string_view text, size_t position) {
-  constexpr int kMaxGroups = 7;
+  constexpr int kGroupBits = 5, kMaxGroups = 7;
   int64_t value = 0;
   bool more = true;
   for (int group = 0; more; ++group) {

@@ -11,8 +11,6 @@
 
 namespace ldie {
 
-constexpr int kGroupBits = 5;  // that a character of the string form holds
-
 // A number of the string form, and where the next one begins.
 struct Number {
   int64_t value;
@@ -48,14 +46,18 @@ class TextRuns {
   }
 
  private:
-  // Most numbers have one group of bits or two; bit 4 of the last is the sign.
+  // Nearly all numbers have one to three groups of bits; bit 4 of the last is the sign.
   static Number number_at(std::string_view text, size_t position) {
-    const unsigned first = static_cast<unsigned char>(text[position]) - 48u;
-    if (first < 0x20) return {int64_t(first ^ 0x10) - 0x10, position + 1};
-    if (first < 0x40 && position + 1 < text.size()) {
-      const unsigned second = static_cast<unsigned char>(text[position + 1]) - 48u;
-      if (second < 0x20)
-        return {(int64_t(second ^ 0x10) - 0x10) * (1 << kGroupBits) + int64_t(first & 0x1f), position + 2};
+    const auto code = [&](size_t i) { return static_cast<unsigned char>(text[position + i]) - 48u; };
+    const auto last = [](unsigned group) { return int64_t(group ^ 0x10) - 0x10; };
+    const unsigned first = code(0);
+    if (first < 0x20) return {last(first), position + 1};
+    if (first < 0x40 && position + 2 < text.size()) {
+      const unsigned second = code(1), third = code(2);
+      if (second < 0x20) return {last(second) * 0x20 + (first & 0x1f), position + 2};
+      if (second < 0x40 && third < 0x20) {
+        return {last(third) * 0x400 + (second & 0x1f) * 0x20 + (first & 0x1f), position + 3};
+      }
     }
     return long_number(text, position);
   }
