@@ -78,7 +78,7 @@ def decode_boxes(
     Raises:
         RuntimeError: a shape, dtype or device does not fit, weights are not four positive numbers, or clip is NaN.
 
-    Differentiable: once, in deltas and proposals, at the clips as torch.clamp: a value on the bound still has its
+    Differentiable: once, in deltas and proposals; at the clips as torch.clamp: a value on the bound still has its
     gradient, one beyond has none. A second derivative raises. Under autocast computed in float32.
     Deterministic: yes.
 

@@ -65,7 +65,7 @@ def generalized_box_iou(a: Tensor, b: Tensor) -> Tensor:
     Raises:
         RuntimeError: a shape or device does not fit.
 
-    Differentiable: once, in a and b, as :func:`box_iou`. Deterministic: yes, gradients too.
+    Differentiable: once, in a and b; as :func:`box_iou`. Deterministic: yes, gradients too.
 
     Source: Rezatofighi et al., arXiv:1902.09630; torchvision.ops.generalized_box_iou. Native code:
     csrc/boxes/box_iou.h
@@ -96,7 +96,7 @@ def distance_box_iou(a: Tensor, b: Tensor, eps: float = EPS) -> Tensor:
     Raises:
         RuntimeError: a shape or device does not fit.
 
-    Differentiable: once, in a and b, as :func:`box_iou`. Deterministic: yes, gradients too.
+    Differentiable: once, in a and b; as :func:`box_iou`. Deterministic: yes, gradients too.
 
     Source: Zheng et al., arXiv:1911.08287, eq. 7; torchvision.ops.distance_box_iou. Native code: csrc/boxes/box_iou.h
 
@@ -125,7 +125,7 @@ def complete_box_iou(a: Tensor, b: Tensor, eps: float = EPS) -> Tensor:
     Raises:
         RuntimeError: a shape or device does not fit.
 
-    Differentiable: once, in a and b, as :func:`box_iou`; in boxes of no height but some width too, where torchvision's
+    Differentiable: once, in a and b; as :func:`box_iou`; in boxes of no height but some width too, where torchvision's
     gradient is NaN. Deterministic: yes, gradients too.
 
     Source: Zheng et al., arXiv:1911.08287, eq. 8 to 11; torchvision.ops.complete_box_iou. Native code:
