@@ -48,7 +48,9 @@ def batched_nms(ops: Any, dtype: torch.dtype) -> Any:
     of = boxes(dtype, pick(100, 1200))  # torchvision goes another way from 1,000 on
     of = of - of.min() if len(of) else of  # and mixes groups below 0
     groups = torch.randint(0, 5, (len(of),)).to(pick(torch.int64, torch.int32, torch.float32))
-    return ops.batched_nms(of, torch.rand(len(of), dtype=dtype), groups, pick(0.3, 0.5, 0.7))
+    scores = torch.rand(len(of), dtype=dtype)
+    scores = scores.mul(50).round() if pick(True, False) else scores  # with ties
+    return ops.batched_nms(of, scores, groups, pick(0.3, 0.5, 0.7))
 
 
 def sigmoid_focal_loss(ops: Any, dtype: torch.dtype) -> Any:

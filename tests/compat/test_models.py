@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 from compat import detectors, profiling
+from compat.corners import Corners
 from torch import nn
 
 from ldie_ext.compat.torchvision import patched
@@ -15,10 +18,10 @@ pytest.importorskip("torchvision")
 
 
 class Setting:
-    """A detector, built before anything is patched, with two photographs."""
+    """A detector, built before anything is patched, with two photographs; in float64 with the first of them."""
 
     def __init__(self, name: str, root: Path, *, small: bool, dtype: torch.dtype = torch.float32) -> None:
-        samples = detectors.photographs(root)
+        samples = detectors.photographs(root)[: 1 if dtype == torch.float64 else 2]
         self.images = [sample.image.to(dtype) / 255 for sample in samples]
         self.targets = [detectors.target(name, sample) for sample in samples]
         for target in self.targets:
@@ -32,14 +35,37 @@ class Setting:
         return detectors.train_step(self.model, self.images, self.targets)
 
 
+@dataclass(frozen=True)
+class Step:
+    losses: detectors.Results
+    gradients: detectors.Results
+    corners: Corners
+
+    @classmethod
+    def of(cls, setting: Setting, repeated: Corners | None = None) -> Step:
+        with Corners(repeated.passed if repeated else None) as corners:
+            return cls(*setting.train_step(), corners)
+
+
 @pytest.fixture(scope="module", params=detectors.THRESHOLDS)
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+@pytest.fixture(scope="module", params=["small", pytest.param("full", marks=pytest.mark.slow)])
+def setting(request: pytest.FixtureRequest, name: str, photographs: Path) -> Setting:
+    return Setting(name, photographs, small=request.param == "small")
+
+
 @pytest.fixture(scope="module")
-def setting(name: str, photographs: Path) -> Setting:
-    return Setting(name, photographs, small=True)
+def theirs(setting: Setting) -> Step:
+    return Step.of(setting)
+
+
+@pytest.fixture(scope="module")
+def ours(setting: Setting) -> Step:
+    with patched():
+        return Step.of(setting)
 
 
 def test_detections_are_equal(setting: Setting) -> None:
@@ -47,35 +73,56 @@ def test_detections_are_equal(setting: Setting) -> None:
     assert all(len(image["boxes"]) >= 50 for image in expected)
     with patched():
         found = setting.detect()
-    for ours, theirs in zip(found, expected, strict=True):
-        torch.testing.assert_close(without_ties(ours), without_ties(theirs), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
-def without_ties(detections: detectors.Results) -> detectors.Results:
-    """Equal scores in one order: torchvision sorts them unstably."""
-    keys = torch.cat([-detections["scores"][:, None], detections["boxes"]], dim=1).tolist()
-    order = sorted(range(len(keys)), key=keys.__getitem__)
-    return {name: values[order] for name, values in detections.items()}
+def test_losses_are_equal(ours: Step, theirs: Step) -> None:
+    torch.testing.assert_close(ours.losses, theirs.losses, rtol=1e-4, atol=1e-4)
 
 
-def test_losses_are_equal(setting: Setting) -> None:
-    losses, _ = setting.train_step()
+def test_gradients_are_equal(ours: Step, theirs: Step) -> None:
+    """As a whole. In single parameters one activation that a rounding moves over a ReLU's corner may be seen.
+
+    Seen are 7e-4 of the whole and 2e-3 of a single parameter's gradient; at the same corners 4e-6 of any.
+    """
+    assert ours.gradients.keys() == theirs.gradients.keys()
+    differences = {name: ours.gradients[name] - gradient for name, gradient in theirs.gradients.items()}
+    assert whole_norm(differences) <= 1e-3 * whole_norm(theirs.gradients)
+
+
+def test_gradients_are_equal_at_the_same_corners(setting: Setting, theirs: Step) -> None:
+    """Each parameter's; and the corners' doing is rounding too, for what they let through otherwise is next to 0."""
     with patched():
-        our_losses, _ = setting.train_step()
-    torch.testing.assert_close(our_losses, losses, rtol=1e-4, atol=1e-4)
+        ours = Step.of(setting, theirs.corners)
+    assert ours.corners.farthest <= 1e-6
+    assert_gradients_close(ours.gradients, theirs.gradients, 1e-5)
 
 
-def test_gradients_are_equal(name: str, photographs: Path) -> None:
-    """In float64: in float32 a rounding may move an activation over a ReLU's corner, whoever computes."""
+def assert_gradients_close(ours: detectors.Results, theirs: detectors.Results, tolerance: float) -> None:
+    """Each parameter's gradient within a tolerance of its norm, and a rounding of the whole gradient's norm.
+
+    The latter is for gradients that are 0 and hold only what rounding left of them: of biases that a normalisation
+    takes away again, and of the last one before a softmax over the map.
+    """
+    assert ours.keys() == theirs.keys()
+    rounding = whole_norm(theirs) * torch.finfo(next(iter(theirs.values())).dtype).eps
+    deviations = {name: (ours[name] - gradient).norm().item() for name, gradient in theirs.items()}
+    allowed = {name: tolerance * gradient.norm().item() + rounding for name, gradient in theirs.items()}
+    assert {name: (value, allowed[name]) for name, value in deviations.items() if not value <= allowed[name]} == {}
+
+
+def whole_norm(values: detectors.Results) -> float:
+    return math.hypot(*(value.norm().item() for value in values.values()))
+
+
+def test_gradients_are_equal_in_float64(name: str, photographs: Path) -> None:
+    """No rounding moves anything over a corner here, and gradients too small for a check in float32 are checked."""
     setting = Setting(name, photographs, small=True, dtype=torch.float64)
     losses, gradients = setting.train_step()
     with patched():
         our_losses, our_gradients = setting.train_step()
     torch.testing.assert_close(our_losses, losses, rtol=1e-9, atol=1e-9)
-    assert our_gradients.keys() == gradients.keys()
-    for parameter, gradient in gradients.items():
-        largest = gradient.abs().max().item()
-        torch.testing.assert_close(our_gradients[parameter], gradient, rtol=0, atol=1e-6 * largest + 1e-12)
+    assert_gradients_close(our_gradients, gradients, 1e-9)
 
 
 @pytest.mark.slow

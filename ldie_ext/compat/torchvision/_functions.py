@@ -11,10 +11,17 @@ from ldie_ext.ops.losses._reduction import Reduction
 
 
 def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: float) -> Tensor:
-    """:func:`ldie_ext.batched_nms`; groups may also be numbered by floats, as class columns of detections often are."""
+    """:func:`ldie_ext.batched_nms`; groups may also be numbered by floats, as class columns of detections often are.
+
+    Equal scores come in torchvision's order: a sampler, or a limit on detections, may choose by it.
+    """
     if idxs.is_floating_point():
         idxs = idxs.unique(return_inverse=True)[1]
-    return ldie_ext.batched_nms(boxes, scores, idxs, iou_threshold)
+    keep = ldie_ext.batched_nms(boxes, scores, idxs, iou_threshold)
+    if boxes.device.type == "cpu" and boxes.numel() > 4000:  # here torchvision ends with a sort that is not stable
+        keep = keep.sort()[0]
+        keep = keep[scores[keep].sort(descending=True)[1]]
+    return keep
 
 
 def box_iou(boxes1: Tensor, boxes2: Tensor, fmt: str = "xyxy") -> Tensor:
