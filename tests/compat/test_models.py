@@ -115,6 +115,7 @@ def whole_norm(values: detectors.Results) -> float:
     return math.hypot(*(value.norm().item() for value in values.values()))
 
 
+@pytest.mark.slow
 def test_gradients_are_equal_in_float64(name: str, photographs: Path) -> None:
     """No rounding moves anything over a corner here, and gradients too small for a check in float32 are checked."""
     setting = Setting(name, photographs, small=True, dtype=torch.float64)
