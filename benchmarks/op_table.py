@@ -11,6 +11,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 from ldie_ext.ops import PUBLIC
@@ -19,13 +20,19 @@ README = Path(__file__).resolve().parents[1] / "README.md"
 BEGIN, END = "<!-- ops: begin, written by benchmarks/op_table.py -->", "<!-- ops: end -->"
 
 
-def speed(op: str, rows: list[dict[str, Any]]) -> str:
-    """The range of ratios over an op's rows with two threads: to the peer where there is one, else to composed."""
+def rows_of(function: FunctionType, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A benchmark file has the stem of a module; where that has several functions, cases begin with their names."""
+    name, stem = function.__name__, function.__module__.rpartition(".")[2]
+    of_stem = [row for row in rows if row["op"] == stem and row["threads"] == 2]
+    named = [row for row in of_stem if re.match(rf"{name}\b|{name.split('_')[0]}\b", row["case"])]
+    return named or (of_stem if name == stem else [])
+
+
+def speed(rows: list[dict[str, Any]]) -> str:
+    """The range of ratios over an op's rows: to the peer where there is one, else to the composed form."""
     for other in ("peer", "composed"):
         ratios = sorted(
-            row["seconds"][other] / row["seconds"]["ours"]
-            for row in rows
-            if row["op"] == op and row["threads"] == 2 and {"ours", other} <= row["seconds"].keys()
+            row["seconds"][other] / row["seconds"]["ours"] for row in rows if {"ours", other} <= row["seconds"].keys()
         )
         if ratios:
             spread = f"{ratios[0]:.3g}x" if len(ratios) == 1 else f"{ratios[0]:.3g}x to {ratios[-1]:.3g}x"
@@ -44,7 +51,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         summary = re.sub(
             r":func:`(?:ldie_ext\.)?(\w+)`|``([\w.]+)``", r"`\1\2`", documentation.splitlines()[0].rstrip(".")
         )
-        cells = (f"`{name}`", summary, gradient[1].strip() if gradient else "-", speed(name, rows))
+        cells = (f"`{name}`", summary, gradient[1].strip() if gradient else "-", speed(rows_of(function, rows)))
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines)
 
