@@ -92,20 +92,18 @@ py::list encode_runs(const CountArray& counts, const IndexArray& offsets, const 
   const int32_t* const runs = counts.data();
   const int64_t count = sizes.shape(0), total = counts.shape(0);
   const int64_t *const starts = offsets.data(), *const sides = sizes.data();
+  if (starts[0] < 0 || starts[count] > total || !std::is_sorted(starts, starts + count + 1)) {  // no run is used twice
+    throw std::invalid_argument("offsets must ascend from 0 or more to at most the " + std::to_string(total) +
+                                " counts");
+  }
   std::vector<EncodedMask> encoded(static_cast<size_t>(count));
   {
     const py::gil_scoped_release release;
     for_each_item(count, 4 * total, "RLE", [&](int64_t n) {
-      const int64_t begin = starts[n], end = starts[n + 1];
-      if (begin < 0 || end < begin || end > total) {
-        throw std::invalid_argument("offsets " + std::to_string(begin) + " to " + std::to_string(end) +
-                                    " do not lie in the " + std::to_string(total) + " counts");
-      }
-      const int32_t* const negative = std::find_if(runs + begin, runs + end, [](int32_t run) { return run < 0; });
-      if (negative != runs + end) {
-        throw std::invalid_argument("run " + std::to_string(negative - runs - begin) + " is negative");
-      }
-      const Rle mask{sides[2 * n], sides[2 * n + 1], {runs + begin, runs + end}};
+      const int32_t *const begin = runs + starts[n], *const end = runs + starts[n + 1];
+      const int32_t* const negative = std::find_if(begin, end, [](int32_t run) { return run < 0; });
+      if (negative != end) throw std::invalid_argument("run " + std::to_string(negative - begin) + " is negative");
+      const Rle mask{sides[2 * n], sides[2 * n + 1], {begin, end}};
       check_counts(mask.counts, mask_cells(mask.height, mask.width));
       encoded[size_t(n)] = encode(mask);
     });
@@ -233,7 +231,7 @@ struct Instance {
 // pycocotools' rule: where the first has 4 numbers, all are boxes x, y, width, height.
 std::vector<Outline> read_polygons(const py::sequence& polygons) {
   std::vector<Outline> outlines;
-  for (const py::handle polygon : polygons) {
+  for (const py::object polygon : polygons) {
     outlines.push_back(named("polygon", int64_t(outlines.size()), [&] { return read_polygon(polygon); }));
   }
   if (outlines.empty() || outlines[0].size() != 4) return outlines;
@@ -270,7 +268,7 @@ py::list draw_polygons(const py::sequence& polygons, int64_t height, int64_t wid
 py::list draw_instances(const py::sequence& segmentations, int64_t height, int64_t width) {
   mask_cells(height, width);
   std::vector<Instance> instances;
-  for (const py::handle item : segmentations) {
+  for (const py::object item : segmentations) {
     instances.push_back(named("segmentation", int64_t(instances.size()), [&]() -> Instance {
       if (PyDict_Check(item.ptr())) return {{}, RleSource(item)};
       if (!py::isinstance<py::sequence>(item)) throw std::invalid_argument("must be a list of polygons, or a dict");

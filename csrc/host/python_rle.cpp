@@ -9,8 +9,14 @@ namespace ldie {
 
 namespace {
 
+// In ASCII, which may be cut anywhere.
 std::string shown(const py::handle& object) {
-  const std::string text = py::repr(object);
+  const auto ascii = py::reinterpret_steal<py::object>(PyObject_ASCII(object.ptr()));
+  if (!ascii) {
+    PyErr_Clear();
+    return std::string("an unprintable ") + Py_TYPE(object.ptr())->tp_name;
+  }
+  const std::string text = py::str(ascii);
   return text.size() > 60 ? text.substr(0, 57) + "..." : text;
 }
 
@@ -117,7 +123,7 @@ std::vector<RleSource> read_sources(const py::sequence& objects) {
   std::vector<RleSource> sources;
   sources.reserve(objects.size());
   int64_t item = 0;
-  for (const py::handle object : objects) {
+  for (const py::object object : objects) {
     named("RLE", item++, [&] { sources.emplace_back(object); });
   }
   return sources;

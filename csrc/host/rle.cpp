@@ -40,6 +40,15 @@ std::vector<Span> intersect_spans(const std::vector<Span>& a, const std::vector<
   return both;
 }
 
+// Halves first: one mask after the other would go through a union that grows with each.
+std::vector<Span> merge_spans(const Rle* masks, int64_t count, bool intersect) {
+  if (count == 1) return ones(masks[0]);
+  const int64_t half = count / 2;
+  const std::vector<Span> a = merge_spans(masks, half, intersect);
+  const std::vector<Span> b = merge_spans(masks + half, count - half, intersect);
+  return intersect ? intersect_spans(a, b) : unite(a, b);
+}
+
 }  // namespace
 
 int64_t mask_cells(int64_t height, int64_t width) {
@@ -125,7 +134,6 @@ PixelBox BoxFinder::box() const {
 Rle merge(const Rle* masks, int64_t count, bool intersect) {
   if (count == 0) return {};
   if (count == 1) return masks[0];
-  std::vector<Span> merged = ones(masks[0]);
   for (int64_t i = 1; i < count; ++i) {
     if (masks[i].height != masks[0].height || masks[i].width != masks[0].width) {
       throw std::invalid_argument("RLE " + std::to_string(i) + " has size [" + std::to_string(masks[i].height) + ", " +
@@ -133,9 +141,8 @@ Rle merge(const Rle* masks, int64_t count, bool intersect) {
                                   std::to_string(masks[0].height) + ", " + std::to_string(masks[0].width) +
                                   "]: sizes must agree");
     }
-    merged = intersect ? intersect_spans(merged, ones(masks[i])) : unite(merged, ones(masks[i]));
   }
-  return from_ones(merged, masks[0].height, masks[0].width);
+  return from_ones(merge_spans(masks, count, intersect), masks[0].height, masks[0].width);
 }
 
 int64_t intersection(const std::vector<Span>& a, const std::vector<Span>& b) {

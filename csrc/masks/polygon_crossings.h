@@ -16,7 +16,8 @@ namespace ldie {
 // pixels from it on, so two at one place cancel. Memory is kept from polygon to polygon.
 class PolygonCrossings {
  public:
-  PolygonCrossings(int64_t height, int64_t width) : height_(height), width_(width) {}
+  // Where there are no rows, columns may be any number: none is crossed.
+  PolygonCrossings(int64_t height, int64_t width) : height_(height), width_(height == 0 ? 0 : width) {}
 
   void clear() { crossings_.clear(); }
 

@@ -220,7 +220,7 @@ def frPyObjects(pyobj: Any, h: int, w: int) -> Any:
         return []
     if isinstance(pyobj[0], Mapping):
         return from_runs(*runs(pyobj))
-    if np.ndim(pyobj[0]) == 0:
+    if not isinstance(pyobj[0], (list, tuple)) and np.ndim(pyobj[0]) == 0:
         return _host.draw_polygons([pyobj], h, w)[0]
     return _host.draw_polygons(pyobj, h, w)
 
@@ -272,7 +272,8 @@ def from_runs(counts: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], siz
     """The inverse of :func:`runs`.
 
     Raises:
-        ValueError: runs are negative, do not add up to their mask's size, or offsets do not fit; names the mask.
+        ValueError: runs are negative or do not add up to their mask's size, which the message names; or offsets do not
+            ascend within the counts.
 
     Example:
         >>> from_runs(*runs([{"size": [2, 2], "counts": b"13"}]))
@@ -321,7 +322,10 @@ def _listed(rles: Any) -> Sequence[Any]:
 
 
 def _boxes(name: str, boxes: Any) -> npt.NDArray[np.float64]:
-    array: npt.NDArray[np.float64] = np.asarray(boxes, dtype=np.float64)
+    try:
+        array: npt.NDArray[np.float64] = np.asarray(boxes, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{name} must be boxes x, y, width, height: {error}") from None
     if array.ndim != 2 or array.shape[1] != 4:
         raise ValueError(f"{name} must be boxes x, y, width, height, got shape {list(array.shape)}")
     return array

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import time
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -183,6 +188,8 @@ def test_iou_of_boxes_and_other_cases() -> None:
         mask.iou([small], [[0, 0, 1, 1]], [0])
     with pytest.raises(ValueError, match="gt must be boxes"):
         mask.iou(dt, gt[:, :3], crowd)
+    with pytest.raises(ValueError, match="dt must be boxes x, y, width, height: float"):
+        mask.iou([5, small], [5, small], [0, 0])
 
 
 @given(arrays(np.uint8, st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9)), elements=st.integers(0, 1)))
@@ -206,6 +213,54 @@ def test_runs_of_length_zero() -> None:
     np.testing.assert_array_equal(mask.toBbox(split), [2, 0, 4, 1])
     assert mask.iou([plain], [split], [0]) == 1
     assert mask.merge([split, split], intersect=True) == mask.frPyObjects(plain, 1, 8)
+
+
+class OnDemand(Sequence):
+    """Items that nobody but the reader holds."""
+
+    def __init__(self, items: list) -> None:
+        self.items = items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: Any) -> Any:
+        return copy.deepcopy(self.items[index])
+
+
+def test_items_made_on_demand() -> None:
+    rles = mask.encode(np.stack(masks_of((13, 17)), axis=-1))
+    polygons = [[float(n), 0.5, n + 5.0, 1.0, n + 2.0, 7.0] for n in range(6)]
+    assert mask.merge(OnDemand(rles)) == mask.merge(rles)
+    np.testing.assert_array_equal(mask.area(OnDemand(rles)), mask.area(rles))
+    assert mask.frPyObjects(OnDemand(polygons), 13, 17) == mask.frPyObjects(polygons, 13, 17)
+    assert mask.rasterize(OnDemand([OnDemand(polygons), *rles]), 13, 17) == mask.rasterize([polygons, *rles], 13, 17)
+
+
+def columns(count: int) -> list[mask.RLE]:
+    """Rows 1 and 2 of 4, a mask for each column."""
+    runs = np.array([[4 * n + 1, 2, 4 * (count - n) - 3] for n in range(count)], np.int32)
+    return mask.from_runs(runs.ravel(), np.arange(count + 1) * 3, np.array([[4, count]] * count))
+
+
+def test_merge_of_many() -> None:
+    """The union grows with every mask, and yet eight times the masks take nowhere near 64 times as long."""
+    seconds = []
+    for count in (4000, 32000):
+        rles = columns(count)
+        start = time.process_time()
+        merged = mask.merge(rles)
+        seconds.append(time.process_time() - start)
+        assert merged == mask.encode(np.tile(np.array([[0], [1], [1], [0]], np.uint8), count))
+        assert mask.area(mask.merge(rles, intersect=True)) == 0
+    assert seconds[1] < 25 * seconds[0]
+
+
+def test_runs_are_used_once() -> None:
+    """Offsets by which masks share runs would make far more out of them than they are."""
+    for offsets in ([0, 4, 0], [-1, 2, 4], [0, 2, 5]):
+        with pytest.raises(ValueError, match="offsets must ascend from 0 or more to at most the 4 counts"):
+            mask.from_runs(np.zeros(4, np.int32), np.array(offsets), np.zeros((2, 2), np.int64))
 
 
 def test_threads_agree() -> None:

@@ -67,6 +67,13 @@ def test_far_and_long_polygons() -> None:
     assert mask.area(mask.frPyObjects(far, 6, 5)) == 30
     zigzag = [value for i in range(4001) for value in (500.0 * (i % 2), 7.0)]
     assert mask.area(mask.frPyObjects([zigzag], 20, 500)) == 0
+    wide = [coordinate * 1e30 for coordinate in zigzag]
+    assert mask.frPyObjects([wide], 0, 10**18) == [{"size": [0, 10**18], "counts": b"0"}]  # nothing to cross
+
+
+class Unprintable:
+    def __repr__(self) -> str:
+        raise RecursionError
 
 
 @pytest.mark.parametrize(
@@ -75,6 +82,9 @@ def test_far_and_long_polygons() -> None:
         ([[0, 0, 1, 1, 2]], "polygon 0: needs an even number of coordinates, got 5"),
         ([[0, 0, 1, 0, 1, 1], [0, 0, float("nan"), 0, 1, 1]], "polygon 1: coordinates must be finite"),
         ([[0, 0, 1, 0, 1, "x"]], "polygon 0: coordinates must be numbers"),
+        ([[0, 0, 1, 0, 1, "\u00e9" * 99]], r"polygon 0: coordinates must be numbers, got '(\\xe9)+\.\.\."),
+        ([[0, 0, 1, 0, 1, [2]]], r"polygon 0: coordinates must be numbers, got \[2\]"),
+        ([[0, 0, 1, 0, 1, Unprintable()]], "polygon 0: coordinates must be numbers, got an unprintable Unprintable"),
         ([[0, 0, 4, 4], [0, 0, 1]], "polygon 1: needs an even"),
         ([[0, 0, 4, 4], [0, 0, 1, 1, 1, 1]], "box 1: needs 4 numbers"),
         ([{"size": [2, 2], "counts": [5]}], "RLE 0: RLE counts add up to 5"),
