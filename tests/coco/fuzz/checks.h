@@ -83,12 +83,16 @@ inline void check_canonical(const Rle& mask) noexcept {
   require(from_ones(ones(mask), mask.height, mask.width).counts == mask.counts, "runs are the fewest");
 }
 
+inline void check_text(const std::vector<uint32_t>& counts, int64_t total) noexcept {
+  require(decode_counts(encode_counts(counts), total) == counts, "counts survive the string form");
+}
+
 // Of a mask that was accepted: nothing may be wrong with it any more, so nothing may be thrown.
 inline void check_mask(const Rle& mask) noexcept {
   const int64_t cells = mask_cells(mask.height, mask.width);
   require(cells <= INT32_MAX, "a run can count all pixels");
   check_counts(mask.counts, cells);
-  require(decode_counts(encode_counts(mask.counts), cells) == mask.counts, "counts survive the string form");
+  check_text(mask.counts, cells);
   const std::vector<Span> spans = ones(mask);
   int64_t end = -1;
   for (const Span& span : spans) {

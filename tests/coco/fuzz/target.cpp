@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
-#include <string_view>
 
 #include "checks.h"
 #include "coco_walk.h"
@@ -21,22 +20,27 @@ std::vector<uint32_t> decode(const std::vector<char>& text, int64_t cells) {
   return decode_counts({text.data(), text.size()}, cells);
 }
 
-// A string as COCO's files hold it, read at once and run by run.
+// Run by run, a string that was accepted says what its counts say.
+void check_runs(const std::vector<char>& text, const Rle& mask) noexcept {
+  int64_t pixels = 0;
+  BoxFinder finder(mask.height);
+  for_each_span(TextRuns({text.data(), text.size()}, mask.height * mask.width), [&](const Span& span) {
+    pixels += span.end - span.start;
+    finder.add(span);
+  });
+  const std::vector<Span> spans = ones(mask);
+  require(pixels == area(spans), "area of the string's runs");
+  require(same(finder.box(), bounding_box(spans, mask.height)), "box of the string's runs");
+}
+
+// A string as COCO's files hold it.
 void read_string(Input& input) {
   const int64_t height = input.side(), width = input.side();
   const int64_t cells = mask_cells(height, width);
   const std::vector<char> text = input.text();
   const Rle mask{height, width, decode(text, cells)};
   check_mask(mask);
-  int64_t pixels = 0;
-  BoxFinder finder(height);
-  for_each_span(TextRuns({text.data(), text.size()}, cells), [&](const Span& span) {
-    pixels += span.end - span.start;
-    finder.add(span);
-  });
-  const std::vector<Span> spans = ones(mask);
-  require(pixels == area(spans), "area of the string's runs");
-  require(same(finder.box(), bounding_box(spans, height)), "box of the string's runs");
+  check_runs(text, mask);
 }
 
 // Run lengths as numbers, of any size, or of the size that they add up to.
@@ -49,7 +53,7 @@ void read_counts(Input& input) {
     mask.counts.push_back(run < 0xfe ? run : input.raw<uint32_t>());
     total += mask.counts.back();
   }
-  require(decode_counts(encode_counts(mask.counts), total) == mask.counts, "any counts survive the string form");
+  check_text(mask.counts, total);
   mask.height = fit ? 1 : height;
   mask.width = fit ? total : width;
   check_counts(mask.counts, mask_cells(mask.height, mask.width));
