@@ -5,6 +5,7 @@
 
 #include "boxes/match_boxes.h"
 #include "core/ragged.h"
+#include "core/reduce.cuh"
 #include "core/simt.cuh"
 
 namespace ldie {
@@ -123,7 +124,9 @@ __global__ void __launch_bounds__(kThreads) peaks_kernel(MatchBoxes<T> args, key
       load_tile<T>(args, tile, nullptr, gts);
       for (int i = 0; i < tile.count; ++i) {
         const key_t<T> key = pair_key(args, gts[i].box, gts[i].area, box, area);
-        if (key > 0) atomicMax(&gts[i].peak, key);  // few pairs overlap
+        if (!__any_sync(kFullWarp, key > 0)) continue;         // few pairs overlap
+        const key_t<T> highest = warp_reduce(key, Maximum());  // 32 atomics on one word would go one by one
+        if (threadIdx.x % kWarpSize == 0) atomicMax(&gts[i].peak, highest);
       }
       __syncthreads();
       const int i = int(threadIdx.x);

@@ -173,8 +173,10 @@ __global__ void __launch_bounds__(kThreads, 4)  // 64 registers, or the compiler
       add_cell<kWidth>(shape, sorted, above + 1, true, false, columns, sum);
       add_cell<kWidth>(shape, sorted, below, false, true, columns, sum);
       add_cell<kWidth>(shape, sorted, below + 1, false, false, columns, sum);
+      Pack<A, kWidth> total = load_pack<kWidth>(pixel_sums + channel, 0);
 #pragma unroll
-      for (int i = 0; i < kWidth; ++i) pixel_sums[channel + i] += sum[i];
+      for (int i = 0; i < kWidth; ++i) total.values[i] += sum[i];
+      store_pack(pixel_sums + channel, 0, total);
     }
   }
 }
@@ -218,7 +220,7 @@ void deform_input_gradient(const DeformInputGradient<T>& args, Context& context)
   const DeformShape& shape = args.sampling.shape;
   const SortedPoints<T> sorted = sort_points(args.sampling, args.chunk, context);
   const int64_t owners = sorted.cells.images * shape.height * shape.width * shape.offset_groups;
-  with_width<T>(shape, {args.grad_columns}, [&](auto width, const Lanes& lanes) {
+  with_width<T>(shape, {args.grad_columns, args.grad_input}, [&](auto width, const Lanes& lanes) {
     LDIE_LAUNCH((gather_kernel<decltype(width)::value, T>), dim3(blocks_for(owners, kThreads / lanes.lanes)),
                 dim3(kThreads), 0, context.stream, args, sorted, lanes);
   });

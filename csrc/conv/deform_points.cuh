@@ -87,16 +87,30 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// Sorted keys and indices to points and to starts[0 ... cells].
+// The first of the rising keys that is not below `cell`.
+__device__ inline int64_t first_of_cell(const uint32_t* keys, int64_t points, int64_t cell) {
+  int64_t low = 0, high = points;
+  while (low < high) {
+    const int64_t middle = low + (high - low) / 2;
+    if (keys[middle] < cell) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return low;
+}
+
+// Sorted keys and indices to points and to starts[0 ... cells]. A cell is searched for by a thread of its own: a chunk
+// may leave most of an image's cells empty, too many for the thread of the point after them.
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
     cell_points_kernel(DeformSampling<T> sampling, Chunk chunk, int64_t cells, const uint32_t* keys,
                        const uint32_t* indices, uint32_t* starts, SortedPoint<acc_t<T>>* sorted) {
   const int64_t points = chunk.count * sampling.shape.points(), stride = int64_t(gridDim.x) * kThreads;
-  for (int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x; i <= points; i += stride) {
-    const int64_t before = i == 0 ? -1 : int64_t(keys[i - 1]), here = i == points ? cells : int64_t(keys[i]);
-    for (int64_t cell = before + 1; cell <= here; ++cell) starts[cell] = uint32_t(i);
-    if (i == points) continue;
+  for (int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x; i <= cells || i < points; i += stride) {
+    if (i <= cells) starts[i] = uint32_t(first_of_cell(keys, points, i));
+    if (i >= points) continue;
     const PointIndex at(sampling.shape, chunk, indices[i]);
     const SamplePoint<acc_t<T>> place = sampling.point(at.image, at.position, at.point);
     const Bilinear<acc_t<T>> mix = bilinear(sampling.shape, at.image, place.y, place.x);
@@ -120,8 +134,9 @@ SortedPoints<T> sort_points(const DeformSampling<T>& sampling, const Chunk& chun
   while (cells.count() >> key_bits) ++key_bits;
   sort_pairs<SortOrder::ascending>(
       context, KeyValueArrays<uint32_t, uint32_t>{keys, keys + points, indices, indices + points, points}, key_bits);
-  LDIE_LAUNCH(cell_points_kernel<T>, dim3(blocks_for(points + 1, kThreads)), dim3(kThreads), 0, context.stream,
-              sampling, chunk, cells.count(), keys + points, indices + points, starts, sorted);
+  const int64_t items = points > cells.count() ? points : cells.count() + 1;
+  LDIE_LAUNCH(cell_points_kernel<T>, dim3(blocks_for(items, kThreads)), dim3(kThreads), 0, context.stream, sampling,
+              chunk, cells.count(), keys + points, indices + points, starts, sorted);
   return {cells, starts, sorted};
 }
 

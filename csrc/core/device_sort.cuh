@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Device-wide sort and prefix sum behind host functions: CUB under nvcc, std:: under the emulator. Include it in .cu
 // files. Pointers are device memory, inputs and outputs do not overlap, everything is queued on the context's stream.
+// No segmented sort: CUB's waits for the device when there are many segments. Sort twice, by key and by segment.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +13,6 @@
 #if !LDIE_EMULATED
 #include <cub/device/device_radix_sort.cuh>
 #include <cub/device/device_scan.cuh>
-#include <cub/device/device_segmented_sort.cuh>
 #else
 #include <algorithm>
 #include <numeric>
@@ -50,16 +50,16 @@ void run_cub(Context& context, const char* name, Algorithm algorithm) {
 inline cudaStream_t stream_of(const Context& context) { return static_cast<cudaStream_t>(context.stream); }
 #else
 template <SortOrder kOrder, class Key, class Value>
-void stable_sort_range(const KeyValueArrays<Key, Value>& arrays, Key mask, int64_t begin, int64_t end) {
-  std::vector<int64_t> from(static_cast<size_t>(end - begin));
-  std::iota(from.begin(), from.end(), begin);
+void stable_sort_arrays(const KeyValueArrays<Key, Value>& arrays, Key mask) {
+  std::vector<int64_t> from(static_cast<size_t>(arrays.count));
+  std::iota(from.begin(), from.end(), int64_t(0));
   std::stable_sort(from.begin(), from.end(), [&](int64_t a, int64_t b) {
     const Key key_a = arrays.keys[a] & mask, key_b = arrays.keys[b] & mask;
     return kOrder == SortOrder::ascending ? key_a < key_b : key_b < key_a;
   });
-  for (const int64_t source : from) {
-    arrays.sorted_keys[begin] = arrays.keys[source];
-    arrays.sorted_values[begin++] = arrays.values[source];
+  for (int64_t place = 0; place < arrays.count; ++place) {
+    arrays.sorted_keys[place] = arrays.keys[from[size_t(place)]];
+    arrays.sorted_values[place] = arrays.values[from[size_t(place)]];
   }
 }
 #endif
@@ -85,33 +85,7 @@ void sort_pairs(Context& context, const KeyValueArrays<Key, Value>& a, int key_b
 #else
   static_cast<void>(context);
   const Key mask = Key(~Key(0)) >> (8 * int(sizeof(Key)) - key_bits);
-  detail::stable_sort_range<kOrder>(a, mask, 0, a.count);
-#endif
-}
-
-// Sorts each segment [offsets[s], offsets[s + 1]) by itself, stably. offsets [segments + 1] is device memory.
-template <SortOrder kOrder, class Key, class Value>
-void segmented_sort_pairs(Context& context, const KeyValueArrays<Key, Value>& a, const int64_t* offsets,
-                          int64_t segments) {
-  static_assert(std::is_unsigned_v<Key> && sizeof(Key) >= 4);
-  if (a.count == 0 || segments == 0) return;
-#if !LDIE_EMULATED
-  detail::run_cub(context, "segmented sort", [&](void* scratch, size_t& bytes) {
-    cudaStream_t stream = detail::stream_of(context);
-    if constexpr (kOrder == SortOrder::ascending) {
-      return cub::DeviceSegmentedSort::StableSortPairs(scratch, bytes, a.keys, a.sorted_keys, a.values, a.sorted_values,
-                                                       a.count, segments, offsets, offsets + 1, stream);
-    } else {
-      return cub::DeviceSegmentedSort::StableSortPairsDescending(scratch, bytes, a.keys, a.sorted_keys, a.values,
-                                                                 a.sorted_values, a.count, segments, offsets,
-                                                                 offsets + 1, stream);
-    }
-  });
-#else
-  static_cast<void>(context);
-  for (int64_t s = 0; s < segments; ++s) {
-    detail::stable_sort_range<kOrder>(a, Key(~Key(0)), offsets[s], offsets[s + 1]);
-  }
+  detail::stable_sort_arrays<kOrder>(a, mask);
 #endif
 }
 

@@ -8,7 +8,8 @@ namespace ldie {
 namespace {
 
 // greatest[j]: the greatest overlap of the mask of rank j with a better one of its label.
-__global__ void __launch_bounds__(kBitThreads) greatest_overlap_kernel(RankedMasks masks, double* greatest) {
+__global__ void __launch_bounds__(kBitThreads, 4)  // 64 registers, or the compiler spills to reach more blocks
+    greatest_overlap_kernel(RankedMasks masks, double* greatest) {
   const int64_t j = blockIdx.x;
   double own = 0;
   for (int64_t i = threadIdx.x; i < j; i += kBitThreads) {

@@ -93,7 +93,8 @@ __device__ void run_group(const Race<A>& race, const SoftNmsRule<A>& rule, int64
 }
 
 template <Decay kDecay, typename A>
-__global__ void __launch_bounds__(kThreads) race_kernel(Race<A> race, SoftNmsRule<A> rule) {
+__global__ void __launch_bounds__(kThreads, 2)  // 64 registers, or the compiler spills to reach a third block
+    race_kernel(Race<A> race, SoftNmsRule<A> rule) {
   for (int64_t i = blockIdx.x; i < race.count; i += gridDim.x) {
     if (race.starts_group(i)) run_group<kDecay>(race, rule, i, race.group_end(i));
   }

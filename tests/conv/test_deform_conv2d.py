@@ -196,6 +196,22 @@ def test_the_gradient_repeats_bit_for_bit(backend: Backend) -> None:
         assert_same(first[name], second[name])
 
 
+def test_most_cells_hold_no_sample(backend: Backend) -> None:
+    """Few samples, near the first pixels of the first image and the last of the last: all cells between are empty."""
+    offset = torch.rand(2, 2, 3, 3, dtype=torch.float64)
+    corner, place = torch.tensor([0.0, 21.0])[:, None, None], 10 * torch.arange(3)
+    offset[:, 0] += corner - place[:, None]
+    offset[:, 1] += corner - place
+    tensors = {"input": torch.randn(2, 4, 23, 23), "weight": torch.randn(3, 4, 1, 1)}
+    case = Case({**{name: tensor.double() for name, tensor in tensors.items()}, "offset": offset}, {"stride": (10, 10)})
+    expected, expected_grads = case.gradients(reference.deform_conv2d, ramp(case))
+    output, grads = case.to(backend.device).gradients(ldie_ext.deform_conv2d, ramp(case).to(backend.device))
+    assert_close(output, expected, torch.float64)
+    assert float(expected_grads["input"].abs().max()) > 0
+    for name, gradient in grads.items():
+        assert_close(gradient, expected_grads[name], torch.float64, name)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

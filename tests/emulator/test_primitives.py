@@ -29,18 +29,6 @@ def test_sort_pairs_is_stable(size: int, key_bits: int, descending: bool, count:
     assert (sorted_keys == keys[order]).all() and (sorted_values == values[order]).all()
 
 
-def test_sort_segments_is_stable() -> None:
-    rng = np.random.default_rng(0)
-    offsets = np.array([0, 5, 5, 60, 61, 200], np.int64)
-    keys, values = rng.integers(0, 9, 200).astype(np.uint32), np.arange(200, dtype=np.int32)
-    sorted_keys, sorted_values = np.empty_like(keys), np.empty_like(values)
-    arrays = [pointer(array) for array in (keys, sorted_keys, values, sorted_values, offsets)]
-    planted("plain").library.sort_segments(*arrays, ctypes.c_int64(len(offsets) - 1))
-    segment = np.searchsorted(offsets, np.arange(200), side="right")
-    order = np.lexsort((np.arange(200), -keys.astype(np.int64), segment))
-    assert (sorted_values == order).all() and (sorted_keys == keys[order]).all()
-
-
 def test_prefix_sums() -> None:
     values = np.random.default_rng(0).integers(-(2**40), 2**40, 300)
     exclusive, inclusive = np.empty_like(values), np.empty_like(values)

@@ -89,11 +89,6 @@ EXPORTED void sort_64(const uint64_t* keys, uint64_t* sorted_keys, const int64_t
   primitives::sort(keys, sorted_keys, values, sorted_values, count, descending != 0, key_bits);
 }
 
-EXPORTED void sort_segments(const uint32_t* keys, uint32_t* sorted_keys, const int32_t* values, int32_t* sorted_values,
-                            const int64_t* offsets, int64_t segments) {
-  primitives::sort_segments(keys, sorted_keys, values, sorted_values, offsets, segments);
-}
-
 EXPORTED void prefix_sums(const int64_t* in, int64_t* exclusive, int64_t* inclusive, int64_t count) {
   primitives::prefix_sums(in, exclusive, inclusive, count);
 }

@@ -46,13 +46,6 @@ void sort(const Key* keys, Key* sorted_keys, const Value* values, Value* sorted_
 template void sort(const uint32_t*, uint32_t*, const int32_t*, int32_t*, int64_t, bool, int);
 template void sort(const uint64_t*, uint64_t*, const int64_t*, int64_t*, int64_t, bool, int);
 
-void sort_segments(const uint32_t* keys, uint32_t* sorted_keys, const int32_t* values, int32_t* sorted_values,
-                   const int64_t* offsets, int64_t segments) {
-  HostContext context;
-  const ldie::KeyValueArrays<uint32_t, int32_t> arrays{keys, sorted_keys, values, sorted_values, offsets[segments]};
-  ldie::segmented_sort_pairs<ldie::SortOrder::descending>(context, arrays, offsets, segments);
-}
-
 void prefix_sums(const int64_t* in, int64_t* exclusive, int64_t* inclusive, int64_t count) {
   HostContext context;
   ldie::exclusive_sum(context, in, exclusive, count);

@@ -9,8 +9,6 @@ namespace primitives {
 template <class Key, class Value>
 void sort(const Key* keys, Key* sorted_keys, const Value* values, Value* sorted_values, int64_t count, bool descending,
           int key_bits);
-void sort_segments(const uint32_t* keys, uint32_t* sorted_keys, const int32_t* values, int32_t* sorted_values,
-                   const int64_t* offsets, int64_t segments);
 void prefix_sums(const int64_t* in, int64_t* exclusive, int64_t* inclusive, int64_t count);
 void block_sums(const double* in, double* out, int threads);
 
