@@ -8,6 +8,7 @@ namespace ldie {
 namespace {
 
 constexpr int kThreads = 256;
+constexpr int kFinishThreads = 1024;  // one block: more warps wait for memory at a time
 
 // Reads 8 bytes an element in float32.
 template <typename T, int kWidth>
@@ -34,12 +35,12 @@ __global__ void __launch_bounds__(kThreads) sums_kernel(DiceLoss<T> args, int64_
 
 // One block, a warp for each row in turn; reads the partial sums only.
 template <typename T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kFinishThreads)
     finish_kernel(DiceLoss<T> args, int64_t parts, const DiceSums* sums, double scale) {
   using A = acc_t<T>;
   const int lane = int(threadIdx.x) % kWarpSize, warp = int(threadIdx.x) / kWarpSize;
   double total = 0;
-  for (int64_t row = warp; row < args.rows; row += kThreads / kWarpSize) {
+  for (int64_t row = warp; row < args.rows; row += kFinishThreads / kWarpSize) {
     DiceSums of_row{};
     for (int64_t part = lane; part < parts; part += kWarpSize) of_row += sums[row * parts + part];
     of_row = {warp_sum(of_row.pt), warp_sum(of_row.pp), warp_sum(of_row.tt)};
@@ -49,7 +50,7 @@ __global__ void __launch_bounds__(kThreads)
     total += fraction.loss();
     if (args.reduction == Reduction::kNone) args.loss[row] = T(A(fraction.loss()));
   }
-  total = block_sum<kThreads>(total);
+  total = block_sum<kFinishThreads>(total);
   if (threadIdx.x == 0 && args.reduction != Reduction::kNone) *args.loss = T(A(total * scale));
 }
 
@@ -83,7 +84,7 @@ void launch_loss(const DiceLoss<T>& args, Context& context) {
   const int64_t parts = parts_of_row(args.rows, args.length / kWidth), blocks = args.rows * parts;
   DiceSums* const sums = context.scratch_array<DiceSums>(blocks);
   LDIE_LAUNCH((sums_kernel<T, kWidth>), dim3(unsigned(blocks)), dim3(kThreads), 0, context.stream, args, parts, sums);
-  LDIE_LAUNCH(finish_kernel<T>, dim3(1), dim3(kThreads), 0, context.stream, args, parts, sums,
+  LDIE_LAUNCH(finish_kernel<T>, dim3(1), dim3(kFinishThreads), 0, context.stream, args, parts, sums,
               dice_scale(args.reduction, args.rows));
 }
 

@@ -8,6 +8,7 @@ namespace ldie {
 namespace {
 
 constexpr int kThreads = 256;
+constexpr int kFinishThreads = 1024;  // one block: more warps wait for memory at a time
 constexpr unsigned kMostBlocks = 1u << 16;
 
 // Reads the logits of valid maps once, 4 bytes a cell in float32.
@@ -37,10 +38,10 @@ __global__ void __launch_bounds__(kThreads) normalizers_kernel(SpatialSoftmaxLos
 
 // One block; reads a logit and 17 bytes more of each map. The order of the sum is fixed.
 template <typename T>
-__global__ void __launch_bounds__(kThreads) finish_kernel(SpatialSoftmaxLoss<T> args) {
+__global__ void __launch_bounds__(kFinishThreads) finish_kernel(SpatialSoftmaxLoss<T> args) {
   ValidSum mine;
-  for (int64_t row = threadIdx.x; row < args.inputs.rows; row += kThreads) args.add(row, mine);
-  const ValidSum total{block_sum<kThreads>(mine.sum), block_sum<kThreads>(mine.count)};
+  for (int64_t row = threadIdx.x; row < args.inputs.rows; row += kFinishThreads) args.add(row, mine);
+  const ValidSum total{block_sum<kFinishThreads>(mine.sum), block_sum<kFinishThreads>(mine.count)};
   if (threadIdx.x == 0) args.finish(total);
 }
 
@@ -73,7 +74,7 @@ dim3 blocks_for(int64_t rows) { return dim3(rows < kMostBlocks ? unsigned(rows) 
 template <int kWidth, typename T>
 void launch_loss(const SpatialSoftmaxLoss<T>& args, Context& context) {
   LDIE_LAUNCH((normalizers_kernel<T, kWidth>), blocks_for(args.inputs.rows), dim3(kThreads), 0, context.stream, args);
-  LDIE_LAUNCH(finish_kernel<T>, dim3(1), dim3(kThreads), 0, context.stream, args);
+  LDIE_LAUNCH(finish_kernel<T>, dim3(1), dim3(kFinishThreads), 0, context.stream, args);
 }
 
 template <int kWidth, typename T>

@@ -32,7 +32,7 @@ __device__ A sum_samples(const CropMasks<A>& args, int64_t mask, const RoiAxis<A
 }
 
 template <typename A>
-__global__ void __launch_bounds__(kThreads) crop_masks_kernel(CropMasks<A> args) {
+__global__ void __launch_bounds__(kThreads, 1) crop_masks_kernel(CropMasks<A> args) {
   const int64_t roi = blockIdx.x, bins = args.size * args.size, mask = args.mask_of(roi);
   const RoiAxis<A> y = args.axis_y(roi), x = args.axis_x(roi);
   const int64_t samples = int64_t(y.grid) * x.grid;

@@ -27,18 +27,24 @@ __device__ inline MaskMoments block_sum_moments(const MaskMoments& own) {
   return sum;
 }
 
-// Blocks (mask, share of its rows). shares: [count, gridDim.y]
+// Blocks (mask, share of its rows). Dense rows are read from the boundary before them on, so that all words but the
+// first and the last are read aligned. shares: [count, gridDim.y]
 __global__ void __launch_bounds__(kMomentThreads)
     mask_moments_kernel(MaskSet set, int64_t rows_per_share, MaskMoments* shares) {
-  const int64_t bytes_per_word = set.form == MaskForm::dense ? 32 : 4;
-  const int64_t words = (set.row_bytes() + bytes_per_word - 1) / bytes_per_word;
+  const bool dense = set.form == MaskForm::dense;
+  const int64_t row_bytes = set.row_bytes(), bytes_per_word = dense ? 32 : 4,
+                most_before = dense ? kLoadBoundary - 1 : 0;
+  const int64_t words = (most_before + row_bytes + bytes_per_word - 1) / bytes_per_word;
   const int64_t top = int64_t(blockIdx.y) * rows_per_share, bottom = min(set.height, top + rows_per_share);
   const uint8_t* const mask = set.masks + int64_t(blockIdx.x) * set.mask_bytes();
   MaskMoments moments;
   for (int64_t i = top * words + threadIdx.x; i < bottom * words; i += kMomentThreads) {
-    const int64_t y = i / words, begin = i % words * bytes_per_word;
-    const uint32_t bits = load_word(mask + y * set.row_bytes() + begin, set.row_bytes() - begin, set.form);
-    moments.add(bits, i % words * 32, y);
+    const int64_t y = i / words;
+    const uint8_t* const row = mask + y * row_bytes;
+    const int64_t before = dense ? int64_t(reinterpret_cast<uintptr_t>(row) % kLoadBoundary) : 0;
+    const int64_t word = i % words * bytes_per_word - before, begin = max(int64_t(0), word);
+    const uint32_t bits = load_word(row + begin, min(row_bytes, word + bytes_per_word) - begin, set.form);
+    moments.add(bits, dense ? begin : 8 * begin, y);
   }
   moments = block_sum_moments(moments);
   if (threadIdx.x == 0) shares[int64_t(blockIdx.x) * gridDim.y + blockIdx.y] = moments;

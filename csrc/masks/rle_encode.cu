@@ -11,27 +11,51 @@ namespace ldie {
 namespace {
 
 constexpr int kThreads = 128;
+constexpr int kRowsRead = 16;    // at a time
+constexpr int kBlocksPerSm = 8;  // no more than columns fill, so that registers hold the rows on their way
 
-__device__ bool pixel(const RleEncode& args, const uint8_t* mask, int64_t y, int64_t x) {
-  const uint8_t* const row = mask + y * args.row_bytes();
-  return args.packed ? row[x / 8] >> x % 8 & 1 : row[x] != 0;
-}
+// A column of a mask: a pixel is one bit of a byte.
+struct Column {
+  const uint8_t* top;
+  int64_t row_bytes;
+  int bit;
+
+  __device__ Column(const RleEncode& args, int64_t mask, int64_t x)
+      : top(args.masks + mask * args.mask_bytes() + (args.packed ? x / 8 : x)),
+        row_bytes(args.row_bytes()),
+        bit(args.packed ? int(x % 8) : 0) {}
+
+  __device__ uint32_t pixel(int64_t y) const { return top[y * row_bytes] >> bit & 1u; }
+
+  // Pixels y to y + rows - 1 as bits, at most kRowsRead. The loads do not wait for each other.
+  __device__ uint32_t pixels(int64_t y, int rows) const {
+    const uint8_t* cell = top + y * row_bytes;
+    uint32_t bits = 0;
+#pragma unroll
+    for (int i = 0; i < kRowsRead; ++i, cell += row_bytes) {
+      if (i < rows) bits |= (*cell >> bit & 1u) << i;
+    }
+    return bits;
+  }
+};
 
 // Calls found(position) for each change of a column, from the top.
 template <typename Found>
 __device__ void follow_column(const RleEncode& args, int64_t index, const Found& found) {
-  const int64_t x = index % args.width;
-  const uint8_t* const mask = args.masks + index / args.width * args.mask_bytes();
-  bool before = x > 0 && pixel(args, mask, args.height - 1, x - 1);
-  for (int64_t y = 0; y < args.height; ++y) {
-    const bool value = pixel(args, mask, y, x);
-    if (value != before) found(x * args.height + y);
-    before = value;
+  const int64_t mask = index / args.width, x = index % args.width;
+  const Column column(args, mask, x);
+  uint32_t before = x > 0 ? Column(args, mask, x - 1).pixel(args.height - 1) : 0;
+  for (int64_t y = 0; y < args.height; y += kRowsRead) {
+    const int rows = int(min(int64_t(kRowsRead), args.height - y));
+    const uint32_t bits = column.pixels(y, rows);
+    uint32_t changes = (bits ^ (bits << 1 | before)) & ((1u << rows) - 1);
+    for (; changes; changes &= changes - 1) found(x * args.height + y + __ffs(int(changes)) - 1);
+    before = bits >> (kRowsRead - 1);
   }
 }
 
 // changes[1 + index of a column] = how many; changes[0] = 0.
-__global__ void __launch_bounds__(kThreads) count_changes_kernel(RleEncode args, int64_t* changes) {
+__global__ void __launch_bounds__(kThreads, kBlocksPerSm) count_changes_kernel(RleEncode args, int64_t* changes) {
   const int64_t columns = args.count * args.width, step = int64_t(gridDim.x) * kThreads;
   for (int64_t index = int64_t(blockIdx.x) * kThreads + threadIdx.x; index <= columns; index += step) {
     int64_t count = 0;
@@ -49,7 +73,8 @@ __global__ void __launch_bounds__(kThreads) offsets_kernel(RleEncode args, const
 }
 
 // Run i of a mask ends at its change i; the difference to the run before is taken by the next kernel.
-__global__ void __launch_bounds__(kThreads) ends_kernel(RleEncode args, const int64_t* places, Runs ends) {
+__global__ void __launch_bounds__(kThreads, kBlocksPerSm)
+    ends_kernel(RleEncode args, const int64_t* places, Runs ends) {
   const int64_t columns = args.count * args.width, step = int64_t(gridDim.x) * kThreads;
   for (int64_t index = int64_t(blockIdx.x) * kThreads + threadIdx.x; index < columns; index += step) {
     int64_t place = places[index] + index / args.width;

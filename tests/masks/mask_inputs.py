@@ -18,6 +18,12 @@ def masks_of(size: tuple[int, int]) -> torch.Tensor:
     return torch.stack([constant, ~constant, first, last, noise < 0.5, noise < 0.02, noise < 0.98, block, columns])
 
 
+def placed(tensor: torch.Tensor, offset: int) -> torch.Tensor:
+    """The same tensor of one-byte elements, contiguous, `offset` bytes past an aligned address."""
+    memory = torch.empty(offset + tensor.numel(), dtype=tensor.dtype, device=tensor.device)
+    return memory[offset:].view(tensor.shape).copy_(tensor)
+
+
 def pack(masks: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(np.packbits(masks.numpy(), axis=-1, bitorder="little"))
 

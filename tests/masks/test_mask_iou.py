@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from backends import Backend
-from masks.mask_inputs import by_coco, masks_of, pack
+from masks.mask_inputs import by_coco, masks_of, pack, placed
 from op_checks import assert_compiles, assert_same, assert_threads_agree
 from pycocotools import mask as pycoco
 
@@ -85,6 +85,15 @@ def test_non_contiguous(backend: Backend) -> None:
     masks = masks_of((13, 17)).to(backend.device)
     strided = masks.transpose(1, 2).contiguous().transpose(1, 2)
     assert_same(ldie_ext.mask_iou(strided, masks[::2]), ldie_ext.mask_iou(masks, masks)[:, ::2])
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("kind", ["bool", "packed"])
+def test_masks_anywhere_in_memory(backend: Backend, kind: str) -> None:
+    masks = masks_of((13, 75))
+    inputs = operand(masks, kind, backend)
+    for offset in (1, 4, 15):
+        assert_same(ldie_ext.mask_iou(placed(inputs, offset), inputs).cpu(), coco_iou(masks, masks))
 
 
 def test_errors_name_the_argument(backend: Backend) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from backends import Backend
-from masks.mask_inputs import masks_of, pack
+from masks.mask_inputs import masks_of, pack, placed
 from op_checks import assert_compiles, assert_same, assert_threads_agree
 
 import ldie_ext
@@ -50,6 +50,15 @@ def test_empty(backend: Backend, shape: tuple[int, int, int]) -> None:
 def test_non_contiguous(backend: Backend) -> None:
     masks = masks_of((13, 17)).to(backend.device)
     assert_same(ldie_ext.masks_to_boxes(masks.mT).cpu(), reference(masks.cpu().mT, 0))
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("packed", [False, True])
+def test_masks_anywhere_in_memory(backend: Backend, packed: bool) -> None:
+    masks = masks_of((13, 75))
+    inputs = (pack(masks) if packed else masks).to(backend.device)
+    for offset in (1, 4, 15):
+        assert_same(ldie_ext.masks_to_boxes(placed(inputs, offset)).cpu(), reference(masks, 0))
 
 
 def test_errors_name_the_argument(backend: Backend) -> None:

@@ -62,6 +62,18 @@ def test_out(backend: Backend, packed: bool) -> None:
     assert_same(out, expected)
 
 
+@pytest.mark.sanitize
+@pytest.mark.parametrize("packed", [False, True])
+def test_out_anywhere_in_memory(backend: Backend, packed: bool) -> None:
+    rle = encoded(masks_of((5, 275)), backend)
+    expected = ldie_ext.rle_decode(rle, packed=packed)
+    for offset in (1, 6, 15):
+        memory = torch.ones(2 * offset + expected.numel(), dtype=expected.dtype, device=backend.device)
+        ldie_ext.rle_decode(rle, packed=packed, out=memory[offset:-offset].view(expected.shape))
+        assert_same(memory[offset:-offset].view(expected.shape), expected)
+        assert memory[:offset].all() and memory[-offset:].all(), "what lies around the masks was written"
+
+
 def test_non_contiguous(backend: Backend) -> None:
     rle = encoded(masks_of((13, 17)), backend)
     strided = ldie_ext.RLE(rle.counts.repeat_interleave(2)[::2], rle.offsets.repeat_interleave(2)[::2], rle.sizes)
