@@ -6,11 +6,11 @@
 #include "core/pack.cuh"
 
 namespace ldie {
+namespace {
 
 constexpr int kRunEndThreads = 128;
 
-inline __global__ void __launch_bounds__(kRunEndThreads)
-    widen_kernel(const int32_t* counts, int64_t* ends, int64_t runs) {
+__global__ void __launch_bounds__(kRunEndThreads) widen_kernel(const int32_t* counts, int64_t* ends, int64_t runs) {
   const int64_t step = int64_t(gridDim.x) * kRunEndThreads;
   for (int64_t i = int64_t(blockIdx.x) * kRunEndThreads + threadIdx.x; i < runs; i += step) ends[i] = counts[i];
 }
@@ -24,4 +24,5 @@ inline const int64_t* run_ends(const int32_t* counts, int64_t runs, Context& con
   return ends;
 }
 
+}  // namespace
 }  // namespace ldie
