@@ -89,20 +89,6 @@ void sort_pairs(Context& context, const KeyValueArrays<Key, Value>& a, int key_b
 #endif
 }
 
-// sums[i] = values[0] + ... + values[i - 1]; sums may be values.
-template <class T>
-void exclusive_sum(Context& context, const T* values, T* sums, int64_t count) {
-  if (count == 0) return;
-#if !LDIE_EMULATED
-  detail::run_cub(context, "prefix sum", [&](void* scratch, size_t& bytes) {
-    return cub::DeviceScan::ExclusiveSum(scratch, bytes, values, sums, count, detail::stream_of(context));
-  });
-#else
-  static_cast<void>(context);
-  std::exclusive_scan(values, values + count, sums, T(0));
-#endif
-}
-
 // sums[i] = values[0] + ... + values[i]; sums may be values.
 template <class T>
 void inclusive_sum(Context& context, const T* values, T* sums, int64_t count) {

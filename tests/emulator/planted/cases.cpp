@@ -89,9 +89,7 @@ EXPORTED void sort_64(const uint64_t* keys, uint64_t* sorted_keys, const int64_t
   primitives::sort(keys, sorted_keys, values, sorted_values, count, descending != 0, key_bits);
 }
 
-EXPORTED void prefix_sums(const int64_t* in, int64_t* exclusive, int64_t* inclusive, int64_t count) {
-  primitives::prefix_sums(in, exclusive, inclusive, count);
-}
+EXPORTED void prefix_sums(const int64_t* in, int64_t* sums, int64_t count) { primitives::prefix_sums(in, sums, count); }
 
 EXPORTED const char* block_sums(const double* in, double* out, int threads) {
   return planted::error_of([&] { primitives::block_sums(in, out, threads); });

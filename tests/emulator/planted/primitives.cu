@@ -46,10 +46,9 @@ void sort(const Key* keys, Key* sorted_keys, const Value* values, Value* sorted_
 template void sort(const uint32_t*, uint32_t*, const int32_t*, int32_t*, int64_t, bool, int);
 template void sort(const uint64_t*, uint64_t*, const int64_t*, int64_t*, int64_t, bool, int);
 
-void prefix_sums(const int64_t* in, int64_t* exclusive, int64_t* inclusive, int64_t count) {
+void prefix_sums(const int64_t* in, int64_t* sums, int64_t count) {
   HostContext context;
-  ldie::exclusive_sum(context, in, exclusive, count);
-  ldie::inclusive_sum(context, in, inclusive, count);
+  ldie::inclusive_sum(context, in, sums, count);
 }
 
 void block_sums(const double* in, double* out, int threads) {
