@@ -46,9 +46,10 @@ class CMakeBuild(build_ext):
         """Configure, build, install."""
         package = Path(self.get_ext_fullpath(self.extensions[0].name)).resolve().parent
         build = ROOT / "build" / f"native-{sys.implementation.cache_tag}"  # kept, so that the next build is incremental
+        (build / "CMakeCache.txt").unlink(missing_ok=True)  # earlier options; cmake's --fresh would delete objects too
         tools = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])}
         configure = [
-            *("cmake", "--fresh", "-S", str(ROOT), "-B", str(build), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release"),
+            *("cmake", "-S", str(ROOT), "-B", str(build), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release"),
             *(f"-DPython_EXECUTABLE={sys.executable}", f"-DCMAKE_INSTALL_PREFIX={package}"),
             *cuda_arguments(),
         ]
