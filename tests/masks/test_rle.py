@@ -64,7 +64,7 @@ def test_bad_runs_are_named() -> None:
         rle([1, 2], [0, 2]).to_coco()
     with pytest.raises(ValueError, match="RLE 0: run 1 is negative"):
         rle([5, -1], [0, 2]).to_coco()
-    with pytest.raises(ValueError, match="RLE 0: offsets 0 to 9 do not lie in the 2 counts"):
+    with pytest.raises(ValueError, match="offsets must ascend from 0 or more to at most the 2 counts"):
         rle([1, 3], [0, 9]).to_coco()
 
 
