@@ -2,7 +2,6 @@
 // CPU: candidates in the layout that one comparison with a ground truth reads, with the hull that saves most of them.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <cstring>
 

@@ -179,24 +179,30 @@ class Matching {
   void restore_part(int64_t part) {
     for (int64_t image = 0; image < args_.batch; ++image) {
       if (all_restored_[image]) {
-        for (int64_t tile = 0; tile < tiles_; ++tile) {
-          if (owner(image, tile) == part) restore_tile(image, tile);
-        }
-        continue;
-      }
-      for (int64_t i = starts_[image]; i < starts_[image + 1]; ++i) {
-        peak(part, i).places.for_each_block([&](int64_t first, int64_t last) {
-          for (int64_t group = first; group < std::min(last, tiles_ * Tile::kGroups); ++group) {
-            if (owner(image, group / Tile::kGroups) == part) restore_group(image, group, gts_[i], peak(part, i).iou);
-          }
-        });
+        restore_all(part, image);
+      } else {
+        restore_peaks(part, image);
       }
     }
   }
 
-  void restore_tile(int64_t image, int64_t tile) const {
-    const int64_t begin = image * args_.count + tile * Tile::kSize;
-    for (int64_t i = begin; i < begin + tile_count(tile); ++i) args_.matches[i] = rows_[i];
+  void restore_all(int64_t part, int64_t image) const {
+    for (int64_t tile = 0; tile < tiles_; ++tile) {
+      if (owner(image, tile) != part) continue;
+      const int64_t begin = image * args_.count + tile * Tile::kSize;
+      for (int64_t i = begin; i < begin + tile_count(tile); ++i) args_.matches[i] = rows_[i];
+    }
+  }
+
+  void restore_peaks(int64_t part, int64_t image) {
+    for (int64_t i = starts_[image]; i < starts_[image + 1]; ++i) {
+      const Peak<T>& own = peak(part, i);
+      own.places.for_each_block([&](int64_t first, int64_t last) {
+        for (int64_t group = first; group < std::min(last, tiles_ * Tile::kGroups); ++group) {
+          if (owner(image, group / Tile::kGroups) == part) restore_group(image, group, gts_[i], own.iou);
+        }
+      });
+    }
   }
 
   void restore_group(int64_t image, int64_t group, const GroundTruth<T>& gt, T greatest) const {
