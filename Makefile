@@ -18,10 +18,15 @@ EMULATED := LDIE_BACKENDS=emulated $(BIN)/python -m pytest -m sanitize
 GPU := $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1 | tr -d .)
 export LDIE_CUDA_ARCHITECTURES ?= $(or $(GPU),90)-real
 
-.PHONY: help setup train test sanitize lint format bench gpu-check clean
+# The GPU machine's Python and torch, for which the package is built where it need not be compiled again.
+GPU_PYTHON ?= python3.12
+GPU_TORCH ?= 2.11.0
+GPU_BIN ?= .venv-gpu/bin
+
+.PHONY: help setup train test sanitize lint format bench gpu-package gpu-check clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "python3 must be 3.10 or newer: make PYTHON=..."; exit 1; }
@@ -39,6 +44,10 @@ $(VENV)/installed: $(VENV)/created $(NATIVE)
 $(VENV)/lint: $(VENV)/installed
 	$(PIP) install --no-build-isolation -e ".[lint]"
 	@touch $@
+
+.venv-gpu/bin/python:
+	$(GPU_PYTHON) -m venv .venv-gpu
+	$@ -m pip install -q torch==$(GPU_TORCH) "setuptools>=77" "pybind11>=2.13" "cmake>=3.24" ninja
 
 setup: $(VENV)/installed  ## create .venv, build and install
 
@@ -69,8 +78,12 @@ bench: setup  ## run the benchmarks; PEER=python uses an environment that also h
 	PYTHONPATH=. OMP_WAIT_POLICY=passive $(or $(PEER),$(BIN)/python) $(BENCH) --benchmark-json=build/bench.json
 	$(BIN)/python benchmarks/report.py build/bench.json
 
-gpu-check:  ## on a machine with a GPU and no network: build, CUDA tests, compute-sanitizer, benchmarks (WHEELS=folder)
-	$(PYTHON) benchmarks/gpu_check.py $(if $(WHEELS),--wheels $(WHEELS))
+gpu-package: $(GPU_BIN)/python  ## build what a GPU machine is given for gpu-check, for its Python and torch
+	PATH="$(GPU_BIN):$$PATH" PYTHONPATH=benchmarks $(GPU_BIN)/python -m gpu.package
+
+gpu-check:  ## on a machine with a GPU and no network: CUDA tests, benchmarks, sanitizers (LIMIT=540 RESULTS=folder)
+	PYTHONPATH=benchmarks $(PYTHON) -m gpu.check --limit $(or $(LIMIT),540) $(if $(RESULTS),--results $(RESULTS)) \
+		$(if $(WHEELS),--wheels $(WHEELS)) $(if $(REHEARSE),--rehearse)
 
 clean:  ## remove what was built
-	rm -rf build $(VENV) tests/emulator/lib ldie_ext/*.so
+	rm -rf build $(VENV) .venv-gpu tests/emulator/lib ldie_ext/*.so

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,37 +10,65 @@ from typing import Any
 import harness
 import pytest
 import torch
+from gpu import importance, rows
+from machine import git_commit
 
 from ldie_ext import _library
 
-DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+ON_GPU = "gpu"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Where and how rows of a GPU are measured."""
+    group = parser.getgroup("GPU rows")
+    group.addoption("--gpu-rows", type=Path, default=Path("build/gpu-rows.jsonl"), help="file of the GPU's rows")
+    group.addoption("--gpu-seconds", type=float, default=float("inf"), help="begin no row after this time")
+    group.addoption("--gpu-launches", action="store_true", help="count launches instead of taking times")
+    group.addoption("--gpu-rehearsal", action="store_true", help="measure the GPU's rows on the CPU, wall time alone")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Every row: all variants; on the CPU each thread count, on a GPU once."""
+    """Every row: on the CPU each variant and thread count, on a GPU once."""
     if "measure" in metafunc.fixturenames:
-        places = [(device, threads) for device in DEVICES for threads in (harness.THREADS if device == "cpu" else (1,))]
-        cases = [(variant, device, threads) for device, threads in places for variant in harness.VARIANTS]
-        metafunc.parametrize("measure", cases, indirect=True, ids=lambda case: "-".join(map(str, case)))
+        cases: list[Any] = [(variant, threads) for threads in harness.THREADS for variant in harness.VARIANTS]
+        ids = [f"cpu-{threads}-{variant}" for variant, threads in cases]
+        if torch.cuda.is_available() or metafunc.config.getoption("gpu_rehearsal"):
+            cases, ids = [*cases, ON_GPU], [*ids, "cuda"]
+        metafunc.parametrize("measure", cases, indirect=True, ids=ids)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Rows of a GPU first those that matter most: the machine may be gone before all are done."""
+    items.sort(key=importance.Order(items))
+
+
+@pytest.fixture(scope="session")
+def gpu_rows(pytestconfig: pytest.Config) -> rows.RowFile:
+    """The file of this run, which begins with what the GPU's memory can do."""
+    path = pytestconfig.getoption("gpu_rows")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = rows.RowFile(path, time.monotonic() + pytestconfig.getoption("gpu_seconds"))
+    if torch.cuda.is_available() and not pytestconfig.getoption("gpu_launches"):
+        file.write({"copy_bandwidth": rows.copy_bandwidth()})
+    return file
 
 
 @pytest.fixture
-def measure(request: pytest.FixtureRequest, benchmark: Any) -> Iterator[harness.Measure]:
-    """Measures one variant on one device with one thread count."""
-    variant, device, threads = request.param
+def measure(request: pytest.FixtureRequest) -> Iterator[harness.Measure | rows.GpuMeasure]:
+    """Measures one variant on the CPU with one thread count, or all variants on a GPU."""
     op = Path(str(request.path)).stem.removeprefix("bench_")
+    torch.manual_seed(0)
+    if request.param == ON_GPU:
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        count = request.config.getoption("gpu_launches")
+        yield rows.GpuMeasure(op, device, request.getfixturevalue("gpu_rows"), rows.flush_buffer(device), count)
+        rows.end_if_broken()
+        return
+    variant, threads = request.param
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    torch.manual_seed(0)
-    yield harness.Measure(benchmark, op, variant, threads, torch.device(device))
+    yield harness.Measure(request.getfixturevalue("benchmark"), op, variant, threads)
     torch.set_num_threads(before)
-
-
-def git_commit() -> str:
-    """The commit that was measured, with a plus sign when the tree had changes."""
-    command = ["git", "describe", "--always", "--dirty=+", "--exclude=*", "--abbrev=10"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent, check=False)
-    return done.stdout.strip() or "unknown"
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
@@ -48,7 +76,6 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
     machine_info.update(
         torch=torch.__version__,
         torchvision=getattr(harness.torchvision, "__version__", None),
-        gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         commit=git_commit(),
         libraries=[status.name for status in _library.load() if status.loaded],
     )

@@ -7,8 +7,8 @@ A bench file is ``benchmarks/<family>/bench_<op>.py``; a row is one call of the 
         peer = harness.tv and (lambda: harness.tv.nms(boxes, scores, 0.5))
         measure("20k uniform", ours=lambda: ldie_ext.nms(boxes, scores, 0.5), peer=peer)
 
-Each row runs once per variant, thread count and device; a variant that is None (as torchvision is where it is not
-installed) is skipped.
+On the CPU each row runs under pytest-benchmark, once per variant and thread count; on a GPU all variants run together
+(gpu/rows.py). A variant that is None (as torchvision is where it is not installed) is skipped.
 """
 
 from __future__ import annotations
@@ -30,20 +30,13 @@ tv: ModuleType | None = torchvision.ops if torchvision is not None else None
 
 VARIANTS = ("ours", "composed", "peer")
 THREADS = (1, 2)
-CUDA_CALLS = 20  # queued back to back before one synchronisation
 TIME_LIMIT = 2.0  # seconds a variant may take on one row
 MIN_ROUNDS, MAX_ROUNDS = 5, 200
 
 
-def peak_memory(function: Callable[[], Any], device: torch.device) -> int:
+def peak_memory(function: Callable[[], Any]) -> int:
     """Bytes that the function holds at its worst moment beyond what was allocated before it."""
     function()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        function()
-        return torch.cuda.max_memory_allocated() - before
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         result = function()
     del result
@@ -57,13 +50,13 @@ def peak_memory(function: Callable[[], Any], device: torch.device) -> int:
 
 @dataclass
 class Measure:
-    """Runs the chosen variant of a row under pytest-benchmark."""
+    """Runs the chosen variant of a row under pytest-benchmark, on the CPU."""
 
     benchmark: Any
     op: str
     variant: str
     threads: int
-    device: torch.device
+    device = torch.device("cpu")
 
     def __call__(
         self,
@@ -88,29 +81,13 @@ class Measure:
         function = {"ours": ours, "composed": composed, "peer": peer}[self.variant]
         if function is None:
             pytest.skip(f"no {self.variant} for this row")
-        where = self.device.type if self.device.type == "cuda" else f"cpu, {self.threads} threads"
-        self.benchmark.group = f"{self.op} | {case} | {where}"
-        self.benchmark.extra_info.update(
-            op=self.op, case=case, variant=self.variant, threads=self.threads, device=self.device.type
-        )
+        self.benchmark.group = f"{self.op} | {case} | cpu, {self.threads} threads"
+        self.benchmark.extra_info.update(op=self.op, case=case, variant=self.variant, threads=self.threads)
         if moved_bytes is not None:
             self.benchmark.extra_info["moved_bytes"] = moved_bytes
         if memory:
-            self.benchmark.extra_info["peak_memory"] = peak_memory(function, self.device)
-        timed, calls = self._timed(function)
-        self.benchmark.extra_info["calls"] = calls
-        self.benchmark.pedantic(timed, rounds=rounds_for(timed), iterations=1, warmup_rounds=0)
-
-    def _timed(self, function: Callable[[], Any]) -> tuple[Callable[[], Any], int]:
-        if self.device.type != "cuda":
-            return function, 1
-
-        def queued() -> None:
-            for _ in range(CUDA_CALLS):
-                function()
-            torch.cuda.synchronize()
-
-        return queued, CUDA_CALLS
+            self.benchmark.extra_info["peak_memory"] = peak_memory(function)
+        self.benchmark.pedantic(function, rounds=rounds_for(function), iterations=1, warmup_rounds=0)
 
 
 def rounds_for(function: Callable[[], Any]) -> int:

@@ -1,6 +1,6 @@
-"""Condenses a pytest-benchmark file into a result file and a table.
+"""Condenses a pytest-benchmark file of the CPU into a result file and a table; a GPU's figures: gpu/report.py.
 
-    python benchmarks/report.py raw.json --out benchmarks/results            # <device>-<commit>.json and RESULTS.md
+    python benchmarks/report.py raw.json --out benchmarks/results            # <processor>-<commit>.json and RESULTS.md
 
 Ratios are medians of one run: a ratio of 10 means that the op took a tenth of the other's time.
 """
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-ENVIRONMENT = ("torch", "torchvision", "gpu", "commit", "libraries", "python_version")
+ENVIRONMENT = ("torch", "torchvision", "commit", "libraries", "python_version")
 
 
 def condense(raw: dict[str, Any]) -> dict[str, Any]:
@@ -22,8 +22,8 @@ def condense(raw: dict[str, Any]) -> dict[str, Any]:
     rows: dict[str, dict[str, Any]] = {}
     for entry in raw["benchmarks"]:
         info = entry["extra_info"]
-        row = rows.setdefault(entry["group"], {key: info[key] for key in ("op", "case", "device", "threads")})
-        row.setdefault("seconds", {})[info["variant"]] = entry["stats"]["median"] / info["calls"]
+        row = rows.setdefault(entry["group"], {key: info[key] for key in ("op", "case", "threads")})
+        row.setdefault("seconds", {})[info["variant"]] = entry["stats"]["median"]
         row.setdefault("rounds", {})[info["variant"]] = entry["stats"]["rounds"]
         if "peak_memory" in info:
             row.setdefault("peak_memory", {})[info["variant"]] = info["peak_memory"]
@@ -36,10 +36,9 @@ def condense(raw: dict[str, Any]) -> dict[str, Any]:
     return {"environment": environment, "rows": dict(sorted(rows.items()))}
 
 
-def device_name(environment: dict[str, Any]) -> str:
-    """A file-name form of the fastest device that was measured."""
-    name = environment["gpu"] or environment["cpu"]
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+def file_name(environment: dict[str, Any]) -> str:
+    """The processor and the commit."""
+    return re.sub(r"[^a-z0-9]+", "-", environment["cpu"].lower()).strip("-") + f"-{environment['commit']}.json"
 
 
 def duration(seconds: float | None) -> str:
@@ -75,7 +74,7 @@ def table(result: dict[str, Any]) -> str:
         "divided by ours. *Composed* is the best form written in PyTorch operations, *peer* torchvision "
         f"{environment['torchvision']} or, where it has no such op, NumPy.",
         "",
-        f"{environment['gpu'] or environment['cpu']}, torch {environment['torch']}, commit {environment['commit']}, "
+        f"{environment['cpu']}, torch {environment['torch']}, commit {environment['commit']}, "
         f"{environment['date']}, libraries {', '.join(environment['libraries'])}.",
         "",
         "| op | case | device | ours | vs composed | vs peer | GB/s | peak memory |",
@@ -85,7 +84,7 @@ def table(result: dict[str, Any]) -> str:
         ours = row["seconds"].get("ours")
         if ours is None:
             continue
-        place = row["device"] if row["device"] == "cuda" else f"cpu x{row['threads']}"
+        place = f"cpu x{row['threads']}"
         bandwidth = f"{row['moved_bytes'] / ours / 1e9:.3g}" if "moved_bytes" in row else "-"
         cells = (row["op"], row["case"], place, duration(ours), ratio(row, "composed"), ratio(row, "peer"), bandwidth)
         lines.append("| " + " | ".join([*cells, memory(row)]) + " |")
@@ -100,7 +99,7 @@ def main() -> int:
     options = parser.parse_args()
     result = condense(json.loads(options.raw.read_text()))
     options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / f"{device_name(result['environment'])}-{result['environment']['commit']}.json"
+    path = options.out / file_name(result["environment"])
     path.write_text(json.dumps(result, indent=1) + "\n")
     (options.out / "RESULTS.md").write_text(table(result))
     print(f"wrote {path} and {options.out / 'RESULTS.md'}")

@@ -27,16 +27,16 @@ def load(name: str) -> ModuleType:
 report, compare = load("report"), load("compare")
 
 
-def entry(variant: str, median: float, *, calls: int = 1, peak: int | None = None) -> dict[str, Any]:
-    info = {"op": "nms", "case": "1k", "variant": variant, "threads": 2, "device": "cpu", "calls": calls}
+def entry(variant: str, median: float, *, peak: int | None = None) -> dict[str, Any]:
+    info = {"op": "nms", "case": "1k", "variant": variant, "threads": 2}
     info |= {"moved_bytes": 4_000_000} | ({} if peak is None else {"peak_memory": peak})
     return {"group": "nms | 1k | cpu, 2 threads", "extra_info": info, "stats": {"median": median, "rounds": 9}}
 
 
 def raw_run(ours: float, peer: float) -> dict[str, Any]:
-    machine = {"cpu": {"brand_raw": "Some CPU (R)"}, "gpu": None, "torch": "2.13.0", "torchvision": "0.29.1",
+    machine = {"cpu": {"brand_raw": "Some CPU (R)"}, "torch": "2.13.0", "torchvision": "0.29.1",
                "commit": "abc", "libraries": ["_C"], "python_version": "3.11"}  # fmt: skip
-    entries = [entry("ours", ours, peak=2**20), entry("peer", peer), entry("composed", 0.02, calls=10, peak=2**22)]
+    entries = [entry("ours", ours, peak=2**20), entry("peer", peer), entry("composed", 0.002, peak=2**22)]
     return {"machine_info": machine, "datetime": "2026-01-02T03:04:05", "benchmarks": entries}
 
 
