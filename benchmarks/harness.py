@@ -7,7 +7,7 @@ A bench file is ``benchmarks/<family>/bench_<op>.py``; a row is one call of the 
         peer = harness.tv and (lambda: harness.tv.nms(boxes, scores, 0.5))
         measure("20k uniform", ours=lambda: ldie_ext.nms(boxes, scores, 0.5), peer=peer)
 
-Each row runs once per variant, thread count and device; a variant that is None (as torchvision is where it is not
+Each row runs once per variant, thread count and device; a variant that is None (as a peer is where it is not
 installed) is skipped.
 """
 
@@ -22,11 +22,15 @@ from typing import Any
 import pytest
 import torch
 
-try:  # the peer, installed only where benchmarks compare with it
+try:  # the peers, installed only where benchmarks compare with them
     import torchvision
 except (ImportError, RuntimeError):
     torchvision = None
 tv: ModuleType | None = torchvision.ops if torchvision is not None else None
+try:
+    from pycocotools import mask as pycoco
+except ModuleNotFoundError:
+    pycoco = None
 
 VARIANTS = ("ours", "composed", "peer")
 THREADS = (1, 2)
