@@ -16,6 +16,7 @@ from machine import git_commit
 from ldie_ext import _library
 
 ON_GPU = "gpu"
+ON_HOST = ("coco",)  # families without kernels
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,7 +33,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "measure" in metafunc.fixturenames:
         cases: list[Any] = [(variant, threads) for threads in harness.THREADS for variant in harness.VARIANTS]
         ids = [f"cpu-{threads}-{variant}" for variant, threads in cases]
-        if torch.cuda.is_available() or metafunc.config.getoption("gpu_rehearsal"):
+        somewhere = torch.cuda.is_available() or metafunc.config.getoption("gpu_rehearsal")
+        if somewhere and metafunc.definition.path.parent.name not in ON_HOST:
             cases, ids = [*cases, ON_GPU], [*ids, "cuda"]
         metafunc.parametrize("measure", cases, indirect=True, ids=ids)
 

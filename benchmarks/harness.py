@@ -8,7 +8,7 @@ A bench file is ``benchmarks/<family>/bench_<op>.py``; a row is one call of the 
         measure("20k uniform", ours=lambda: ldie_ext.nms(boxes, scores, 0.5), peer=peer)
 
 On the CPU each row runs under pytest-benchmark, once per variant and thread count; on a GPU all variants run together
-(gpu/rows.py). A variant that is None (as torchvision is where it is not installed) is skipped.
+(gpu/rows.py). A variant that is None (as a peer is where it is not installed) is skipped.
 """
 
 from __future__ import annotations
@@ -22,11 +22,15 @@ from typing import Any
 import pytest
 import torch
 
-try:  # the peer, installed only where benchmarks compare with it
+try:  # the peers, installed only where benchmarks compare with them
     import torchvision
 except (ImportError, RuntimeError):
     torchvision = None
 tv: ModuleType | None = torchvision.ops if torchvision is not None else None
+try:
+    from pycocotools import mask as pycoco
+except ModuleNotFoundError:
+    pycoco = None
 
 VARIANTS = ("ours", "composed", "peer")
 THREADS = (1, 2)
@@ -65,6 +69,7 @@ class Measure:
         ours: Callable[[], Any],
         composed: Callable[[], Any] | None = None,
         peer: Callable[[], Any] | None = None,
+        host_peer: Callable[[], Any] | None = None,
         moved_bytes: int | None = None,
         memory: bool = False,
     ) -> None:
@@ -74,11 +79,12 @@ class Measure:
             case: what the inputs are, such as "20k boxes, 80 classes".
             ours: the op; called without arguments, as the other variants are.
             composed: the best form written in PyTorch operations.
-            peer: the same by torchvision, or NumPy where it has no such op.
+            peer: the same by torchvision.
+            host_peer: instead of a peer, the same by pycocotools or NumPy, with which no GPU is compared.
             moved_bytes: the least that the op must read and write, for the bandwidth in the report.
             memory: also record the peak of memory held.
         """
-        function = {"ours": ours, "composed": composed, "peer": peer}[self.variant]
+        function = {"ours": ours, "composed": composed, "peer": peer or host_peer}[self.variant]
         if function is None:
             pytest.skip(f"no {self.variant} for this row")
         self.benchmark.group = f"{self.op} | {case} | cpu, {self.threads} threads"

@@ -13,8 +13,13 @@ from backends import CPU, CUDA, EMULATED, Backend, load_emulated
 from ldie_ext import _library
 from ldie_ext.ops import PUBLIC  # noqa: F401  (loads the libraries and registers every op)
 
+#: LDIE_BACKENDS=emulated,cuda runs only the cases of these backends.
+WANTED = {name for name in os.environ.get("LDIE_BACKENDS", "").split(",") if name}
+#: Cases for a GPU are there where it is, or when asked for: so that they can be counted elsewhere.
+BACKENDS = [CPU, EMULATED, *([CUDA] if torch.cuda.is_available() or CUDA.name in WANTED else [])]
 
-@pytest.fixture(params=[CPU, EMULATED, CUDA], ids=lambda backend: backend.name)
+
+@pytest.fixture(params=BACKENDS, ids=lambda backend: backend.name)
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Backend:
     """One backend after the other; public functions of ldie_ext run on it."""
     chosen: Backend = request.param
@@ -27,15 +32,13 @@ def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """LDIE_BACKENDS=emulated,cuda runs only the cases of these backends."""
-    wanted = os.environ.get("LDIE_BACKENDS")
-    if not wanted:
+    """Leaves out the cases of backends that are not wanted."""
+    if not WANTED:
         return
-    names = set(wanted.split(","))
 
     def kept(item: pytest.Item) -> bool:
         callspec = getattr(item, "callspec", None)
-        return callspec is not None and "backend" in callspec.params and callspec.params["backend"].name in names
+        return callspec is not None and "backend" in callspec.params and callspec.params["backend"].name in WANTED
 
     config.hook.pytest_deselected(items=[item for item in items if not kept(item)])
     items[:] = [item for item in items if kept(item)]

@@ -16,12 +16,12 @@ import harness
 import numpy as np
 import numpy.typing as npt
 import pytest
-from pycocotools import mask as pycoco
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from ldie_ext.coco import mask as coco_mask
 
+pycoco = pytest.importorskip("pycocotools.mask")
+COCO = pytest.importorskip("pycocotools.coco").COCO
+COCOeval = pytest.importorskip("pycocotools.cocoeval").COCOeval
 faster = pytest.importorskip("faster_coco_eval")
 evaluation = pytest.importorskip("ldie.engine.evaluation")
 

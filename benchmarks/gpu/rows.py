@@ -182,6 +182,7 @@ class GpuMeasure:
         ours: Function,
         composed: Function | None = None,
         peer: Function | None = None,
+        host_peer: Function | None = None,
         moved_bytes: int | None = None,
         memory: bool = False,
     ) -> None:

@@ -82,7 +82,7 @@ def bench_center_heatmap(measure: harness.Measure, batch: int) -> None:
         f"{batch}x{CLASSES}x{SIDE}x{SIDE}",
         ours=lambda: ldie_ext.center_heatmap(*inputs, CLASSES, size),
         composed=lambda: composed(*inputs),
-        peer=None if measure.device.type == "cuda" else lambda: numpy_centernet(*arrays),
+        host_peer=lambda: numpy_centernet(*arrays),
         moved_bytes=batch * CLASSES * SIDE * SIDE * 4,
     )
 

@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import pytest
 from coco.polygons import random_segmentation
-from pycocotools import mask as pycoco
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from ldie_ext.coco import mask
+
+pycoco = pytest.importorskip("pycocotools.mask")
+COCO = pytest.importorskip("pycocotools.coco").COCO
+COCOeval = pytest.importorskip("pycocotools.cocoeval").COCOeval
 
 SIZE = (60, 80)
 

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from pycocotools import mask as pycoco
 
 from ldie_ext.coco import mask
+
+pycoco = pytest.importorskip("pycocotools.mask")
 
 SHAPES = [(1, 1), (1, 9), (9, 1), (13, 17), (64, 48), (480, 640)]
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from coco.polygons import random_segmentation
-from pycocotools import mask as pycoco
 
 from ldie_ext.coco import mask
+
+pycoco = pytest.importorskip("pycocotools.mask")
 
 
 def test_random_polygons() -> None:

@@ -15,7 +15,6 @@ import torch
 from ldie.data import CocoDataset, DataError, locate_data, open_data, read_image
 from ldie.data.segmentation import decode
 from PIL import Image
-from pycocotools.coco import COCO
 
 SQUARE = [2.0, 2.0, 6.0, 2.0, 6.0, 6.0, 2.0, 6.0]
 CONTENT: dict[str, Any] = {
@@ -275,7 +274,7 @@ def test_photographs(photographs: Path) -> None:
 
 def test_photographs_masks_are_pycocotools(photographs: Path) -> None:
     dataset = CocoDataset(photographs, "val2017")
-    coco = COCO(str(dataset.annotation_file))
+    coco = pytest.importorskip("pycocotools.coco").COCO(str(dataset.annotation_file))
     for sample in (dataset[i] for i in range(15)):
         entries = coco.imgToAnns[sample.image_id]
         for entry, mask in zip(entries, sample.masks, strict=True):

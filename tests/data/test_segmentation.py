@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from ldie.data.contours import mask_to_polygons
 from ldie.data.segmentation import clip_polygon, decode, encode, rle_counts
-from pycocotools import mask as coco_mask
 
 
 def random_masks(count: int) -> list[np.ndarray]:
@@ -15,6 +14,7 @@ def random_masks(count: int) -> list[np.ndarray]:
 
 
 def test_run_lengths_are_pycocotools() -> None:
+    coco_mask = pytest.importorskip("pycocotools.mask")
     for mask in random_masks(200):
         rle = encode(mask)
         compressed = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))

@@ -8,14 +8,15 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from faster_coco_eval.core import mask as faster_mask
 from ldie.data import CocoDataset, Prediction, build_shapes
 from ldie.engine.evaluation import METRIC_NAMES, coco_detections, coco_metrics, coco_stats, compressed_rles
-from pycocotools import mask as coco_mask
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from ldie_ext.coco import mask as ldie_mask
+
+coco_mask = pytest.importorskip("pycocotools.mask")
+COCO = pytest.importorskip("pycocotools.coco").COCO
+COCOeval = pytest.importorskip("pycocotools.cocoeval").COCOeval
+faster_mask = pytest.importorskip("faster_coco_eval.core.mask")
 
 CATEGORY_IDS = [2, 5]
 KEYPOINTS = 17

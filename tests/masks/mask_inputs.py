@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from pycocotools import mask as pycoco
+from oracles import pycoco
 
 
 def masks_of(size: tuple[int, int]) -> torch.Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from pycocotools import mask as pycoco
+from oracles import pycoco
 
 Parts = list[list[float]]
 

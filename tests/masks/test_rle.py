@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from pycocotools import mask as pycoco
+from oracles import pycoco
 
 import ldie_ext
 

@@ -8,7 +8,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
 
 Polygons: TypeAlias = list[list[float]]
 """Parts of one object, each x0, y0, x1, y1, ... in continuous pixels; the object is the union of its parts."""
@@ -43,6 +42,8 @@ def decode(segmentation: Segmentation, size: tuple[int, int]) -> NDArray[np.bool
         return runs.reshape(size[1], size[0]).T
     if not segmentation:
         return np.zeros(size, dtype=np.bool_)
+    from pycocotools import mask as coco_mask  # only polygons need it
+
     return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))).astype(np.bool_)
 
 

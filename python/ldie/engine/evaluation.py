@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
-from faster_coco_eval import COCO, COCOeval_faster
 
 from ldie.data import CocoDataset, Prediction
 from ldie.data.segmentation import Segmentation
@@ -152,6 +150,10 @@ def coco_stats(
         image_ids: The images that were predicted. Those that ``truth`` does not list (a file of keypoints may leave out
             images without people) do not count, nor does what was detected there.
     """
+    from faster_coco_eval import COCO, COCOeval_faster  # only COCO's metrics need it
+
+    from ldie.engine.mask_evaluator import MaskEvaluator
+
     listed = {image["id"] for image in truth["images"]}
     # the evaluator takes a detection's area from its box if it has one, so keypoints come without
     fields = ("image_id", "category_id", "score", _FIELDS[kind])
@@ -168,35 +170,6 @@ def coco_stats(
     evaluator.params.imgIds = [image_id for image_id in image_ids if image_id in listed]
     evaluator.run()
     return [float(value) for value in evaluator.all_stats[: len(METRIC_NAMES[kind])]]
-
-
-class MaskEvaluator(COCOeval_faster):  # type: ignore[misc]  # comes without types
-    """faster-coco-eval on masks that ``ldie_ext.coco.mask`` draws, measures and compares, to the same numbers.
-
-    Args:
-        truth: Its annotations have polygons or run lengths, and ``iscrowd``.
-        results: COCO result records with run lengths.
-    """
-
-    def __init__(self, truth: COCO, results: Sequence[dict[str, Any]]) -> None:
-        areas = coco_mask.area([record["segmentation"] for record in results]).tolist()
-        annotations = [
-            {**record, "id": number, "area": area, "iscrowd": 0}
-            for number, (record, area) in enumerate(zip(results, areas), start=1)
-        ]
-        super().__init__(truth, COCO({**truth.dataset, "annotations": annotations}), "segm")
-        self.params.compute_rle = False  # computeIoU() needs no masks of the evaluator's own
-
-    def computeIoU(self, imgId: int, catId: int) -> Any:
-        """IoU [D, G] of an image's detections of a category, best first, with its objects; empty where none are."""
-        image, objects = self.cocoGt.imgs[imgId], self.gt_dataset.get(imgId, catId)
-        found = self.dt_dataset.get(imgId, catId)
-        best = np.argsort([-record["score"] for record in found], kind="stable")[: self.params.maxDets[-1]]
-        return coco_mask.iou(
-            [found[i]["segmentation"] for i in best],
-            coco_mask.rasterize([item["segmentation"] for item in objects], image["height"], image["width"]),
-            [item["iscrowd"] for item in objects],
-        )
 
 
 def _complete(annotation: dict[str, Any], points: int) -> dict[str, Any]:

@@ -9,13 +9,15 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ldie.engine import distributed
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 logger = logging.getLogger("ldie")
 
@@ -125,6 +127,8 @@ class _ConsoleHandler(logging.Handler):
     """Prints to stdout without breaking a progress bar on stderr."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm  # only a console needs it
+
         tqdm.write(self.format(record), file=sys.stdout)
 
 
@@ -138,6 +142,8 @@ def configure_console(debug: bool = False) -> None:
 
 def progress_bar(total: int, initial: int, description: str) -> tqdm:
     """A bar on stderr; silent where that is not a terminal, and on ranks other than 0."""
+    from tqdm import tqdm
+
     hidden = not sys.stderr.isatty() or distributed.rank() != 0
     return tqdm(total=total, initial=initial, desc=description, disable=hidden, dynamic_ncols=True, unit="it")
 
