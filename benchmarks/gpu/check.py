@@ -14,9 +14,10 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gpu import package, report
@@ -48,6 +49,7 @@ class Check:
     clock: Clock
     wheels: Path | None
     rehearsal: bool
+    unfinished: list[str] = field(default_factory=list)  # commands of this step that its limit ended
 
     @property
     def environment(self) -> dict[str, str]:
@@ -57,10 +59,17 @@ class Check:
         threads = {"OMP_NUM_THREADS": "2", "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         return {**os.environ, **package.BUILD, **threads, "PYTHONPATH": ":".join(path), "LDIE_BACKENDS": backend}
 
-    def begin(self, step: str) -> float:
-        limit = self.clock.begin(step)
-        print(f"== {step} ({self.clock.elapsed():.0f} s, limit {limit:.0f} s)", flush=True)
-        return limit
+    @contextmanager
+    def step(self, name: str) -> Iterator[float]:
+        """Gives the time at which the step must have ended; then its line is written."""
+        begin = self.clock.elapsed()
+        limit = self.clock.begin(name)
+        print(f"== {name} ({begin:.0f} s, limit {limit:.0f} s)", flush=True)
+        self.unfinished.clear()
+        yield begin + limit
+        line = {"step": name, "seconds": round(self.clock.elapsed() - begin, 1), "unfinished": sorted(self.unfinished)}
+        with (self.results / "steps.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
 
     def run(self, name: str, command: Sequence[object], limit: float, **environment: str) -> int:
         """One command, its output in the log of that name."""
@@ -73,16 +82,16 @@ class Check:
         reason = package.misfit()
         if reason:
             self.clock.shares["package"] = BUILD_SHARE
-        limit = self.begin("package")
-        target = self.results / "site"
-        if self.wheels:
-            pip = (sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--upgrade")
-            self.run("package", (*pip, "--target", target, *sorted(self.wheels.glob("*.whl"))), limit)
-        if reason:
-            print(f"{reason}: building", flush=True)
-            shutil.rmtree(package.PACKAGE, ignore_errors=True)
-            self.run("package", package.install_command(package.SITE), limit)
-        status = self.run("package", (sys.executable, "-P", "-c", PROBE), 60)
+        with self.step("package") as end:
+            if self.wheels:
+                pip = (sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--upgrade")
+                wheels = sorted(self.wheels.glob("*.whl"))
+                self.run("package", (*pip, "--target", self.results / "site", *wheels), end - self.clock.elapsed())
+            if reason:
+                print(f"{reason}: building", flush=True)
+                shutil.rmtree(package.PACKAGE, ignore_errors=True)
+                self.run("package", package.install_command(package.SITE), end - self.clock.elapsed())
+            status = self.run("package", (sys.executable, "-P", "-c", PROBE), 60)
         if status:
             print((self.results / "logs" / "package.log").read_text()[-3000:], flush=True)
         return status == 0
@@ -99,37 +108,36 @@ class Check:
         for _ in range(MOST_TRIES):
             left = end - self.clock.elapsed()
             if left <= 0:
-                return
+                break
             status = self.run(name, command(left), left, **environment)
             if status != AGAIN and status >= 0:
                 return
+        self.unfinished.append(name)
 
     def pytest_until(self, end: float, step: str, part: str, arguments: Sequence[object], prefix: Sequence[str] = (),
                      **environment: str) -> None:  # fmt: skip
         """Tests, of which each has a line in the results as it ends."""
-        command = (*prefix, sys.executable, "-P", "-m", "pytest", "-p", "gpu.resumable", "-v", *arguments)
+        command = (*prefix, sys.executable, "-P", "-m", "pytest", "-p", "gpu.resumable", "-vv", *arguments)
         results = {"LDIE_RESULTS": str(self.results / "tests.jsonl"), "LDIE_STEP": step}
         self.run_until(end, f"{step}-{part}", lambda _: command, **results, **environment)
 
     def tests(self) -> None:
         """A process a file, so that a broken one keeps no other from running."""
-        end = self.clock.elapsed() + self.begin("tests")
-        with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
+        with self.step("tests") as end, ThreadPoolExecutor(FILES_AT_ONCE) as pool:
             for path in self.test_files():
                 pool.submit(self.pytest_until, end, "tests", path.stem, [path])
 
     def benchmarks(self, step: str, *options: str) -> None:
         """Rows of all benchmarks; after a broken one a new process goes on with the next."""
-        end = self.clock.elapsed() + self.begin(step)
         rows = self.results / f"{step}.jsonl"
         command = (sys.executable, "-P", "-m", "pytest", "-c", "benchmarks/pytest.ini", "--rootdir=benchmarks",
                    "benchmarks", "-q", "-k", "cuda", f"--gpu-rows={rows}", *options,
                    *(["--gpu-rehearsal"] if self.rehearsal else []))  # fmt: skip
-        self.run_until(end, step, lambda left: (*command, f"--gpu-seconds={left - LAST_ROW:.0f}"))
+        with self.step(step) as end:
+            self.run_until(end, step, lambda left: (*command, f"--gpu-seconds={left - LAST_ROW:.0f}"))
 
     def sanitizer(self, tool: str, *options: str) -> None:
         """One of compute-sanitizer's tools on a case of each test function, without the caching allocator."""
-        end = self.clock.elapsed() + self.begin(tool)
         found = shutil.which("compute-sanitizer") or "/usr/local/cuda/bin/compute-sanitizer"
         prefix = [found, "--tool", tool, "--error-exitcode", "9", "--report-api-errors", "no"]
         if not Path(found).exists():
@@ -140,7 +148,7 @@ class Check:
         extra = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1", "LDIE_FIRST_CASES": "1", "LDIE_TEST_SECONDS": "120"}
         files = self.test_files()
         groups = [files[i::SANITIZERS_AT_ONCE] for i in range(SANITIZERS_AT_ONCE)]
-        with ThreadPoolExecutor(SANITIZERS_AT_ONCE) as pool:
+        with self.step(tool) as end, ThreadPoolExecutor(SANITIZERS_AT_ONCE) as pool:
             for number, group in enumerate(groups):
                 arguments = ["-k", "not compile", *options, *group]
                 pool.submit(self.pytest_until, end, tool, f"{number:02}", arguments, prefix, **extra)

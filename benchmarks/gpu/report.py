@@ -133,6 +133,11 @@ def summary(results: Path) -> tuple[str, bool]:
     errors = row_errors(rows)
     parts += [f"row error: {error}" for error in errors]
     failed = any("| ours:" in error for error in errors)
+    steps = lines(results / "steps.jsonl")
+    for step in steps:
+        late = f", its limit ended {', '.join(step['unfinished'])}" if step["unfinished"] else ""
+        parts.append(f"{step['step']}: {step['seconds']} s{late}")
+        failed |= bool(late)
     for step in STEPS:
         outcomes = test_outcomes(results, step)
         count = Counter(row["outcome"] for row in outcomes.values())
@@ -158,7 +163,8 @@ def result(results: Path) -> dict[str, Any]:
         count = Counter(row["outcome"] for row in outcomes.values())
         checks[step] = {"count": dict(count), "bad": bad, "complaints": dict(complaints)}
     machine = json.loads((results / "machine.json").read_text())
-    return {"environment": machine, "copy_bandwidth": bandwidth, "checks": checks, "rows": rows}
+    return {"environment": machine, "copy_bandwidth": bandwidth, "steps": lines(results / "steps.jsonl"),
+            "checks": checks, "rows": rows}  # fmt: skip
 
 
 def page(kept: dict[str, Any]) -> str:
