@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-CARRIED_COMMIT = ROOT / "build" / "gpu-package" / "package.json"  # a copy of the tree without its history has this
+CARRIED_COMMIT = ROOT / "build" / "gpu-package" / "package.json"
 
 
 def output_of(command: Sequence[str]) -> str:
@@ -25,10 +25,12 @@ def output_of(command: Sequence[str]) -> str:
 
 def git_commit() -> str:
     """The commit that is measured, with a plus sign when the tree has changes."""
-    commit = output_of(["git", "describe", "--always", "--dirty=+", "--exclude=*", "--abbrev=10"])
-    if not commit and CARRIED_COMMIT.exists():
-        commit = json.loads(CARRIED_COMMIT.read_text())["commit"]
-    return commit or "unknown"
+    return output_of(["git", "describe", "--always", "--dirty=+", "--exclude=*", "--abbrev=10"]) or "unknown"
+
+
+def carried_commit() -> str | None:
+    """The commit of the package that was brought along: a copy of the tree may lack its history."""
+    return json.loads(CARRIED_COMMIT.read_text())["commit"] if CARRIED_COMMIT.exists() else None
 
 
 def describe() -> dict[str, Any]:
@@ -52,6 +54,6 @@ def describe() -> dict[str, Any]:
         "nvcc": output_of(["nvcc", "--version"]).rpartition("\n")[2],
         "python": platform.python_version(),
         "cores": os.cpu_count(),
-        "commit": git_commit(),
+        "commit": carried_commit() or git_commit(),
         "date": time.strftime("%Y-%m-%d"),
     }
