@@ -154,8 +154,9 @@ class Check:
                 pool.submit(self.pytest_until, end, tool, f"{number:02}", arguments, prefix, **extra)
 
     def all_steps(self) -> None:
+        installed = self.install()
         (self.results / "machine.json").write_text(json.dumps(describe(), indent=1) + "\n")
-        if self.install():
+        if installed:
             self.tests()
             self.benchmarks("benchmarks")
             self.benchmarks("launches", "--gpu-launches")
