@@ -29,8 +29,8 @@ __device__ __forceinline__ void store_pack(T* elements, int64_t index, const Pac
   reinterpret_cast<Pack<T, kWidth>*>(elements)[index] = pack;
 }
 
-// The same with one instruction whatever surrounds it, to global memory only. An unrolled loop with a condition round
-// its stores has them taken apart into elements otherwise.
+// The same with one instruction whatever surrounds it, to global memory only. Behind conditions, as of an unrolled
+// loop, the compiler takes other stores apart into their elements.
 template <int kWidth, typename T>
 __device__ __forceinline__ void store_pack_whole(T* elements, int64_t index, const Pack<T, kWidth>& pack) {
   if constexpr (sizeof pack < 8) {
