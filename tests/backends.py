@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import torch
 
@@ -30,10 +32,22 @@ CUDA = Backend("cuda", torch.device("cuda"), "ldie_ext")
 
 
 @cache
-def load_emulated() -> None:
-    """Builds (incrementally) and loads the emulated CUDA kernels, and wires their Python side."""
+def _emulated_library() -> Path:
     from emulator.build import ensure
 
-    torch.ops.load_library(ensure(os.environ.get("LDIE_EMULATOR_MODE", "plain")) / "_C_emulated.so")
+    return ensure(os.environ.get("LDIE_EMULATOR_MODE", "plain")) / "_C_emulated.so"
+
+
+def emulated_launches() -> int:
+    """Kernels launched by emulated ops so far; sorts and prefix sums of ``core/device_sort.cuh`` are not among them."""
+    count = ctypes.CDLL(str(_emulated_library())).simt_launches
+    count.restype = ctypes.c_uint64
+    return int(count())
+
+
+@cache
+def load_emulated() -> None:
+    """Builds (incrementally) and loads the emulated CUDA kernels, and wires their Python side."""
+    torch.ops.load_library(_emulated_library())
     for registration in _register.registrations.values():
         _register.apply(registration, EMULATED.namespace)

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // All images and levels at once; a segment is a level of an image.
 //   sort       the anchors by score, then, stably, by segment
-//   decode     the best of each segment, into one sequence of boxes
-//   search     for overlaps, segments being the groups (suppression/greedy_search.cuh)
+//   decode     the best of each segment, into sequences of one length
+//   search     all of them at once for overlaps (suppression/greedy_search.cuh)
 //   write      each kept box to its rank among the image's kept, which binary searches in the other levels tell
-// Memory is O(anchors); nothing waits for the device. The floor besides the search is the sort: a 4-byte key and a
-// 4-byte value an anchor, read and written in each of five passes. The deltas are read for the candidates only.
+// Memory is O(anchors) and 64 MiB at most for the search; nothing waits for the device. The floor besides the search is
+// the sort: a 4-byte key and a 4-byte value an anchor, read and written in each of five passes. The deltas are read for
+// the candidates only.
 #include "boxes/select_proposals.h"
 #include "core/device_sort.cuh"
 #include "core/simt.cuh"
@@ -33,15 +34,13 @@ __global__ void __launch_bounds__(kThreads)
   segments[i] = uint32_t(image * levels.count + levels.level_of(anchor));
 }
 
-// The best anchors of each segment, each segment's by descending score: of every image the same number.
+// The best anchors of each segment, by descending score, and after them rejected ones up to the same number for all.
 template <typename T>
 struct Candidates {
-  Levels levels;  // of an image's candidates
-  int64_t count;  // of all images
+  int64_t per_segment, per_image, count;
   uint32_t* rows;
   typename SelectProposals<T>::Key* keys;
   Box<acc_t<T>>* boxes;
-  uint32_t* segments;
 };
 
 // `sorted`: the rows, segment by segment. All lanes take part in the ballot.
@@ -51,26 +50,24 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t i = thread_index();
   bool valid = false;
   if (i < candidates.count) {
-    const int64_t image = i / candidates.levels.items(), candidate = i % candidates.levels.items();
-    const int level = candidates.levels.level_of(candidate);
-    const int64_t rank = candidate - candidates.levels.starts[level];
-    const int64_t first_row = image * args.anchors_per_image();
-    const uint32_t row = sorted[first_row + args.levels.starts[level] + rank];
-    const auto key = args.key(row);
-    candidates.rows[i] = row;
+    const int64_t segment = i / candidates.per_segment, rank = i % candidates.per_segment;
+    const int64_t image = segment / args.levels.count;
+    const int level = int(segment % args.levels.count);
+    auto key = args.kRejected;
+    Box<acc_t<T>> box{};
+    if (rank < args.levels.size(level) && rank < args.pre_nms) {
+      const int64_t first_row = image * args.anchors_per_image();
+      const uint32_t row = sorted[first_row + args.levels.starts[level] + rank];
+      key = args.key(row);
+      box = args.proposal(image, row - first_row);
+      candidates.rows[i] = row;
+    }
     candidates.keys[i] = key;
-    candidates.segments[i] = uint32_t(image * args.levels.count + level);
-    const Box<acc_t<T>> box = args.proposal(image, row - first_row);
     candidates.boxes[i] = box;
     valid = key != args.kRejected && args.is_large(box);
   }
   const uint32_t invalid = __ballot_sync(kAllLanes, !valid);
   if (i < candidates.count && i % kWarp == 0) removed[i / kWarp] = invalid;
-}
-
-__global__ void __launch_bounds__(kThreads) kept_flags_kernel(const uint8_t* kept, int64_t count, uint32_t* flags) {
-  const int64_t i = thread_index();
-  if (i < count) flags[i] = kept[i];
 }
 
 // How many candidates up to each are kept, itself included.
@@ -98,12 +95,11 @@ __device__ int64_t search_keys(const Key* keys, int64_t begin, int64_t end, Key 
 // How many kept candidates of the image, from `first` on, come before candidate i: of equal keys those of lower levels.
 template <typename T>
 __device__ int64_t rank_in_image(const Candidates<T>& candidates, const KeptSums& sums, int64_t first, int64_t i) {
-  const Levels& levels = candidates.levels;
-  const int own = levels.level_of(i - first);
   int64_t rank = 0;
-  for (int level = 0; level < levels.count; ++level) {
-    const int64_t begin = first + levels.starts[level], end = first + levels.starts[level + 1];
-    const int64_t place = level == own ? i : search_keys(candidates.keys, begin, end, candidates.keys[i], level < own);
+  for (int64_t begin = first; begin < first + candidates.per_image; begin += candidates.per_segment) {
+    const int64_t end = begin + candidates.per_segment;
+    const bool own = begin <= i && i < end;
+    const int64_t place = own ? i : search_keys(candidates.keys, begin, end, candidates.keys[i], begin < i);
     rank += sums.before(place) - sums.before(begin);
   }
   return rank;
@@ -113,7 +109,7 @@ __device__ int64_t rank_in_image(const Candidates<T>& candidates, const KeptSums
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
     write_kernel(SelectProposals<T> args, Candidates<T> candidates, KeptSums sums) {
-  const int64_t i = thread_index(), per_image = candidates.levels.items();
+  const int64_t i = thread_index(), per_image = candidates.per_image;
   if (i < candidates.count && sums.kept(i)) {
     const int64_t image = i / per_image;
     const int64_t slot = rank_in_image(candidates, sums, image * per_image, i);
@@ -156,16 +152,18 @@ const uint32_t* sort_rows(const SelectProposals<T>& args, Context& context) {
 
 template <typename T>
 Candidates<T> make_candidates(const SelectProposals<T>& args, Context& context) {
-  Candidates<T> candidates;
+  int64_t most = 0;
   for (int level = 0; level < args.levels.count; ++level) {
-    const int64_t size = args.levels.size(level);
-    candidates.levels.append(size < args.pre_nms ? size : args.pre_nms);
+    const int64_t size = args.levels.size(level), taken = size < args.pre_nms ? size : args.pre_nms;
+    if (taken > most) most = taken;
   }
-  const int64_t count = candidates.count = args.batch * candidates.levels.items();
+  Candidates<T> candidates;
+  candidates.per_segment = (most + kTile - 1) / kTile * kTile;
+  candidates.per_image = args.levels.count * candidates.per_segment;
+  const int64_t count = candidates.count = args.batch * candidates.per_image;
   candidates.rows = context.scratch_array<uint32_t>(count);
   candidates.keys = context.scratch_array<typename SelectProposals<T>::Key>(count);
   candidates.boxes = context.scratch_array<Box<acc_t<T>>>(count);
-  candidates.segments = context.scratch_array<uint32_t>(count);
   return candidates;
 }
 
@@ -175,18 +173,18 @@ template <typename T>
 void select_proposals(const SelectProposals<T>& args, Context& context) {
   const uint32_t* const sorted = sort_rows(args, context);
   const Candidates<T> candidates = make_candidates(args, context);
-  const int64_t count = candidates.count;
-  const dim3 grid = blocks_for(count), block(kThreads);
-  const auto sequence = make_sequence(context, count, candidates.boxes, candidates.segments, args.iou_threshold);
-  LDIE_LAUNCH(decode_kernel<T>, grid, block, 0, context.stream, args, sorted, candidates, sequence.removed);
-  greedy_search(sequence, context.stream);
+  const int64_t count = candidates.count, slots = args.batch * args.post_nms;
+  const uint32_t* const one_group = nullptr;
+  const auto sequences = make_sequences(context, args.batch * args.levels.count, candidates.per_segment,
+                                        candidates.boxes, one_group, args.iou_threshold);
+  LDIE_LAUNCH(decode_kernel<T>, blocks_for(count), dim3(kThreads), 0, context.stream, args, sorted, candidates,
+              sequences.removed);
+  greedy_search(sequences, context.stream);
 
-  auto* const sums = context.scratch_array<uint32_t>(count);
-  LDIE_LAUNCH(kept_flags_kernel, grid, block, 0, context.stream, sequence.kept, count, sums);
+  uint32_t* const sums = sequences.kept;
   inclusive_sum(context, sums, sums, count);
-  const int64_t slots = args.batch * args.post_nms;
-  LDIE_LAUNCH(write_kernel<T>, blocks_for(count > slots ? count : slots), block, 0, context.stream, args, candidates,
-              KeptSums{sums});
+  LDIE_LAUNCH(write_kernel<T>, blocks_for(count > slots ? count : slots), dim3(kThreads), 0, context.stream, args,
+              candidates, KeptSums{sums});
 }
 
 template void select_proposals(const SelectProposals<float>&, Context&);

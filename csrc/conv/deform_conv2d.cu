@@ -62,7 +62,7 @@ __device__ void write_columns(const DeformColumns<T>& args, const Place<acc_t<T>
   Pack<T, kWidth> result;
 #pragma unroll
   for (int i = 0; i < kWidth; ++i) result.values[i] = T(sum[i]);
-  store_pack<kWidth>(args.columns + place.row * shape.row() + shape.column(place.tap, channel), 0, result);
+  store_pack_whole<kWidth>(args.columns + place.row * shape.row() + shape.column(place.tap, channel), 0, result);
 }
 
 template <int kWidth, typename T>

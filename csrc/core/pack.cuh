@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <initializer_list>
+#include <type_traits>
 
 #include "core/simt.cuh"
 
@@ -25,6 +27,21 @@ __device__ __forceinline__ Pack<T, kWidth> load_pack(const T* elements, int64_t 
 template <int kWidth, typename T>
 __device__ __forceinline__ void store_pack(T* elements, int64_t index, const Pack<T, kWidth>& pack) {
   reinterpret_cast<Pack<T, kWidth>*>(elements)[index] = pack;
+}
+
+// The same with one instruction whatever surrounds it, to global memory only. Behind conditions, as of an unrolled
+// loop, the compiler takes other stores apart into their elements.
+template <int kWidth, typename T>
+__device__ __forceinline__ void store_pack_whole(T* elements, int64_t index, const Pack<T, kWidth>& pack) {
+  if constexpr (sizeof pack < 8) {
+    store_pack(elements, index, pack);
+  } else {
+    using Word = std::conditional_t<sizeof pack == 8, uint2, uint4>;
+    static_assert(sizeof pack == sizeof(Word));
+    Word word;
+    memcpy(&word, &pack, sizeof word);
+    __stwb(reinterpret_cast<Word*>(elements) + index, word);
+  }
 }
 
 // Whether packs can start at all these addresses; a view may begin anywhere.

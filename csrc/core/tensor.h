@@ -13,6 +13,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "core/arena.h"
 #include "core/context.h"
 #include "core/half.h"
 #include "core/huge_pages.h"
@@ -123,12 +124,9 @@ inline MostlyZero make_mostly_zero(const Tensor& like, std::initializer_list<int
 // Device guard, current stream and scratch memory for one call of an op on `like`'s device.
 class TensorContext final : public Context {
  public:
-  explicit TensorContext(const Tensor& like) : Context(current_stream(like)), like_(like), guard_(device_of(like)) {}
+  explicit TensorContext(const Tensor& like) : Context(current_stream(like)), guard_(device_of(like)), arena_(like) {}
 
-  void* scratch(size_t bytes) override {
-    buffers_.push_back(make_empty(like_, {int64_t(bytes ? bytes : 1)}, ScalarType::Byte));
-    return buffers_.back().mutable_data_ptr();
-  }
+  void* scratch(size_t bytes) override { return arena_.take(bytes); }
 
  private:
 #if defined(LDIE_BACKEND_CUDA)
@@ -147,9 +145,8 @@ class TensorContext final : public Context {
   static void* current_stream(const Tensor&) { return nullptr; }
 #endif
 
-  const Tensor& like_;
   Guard guard_;
-  std::vector<Tensor> buffers_;
+  Arena arena_;
 };
 
 }  // namespace ldie

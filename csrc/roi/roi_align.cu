@@ -42,7 +42,7 @@ void launch_backward(const RoiAlignBackward<T>& args, const RoisByMap& rois, Con
   constexpr int32_t kWidth = Threads::kAcrossIsY ? Threads::kThreadCells : kRegisterCells;
   const MapTiles tiles = map_tiles(args.layout, kHeight, kWidth);
   const dim3 grid =
-      grid_of(tiles.begin[args.layout.choice.count], blocks_of(args.layout.channels, Threads::kBlockChannels));
+      grid_of(blocks_of(args.layout.channels, Threads::kBlockChannels), tiles.begin[args.layout.choice.count]);
   LDIE_LAUNCH((roi_align_backward_kernel<T, Threads>), grid, dim3(kTileThreads), 0, context.stream, args, rois, tiles);
 }
 

@@ -152,7 +152,7 @@ struct ChannelThreads {
     Pack<T, kWidth> pack;
 #pragma unroll
     for (int v = 0; v < kWidth; ++v) pack.values[v] = T(sums.values[v]);
-    store_pack(map + (int64_t(y) * level.width + x) * layout.channels + channel, 0, pack);
+    store_pack_whole(map + (int64_t(y) * level.width + x) * layout.channels + channel, 0, pack);
   }
 };
 
@@ -251,6 +251,7 @@ struct TileBlock {
 // Writes every gradient of a feature, 182 MB for 256 channels of P2 to P5 of two 800 x 1344 images in floats, and reads
 // those of the outputs, 26 MB for 512 RoIs of 7 x 7: 43 us of an H200's bandwidth. A RoI of 20 x 20 cells meets 5 tiles
 // of 8 x 32 and takes about 60 instructions a bin row, tile and 4 channels there: half of a warp for the inner sums.
+// Blocks start with the coarsest level: a tile there meets the most RoIs, and the stores of the finest end the kernel.
 template <typename T, typename Threads>
 __global__ void __launch_bounds__(kTileThreads, 2)
     roi_align_backward_kernel(const __grid_constant__ RoiAlignBackward<T> args, RoisByMap rois,
@@ -261,10 +262,10 @@ __global__ void __launch_bounds__(kTileThreads, 2)
   LDIE_SHARED(typename Block::Weights, slots, [kRoiSlots]);
   const RoiLayout<A>& layout = args.layout;
   const int levels = layout.choice.count;
-  for (int64_t channel = int64_t(blockIdx.y) * Threads::kBlockChannels; channel < layout.channels;
-       channel += int64_t(gridDim.y) * Threads::kBlockChannels) {
-    for (int64_t i = blockIdx.x; i < tiles.begin[levels]; i += gridDim.x) {
-      const MapTile tile(tiles, i, levels);
+  for (int64_t i = tiles.begin[levels] - 1 - blockIdx.y; i >= 0; i -= gridDim.y) {
+    const MapTile tile(tiles, i, levels);
+    for (int64_t channel = int64_t(blockIdx.x) * Threads::kBlockChannels; channel < layout.channels;
+         channel += int64_t(gridDim.x) * Threads::kBlockChannels) {
       const Block block{args, tile, channel + Threads::channel(), Threads::cell(), rows, slots};
       const int64_t map = tile.level * layout.batch + tile.image;
       const int64_t end = layout.rois > 0 ? rois.starts[map + 1] : 0;

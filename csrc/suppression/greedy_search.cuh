@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The greedy search of nms.cu, chunk by chunk of a sequence of boxes:
-//   mask     which boxes of the chunk overlap which earlier ones of it: kChunk^2 bits, whatever the number of boxes
-//   resolve  the greedy search over these bits, all groups at once
+// The greedy search over sequences of boxes: one (nms.cu), or many of one length (select_proposals.cu), all of them at
+// once, chunk by chunk:
+//   mask     which boxes of the chunk overlap which earlier ones of it: a bit a pair
+//   resolve  the greedy search over these bits, all sequences and groups at once
 //   apply    drops the boxes after the chunk that overlap a kept one of it
 // A pair takes about 15 operations, and only pairs of one group are looked at that share a chunk or of which the
-// earlier box was kept: that is the floor, not the bytes.
+// earlier box was kept: that is the floor, not the bytes. Of the mask n boxes of a chunk write and read n^2 / 16 bytes,
+// the half below the diagonal.
 #pragma once
 
 #include "core/context.h"
@@ -15,61 +17,90 @@ namespace ldie {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kTile = 64;     // boxes whose flags fill a word
-constexpr int kChunk = 4096;  // boxes resolved together
+constexpr int kTile = 64;                          // boxes whose flags fill a word
+constexpr int kChunk = 4096;                       // boxes of a sequence resolved together
+constexpr int64_t kMaskBytes = int64_t(64) << 20;  // at most; the half of them that is used fits an L2 of 50 MB
 constexpr int kWords = kThreads / kTile;
 constexpr int kWarp = 32;
 constexpr unsigned kAllLanes = 0xffffffffu;
 
-// The boxes in search order: group by group, each by descending score.
+// The boxes in search order: sequence by sequence, in each group by group, in each by descending score.
 template <typename A>
-struct Sequence {
-  int64_t count;
+struct Sequences {
+  int64_t count, length;  // of sequences, and of each; several have a length that is a multiple of kTile
   const Box<A>* boxes;
-  const uint32_t* groups;  // rising numbers, or null when all boxes are of one group
+  const uint32_t* groups;  // rising numbers, or null when a sequence is one group
   uint32_t* removed;       // a bit per box: by a box of an earlier chunk, or by the caller
-  uint8_t* kept;
-  uint64_t* mask;  // [kChunk / kTile][kChunk]: bit i of word w of box j: j overlaps box 64 w + i, which comes before it
+  uint32_t* kept;          // 0 or 1
+  uint64_t* mask;
   A threshold;
+
+  LDIE_HD int32_t chunk_length() const {
+    return length < kChunk ? int32_t((length + kTile - 1) / kTile * kTile) : kChunk;
+  }
+  int64_t mask_words() const { return int64_t(chunk_length()) * (chunk_length() / kTile); }  // of a sequence
+};
+
+// The chunk of one sequence that a block works on; boxes are numbered from its first.
+template <typename A>
+struct Chunk {
+  int32_t count;  // of boxes
+  int64_t rest;   // of the sequence: boxes from the first of the chunk on
+  const Box<A>* boxes;
+  const uint32_t* groups;
+  uint32_t* removed;
+  uint32_t* kept;
+  uint64_t* mask;  // [tiles][stride]: bit i of word w of box j: j overlaps box 64 w + i, which comes before it
+  int32_t stride;
+  A threshold;
+
+  // Boxes from `begin` on, a multiple of kChunk, of sequence `first` + blockIdx.z.
+  __device__ Chunk(const Sequences<A>& all, int64_t first, int64_t begin)
+      : rest(all.length - begin), stride(all.chunk_length()), threshold(all.threshold) {
+    const int64_t start = (first + blockIdx.z) * all.length + begin;
+    count = rest < kChunk ? int32_t(rest) : kChunk;
+    boxes = all.boxes + start;
+    groups = all.groups ? all.groups + start : nullptr;
+    removed = all.removed + start / kWarp;
+    kept = all.kept + start;
+    mask = all.mask + int64_t(blockIdx.z) * stride * (stride / kTile);
+  }
 
   __device__ uint32_t group(int64_t i) const { return groups ? groups[i] : 0; }
   __device__ bool is_removed(int64_t i) const { return removed[i / kWarp] >> (i % kWarp) & 1; }
 };
 
-struct Chunk {
-  int64_t begin;  // a multiple of kChunk
-  int32_t count;
-};
-
 // A block does kWords words of the kTile boxes of tile blockIdx.y.
 template <typename A>
-__global__ void __launch_bounds__(kThreads) mask_kernel(Sequence<A> sequence, Chunk chunk) {
+__global__ void __launch_bounds__(kThreads) mask_kernel(Sequences<A> sequences, int64_t first, int64_t begin) {
   LDIE_SHARED(Box<A>, earlier, [kWords][kTile]);
   LDIE_SHARED(uint32_t, earlier_group, [kWords][kTile]);
   const int lane = int(threadIdx.x) % kTile, slot = int(threadIdx.x) / kTile;
   const int32_t word = int32_t(blockIdx.x) * kWords + slot, tile = int32_t(blockIdx.y);
   const int32_t i = word * kTile + lane, j = tile * kTile + lane;
+  if (int32_t(blockIdx.x) * kWords > tile) return;  // later boxes only
+  const Chunk<A> chunk(sequences, first, begin);
   if (i < chunk.count) {
-    earlier[slot][lane] = sequence.boxes[chunk.begin + i];
-    earlier_group[slot][lane] = sequence.group(chunk.begin + i);
+    earlier[slot][lane] = chunk.boxes[i];
+    earlier_group[slot][lane] = chunk.group(i);
   }
   __syncthreads();
   if (word > tile || j >= chunk.count) return;
 
   uint64_t bits = 0;
   const int32_t before = word < tile ? kTile : lane;
-  const uint32_t group = sequence.group(chunk.begin + j);
-  if (before > 0 && earlier_group[slot][before - 1] == group && !sequence.is_removed(chunk.begin + j)) {
-    const Box<A> box = sequence.boxes[chunk.begin + j];
+  const uint32_t group = chunk.group(j);
+  if (before > 0 && earlier_group[slot][before - 1] == group && !chunk.is_removed(j)) {
+    const Box<A> box = chunk.boxes[j];
     const A area = box_area(box);
     for (int32_t k = 0; k < before; ++k) {
       const Box<A> other = earlier[slot][k];
-      if (earlier_group[slot][k] == group && overlaps(other, box_area(other), box, area, sequence.threshold)) {
+      if (earlier_group[slot][k] == group && overlaps(other, box_area(other), box, area, chunk.threshold)) {
         bits |= uint64_t(1) << k;
       }
     }
   }
-  sequence.mask[int64_t(word) * kChunk + j] = bits;
+  chunk.mask[int64_t(word) * chunk.stride + j] = bits;
 }
 
 // A flag of each of a tile's boxes, two from every lane of a warp.
@@ -100,7 +131,7 @@ struct TileWords {
 };
 
 template <typename A>
-__device__ void load_words(const Sequence<A>& sequence, const Chunk& chunk, int32_t tile, TileWords& words) {
+__device__ void load_words(const Chunk<A>& chunk, int32_t tile, TileWords& words) {
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const int32_t first = tile * kTile + half * kWarp, j = first + int32_t(threadIdx.x);
@@ -108,12 +139,12 @@ __device__ void load_words(const Sequence<A>& sequence, const Chunk& chunk, int3
     words.group[half] = words.group_before[half] = 0;
     words.removed[half] = 0;
     if (j < chunk.count) {
-      words.own[half] = sequence.mask[int64_t(tile) * kChunk + j];
-      if (tile > 0) words.before[half] = sequence.mask[int64_t(tile - 1) * kChunk + j];
-      words.group[half] = sequence.group(chunk.begin + j);
-      words.group_before[half] = j > 0 ? sequence.group(chunk.begin + j - 1) : words.group[half] + 1;
+      words.own[half] = chunk.mask[int64_t(tile) * chunk.stride + j];
+      if (tile > 0) words.before[half] = chunk.mask[int64_t(tile - 1) * chunk.stride + j];
+      words.group[half] = chunk.group(j);
+      words.group_before[half] = j > 0 ? chunk.group(j - 1) : words.group[half] + 1;
     }
-    if (first < chunk.count) words.removed[half] = sequence.removed[(chunk.begin + first) / kWarp];
+    if (first < chunk.count) words.removed[half] = chunk.removed[first / kWarp];
   }
 }
 
@@ -124,22 +155,24 @@ constexpr int kLookups = kThreads;
 constexpr int kResolveThreads = kWarp + kLookups;
 
 template <typename A>
-__global__ void __launch_bounds__(kResolveThreads) resolve_kernel(Sequence<A> sequence, Chunk chunk) {
+__global__ void __launch_bounds__(kResolveThreads)
+    resolve_kernel(Sequences<A> sequences, int64_t first, int64_t begin) {
   LDIE_SHARED(uint64_t, kept, [kChunk / kTile]);
   LDIE_SHARED(uint32_t, dropped, [2][kLookups / kWarp]);  // of the tiles of even and of odd number
   LDIE_SHARED(int, more, [2]);
+  const Chunk<A> chunk(sequences, first, begin);
   const int32_t first_tile = int32_t(blockIdx.x), tiles = (chunk.count + kTile - 1) / kTile;
   const int lane = int(threadIdx.x) % kWarp;
   const bool resolves = threadIdx.x < kWarp;
   uint64_t kept_before = 0;
   TileWords words{};
-  if (resolves) load_words(sequence, chunk, first_tile, words);
+  if (resolves) load_words(chunk, first_tile, words);
 
   for (int32_t tile = first_tile;; ++tile) {
     const int parity = tile & 1;
     if (resolves) {
       TileWords next{};  // asked for a tile ahead: its latency passes while this tile is resolved
-      if (tile + 1 < tiles) load_words(sequence, chunk, tile + 1, next);
+      if (tile + 1 < tiles) load_words(chunk, tile + 1, next);
       const uint64_t starts =
           tile_ballot(words.group[0] != words.group_before[0], words.group[1] != words.group_before[1]);
       const uint64_t until_start = starts ? (starts & (~starts + 1)) - 1 : ~uint64_t(0);
@@ -155,7 +188,7 @@ __global__ void __launch_bounds__(kResolveThreads) resolve_kernel(Sequence<A> se
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         const int box = lane + half * kWarp;
-        if (box < boxes && (mine >> box & 1)) sequence.kept[chunk.begin + tile * kTile + box] = kept_before >> box & 1;
+        if (box < boxes && (mine >> box & 1)) chunk.kept[tile * kTile + box] = kept_before >> box & 1;
       }
       if (lane == 0) {
         kept[tile] = kept_before;
@@ -169,7 +202,7 @@ __global__ void __launch_bounds__(kResolveThreads) resolve_kernel(Sequence<A> se
       if (j < chunk.count) {
 #pragma unroll 4
         for (int32_t word = first_tile + lookup / kTile; word < tile; word += kLookups / kTile) {
-          overlapped |= sequence.mask[int64_t(word) * kChunk + j] & kept[word];
+          overlapped |= chunk.mask[int64_t(word) * chunk.stride + j] & kept[word];
         }
       }
       const unsigned bits = __ballot_sync(kAllLanes, overlapped != 0);
@@ -183,57 +216,71 @@ __global__ void __launch_bounds__(kResolveThreads) resolve_kernel(Sequence<A> se
 // A thread per box after the chunk, and a row of blocks per kThreads boxes of the chunk. Only the chunk's last group
 // goes on there.
 template <typename A>
-__global__ void __launch_bounds__(kThreads) apply_kernel(Sequence<A> sequence, Chunk chunk) {
+__global__ void __launch_bounds__(kThreads) apply_kernel(Sequences<A> sequences, int64_t first, int64_t begin) {
   LDIE_SHARED(Box<A>, listed, [kThreads]);
   LDIE_SHARED(int, count, );
-  const int64_t end = chunk.begin + chunk.count, j = end + int64_t(blockIdx.x) * kThreads + threadIdx.x;
-  const int64_t i = chunk.begin + int64_t(blockIdx.y) * kThreads + threadIdx.x;
-  const uint32_t group = sequence.group(end - 1);
+  const Chunk<A> chunk(sequences, first, begin);
+  const int64_t j = chunk.count + int64_t(blockIdx.x) * kThreads + threadIdx.x;
+  const int32_t i = int32_t(blockIdx.y) * kThreads + int32_t(threadIdx.x);
+  const uint32_t group = chunk.group(chunk.count - 1);
   if (threadIdx.x == 0) count = 0;
   __syncthreads();
-  if (sequence.kept[i] && sequence.group(i) == group) listed[atomicAdd(&count, 1)] = sequence.boxes[i];
+  if (chunk.kept[i] && chunk.group(i) == group) listed[atomicAdd(&count, 1)] = chunk.boxes[i];
   __syncthreads();
 
   bool hit = false;
-  if (j < sequence.count && sequence.group(j) == group) {
-    const Box<A> box = sequence.boxes[j];
+  if (j < chunk.rest && chunk.group(j) == group) {
+    const Box<A> box = chunk.boxes[j];
     const A area = box_area(box);
     for (int k = 0; k < count && !hit; ++k) {
       const Box<A> other = listed[k];
-      hit = overlaps(other, box_area(other), box, area, sequence.threshold);
+      hit = overlaps(other, box_area(other), box, area, chunk.threshold);
     }
   }
   const unsigned hits = __ballot_sync(kAllLanes, hit);
-  if (hits != 0 && threadIdx.x % kWarp == 0) atomicOr(&sequence.removed[j / kWarp], hits);
+  if (hits != 0 && threadIdx.x % kWarp == 0) atomicOr(&chunk.removed[j / kWarp], hits);
 }
 
 dim3 blocks_for(int64_t count) { return dim3(unsigned((count + kThreads - 1) / kThreads)); }
 
-// A search over boxes that stand in place when it starts, as `groups` and the bits of `removed` do.
+// Sequences that are searched at once. Masks of 2000 boxes each take 0.5 MB, of a chunk 2 MB.
 template <typename A>
-Sequence<A> make_sequence(Context& context, int64_t count, const Box<A>* boxes, const uint32_t* groups,
-                          double iou_threshold) {
-  return {count,
-          boxes,
-          groups,
-          context.scratch_array<uint32_t>((count + kWarp - 1) / kWarp),
-          context.scratch_array<uint8_t>(count),
-          context.scratch_array<uint64_t>(int64_t(kChunk) * (kChunk / kTile)),
-          threshold_floor<A>(iou_threshold)};
+int64_t sequences_at_once(const Sequences<A>& sequences) {
+  constexpr int64_t kMostBlocksZ = 65535;
+  const int64_t bytes = sequences.mask_words() * int64_t(sizeof(uint64_t));
+  const int64_t fitting = bytes > 0 ? kMaskBytes / bytes : kMostBlocksZ;
+  const int64_t most = fitting < kMostBlocksZ ? fitting : kMostBlocksZ;
+  return sequences.count < most ? sequences.count : most;
 }
 
-// Writes sequence.kept, 0 for boxes that were removed before.
+// A search over boxes that stand in place when it starts, as `groups` and the bits of `removed` do.
 template <typename A>
-void greedy_search(const Sequence<A>& sequence, void* stream) {
-  for (int64_t begin = 0; begin < sequence.count; begin += kChunk) {
-    const int64_t after = sequence.count - begin - kChunk;
-    const Chunk chunk{begin, int32_t(after < 0 ? sequence.count - begin : kChunk)};
-    const unsigned tiles = unsigned((chunk.count + kTile - 1) / kTile);
-    const dim3 mask_grid((tiles + kWords - 1) / kWords, tiles), block(kThreads);
-    LDIE_LAUNCH(mask_kernel<A>, mask_grid, block, 0, stream, sequence, chunk);
-    LDIE_LAUNCH(resolve_kernel<A>, dim3(tiles), dim3(kResolveThreads), 0, stream, sequence, chunk);
-    if (after > 0) {
-      LDIE_LAUNCH(apply_kernel<A>, dim3(blocks_for(after).x, kChunk / kThreads), block, 0, stream, sequence, chunk);
+Sequences<A> make_sequences(Context& context, int64_t count, int64_t length, const Box<A>* boxes,
+                            const uint32_t* groups, double iou_threshold) {
+  Sequences<A> sequences{count, length, boxes, groups, nullptr, nullptr, nullptr, threshold_floor<A>(iou_threshold)};
+  sequences.removed = context.scratch_array<uint32_t>((count * length + kWarp - 1) / kWarp);
+  sequences.kept = context.scratch_array<uint32_t>(count * length);
+  sequences.mask = context.scratch_array<uint64_t>(sequences_at_once(sequences) * sequences.mask_words());
+  return sequences;
+}
+
+// Writes sequences.kept, 0 for boxes that were removed before.
+template <typename A>
+void greedy_search(const Sequences<A>& sequences, void* stream) {
+  const int64_t most = sequences_at_once(sequences), length = sequences.length;
+  const dim3 block(kThreads), resolve_block(kResolveThreads);
+  for (int64_t first = 0; first < sequences.count; first += most) {
+    const unsigned count = unsigned(sequences.count - first < most ? sequences.count - first : most);
+    for (int64_t begin = 0; begin < length; begin += kChunk) {
+      const int64_t rest = length - begin, boxes = rest < kChunk ? rest : kChunk;
+      const unsigned tiles = unsigned((boxes + kTile - 1) / kTile);
+      const dim3 mask_grid((tiles + kWords - 1) / kWords, tiles, count);
+      const dim3 resolve_grid(sequences.groups ? tiles : 1, 1, count);  // one group starts in the first tile
+      LDIE_LAUNCH(mask_kernel<A>, mask_grid, block, 0, stream, sequences, first, begin);
+      LDIE_LAUNCH(resolve_kernel<A>, resolve_grid, resolve_block, 0, stream, sequences, first, begin);
+      if (rest <= kChunk) continue;
+      const dim3 apply_grid(blocks_for(rest - kChunk).x, kChunk / kThreads, count);
+      LDIE_LAUNCH(apply_kernel<A>, apply_grid, block, 0, stream, sequences, first, begin);
     }
   }
 }

@@ -47,9 +47,9 @@ __global__ void __launch_bounds__(kThreads)
 
 // ---- output
 __global__ void __launch_bounds__(kThreads)
-    rank_flags_kernel(const uint8_t* kept, const uint32_t* ranks, int64_t count, uint32_t* flags) {
+    rank_flags_kernel(const uint32_t* kept, const uint32_t* ranks, int64_t count, uint32_t* flags) {
   const int64_t i = thread_index();
-  if (i < count) flags[ranks ? ranks[i] : i] = kept[i];
+  if (i < count) flags[ranks[i]] = kept[i];
 }
 
 // sums: how many are kept up to each rank, itself included.
@@ -97,13 +97,16 @@ void nms(const Nms<T>& args, Context& context) {
   }
 
   auto* const boxes = context.scratch_array<Box<A>>(count);
-  const Sequence<A> sequence = make_sequence(context, count, boxes, groups, args.iou_threshold);
+  const Sequences<A> sequence = make_sequences(context, 1, count, boxes, groups, args.iou_threshold);
   LDIE_LAUNCH(gather_boxes_kernel<T>, grid, block, 0, context.stream, args.boxes, rows, ranks, count, boxes,
               sequence.removed);
   greedy_search(sequence, context.stream);
 
-  uint32_t* const sums = unsorted;  // no longer needed as such
-  LDIE_LAUNCH(rank_flags_kernel, grid, block, 0, context.stream, sequence.kept, ranks, count, sums);
+  uint32_t* sums = sequence.kept;
+  if (ranks) {
+    sums = unsorted;  // no longer needed as such
+    LDIE_LAUNCH(rank_flags_kernel, grid, block, 0, context.stream, sequence.kept, ranks, count, sums);
+  }
   inclusive_sum(context, sums, sums, count);
   const int64_t outputs = args.max_output > count ? args.max_output : count;
   LDIE_LAUNCH(write_kept_kernel, blocks_for(outputs > 0 ? outputs : 1), block, 0, context.stream, rows, sums, count,

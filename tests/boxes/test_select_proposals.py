@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import reference.proposals as reference
 import torch
-from backends import Backend
+from backends import Backend, emulated_launches
 from boxes.proposal_cases import FLOATS, Proposals, make_proposals
 from op_checks import assert_compiles, assert_same, assert_threads_agree
 
@@ -51,10 +51,39 @@ def test_random_shapes(backend: Backend, part: int) -> None:
         assert_matches_reference(backend, make_proposals(batch, (height, width), (4, 8, 16, 32)[:levels], **options))
 
 
-def test_more_than_a_chunk_of_the_search(backend: Backend) -> None:
-    """Segments that go on from one chunk of the CUDA kernels to the next."""
-    case = make_proposals(2, (150, 200), (4, 8), pre_nms=3000, post_nms=700, iou_threshold=0.6)
+@pytest.mark.parametrize("pre_nms", [3000, 4096, 5000, 20000])
+def test_more_than_a_chunk_of_the_search(backend: Backend, pre_nms: int) -> None:
+    """Segments up to and beyond the chunks that the CUDA kernels search, and levels of very different sizes."""
+    case = make_proposals(2, (150, 200), (4, 16), pre_nms=pre_nms, post_nms=700, iou_threshold=0.6)
     assert_matches_reference(backend, case)
+
+
+@pytest.mark.sanitize
+def test_segments_do_not_meet(backend: Backend) -> None:
+    """The same boxes in every level and image, of one of which some are rejected: each segment keeps its own."""
+    case = make_proposals(3, (60, 80), (8,), pre_nms=100, post_nms=1000, iou_threshold=0.3, score_threshold=0.0)
+    count = case.scores.shape[1]
+    case = replace(
+        case,
+        scores=case.scores.repeat(1, 3),
+        deltas=case.deltas.repeat(1, 3, 1),
+        anchors=case.anchors.repeat(3, 1),
+        level_sizes=[count] * 3,
+    )
+    case.scores[1, :count] = -1.0
+    assert_matches_reference(backend, case)
+
+
+@pytest.mark.parametrize(("pre_nms", "launches"), [(1000, 6), (5000, 9)])
+def test_all_segments_at_once(backend: Backend, pre_nms: int, launches: int) -> None:
+    """Two keys, decode, mask, resolve, write; with segments of two chunks apply, mask and resolve again."""
+    if backend.name != "emulated":
+        pytest.skip("only the emulator counts launches")
+    for batch in (1, 4):
+        case = make_proposals(batch, (180, 200), (4, 8, 16), pre_nms=pre_nms, post_nms=100)
+        before = emulated_launches()
+        case.call(ldie_ext.select_proposals)
+        assert emulated_launches() - before == launches
 
 
 @pytest.mark.parametrize(

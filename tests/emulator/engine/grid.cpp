@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Launches, and the calls of kernels handed to the block that runs.
+#include <atomic>
 #include <mutex>
 #include <numeric>
 #include <stdexcept>
@@ -51,6 +52,8 @@ class BlockOrder {
   std::vector<std::uint32_t> shuffled_;
 };
 
+std::atomic<std::uint64_t> launches{0};
+
 thread_local bool in_kernel = false;
 struct InKernel {
   InKernel() { in_kernel = true; }
@@ -63,6 +66,7 @@ void run_grid(const Kernel& kernel, dim3 grid, dim3 block_size, std::size_t shar
   static std::mutex one_launch_at_a_time;
   check_configuration(kernel, grid, block_size, shared_bytes);
   if (in_kernel) Block::instance().fail("launches a kernel", std::source_location::current());
+  ++launches;
   const std::lock_guard lock(one_launch_at_a_time);
   const InKernel marker;
   Schedule schedule = Schedule::from_environment();
@@ -92,3 +96,6 @@ void* dynamic_shared(std::source_location where) { return Block::instance().dyna
 void fail(const char* what, std::source_location where) { Block::instance().fail(what, where); }
 
 }  // namespace simt
+
+// For tests, through ctypes: launches of this process so far.
+extern "C" __attribute__((visibility("default"))) std::uint64_t simt_launches() { return simt::launches; }
