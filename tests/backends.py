@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import cache
+from types import SimpleNamespace
 
 import torch
 
@@ -30,10 +31,10 @@ CUDA = Backend("cuda", torch.device("cuda"), "ldie_ext")
 
 
 @cache
-def load_emulated() -> None:
-    """Builds (incrementally) and loads the emulated CUDA kernels, and wires their Python side."""
+def load_emulated() -> SimpleNamespace:
+    """Builds (incrementally) and loads the emulated CUDA kernels, and wires their Python side; returns their ops."""
     from emulator.build import ensure
 
     torch.ops.load_library(ensure(os.environ.get("LDIE_EMULATOR_MODE", "plain")) / "_C_emulated.so")
-    for registration in _register.registrations.values():
-        _register.apply(registration, EMULATED.namespace)
+    registrations = _register.registrations.values()
+    return SimpleNamespace(**{each.name: _register.apply(each, EMULATED.namespace) for each in registrations})
