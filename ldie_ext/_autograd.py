@@ -7,10 +7,15 @@ without defaults, tensors and lists of tensors among them, and return tensors or
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import _C
+from torch._functorch.autograd_function import enable_single_level_autograd_function
+from torch.overrides import has_torch_function
+
+_NOTHING = nullcontext()
 
 
 def without_autograd(op: torch._ops.OpOverload) -> Callable[..., Any]:
@@ -19,13 +24,18 @@ def without_autograd(op: torch._ops.OpOverload) -> Callable[..., Any]:
     Under torch.compile, functorch's transforms and ``__torch_function__`` what requires a gradient is not to be seen on
     the arguments, and the dispatcher decides.
     """
+    last = max(i for i, argument in enumerate(op._schema.arguments) if "Tensor" in str(argument.type))
     lists = _tensor_lists(op._schema.arguments)
 
     def call(*args: Any) -> Any:
         if torch.compiler.is_compiling() or _C._are_functorch_transforms_active():
             return op(*args)
-        tensors = _spread(args, lists) if lists else args
-        if torch.is_grad_enabled() and _C._any_requires_grad(*tensors) or torch.overrides.has_torch_function(tensors):
+        tensors = args[: last + 1]
+        if (
+            (torch.is_grad_enabled() and _C._any_requires_grad(*tensors))
+            or has_torch_function(tensors)
+            or (lists and any(has_torch_function(args[i]) for i in lists))
+        ):
             return op(*args)
         with _C._AutoDispatchBelowAutograd():
             return op(*args)
@@ -47,15 +57,17 @@ def make_autograd_kernel(
     returns_list = bool(_tensor_lists(op._schema.returns))
 
     class Recorded(torch.autograd.Function):
-        """Takes the op's arguments, those of lists one by one, then the dispatch keys and the lengths of the lists."""
+        """Takes the op's arguments, those of lists one by one, then the lengths of the lists."""
 
         @staticmethod
         def forward(ctx: Any, *flat: Any) -> Any:
-            *inputs, keys, lengths = flat
+            *inputs, lengths = flat
             if lists:
                 inputs = _gather(inputs, lists, lengths)
-            with _C._AutoDispatchBelowAutograd():
-                output = op.redispatch(keys, *inputs)
+            # A transform's level records this call without gradients, as always; the levels below may want them.
+            below = torch.enable_grad() if _C._are_functorch_transforms_active() else _NOTHING
+            with _C._AutoDispatchBelowAutograd(), below:
+                output = op(*inputs)
             if setup_context is not None:
                 setup_context(ctx, inputs, output)
             return tuple(output) if returns_list else output
@@ -65,18 +77,20 @@ def make_autograd_kernel(
             results = backward(ctx, list(grads)) if returns_list else backward(ctx, *grads)
             if not isinstance(results, tuple):
                 results = (results,)
-            return *(_spread(results, lists) if lists else results), None, None
+            return *(_spread(results, lists) if lists else results), None
 
-    Recorded.__name__ = Recorded.__qualname__ = op._schema.name.split("::")[1]
+    Recorded.__name__ = Recorded.__qualname__ = op._schema.name.split("::")[1]  # what grad_fn shows
+    # Function.apply itself would begin functorch's transforms anew. Here, below the dispatcher, one of them is at work.
+    record = super(torch.autograd.Function, Recorded).apply
 
-    def kernel(keys: _C.DispatchKeySet, *args: Any) -> Any:
-        keys = keys & _C._after_autograd_keyset
+    def kernel(*args: Any) -> Any:
+        if not (torch.is_grad_enabled() and _C._any_requires_grad(*args)):
+            with _C._AutoDispatchBelowAutograd():
+                return op(*args)
         tensors = _spread(args, lists) if lists else args
-        if torch.is_grad_enabled() and _C._any_requires_grad(*tensors):
-            output = Recorded.apply(*tensors, keys, [len(args[i]) for i in lists])
-            return list(output) if returns_list else output
-        with _C._AutoDispatchBelowAutograd():
-            return op.redispatch(keys, *args)
+        with enable_single_level_autograd_function() if _C._are_functorch_transforms_active() else _NOTHING:
+            output = record(*tensors, [len(args[i]) for i in lists])
+        return list(output) if returns_list else output
 
     return kernel
 

@@ -75,7 +75,7 @@ def apply(registration: Registration, namespace: str) -> Callable[..., Any]:
     library = torch.library.Library(namespace, "FRAGMENT")
     _alive.append(library)
     kernel = make_autograd_kernel(op, registration.setup_context, backward)
-    library.impl(registration.name, kernel, "Autograd", with_keyset=True)
+    library.impl(registration.name, kernel, "Autograd")
     return without_autograd(op)
 
 
