@@ -19,6 +19,7 @@ def __getattr__(name: str) -> Any:
     public = import_module("ldie_ext.ops").PUBLIC
     if name not in public:
         raise AttributeError(f"module 'ldie_ext' has no attribute {name!r}; its ops are: {', '.join(sorted(public))}")
+    globals().update(public)  # so that this is asked once
     return public[name]
 
 

@@ -8,6 +8,9 @@ from typing import Any, NoReturn
 
 import torch
 
+from ldie_ext import _library
+from ldie_ext._autograd import make_autograd_kernel, without_autograd
+
 NAMESPACE = "ldie_ext"
 
 
@@ -36,37 +39,48 @@ def register(
     discrete: bool = False,
     autocast: torch.dtype | None = None,
 ) -> None:
-    """Registers the Python side of ``torch.ops.ldie_ext.<name>``.
+    """Registers the Python side of ``torch.ops.ldie_ext.<name>``, and makes the op ``_library.ops.<name>``.
 
     Args:
         name: the op's name in its native schema.
         fake: computes output shapes and dtypes only (checks stand in the native code).
         setup_context: as in :func:`torch.library.register_autograd`.
-        backward: likewise; without it the op raises when a gradient is asked of it.
+        backward: likewise, but that ``ctx.needs_input_grad`` counts each tensor of a list by itself; without it the op
+            raises when a gradient is asked of it.
         discrete: the outputs are indices or masks that can never require a gradient: nothing is wired, which saves
             the autograd detour on each call.
         autocast: the dtype that floating inputs are cast to under autocast.
     """
     registration = Registration(name, fake, setup_context, backward, discrete, autocast)
     registrations[name] = registration
-    apply(registration, NAMESPACE)
+    setattr(_library.ops, name, apply(registration, NAMESPACE))
 
 
-def apply(registration: Registration, namespace: str) -> None:
-    """Wires one registration to the op of that name in a namespace."""
+def apply(registration: Registration, namespace: str) -> Callable[..., Any]:
+    """Wires one registration to the op of that name in a namespace; returns the op as public functions call it."""
     qualified = f"{namespace}::{registration.name}"
     if not hasattr(getattr(torch.ops, namespace), registration.name):
         raise ImportError(
             f"the native library has no op {qualified}: it is older than these Python files. Build it again with "
             "`pip install --no-build-isolation -e .` in the source tree"
         )
+    op: torch._ops.OpOverload = getattr(getattr(torch.ops, namespace), registration.name).default
     torch.library.register_fake(qualified, registration.fake)
-    if not registration.discrete:
-        backward = registration.backward or _refuse(registration.name)
-        torch.library.register_autograd(qualified, backward, setup_context=registration.setup_context)
     if registration.autocast is not None:
         for device in ("cpu", "cuda"):
             torch.library.register_autocast(qualified, device, registration.autocast)
+    if registration.discrete:
+        return op
+    backward = registration.backward or _refuse(registration.name)
+    library = torch.library.Library(namespace, "FRAGMENT")
+    _alive.append(library)
+    kernel = make_autograd_kernel(op, registration.setup_context, backward)
+    library.impl(registration.name, kernel, "Autograd")
+    return without_autograd(op)
+
+
+#: A registration ends with its library.
+_alive: list[torch.library.Library] = []
 
 
 def _refuse(name: str) -> Callable[..., NoReturn]:

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 
@@ -46,8 +47,8 @@ def emulated_launches() -> int:
 
 
 @cache
-def load_emulated() -> None:
-    """Builds (incrementally) and loads the emulated CUDA kernels, and wires their Python side."""
+def load_emulated() -> SimpleNamespace:
+    """Builds (incrementally) and loads the emulated CUDA kernels, and wires their Python side; returns their ops."""
     torch.ops.load_library(_emulated_library())
-    for registration in _register.registrations.values():
-        _register.apply(registration, EMULATED.namespace)
+    registrations = _register.registrations.values()
+    return SimpleNamespace(**{each.name: _register.apply(each, EMULATED.namespace) for each in registrations})

@@ -37,8 +37,29 @@ void run_tasks(std::vector<Worker<A>>& workers, int64_t tasks, const Body& body)
 }
 
 template <typename A>
-std::vector<Worker<A>> make_workers(const RoiLayout<A>& layout, bool backward, int64_t sums, Context& context) {
-  std::vector<Worker<A>> workers(static_cast<size_t>(std::min(num_threads(), layout.rois + 1)));
+int64_t most_cells(const RoiLayout<A>& layout) {
+  int64_t most = 0;
+  for (int32_t level = 0; level < layout.choice.count; ++level) most = std::max(most, layout.levels[level].cells());
+  return most;
+}
+
+// As many workers as have something to do: waking one takes as long as many thousand samples. An adaptive grid has
+// up to one sample for each cell of a map.
+template <typename A>
+int64_t worker_count(const RoiLayout<A>& layout, bool backward) {
+  constexpr double kSamplesPerWorker = 1 << 17;
+  const double cells = double(most_cells(layout)), bins = double(layout.bins()), ratio = double(layout.sampling_ratio);
+  double samples = double(layout.rois) * (ratio > 0 ? bins * ratio * ratio : std::max(bins, cells));
+  if (backward) samples += double(layout.batch) * cells;  // to be cleared
+  const double wanted = samples * double(layout.channels) / kSamplesPerWorker;
+  const int64_t most = std::min(num_threads(), layout.rois + 1);
+  return wanted < double(most) ? std::max(int64_t(wanted), int64_t(1)) : most;
+}
+
+template <typename A>
+std::vector<Worker<A>> make_workers(const RoiLayout<A>& layout, int64_t count, bool backward, int64_t sums,
+                                    Context& context) {
+  std::vector<Worker<A>> workers(static_cast<size_t>(count));
   for (Worker<A>& worker : workers) {
     worker.tables = PlaneTables<A>::make(layout, backward, context);
     worker.bins = context.scratch_array<A>(layout.bins() + round_up(layout.bins_x, kLanes<A>) + kLanes<A>);
@@ -47,20 +68,14 @@ std::vector<Worker<A>> make_workers(const RoiLayout<A>& layout, bool backward, i
   return workers;
 }
 
-template <typename A>
-int64_t most_cells(const RoiLayout<A>& layout) {
-  int64_t most = 0;
-  for (int32_t level = 0; level < layout.choice.count; ++level) most = std::max(most, layout.levels[level].cells());
-  return most;
-}
-
 // The blocks of channels that tasks are made of.
 struct ChannelBlocks {
   int64_t channels, size;
 
   template <typename A>
-  ChannelBlocks(const RoiLayout<A>& layout, int64_t multiple, int64_t most) : channels(layout.channels) {
-    const int64_t share = layout.batch * channels / (num_threads() * kTasksPerThread);
+  ChannelBlocks(const RoiLayout<A>& layout, int64_t workers, int64_t multiple, int64_t most)
+      : channels(layout.channels) {
+    const int64_t share = layout.batch * channels / (workers * kTasksPerThread);
     size = std::clamp(round_up(share, multiple), multiple, std::max(multiple, most));
   }
   int64_t count() const { return (channels + size - 1) / size; }
@@ -99,9 +114,10 @@ void pool_planes(const RoiAlign<T>& args, const RoiGroups<A>& groups, Worker<A>&
 template <typename T, typename A>
 void forward_planes(const RoiAlign<T>& args, const RoiGroups<A>& groups, std::vector<Worker<A>>& workers) {
   const RoiLayout<A>& layout = args.layout;
-  const ChannelBlocks blocks(layout, 1, kPlanesPerTask);
+  const int64_t count = int64_t(workers.size());
+  const ChannelBlocks blocks(layout, count, 1, kPlanesPerTask);
   const int64_t planes = layout.batch * blocks.count();
-  const int64_t parts = 1 + num_threads() * kTasksPerThread / (planes + 1);  // few planes: their RoIs are split too
+  const int64_t parts = 1 + count * kTasksPerThread / (planes + 1);  // few planes: their RoIs are split too
   run_tasks(workers, planes * parts, [&](Worker<A>& worker, int64_t task) {
     const int64_t image = task / parts / blocks.count(), block = task / parts % blocks.count();
     for (int32_t level = 0; level < layout.choice.count; ++level) {
@@ -194,7 +210,7 @@ template <typename T>
 void roi_align(const RoiAlign<T>& args, Context& context) {
   using A = acc_t<T>;
   const RoiGroups<A> groups(args.layout, context);
-  std::vector<Worker<A>> workers = make_workers(args.layout, false, 0, context);
+  std::vector<Worker<A>> workers = make_workers(args.layout, worker_count(args.layout, false), false, 0, context);
   clear_outputs(args, groups);
   if (args.layout.channels_last) {
     forward_channels_last(args, groups, workers);
@@ -208,10 +224,12 @@ void roi_align_backward(const RoiAlignBackward<T>& args, Context& context) {
   using A = acc_t<T>;
   constexpr bool kNarrow = !std::is_same_v<T, A>;
   const RoiLayout<A>& layout = args.layout;
-  const ChannelBlocks blocks(layout, layout.channels_last ? kLanes<A> : 1,
+  const int64_t count = worker_count(layout, true);
+  const ChannelBlocks blocks(layout, count, layout.channels_last ? kLanes<A> : 1,
                              kNarrow ? kPlanesPerTask / 2 : kPlanesPerTask);
   const RoiGroups<A> groups(layout, context);
-  std::vector<Worker<A>> workers = make_workers(layout, true, kNarrow ? blocks.size * most_cells(layout) : 0, context);
+  const int64_t sums = kNarrow ? blocks.size * most_cells(layout) : 0;
+  std::vector<Worker<A>> workers = make_workers(layout, count, true, sums, context);
   run_tasks(workers, layout.batch * blocks.count(), [&](Worker<A>& worker, int64_t task) {
     const int64_t image = task / blocks.count(), block = task % blocks.count();
     for (int32_t level = 0; level < layout.choice.count; ++level) {
