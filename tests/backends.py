@@ -22,6 +22,9 @@ class Backend:
     device: torch.device
     namespace: str
 
+    def __str__(self) -> str:
+        return self.name
+
     def op(self, name: str) -> torch._ops.OpOverload:
         """The dispatcher's op, for opcheck."""
         return getattr(getattr(torch.ops, self.namespace), name).default
@@ -30,6 +33,11 @@ class Backend:
 CPU = Backend("cpu", torch.device("cpu"), "ldie_ext")
 EMULATED = Backend("emulated", torch.device("cpu"), "ldie_ext_emulated")
 CUDA = Backend("cuda", torch.device("cuda"), "ldie_ext")
+
+#: LDIE_BACKENDS=emulated,cuda runs only the cases of these backends.
+WANTED = {name for name in os.environ.get("LDIE_BACKENDS", "").split(",") if name}
+#: Cases for a GPU are there where it is, or when asked for: so that they can be counted elsewhere.
+AVAILABLE = [CPU, EMULATED, *([CUDA] if torch.cuda.is_available() or CUDA.name in WANTED else [])]
 
 
 @cache

@@ -8,18 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from backends import CPU, CUDA, EMULATED, Backend, load_emulated
+from backends import AVAILABLE, CUDA, EMULATED, WANTED, Backend, load_emulated
 
 from ldie_ext import _library
 from ldie_ext.ops import PUBLIC  # noqa: F401  (loads the libraries and registers every op)
 
-#: LDIE_BACKENDS=emulated,cuda runs only the cases of these backends.
-WANTED = {name for name in os.environ.get("LDIE_BACKENDS", "").split(",") if name}
-#: Cases for a GPU are there where it is, or when asked for: so that they can be counted elsewhere.
-BACKENDS = [CPU, EMULATED, *([CUDA] if torch.cuda.is_available() or CUDA.name in WANTED else [])]
 
-
-@pytest.fixture(params=BACKENDS, ids=lambda backend: backend.name)
+@pytest.fixture(params=AVAILABLE, ids=str)
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Backend:
     """One backend after the other; public functions of ldie_ext run on it."""
     chosen: Backend = request.param

@@ -70,6 +70,14 @@ def test_runs_of_zero_in_the_middle(backend: Backend) -> None:
     assert ldie_ext.mask_iou(rle, rle).tolist() == [[1.0]]
 
 
+def test_size_of_run_lengths_given(backend: Backend) -> None:
+    rle = ldie_ext.rle_encode(masks_of((13, 17)).to(backend.device))
+    assert_same(ldie_ext.mask_iou(rle, rle, size=(13, 17)), ldie_ext.mask_iou(rle, rle))
+    assert_compiles(
+        lambda counts: ldie_ext.mask_iou(ldie_ext.RLE(counts, rle.offsets, rle.sizes), rle, size=(13, 17)), rle.counts
+    )
+
+
 @pytest.mark.parametrize("shape", [(0, 4, 4), (3, 0, 4), (3, 4, 0)])
 def test_empty(backend: Backend, shape: tuple[int, int, int]) -> None:
     a = torch.zeros(shape, dtype=torch.bool, device=backend.device)

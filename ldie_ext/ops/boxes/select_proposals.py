@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ldie_ext import _library
 from ldie_ext._register import register
+from ldie_ext.ops._integers import integers
 from ldie_ext.ops.boxes.box_coder import DEFAULT_CLIP
 
 __all__ = ["select_proposals"]
@@ -81,7 +82,7 @@ def select_proposals(
         scores.detach(),
         deltas.detach(),
         anchors.detach(),
-        _sizes_on(image_sizes, scores.device),
+        _size_tensor(image_sizes, scores),
         list(level_sizes),
         pre_nms,
         post_nms,
@@ -92,12 +93,10 @@ def select_proposals(
     )
 
 
-def _sizes_on(image_sizes: Tensor | Sequence[tuple[int, int]], device: torch.device) -> Tensor:
+def _size_tensor(image_sizes: Tensor | Sequence[tuple[int, int]], like: Tensor) -> Tensor:
     if isinstance(image_sizes, Tensor):
         return image_sizes
-    # From pinned memory the copy to a GPU does not make the host wait.
-    sizes = torch.tensor(image_sizes, dtype=torch.int64, pin_memory=device.type == "cuda").reshape(-1, 2)
-    return sizes.to(device, non_blocking=True)
+    return integers([side for size in image_sizes for side in size], like).reshape(-1, 2)
 
 
 def _fake(

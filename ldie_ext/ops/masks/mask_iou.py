@@ -12,7 +12,9 @@ from ldie_ext.ops.masks.rle import RLE
 __all__ = ["mask_iou"]
 
 
-def mask_iou(a: Tensor | RLE, b: Tensor | RLE, *, crowd: Tensor | None = None) -> Tensor:
+def mask_iou(
+    a: Tensor | RLE, b: Tensor | RLE, *, crowd: Tensor | None = None, size: tuple[int, int] | None = None
+) -> Tensor:
     """``IoU[i, j] = |a_i & b_j| / |a_i | b_j|`` by population counts on bits, digit for digit pycocotools'.
 
     Memory beyond the result is a bit a pixel. On the CPU masks are cut down to their own boxes first.
@@ -22,6 +24,7 @@ def mask_iou(a: Tensor | RLE, b: Tensor | RLE, *, crowd: Tensor | None = None) -
             a byte, bit 0 leftmost, bits beyond the width 0), or :class:`ldie_ext.RLE`.
         b: M masks of the same kind and size.
         crowd: bool [M]; where true, b_j is a crowd region, and the intersection is divided by the area of a_i alone.
+        size: (H, W) of run lengths. Without it their ``sizes`` are read, which on a GPU waits for the device.
 
     Returns:
         float64 [N, M]; 0 where nothing is shared, also between two empty masks.
@@ -43,18 +46,18 @@ def mask_iou(a: Tensor | RLE, b: Tensor | RLE, *, crowd: Tensor | None = None) -
                 [0.3333, 1.0000]], dtype=torch.float64)
     """
     if isinstance(a, RLE) and isinstance(b, RLE):
-        return _of_runs(a, b, crowd)
+        height, width = _common_size(a, b) if size is None else size
+        return _library.ops.mask_iou_rle(a.counts, a.offsets, b.counts, b.offsets, height, width, crowd)
     if isinstance(a, RLE) or isinstance(b, RLE):
         raise TypeError(f"a and b must be of one kind, got {type(a).__name__} and {type(b).__name__}")
     return _library.ops.mask_iou(a, b, crowd)
 
 
-def _of_runs(a: RLE, b: RLE, crowd: Tensor | None) -> Tensor:
+def _common_size(a: RLE, b: RLE) -> tuple[int, int]:
     size, other = a.common_size(), b.common_size()
     if len(a) > 0 and len(b) > 0 and size != other:
         raise ValueError(f"a and b must hold masks of one size, got {size} and {other}")
-    height, width = size if len(a) > 0 else other
-    return _library.ops.mask_iou_rle(a.counts, a.offsets, b.counts, b.offsets, height, width, crowd)
+    return size if len(a) > 0 else other
 
 
 def _fake(a: Tensor, b: Tensor, crowd: Tensor | None) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ldie_ext import _library
 from ldie_ext._register import register
+from ldie_ext.ops._integers import integers
 from ldie_ext.ops.masks.polygons import Polygons
 from ldie_ext.ops.masks.rle import RLE
 
@@ -44,8 +45,7 @@ def polygons_to_rle(polygons: Polygons, size: tuple[int, int], *, max_runs: int 
     """
     tensors = polygons.coords, polygons.part_offsets, polygons.instance_offsets
     counts, offsets = _library.ops.polygons_to_rle(*tensors, *size, max_runs)
-    sizes = torch.tensor(list(size), dtype=torch.int64, device=counts.device).expand(len(polygons), 2)
-    return RLE(counts, offsets, sizes)
+    return RLE(counts, offsets, integers(size, counts).expand(len(polygons), 2))
 
 
 def _fake(

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ldie_ext import _library
 from ldie_ext._register import register
+from ldie_ext.ops._integers import integers
 from ldie_ext.ops.masks.rle import RLE
 
 __all__ = ["rle_encode"]
@@ -42,8 +43,7 @@ def rle_encode(masks: Tensor, *, packed_width: int | None = None, max_runs: int 
     """
     width = masks.shape[-1] if packed_width is None else packed_width
     counts, offsets = _library.ops.rle_encode(masks, width, packed_width is not None, max_runs)
-    size = torch.tensor([masks.shape[1], width], dtype=torch.int64, device=masks.device)
-    return RLE(counts, offsets, size.expand(masks.shape[0], 2))
+    return RLE(counts, offsets, integers((masks.shape[1], width), masks).expand(masks.shape[0], 2))
 
 
 def _fake(masks: Tensor, width: int, packed: bool, max_runs: int | None) -> tuple[Tensor, Tensor]:

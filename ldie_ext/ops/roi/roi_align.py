@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ldie_ext import _library
 from ldie_ext._register import register
+from ldie_ext.ops._integers import integers
 
 __all__ = ["roi_align"]
 
@@ -85,9 +86,11 @@ def coordinates(boxes: Tensor, features: Tensor) -> Tensor:
 
 def flatten_boxes(boxes: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Boxes [K, 4] and offsets [B + 1] of one tensor for each image."""
+    offsets = [0]
+    for image in boxes:
+        offsets.append(offsets[-1] + image.shape[0])
     flat = torch.cat(list(boxes))
-    ends = torch.tensor([0, *(len(image) for image in boxes)]).cumsum(0)
-    return flat, ends.to(flat.device, non_blocking=True)
+    return flat, integers(offsets, flat)
 
 
 def _fake(features: list[Tensor], boxes: Tensor, offsets: Tensor | None, height: int, width: int, *_: object) -> Tensor:

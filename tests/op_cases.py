@@ -1,0 +1,225 @@
+"""A call of every public function, in each form that differs in what it asks of the host."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from op_checks import random_boxes
+from torch import Tensor
+
+import ldie_ext
+from ldie_ext import RLE, Polygons, nn
+
+H, W = 24, 32
+COUNT = 8
+
+
+@dataclass(frozen=True)
+class Case:
+    """One form of a function.
+
+    Attributes:
+        op: the function's name.
+        inputs: makes tensors on the CPU: each time other values, the same shapes.
+        call: the call, on these tensors.
+        gradients: which of them the result is differentiated in.
+        form: which form, where there are several.
+        waits: what it waits for; empty when the call never waits, and so can be captured in a CUDA graph.
+    """
+
+    op: str
+    inputs: Callable[[], tuple[Tensor, ...]]
+    call: Callable[..., Any]
+    gradients: tuple[int, ...] = ()
+    form: str = ""
+    waits: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.op}, {self.form}" if self.form else self.op
+
+    def inputs_on(self, device: torch.device) -> list[Tensor]:
+        moved = [tensor.to(device) for tensor in self.inputs()]
+        return [tensor.requires_grad_(i in self.gradients) for i, tensor in enumerate(moved)]
+
+    def run(self, inputs: list[Tensor]) -> list[Tensor]:
+        """The results and the gradients."""
+        results = list(_tensors(self.call(*inputs)))
+        if not self.gradients:
+            return results
+        outputs = [result for result in results if result.requires_grad]
+        grads = torch.autograd.grad(outputs, [inputs[i] for i in self.gradients], [*map(torch.ones_like, outputs)])
+        return [*(result.detach() for result in results), *grads]
+
+
+def _tensors(result: Any) -> Iterator[Tensor]:
+    if isinstance(result, Tensor):
+        yield result
+    else:
+        parts = vars(result).values() if dataclasses.is_dataclass(result) else result
+        for part in parts:
+            yield from _tensors(part)
+
+
+def boxes(count: int = COUNT) -> Tensor:
+    return random_boxes(count, H, W)
+
+
+def objects() -> tuple[Tensor, Tensor, Tensor]:
+    """Boxes, labels and offsets of two images."""
+    return boxes(), torch.randint(0, 3, (COUNT,)), torch.tensor([0, 3, COUNT])
+
+
+def masks(count: int = COUNT) -> Tensor:
+    return torch.rand(count, H, W) < 0.5
+
+
+def maps(channels: int = 3) -> Tensor:
+    return torch.randn(2, channels, H, W)
+
+
+def polygons() -> tuple[Tensor, Tensor, Tensor]:
+    return 30 * torch.rand(12, 2, dtype=torch.float64), torch.tensor([0, 4, 8, 12]), torch.tensor([0, 2, 3])
+
+
+def runs() -> tuple[Tensor, Tensor, Tensor]:
+    """Four masks of three runs."""
+    first, second = torch.randint(1, H * W // 2, (2, 4))
+    counts = torch.stack([first, second, H * W - first - second], 1).flatten().int()
+    return counts, torch.arange(5) * 3, torch.tensor([[H, W]]).repeat(4, 1)
+
+
+def anchors() -> tuple[Tensor, Tensor, Tensor]:
+    """Scores, deltas and anchors of two images."""
+    return torch.randn(2, 50), 0.1 * torch.randn(2, 50, 4), boxes(50)
+
+
+PROPOSALS: dict[str, Any] = {"pre_nms": 20, "post_nms": 10, "iou_threshold": 0.5}
+KEPT = "how many are kept"
+RUNS = "how many runs there are"
+SIZES = "the masks' sizes"
+
+# fmt: off
+CASES = [
+    # boxes
+    *(Case(op, lambda: (boxes(5), boxes()), getattr(ldie_ext, op), (0, 1))
+      for op in ("box_iou", "generalized_box_iou", "distance_box_iou", "complete_box_iou")),
+    Case("decode_boxes", lambda: (torch.randn(COUNT, 4), boxes()), ldie_ext.decode_boxes, (0, 1)),
+    Case("encode_boxes", lambda: (boxes(), boxes() + torch.tensor([0, 0, 1, 1])), ldie_ext.encode_boxes, (0, 1)),
+    Case("grid_anchors", lambda: (boxes(),),
+         lambda like: ldie_ext.grid_anchors((8, 16), (0.5, 1.0), [(2, 3), (1, 2)], (8, 16), device=like.device)),
+    Case("match_boxes", lambda: (boxes(), torch.tensor([0, 3, COUNT]), boxes(20)),
+         lambda *inputs: ldie_ext.match_boxes(*inputs, 0.5, 0.3, allow_low_quality=True)),
+    Case("sample_labels", lambda: (torch.randint(-2, 4, (2, 50)), torch.randint(99, (2,))),
+         lambda matches, seeds: ldie_ext.sample_labels(matches, 16, 0.25, seeds)),
+    Case("select_proposals", lambda: (*anchors(), torch.tensor([[H, W], [H, W]])),
+         lambda *inputs: ldie_ext.select_proposals(*inputs[:3], [30, 20], inputs[3], **PROPOSALS)),
+    Case("select_proposals", anchors,
+         lambda *inputs: ldie_ext.select_proposals(*inputs, [30, 20], [(H, W)] * 2, **PROPOSALS),
+         form="sizes in a list"),
+    # suppression
+    Case("nms", lambda: (boxes(), torch.rand(COUNT)), lambda *inputs: ldie_ext.nms(*inputs, 0.5), waits=KEPT),
+    Case("batched_nms", lambda: (boxes(), torch.rand(COUNT), torch.arange(COUNT) % 3),
+         lambda *inputs: ldie_ext.batched_nms(*inputs, 0.5), waits=KEPT),
+    Case("nms_padded", lambda: (boxes(), torch.rand(COUNT), torch.arange(COUNT) % 3),
+         lambda *inputs: ldie_ext.nms_padded(*inputs, 0.5, 5)),
+    Case("soft_nms", lambda: (boxes(), torch.rand(COUNT)), ldie_ext.soft_nms, waits=KEPT),
+    Case("mask_nms", lambda: (masks(), torch.arange(COUNT) % 3, torch.rand(COUNT)),
+         lambda *inputs: ldie_ext.mask_nms(*inputs, 0.5), waits=KEPT),
+    Case("matrix_nms", lambda: (masks(), torch.arange(COUNT) % 3, torch.rand(COUNT)), ldie_ext.matrix_nms),
+    # roi
+    Case("roi_align", lambda: (maps(), torch.cat([torch.arange(COUNT)[:, None] % 2, boxes()], 1)),
+         lambda *inputs: ldie_ext.roi_align(*inputs, 3), (0,)),
+    Case("roi_align", lambda: (maps(), boxes(3), boxes(5)),
+         lambda maps, *rest: ldie_ext.roi_align(maps, rest, 3), (0,), "boxes in a list"),
+    Case("multiscale_roi_align", lambda: (maps(), maps()[..., ::2, ::2], boxes(), torch.tensor([0, 3, COUNT])),
+         lambda fine, coarse, *rest: ldie_ext.multiscale_roi_align([fine, coarse], *rest, 3, (1, 0.5)), (0, 1)),
+    # heatmap
+    Case("center_heatmap", objects, lambda *inputs: ldie_ext.center_heatmap(*inputs, 3, (H, W))),
+    Case("center_targets", objects, lambda *inputs: ldie_ext.center_targets(*inputs, (H, W), 6)),
+    Case("decode_keypoints", lambda: (torch.randn(4, 2, 7, 7), boxes(4)), ldie_ext.decode_keypoints),
+    Case("gather_l1_loss",
+         lambda: (maps(2), torch.randint(H * W, (2, 5)), torch.randn(2, 5, 2), torch.rand(2, 5) < 0.7),
+         ldie_ext.gather_l1_loss, (0,)),
+    Case("heatmap_peaks", lambda: (maps().sigmoid(),), lambda scores: ldie_ext.heatmap_peaks(scores, 10)),
+    Case("keypoint_targets", lambda: (20 * torch.rand(COUNT, 5, 3), boxes()),
+         lambda *inputs: ldie_ext.keypoint_targets(*inputs, (7, 7))),
+    # losses
+    Case("center_focal_loss", lambda: (maps(), torch.rand(2, 3, H, W)), ldie_ext.center_focal_loss, (0,)),
+    Case("center_focal_loss_from_boxes", lambda: (maps(), *objects()), ldie_ext.center_focal_loss_from_boxes, (0,)),
+    Case("dice_loss", lambda: (torch.randn(COUNT, 50), torch.rand(COUNT, 50)), ldie_ext.dice_loss, (0,)),
+    Case("sigmoid_focal_loss", lambda: (torch.randn(COUNT, 5), torch.rand(COUNT, 5)),
+         lambda *inputs: ldie_ext.sigmoid_focal_loss(*inputs, reduction="mean"), (0,)),
+    Case("spatial_softmax_cross_entropy",
+         lambda: (maps(), torch.randint(H * W, (2, 3)), torch.rand(2, 3) < 0.7),
+         ldie_ext.spatial_softmax_cross_entropy, (0,)),
+    # adversarial
+    Case("box_class_masks", objects, lambda *inputs: ldie_ext.box_class_masks(*inputs, 3, (H, W))),
+    Case("masked_scale_loss", lambda: (maps(), *objects()),
+         lambda scores, *rest: ldie_ext.masked_scale_loss(scores, 1, *rest, num_classes=3), (0,)),
+    Case("materialize_masked_scores", lambda: (maps(), masks(4).view(2, 2, H, W)),
+         ldie_ext.materialize_masked_scores, (0,)),
+    # conv
+    Case("deform_conv2d",
+         lambda: (maps(), maps(18), torch.randn(4, 3, 3, 3), torch.randn(4), maps(9).sigmoid()),
+         lambda input, offset, weight, bias, mask: ldie_ext.deform_conv2d(
+             input, offset, weight, bias, padding=(1, 1), mask=mask), (0, 1, 2, 3, 4)),
+    # masks
+    Case("polygons_to_masks", polygons, lambda *inputs: ldie_ext.polygons_to_masks(Polygons(*inputs), (H, W))),
+    Case("polygons_to_rle", polygons, lambda *inputs: ldie_ext.polygons_to_rle(Polygons(*inputs), (H, W)), waits=RUNS),
+    Case("polygons_to_rle", polygons,
+         lambda *inputs: ldie_ext.polygons_to_rle(Polygons(*inputs), (H, W), max_runs=500), form="max_runs"),
+    Case("polygons_to_roi_masks", lambda: (*polygons(), boxes(2)),
+         lambda *inputs: ldie_ext.polygons_to_roi_masks(Polygons(*inputs[:3]), inputs[3], 7)),
+    Case("rle_encode", lambda: (masks(),), ldie_ext.rle_encode, waits=RUNS),
+    Case("rle_encode", lambda: (masks(),), lambda masks: ldie_ext.rle_encode(masks, max_runs=5000), form="max_runs"),
+    Case("rle_decode", runs, lambda *inputs: ldie_ext.rle_decode(RLE(*inputs)), waits=SIZES),
+    Case("rle_decode", runs, lambda *inputs: ldie_ext.rle_decode(RLE(*inputs), size=(H, W)), form="size"),
+    Case("rle_area", runs, lambda *inputs: ldie_ext.rle_area(RLE(*inputs))),
+    Case("rle_to_boxes", runs, lambda *inputs: ldie_ext.rle_to_boxes(RLE(*inputs))),
+    Case("mask_iou", lambda: (masks(), masks(5)), ldie_ext.mask_iou),
+    Case("mask_iou", runs, lambda *inputs: ldie_ext.mask_iou(RLE(*inputs), RLE(*inputs)),
+         form="run lengths", waits=SIZES),
+    Case("mask_iou", runs, lambda *inputs: ldie_ext.mask_iou(RLE(*inputs), RLE(*inputs), size=(H, W)),
+         form="run lengths and size"),
+    Case("masks_to_boxes", lambda: (masks(),), ldie_ext.masks_to_boxes),
+    Case("mask_centers", lambda: (masks(),), ldie_ext.mask_centers),
+    Case("paste_masks", lambda: (torch.rand(COUNT, 1, 7, 7), boxes()),
+         lambda *inputs: ldie_ext.paste_masks(*inputs, (H, W))),
+    Case("crop_and_resize_masks", lambda: (masks(), boxes()),
+         lambda *inputs: ldie_ext.crop_and_resize_masks(*inputs, 7)),
+    # modules that do more than call an op
+    Case("nn.AnchorGenerator", lambda: (maps(),),
+         lambda maps: nn.AnchorGenerator(((8,),), ((0.5, 1.0),))(ImageList(maps), [maps])),
+    Case("nn.MultiScaleRoIAlign", lambda: (maps(), maps()[..., ::2, ::2], boxes(3), boxes(5)),
+         lambda fine, coarse, *rest: nn.MultiScaleRoIAlign(["0", "1"], 3, 2)(
+             {"0": fine, "1": coarse}, rest, [(H, W)] * 2), (0, 1)),
+]
+# fmt: on
+
+
+@dataclass
+class ImageList:
+    """What torchvision's class of that name gives an anchor generator."""
+
+    tensors: Tensor
+
+    @property
+    def image_sizes(self) -> list[tuple[int, int]]:
+        return [(H, W)] * len(self.tensors)
+
+
+def _answer(case: Case) -> str:
+    return f"{case.form}: " * bool(case.form) + (f"no, reads {case.waits}" if case.waits else "yes")
+
+
+def markdown_table() -> str:
+    """Which forms can be captured in a CUDA graph, for docs/cuda_graphs.md."""
+    lines = ["| function | in a CUDA graph |", "|---|---|"]
+    for op in sorted({case.op for case in CASES}, key=lambda op: ("." in op, op)):
+        forms = "; ".join(_answer(case) for case in CASES if case.op == op)
+        lines.append(f"| `{op}` | {forms} |")
+    return "\n".join(lines) + "\n"
