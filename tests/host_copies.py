@@ -39,6 +39,6 @@ def _names_a_device(args: tuple, kwargs: dict) -> bool:
 
 def host_copies(function: Callable[[], Any]) -> list[str]:
     """Names of the calls that would copy or wait if the tensors were on a GPU."""
-    with profile(activities=[ProfilerActivity.CPU]) as profiler, _PythonCalls() as python:
+    with profile(activities=[ProfilerActivity.CPU], acc_events=True) as profiler, _PythonCalls() as python:
         function()
     return [*python.found, *(event.name for event in profiler.events() if event.name in ATEN)]
