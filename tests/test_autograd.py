@@ -80,9 +80,7 @@ def test_autograd_is_not_entered_in_vain(
 
 
 @every_function
-def test_autograd_is_entered_where_a_gradient_is_wanted(
-    function: Callable[[Tensor], Tensor], backend: Backend
-) -> None:
+def test_autograd_is_entered_where_a_gradient_is_wanted(function: Callable[[Tensor], Tensor], backend: Backend) -> None:
     with entries() as entered:
         result = function(input_of(function, backend).requires_grad_())
     assert len(entered) == 1
