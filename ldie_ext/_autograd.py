@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import _C
-from torch._functorch.autograd_function import enable_single_level_autograd_function
+from torch._functorch.utils import enable_single_level_autograd_function
 from torch.overrides import has_torch_function
 
 _NOTHING = nullcontext()

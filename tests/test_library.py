@@ -48,6 +48,16 @@ def test_native_op_is_complete(name: str) -> None:
         assert has_kernel(name, "Autograd"), "neither a backward nor a refusal"
 
 
+@pytest.mark.parametrize("name", native_ops())
+def test_schema_is_one_that_autograd_understands(name: str) -> None:
+    schema = getattr(torch.ops.ldie_ext, name).default._schema
+    for argument in schema.arguments:  # the dispatcher would leave out defaults, and pass keywords apart
+        assert not argument.has_default_value()
+        assert not argument.kwarg_only
+    lists = [value for value in schema.returns if "List" in str(value.type)]
+    assert not lists or len(schema.returns) == 1
+
+
 def test_every_registration_has_a_native_op() -> None:
     assert sorted(_register.registrations) == sorted(native_ops())
 

@@ -1,4 +1,4 @@
-"""What a call costs beyond its arithmetic: inputs so small that Python, the dispatcher and launches are all there is."""
+"""What a call costs beyond its arithmetic: inputs so small that Python, dispatcher and launches are all there is."""
 
 from __future__ import annotations
 
