@@ -7,7 +7,7 @@ import torch
 from backends import Backend
 from op_checks import assert_compiles
 
-from ldie_ext.ops._integers import integers
+from ldie_ext.ops.ragged.integers import integers
 
 
 @pytest.mark.sanitize

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ldie_ext import _library
 from ldie_ext._register import register
-from ldie_ext.ops._integers import integers
+from ldie_ext.ops.ragged.integers import integers
 
 __all__ = ["roi_align"]
 

@@ -1,0 +1,1 @@
+"""What ragged data needs on the device of its tensors."""
