@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ldie_ext import _library
 from ldie_ext._register import register
-from ldie_ext.ops.ragged.integers import integers
 from ldie_ext.ops.boxes.box_coder import DEFAULT_CLIP
+from ldie_ext.ops.ragged.integers import integers
 
 __all__ = ["select_proposals"]
 

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from ldie_ext import _library
 from ldie_ext._register import register
-from ldie_ext.ops.ragged.integers import integers
 from ldie_ext.ops.masks.polygons import Polygons
 from ldie_ext.ops.masks.rle import RLE
+from ldie_ext.ops.ragged.integers import integers
 
 __all__ = ["polygons_to_rle"]
 

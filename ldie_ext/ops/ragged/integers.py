@@ -1,4 +1,4 @@
-"""Lists of integers as tensors on the device of others. Native code: csrc/ragged/integers.h"""
+"""Lists of integers as tensors on the device of others. Native code: csrc/ragged/integers.h."""
 
 from __future__ import annotations
 
