@@ -83,7 +83,7 @@ gpu-package: $(GPU_BIN)/python  ## build what a GPU machine is given for gpu-che
 
 gpu-check:  ## on a machine with a GPU and no network: CUDA tests, benchmarks, sanitizers (LIMIT=540 RESULTS=folder)
 	PYTHONPATH=benchmarks $(PYTHON) -m gpu.check --limit $(or $(LIMIT),540) $(if $(RESULTS),--results $(RESULTS)) \
-		$(if $(WHEELS),--wheels $(WHEELS)) $(if $(REHEARSE),--rehearse)
+		$(if $(STEPS),--steps $(STEPS)) $(if $(WHEELS),--wheels $(WHEELS)) $(if $(REHEARSE),--rehearse)
 
 clean:  ## remove what was built
 	rm -rf build $(VENV) .venv-gpu tests/emulator/lib ldie_ext/*.so

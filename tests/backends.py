@@ -40,6 +40,10 @@ WANTED = {name for name in os.environ.get("LDIE_BACKENDS", "").split(",") if nam
 AVAILABLE = [CPU, EMULATED, *([CUDA] if torch.cuda.is_available() or CUDA.name in WANTED else [])]
 
 
+#: A sanitizer looks at accesses and at their order: fewer values do.
+SANITIZED = os.environ.get("LDIE_EMULATOR_MODE", "plain") != "plain" or "LDIE_SANITIZER" in os.environ
+
+
 @cache
 def _emulated_library() -> Path:
     from emulator.build import ensure

@@ -145,7 +145,12 @@ class Check:
             if not self.rehearsal:
                 return
             prefix = []
-        extra = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1", "LDIE_FIRST_CASES": "1", "LDIE_TEST_SECONDS": "120"}
+        extra = {
+            "PYTORCH_NO_CUDA_MEMORY_CACHING": "1",
+            "LDIE_FIRST_CASES": "1",
+            "LDIE_SANITIZER": tool,
+            "LDIE_TEST_SECONDS": "120",
+        }
         files = self.test_files()
         groups = [files[i::SANITIZERS_AT_ONCE] for i in range(SANITIZERS_AT_ONCE)]
         with self.step(tool) as end, ThreadPoolExecutor(SANITIZERS_AT_ONCE) as pool:
@@ -153,15 +158,20 @@ class Check:
                 arguments = ["-k", "not compile", *options, *group]
                 pool.submit(self.pytest_until, end, tool, f"{number:02}", arguments, prefix, **extra)
 
-    def all_steps(self) -> None:
+    def run_steps(self) -> None:
+        """The package, then the steps that the clock has a share for."""
+        steps: dict[str, Callable[[], None]] = {
+            "tests": self.tests,
+            "benchmarks": lambda: self.benchmarks("benchmarks"),
+            "launches": lambda: self.benchmarks("launches", "--gpu-launches"),
+            "memcheck": lambda: self.sanitizer("memcheck"),
+            "racecheck": lambda: self.sanitizer("racecheck", "-m", "sanitize"),
+        }
         installed = self.install()
         (self.results / "machine.json").write_text(json.dumps(describe(), indent=1) + "\n")
-        if installed:
-            self.tests()
-            self.benchmarks("benchmarks")
-            self.benchmarks("launches", "--gpu-launches")
-            self.sanitizer("memcheck")
-            self.sanitizer("racecheck", "-m", "sanitize")
+        for name, step in steps.items():
+            if installed and name in self.clock.shares:
+                step()
 
 
 def main() -> int:
@@ -169,13 +179,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--limit", type=float, default=540, help="seconds for everything")
     parser.add_argument("--results", type=Path, default=ROOT / "build" / "gpu-check", help="folder to write into")
+    parser.add_argument("--steps", nargs="+", choices=list(SHARES)[1:], default=list(SHARES)[1:], help="only these")
     parser.add_argument("--wheels", type=Path, help="folder of wheels that this Python lacks")
     parser.add_argument("--rehearse", action="store_true", help="the same steps without a GPU, ops on the CPU")
     options = parser.parse_args()
     results = options.results.resolve()
     results.mkdir(parents=True, exist_ok=True)
-    check = Check(results, Clock(options.limit, dict(SHARES)), options.wheels, options.rehearse)
-    check.all_steps()
+    shares = {name: share for name, share in SHARES.items() if name in ("package", *options.steps)}
+    check = Check(results, Clock(options.limit, shares), options.wheels, options.rehearse)
+    check.run_steps()
     print(f"== results ({check.clock.elapsed():.0f} s)", flush=True)
     text, failed = report.summary(results)
     (results / "summary.txt").write_text(text)

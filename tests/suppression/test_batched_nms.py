@@ -7,7 +7,7 @@ import reference.suppression as reference
 import torch
 from conftest import Backend
 from op_checks import assert_compiles, assert_same, assert_threads_agree, random_boxes
-from suppression.cases import make_case
+from suppression.cases import make_case, numbers
 
 import ldie_ext
 
@@ -22,7 +22,7 @@ def sample(count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 @pytest.mark.sanitize
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_matches_reference(backend: Backend, dtype: torch.dtype) -> None:
-    for number in range(60):
+    for number in numbers(60):
         case = make_case(number, 200, dtype)
         inputs = [tensor.to(backend.device) for tensor in (case.boxes, case.scores, case.idxs)]
         kept = ldie_ext.batched_nms(*inputs, case.iou_threshold).cpu()

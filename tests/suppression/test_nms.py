@@ -7,7 +7,7 @@ import reference.suppression as reference
 import torch
 from conftest import Backend
 from op_checks import assert_compiles, assert_same, assert_threads_agree, random_boxes
-from suppression.cases import INF, NAN, make_case
+from suppression.cases import INF, NAN, make_case, numbers
 
 import ldie_ext
 
@@ -17,7 +17,7 @@ FLOATS = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 @pytest.mark.sanitize
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_matches_reference(backend: Backend, dtype: torch.dtype) -> None:
-    for number in range(60):
+    for number in numbers(60):
         case = make_case(number, 150, dtype)
         kept = ldie_ext.nms(case.boxes.to(backend.device), case.scores.to(backend.device), case.iou_threshold).cpu()
         assert_same(kept, reference.nms(case.boxes, case.scores, case.iou_threshold))

@@ -7,7 +7,7 @@ import reference.suppression as reference
 import torch
 from conftest import Backend
 from op_checks import assert_compiles, assert_same, assert_threads_agree, random_boxes
-from suppression.cases import make_case
+from suppression.cases import make_case, numbers
 
 import ldie_ext
 
@@ -18,7 +18,7 @@ def sample(count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 @pytest.mark.sanitize
 def test_matches_reference(backend: Backend) -> None:
-    for number in range(40):
+    for number in numbers(40):
         case = make_case(number, 120, torch.float32)
         inputs = [tensor.to(backend.device) for tensor in (case.boxes, case.scores, case.idxs)]
         for max_output in (0, 1, 7, 200):
