@@ -134,6 +134,7 @@ def summary(results: Path) -> tuple[str, bool]:
     parts += [f"row error: {error}" for error in errors]
     failed = any("| ours:" in error for error in errors)
     steps = lines(results / "steps.jsonl")
+    ran = {step["step"] for step in steps}
     for step in steps:
         late = f", its limit ended {', '.join(step['unfinished'])}" if step["unfinished"] else ""
         parts.append(f"{step['step']}: {step['seconds']} s{late}")
@@ -148,7 +149,7 @@ def summary(results: Path) -> tuple[str, bool]:
             parts.append(f"  {row['outcome']} {row['id']}: {last[:160]}")
         complaints = sanitizer_errors(results, step) if step != "tests" else Counter()
         parts += [f"  {count} x {complaint}" for complaint, count in complaints.most_common(MOST_SHOWN)]
-        failed |= bool(bad) or bool(complaints) or not outcomes
+        failed |= bool(bad) or bool(complaints) or (step in ran and not outcomes)
     return "\n".join(parts) + "\n", failed
 
 
