@@ -56,7 +56,8 @@ def make_autograd_kernel(
     lists = _tensor_lists(op._schema.arguments)
     returns_list = bool(_tensor_lists(op._schema.returns))
 
-    class Recorded(torch.autograd.Function):
+    # A torch.autograd.Function would begin functorch's transforms anew. Here, below the dispatcher, one is at work.
+    class Recorded(torch.autograd.function._SingleLevelFunction):
         """Takes the op's arguments, those of lists one by one, then the lengths of the lists."""
 
         @staticmethod
@@ -79,9 +80,8 @@ def make_autograd_kernel(
                 results = (results,)
             return *(_spread(results, lists) if lists else results), None
 
+    record: Callable[..., Any] = Recorded.apply  # type: ignore[attr-defined]  # of its base in C++
     Recorded.__name__ = Recorded.__qualname__ = op._schema.name.split("::")[1]  # what grad_fn shows
-    # Function.apply itself would begin functorch's transforms anew. Here, below the dispatcher, one of them is at work.
-    record = super(torch.autograd.Function, Recorded).apply
 
     def kernel(*args: Any) -> Any:
         if not (torch.is_grad_enabled() and _C._any_requires_grad(*args)):
