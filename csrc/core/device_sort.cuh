@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Device-wide sort and prefix sum behind host functions: CUB under nvcc, std:: under the emulator. Include it in .cu
-// files. Pointers are device memory, inputs and outputs do not overlap, everything is queued on the context's stream.
-// No segmented sort: CUB's waits for the device when there are many segments. Sort twice, by key and by segment.
+// Device-wide sort and prefix sum behind host functions: CUB under nvcc, std:: under the emulator, and for sorts of few
+// pairs rank_sort.cuh under both. Include it in .cu files. Pointers are device memory, inputs and outputs do not
+// overlap, everything is queued on the context's stream. No segmented sort: CUB's waits for the device when there are
+// many segments. Sort twice, by key and by segment.
 #pragma once
 
 #include <cstdint>
 #include <type_traits>
 
 #include "core/context.h"
+#include "core/rank_sort.cuh"
 #include "core/simt.cuh"
 
 #if !LDIE_EMULATED
@@ -20,18 +22,6 @@
 #endif
 
 namespace ldie {
-
-enum class SortOrder { ascending, descending };
-
-// Keys (unsigned, 32 or 64 bits) with the values that travel with them, `count` of each.
-template <class Key, class Value>
-struct KeyValueArrays {
-  const Key* keys;
-  Key* sorted_keys;
-  const Value* values;
-  Value* sorted_values;
-  int64_t count;
-};
 
 namespace detail {
 #if !LDIE_EMULATED
@@ -70,7 +60,9 @@ void stable_sort_arrays(const KeyValueArrays<Key, Value>& arrays, Key mask) {
 template <SortOrder kOrder, class Key, class Value>
 void sort_pairs(Context& context, const KeyValueArrays<Key, Value>& a, int key_bits = 8 * int(sizeof(Key))) {
   static_assert(std::is_unsigned_v<Key> && sizeof(Key) >= 4);
+  constexpr int kCheapBits = 8;  // a radix sort of so few bits is one pass
   if (a.count == 0) return;
+  if (a.count <= kMostRanked && key_bits > kCheapBits) return rank_sort<kOrder>(context, a);
 #if !LDIE_EMULATED
   detail::run_cub(context, "radix sort", [&](void* scratch, size_t& bytes) {
     cudaStream_t stream = detail::stream_of(context);

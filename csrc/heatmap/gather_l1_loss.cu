@@ -5,26 +5,83 @@
 namespace ldie {
 namespace {
 
-constexpr int kLossThreads = 512;
-constexpr int kScatterThreads = 128;
+constexpr int kLossThreads = 1024;
+constexpr int kScatterThreads = 256;
+constexpr int kScatterWarps = kScatterThreads / kWarpSize;
 
 // One block: a training batch has some thousand slots, of which a tenth is valid and reads one sector per channel, so
-// the launch costs more than the work. The order of the sum is fixed.
+// the launch costs more than the work. What is left is the latency of two loads that wait for each other, so a thread
+// has those of kAhead slots in flight. The order of the sum is fixed. (9.3 us for 32 x 128 slots on an H200 with the
+// slots one by one.)
 template <typename T>
 __global__ void __launch_bounds__(kLossThreads) gather_l1_loss_kernel(GatherL1Loss<T> args) {
+  constexpr int kAhead = 4;
+  const GatherL1<T>& inputs = args.inputs;
+  const int64_t slots = inputs.total_slots();
   L1Sum mine{0, 0};
-  const int64_t slots = args.inputs.total_slots();
-  for (int64_t slot = threadIdx.x; slot < slots; slot += kLossThreads) mine = mine + absolute_error(args.inputs, slot);
+  for (int64_t first = threadIdx.x; first < slots; first += kAhead * kLossThreads) {
+    bool counted[kAhead];
+    int64_t image[kAhead];
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i) {
+      const int64_t slot = first + i * kLossThreads;
+      counted[i] = slot < slots && inputs.counts(slot);
+      image[i] = slot / inputs.slots;
+      mine.slots += counted[i];
+    }
+#pragma unroll 2
+    for (int64_t c = 0; c < inputs.channels; ++c) {
+      acc_t<T> distances[kAhead];
+#pragma unroll
+      for (int i = 0; i < kAhead; ++i) {
+        distances[i] = counted[i] ? inputs.distance(image[i], first + i * kLossThreads, c) : acc_t<T>(0);
+      }
+#pragma unroll
+      for (int i = 0; i < kAhead; ++i) mine.sum += double(distances[i]);
+    }
+  }
   const L1Sum total{block_sum<kLossThreads>(mine.sum), block_sum<kLossThreads>(mine.slots)};
   if (threadIdx.x == 0) args.finish(total);
 }
 
-// One thread a slot; a cell is written by the first slot that names it, so no atomics.
+// A warp compares a valid slot with the others of its image, 128 at once; a lane then has a channel. A cell is written
+// by the first slot that names it, so no atomics. The floor is a read of the slots and a sector read and written per
+// valid slot and channel. (88 us for 32 x 128 slots on an H200 with a thread per slot.)
+template <typename T>
+__device__ __forceinline__ void scatter(const GatherL1LossBackward<T>& args, int64_t image, int64_t slot, int lane) {
+  constexpr int kWords = 4;
+  const GatherL1<T>& inputs = args.inputs;
+  const int64_t first = image * inputs.slots, last = first + inputs.slots;
+  for (int64_t channel = lane; channel - lane < inputs.channels; channel += kWarpSize) {
+    int64_t signs = 0;
+    for (int64_t base = first; base < last; base += kWords * kWarpSize) {
+      unsigned sharing[kWords];
+#pragma unroll
+      for (int w = 0; w < kWords; ++w) {
+        const int64_t other = base + w * kWarpSize + lane;
+        sharing[w] = __ballot_sync(kFullWarp, other < last && args.shares_cell(slot, other));
+      }
+#pragma unroll
+      for (int w = 0; w < kWords; ++w) {
+        for (; sharing[w]; sharing[w] &= sharing[w] - 1) {
+          const int64_t other = base + w * kWarpSize + __ffs(int(sharing[w])) - 1;
+          if (other < slot) return;
+          if (channel < inputs.channels) signs += args.sign(image, other, channel);
+        }
+      }
+    }
+    if (channel < inputs.channels) args.write(image, slot, channel, signs);
+  }
+}
+
 template <typename T>
 __global__ void __launch_bounds__(kScatterThreads) gather_l1_loss_backward_kernel(GatherL1LossBackward<T> args) {
-  const int64_t slots = args.inputs.total_slots(), step = int64_t(gridDim.x) * kScatterThreads;
-  for (int64_t slot = int64_t(blockIdx.x) * kScatterThreads + threadIdx.x; slot < slots; slot += step) {
-    args.scatter(slot);
+  const int64_t image = blockIdx.x, slots = args.inputs.slots;
+  const int lane = int(threadIdx.x) % kWarpSize;
+  for (int64_t i = int64_t(blockIdx.y) * kScatterWarps + threadIdx.x / kWarpSize; i < slots;
+       i += int64_t(gridDim.y) * kScatterWarps) {
+    const int64_t slot = image * slots + i;
+    if (args.inputs.counts(slot)) scatter(args, image, slot, lane);
   }
 }
 
@@ -37,8 +94,8 @@ void gather_l1_loss(const GatherL1Loss<T>& args, Context& context) {
 
 template <typename T>
 void gather_l1_loss_backward(const GatherL1LossBackward<T>& args, Context& context) {
-  const int64_t blocks = (args.inputs.total_slots() + kScatterThreads - 1) / kScatterThreads;
-  const dim3 grid(unsigned(blocks < 65535 ? blocks : 65535));
+  const int64_t blocks = (args.inputs.slots + kScatterWarps - 1) / kScatterWarps;
+  const dim3 grid(unsigned(args.inputs.batch), unsigned(blocks < 65535 ? blocks : 65535));
   LDIE_LAUNCH(gather_l1_loss_backward_kernel<T>, grid, dim3(kScatterThreads), 0, context.stream, args);
 }
 

@@ -22,14 +22,20 @@ struct GatherL1 {
   LDIE_HD int64_t total_slots() const { return batch * slots; }
 
   // A slot (counted through the batch) that is not valid, or whose cell is outside the map, takes no part.
-  LDIE_HD bool counts(int64_t slot) const { return valid[slot] && index[slot] >= 0 && index[slot] < area; }
+  LDIE_HD bool counts(int64_t slot) const { return valid[slot] & (index[slot] >= 0) & (index[slot] < area); }
 
-  LDIE_HD int64_t cell(int64_t slot, int64_t channel) const {
-    return (slot / slots * channels + channel) * area + index[slot];
+  // The image of the slot is told, too: divisions are slow.
+  LDIE_HD int64_t cell(int64_t image, int64_t slot, int64_t channel) const {
+    return (image * channels + channel) * area + index[slot];
   }
 
-  LDIE_HD acc_t<T> error(int64_t slot, int64_t channel) const {
-    return acc_t<T>(maps[cell(slot, channel)]) - acc_t<T>(target[slot * channels + channel]);
+  LDIE_HD acc_t<T> error(int64_t image, int64_t slot, int64_t channel) const {
+    return acc_t<T>(maps[cell(image, slot, channel)]) - acc_t<T>(target[slot * channels + channel]);
+  }
+
+  LDIE_HD acc_t<T> distance(int64_t image, int64_t slot, int64_t channel) const {
+    const acc_t<T> difference = error(image, slot, channel);
+    return difference < 0 ? -difference : difference;
   }
 };
 
@@ -40,17 +46,6 @@ struct L1Sum {
 
   LDIE_HD L1Sum operator+(const L1Sum& other) const { return {sum + other.sum, slots + other.slots}; }
 };
-
-template <typename T>
-LDIE_HD L1Sum absolute_error(const GatherL1<T>& args, int64_t slot) {
-  if (!args.counts(slot)) return {0, 0};
-  double sum = 0;
-  for (int64_t c = 0; c < args.channels; ++c) {
-    const acc_t<T> error = args.error(slot, c);
-    sum += double(error < 0 ? -error : error);
-  }
-  return {sum, 1};
-}
 
 template <typename T>
 struct GatherL1Loss {
@@ -74,21 +69,17 @@ struct GatherL1LossBackward {
 
   // Slots of one image may share a cell: the first of them adds up their signs, so that a cell is written once and its
   // gradient depends on no order.
-  LDIE_HD void scatter(int64_t slot) const {
-    if (!inputs.counts(slot)) return;
-    const int64_t cell = inputs.index[slot], first = slot / inputs.slots * inputs.slots, last = first + inputs.slots;
-    for (int64_t other = first; other < slot; ++other) {
-      if (inputs.index[other] == cell && inputs.valid[other]) return;
-    }
-    for (int64_t c = 0; c < inputs.channels; ++c) {
-      int64_t signs = 0;
-      for (int64_t other = slot; other < last; ++other) {
-        if (inputs.index[other] != cell || !inputs.valid[other]) continue;
-        const acc_t<T> error = inputs.error(other, c);
-        signs += int64_t(error > 0) - int64_t(error < 0);
-      }
-      grad_maps[inputs.cell(slot, c)] = T(acc_t<T>(signs) * (acc_t<T>(*grad_loss) * *scale));
-    }
+  LDIE_HD bool shares_cell(int64_t slot, int64_t other) const {
+    return inputs.valid[other] & (inputs.index[other] == inputs.index[slot]);
+  }
+
+  LDIE_HD int64_t sign(int64_t image, int64_t slot, int64_t channel) const {
+    const acc_t<T> error = inputs.error(image, slot, channel);
+    return int64_t(error > 0) - int64_t(error < 0);
+  }
+
+  LDIE_HD void write(int64_t image, int64_t slot, int64_t channel, int64_t signs) const {
+    grad_maps[inputs.cell(image, slot, channel)] = T(acc_t<T>(signs) * (acc_t<T>(*grad_loss) * *scale));
   }
 };
 

@@ -6,6 +6,19 @@
 
 namespace ldie {
 
+namespace {
+
+template <typename T>
+L1Sum absolute_error(const GatherL1<T>& args, int64_t slot) {
+  if (!args.counts(slot)) return {0, 0};
+  const int64_t image = slot / args.slots;
+  double sum = 0;
+  for (int64_t c = 0; c < args.channels; ++c) sum += double(args.distance(image, slot, c));
+  return {sum, 1};
+}
+
+}  // namespace
+
 // A valid slot touches one cache line per channel: microseconds for a training batch. Partial sums are of fixed chunks,
 // so that the loss does not depend on the number of threads.
 template <typename T>
@@ -26,12 +39,32 @@ void gather_l1_loss(const GatherL1Loss<T>& args, Context& context) {
   args.finish(total);
 }
 
+namespace {
+
+template <typename T>
+void scatter(const GatherL1LossBackward<T>& args, int64_t slot) {
+  if (!args.inputs.counts(slot)) return;
+  const int64_t image = slot / args.inputs.slots, first = image * args.inputs.slots, last = first + args.inputs.slots;
+  for (int64_t other = first; other < slot; ++other) {
+    if (args.shares_cell(slot, other)) return;
+  }
+  for (int64_t c = 0; c < args.inputs.channels; ++c) {
+    int64_t signs = 0;
+    for (int64_t other = slot; other < last; ++other) {
+      if (args.shares_cell(slot, other)) signs += args.sign(image, other, c);
+    }
+    args.write(image, slot, c, signs);
+  }
+}
+
+}  // namespace
+
 // The zeros are the tensor side's; what is left is as little as the forward.
 template <typename T>
 void gather_l1_loss_backward(const GatherL1LossBackward<T>& args, Context&) {
   constexpr int64_t kSlotsPerTask = 1 << 12;
   parallel_for(args.inputs.total_slots(), kSlotsPerTask, [&](int64_t begin, int64_t end) {
-    for (int64_t slot = begin; slot < end; ++slot) args.scatter(slot);
+    for (int64_t slot = begin; slot < end; ++slot) scatter(args, slot);
   });
 }
 

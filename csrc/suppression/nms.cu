@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sorts by score, brings the boxes of each group together, searches (greedy_search.cuh) and writes the rows kept in the
 // order of the scores. Memory is O(boxes); nothing waits for the device, nothing is copied to the host. Besides the
-// search the floor is the two radix sorts: a 4-byte key (8 for groups) and a 4-byte value, read and written each pass.
+// search the floor is the two sorts: a 4-byte key (8 for groups) and a 4-byte value, read and written once in two
+// launches (core/rank_sort.cuh), or from 32k boxes on in each pass of a radix sort.
 #include "core/device_sort.cuh"
 #include "core/simt.cuh"
 #include "suppression/greedy_search.cuh"
@@ -30,9 +31,22 @@ __global__ void __launch_bounds__(kThreads)
   ranks[i] = uint32_t(i);
 }
 
-__global__ void __launch_bounds__(kThreads) group_heads_kernel(const uint64_t* keys, int64_t count, uint32_t* heads) {
+// A group's number is the place of its first box, which a binary search finds.
+__global__ void __launch_bounds__(kThreads)
+    group_numbers_kernel(const uint64_t* keys, int64_t count, uint32_t* groups) {
   const int64_t i = thread_index();
-  if (i < count) heads[i] = i > 0 && keys[i] != keys[i - 1];
+  if (i >= count) return;
+  const uint64_t key = keys[i];
+  int64_t begin = 0, end = i;
+  while (begin < end) {
+    const int64_t middle = (begin + end) / 2;
+    if (keys[middle] == key) {
+      end = middle;
+    } else {
+      begin = middle + 1;
+    }
+  }
+  groups[i] = uint32_t(begin);
 }
 
 template <typename T>
@@ -92,8 +106,7 @@ void nms(const Nms<T>& args, Context& context) {
     LDIE_LAUNCH(group_keys_kernel, grid, block, 0, context.stream, args.groups, rows, count, ids, unsorted);
     ranks = sorted_values(context, ids, sorted_ids, unsorted, count);
     groups = context.scratch_array<uint32_t>(count);
-    LDIE_LAUNCH(group_heads_kernel, grid, block, 0, context.stream, sorted_ids, count, groups);
-    inclusive_sum(context, groups, groups, count);
+    LDIE_LAUNCH(group_numbers_kernel, grid, block, 0, context.stream, sorted_ids, count, groups);
   }
 
   auto* const boxes = context.scratch_array<Box<A>>(count);

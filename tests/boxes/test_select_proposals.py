@@ -74,16 +74,19 @@ def test_segments_do_not_meet(backend: Backend) -> None:
     assert_matches_reference(backend, case)
 
 
-@pytest.mark.parametrize(("pre_nms", "launches"), [(1000, 6), (5000, 9)])
+@pytest.mark.parametrize(("pre_nms", "launches"), [(1000, 7), (5000, 10)])
 def test_all_segments_at_once(backend: Backend, pre_nms: int, launches: int) -> None:
-    """Two keys, decode, mask, resolve, write; with segments of two chunks apply, mask and resolve again."""
+    """Image sizes, two keys, decode, mask, resolve, write; with segments of two chunks apply, mask and resolve again.
+
+    The scores of one image, fewer than 32k, are sorted by two kernels of ours.
+    """
     if backend.name != "emulated":
         pytest.skip("only the emulator counts launches")
     for batch in (1, 4):
         case = make_proposals(batch, (180, 200), (4, 8, 16), pre_nms=pre_nms, post_nms=100)
         before = emulated_launches()
         case.call(ldie_ext.select_proposals)
-        assert emulated_launches() - before == launches
+        assert emulated_launches() - before == launches + (2 if batch == 1 else 0)
 
 
 @pytest.mark.parametrize(

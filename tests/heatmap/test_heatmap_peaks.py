@@ -47,11 +47,18 @@ def test_plateau(backend: Backend, k: int) -> None:
     assert (y * 60 + x)[0, :used].tolist() == [i % 3000 for i in range(used)]
 
 
-def test_merges_lists_of_more_than_32_tiles(backend: Backend) -> None:
+def test_many_tiles(backend: Backend) -> None:
     scores = torch.rand(1, 70, 8, 8)
     scores[0, ::7] *= 0.1
     for k in (3, 200, 400):
         assert_matches_reference(backend, scores, k)
+
+
+@pytest.mark.parametrize("levels", [1, 3])
+def test_many_equal_peaks(backend: Backend, levels: int) -> None:
+    """More than a thousand cells are as good as the last peak, in tiles of more peaks than are wanted."""
+    scores = (torch.rand(1, 12, 64, 64) * levels).floor()
+    assert_matches_reference(backend, scores, 600)
 
 
 @pytest.mark.parametrize(
