@@ -64,6 +64,18 @@ __device__ __forceinline__ int slot_offset(Byte* memory) {
   return int(reinterpret_cast<uintptr_t>(memory) % kSlot);
 }
 
+// Of a piece: part(unit) for the slots, or the one, that stick out of it before its first unit or behind its last;
+// returns the first unit of the first whole slot.
+template <typename Part>
+__device__ __forceinline__ int for_each_part(int before, int units, int thread, const Part& part) {
+  const int first = before == 0 ? 0 : kSlot - before;
+  if (thread == 0) {
+    if (before != 0) part(-before);
+    if (units > first && (units - first) % kSlot != 0) part(units - (units - first) % kSlot);
+  }
+  return first;
+}
+
 // ---- from bits, [rows][words], 0 beyond the width
 
 // 32 bits of a row from one of its units on.
@@ -111,21 +123,19 @@ template <int kThreads>
 __device__ void store_band(const Band<uint8_t>& band, const uint32_t* bits, int words, bool drawn) {
   const SmallDivider row_of(uint32_t(band.units));
   for_each_piece<kThreads>(band, [&](int first_row, uint8_t* to, int units, int thread, int threads) {
-    const int before = slot_offset(to);
-    for (int slot = kSlot * thread - before; slot < units; slot += kSlot * threads) {
-      if (slot >= 0 && slot + kSlot <= units) {
-        uint4 value = make_uint4(0, 0, 0, 0);
-        if (drawn) {
-          const int row = int(row_of(uint32_t(slot)));
-          value = slot_of(band, bits, words, first_row + row, slot - row * band.units);
-        }
-        *reinterpret_cast<uint4*>(to + slot) = value;
-      } else {
-        for (int i = max(slot, 0); i < min(slot + kSlot, units); ++i) {
-          const int row = int(row_of(uint32_t(i)));
-          to[i] = drawn ? unit_of(band, bits, words, first_row + row, i - row * band.units) : uint8_t(0);
-        }
+    const int first = for_each_part(slot_offset(to), units, thread, [&](int unit) {
+      for (int i = max(unit, 0); i < min(unit + kSlot, units); ++i) {
+        const int row = int(row_of(uint32_t(i)));
+        to[i] = drawn ? unit_of(band, bits, words, first_row + row, i - row * band.units) : uint8_t(0);
       }
+    });
+    for (int unit = first + kSlot * thread; unit + kSlot <= units; unit += kSlot * threads) {
+      uint4 value = make_uint4(0, 0, 0, 0);
+      if (drawn) {
+        const int row = int(row_of(uint32_t(unit)));
+        value = slot_of(band, bits, words, first_row + row, unit - row * band.units);
+      }
+      *reinterpret_cast<uint4*>(to + unit) = value;
     }
   });
 }
@@ -140,15 +150,31 @@ __device__ __forceinline__ uint32_t gather_16_bits(const uint4& cells) {
          gather_4_bits(cells.w) << 12;
 }
 
-// Units [slot, slot + kSlot) of `units`, the missing ones 0.
-__device__ __forceinline__ uint4 load_slot(const uint8_t* from, int64_t slot, int64_t units) {
-  if (slot >= 0 && slot + kSlot <= units) return __ldg(reinterpret_cast<const uint4*>(from + slot));
+// Units [unit, unit + kSlot) of a piece, those outside of it 0.
+__device__ inline uint4 load_part(const uint8_t* from, int unit, int units) {
   uint32_t values[4] = {0, 0, 0, 0};
 #pragma unroll
   for (int i = 0; i < kSlot; ++i) {
-    if (slot + i >= 0 && slot + i < units) values[i / 4] |= uint32_t(from[slot + i]) << i % 4 * 8;
+    if (unit + i >= 0 && unit + i < units) values[i / 4] |= uint32_t(from[unit + i]) << i % 4 * 8;
   }
   return make_uint4(values[0], values[1], values[2], values[3]);
+}
+
+// Calls use(unit, the kSlot units from there on) for all slots of a piece, with several loads under way at a time.
+template <typename Use>
+__device__ __forceinline__ void load_piece(const uint8_t* from, int units, int thread, int threads, const Use& use) {
+  constexpr int kAtOnce = 4;
+  const int step = kSlot * threads;
+  const auto load = [&](int unit) { return __ldg(reinterpret_cast<const uint4*>(from + unit)); };
+  int unit = for_each_part(slot_offset(from), units, thread, [&](int at) { use(at, load_part(from, at, units)); });
+  for (unit += kSlot * thread; unit + (kAtOnce - 1) * step + kSlot <= units; unit += kAtOnce * step) {
+    uint4 values[kAtOnce];
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) values[i] = load(unit + i * step);
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) use(unit + i * step, values[i]);
+  }
+  for (; unit + kSlot <= units; unit += step) use(unit, load(unit));
 }
 
 // The bits of kRows rows in shared memory.
@@ -160,15 +186,16 @@ class BandBits {
     for_each_piece<kThreads>(band, [&](int row, const uint8_t* from, int units, int thread, int threads) {
       const int before = slot_offset(from);
       const int first = band.contiguous() ? 0 : row * kStride / (kSlot * band.unit_bits());
-#pragma unroll 4
-      for (int slot = thread; slot * kSlot < before + units; slot += threads) {
-        const uint4 value = load_slot(from, slot * kSlot - before, units);
+      load_piece(from, units, thread, threads, [&](int unit, const uint4& value) {
+        const int slot = first + (unit + before) / kSlot;
         if (band.packed) {
-          reinterpret_cast<uint4*>(words_)[first + slot] = value;
+          reinterpret_cast<uint4*>(words_)[slot] = value;
         } else {
-          reinterpret_cast<uint16_t*>(words_)[first + slot] = uint16_t(gather_16_bits(value));
+          reinterpret_cast<uint16_t*>(words_)[slot] = uint16_t(gather_16_bits(value));
         }
-      }
+      });
+      const int end = first + (before + units + kSlot - 1) / kSlot;  // words are read whole
+      if (!band.packed && thread == 0 && end % 2 == 1) reinterpret_cast<uint16_t*>(words_)[end] = 0;
     });
   }
 
