@@ -8,7 +8,7 @@
 namespace ldie {
 namespace {
 
-constexpr int kRows = 32, kThreads = 256, kBlocksPerSm = 4;
+constexpr int kRows = 32, kThreads = 128, kBlocksPerSm = 8;
 using Canvas = BitCanvas<kRows, kThreads>;
 
 __global__ void __launch_bounds__(kThreads, kBlocksPerSm)

@@ -12,7 +12,7 @@ namespace ldie {
 namespace {
 
 constexpr int kThreads = 128;
-constexpr int kTurnThreads = 256;
+constexpr int kTurnThreads = 128;
 constexpr int kRows = 32;  // of a word
 constexpr int kAhead = 8;  // words read at a time
 
@@ -33,7 +33,7 @@ __device__ uint32_t transpose_32_bits(uint32_t own) {
   return own;
 }
 
-__global__ void __launch_bounds__(kTurnThreads, 4) turn_kernel(RleEncode args, TurnedMasks turned, int64_t strips) {
+__global__ void __launch_bounds__(kTurnThreads, 8) turn_kernel(RleEncode args, TurnedMasks turned, int64_t strips) {
   using Bits = BandBits<kTurnThreads, kRows>;
   LDIE_SHARED(Bits, bits, );
   const int64_t mask = blockIdx.x / strips, left = blockIdx.x % strips * kBandColumns;

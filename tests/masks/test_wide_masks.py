@@ -67,3 +67,17 @@ def test_same_pasted_pixels(backend: Backend, size: tuple[int, int], convention:
     assert_same(ldie_ext.paste_masks(*there, convention=convention).cpu(), expected)
     packed = ldie_ext.paste_masks(*there, convention=convention, packed=True)
     assert_same(packed.cpu(), pack(expected))
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("aligned", [False, True])
+def test_same_crops_of_wide_boxes(backend: Backend, aligned: bool) -> None:
+    """Bins of more samples than a kernel keeps the places of."""
+    masks = torch.rand(2, 35, 2049, generator=torch.Generator().manual_seed(3)) < 0.4
+    boxes = torch.tensor([[-3.0, -2, 2060, 40], [5, 3, 1200, 9], [0, 0, 2049, 35], [9, 9, 9, 9]])
+    instances = torch.tensor([0, 1, 1, 0])
+    convention = "detectron2" if aligned else "torchvision"
+    expected = torch.ops.ldie_ext.crop_and_resize_masks(masks, 2049, False, boxes, instances, 3, aligned)
+    there = boxes.to(backend.device), 3
+    options = {"instances": instances.to(backend.device), "convention": convention}
+    assert_same(ldie_ext.crop_and_resize_masks(masks.to(backend.device), *there, **options).cpu(), expected)
