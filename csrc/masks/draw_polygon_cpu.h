@@ -24,9 +24,8 @@ inline void draw_part(BitCanvas& canvas, const PolygonSet& polygons, const RowRa
     return;
   }
   const PolygonEdge span(left, 0, right, 0);
-  // the walk along an edge rounds by up to one fine row
-  canvas.place(pixel_row(int64_t(upper) - 1, height), std::min(height, pixel_row(int64_t(lower) + 1, height) + 1),
-               span.first_column() / 64, (span.end_column(width) + 63) / 64);
+  canvas.place(first_row(upper, height), std::min(height, last_row(lower, height) + 1), span.first_column() / 64,
+               (span.end_column(width) + 63) / 64);
   for (int64_t point = part.begin; point < part.end; ++point) {
     const PolygonEdge edge = polygon_edge(polygons, part, point, frame);
     const int64_t end = edge.end_column(width);

@@ -32,6 +32,7 @@ __device__ inline uint32_t gather_pixels(const uint8_t* pixels, int64_t count) {
 }
 
 __device__ inline uint32_t join_bytes(const uint8_t* bytes, int64_t count) {
+  if (count == 4 && reinterpret_cast<uintptr_t>(bytes) % 4 == 0) return *reinterpret_cast<const uint32_t*>(bytes);
   uint32_t word = 0;
   for (int64_t i = 0; i < count; ++i) word |= uint32_t(bytes[i]) << 8 * i;
   return word;

@@ -34,6 +34,11 @@ LDIE_HD int64_t pixel_row(int64_t fine_row, int64_t height) {
   return pixel < height ? pixel : height;
 }
 
+// The rows, 0 to height, between which an edge crosses columns, for the least and the greatest of its fine rows; the
+// walk along an edge rounds by up to one fine row.
+LDIE_HD int64_t first_row(int32_t least, int64_t height) { return pixel_row(int64_t(least) - 1, height); }
+LDIE_HD int64_t last_row(int32_t greatest, int64_t height) { return pixel_row(int64_t(greatest) + 1, height); }
+
 // Towards zero, as COCO rounds the walk's other coordinate.
 LDIE_HD int32_t round_walk(double start, double slope, int32_t step) {
   return int32_t(start + slope * double(step) + 0.5);

@@ -1,29 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
-// A block draws a rectangle of 256 columns of one instance, 256 rows at a time, in shared memory, and writes it once.
-// The floor is that write: instances * height * row_bytes(). Edges are read again by every rectangle (some KB an
-// instance, from L2), and crossings outside of it are not computed.
+// A block draws 32 rows of one instance, as wide as the mask, in shared memory, and writes them once, as one piece. The
+// floor is that write: instances * height * row_bytes(). Edges are read again by every block (some KB an instance, from
+// L2); where an edge crosses columns is computed only for the bands that it reaches.
 #include "masks/draw_polygon.cuh"
 #include "masks/polygons_to_masks.h"
 
 namespace ldie {
 namespace {
 
-constexpr int kRows = 256;
-using Canvas = BitCanvas<8, kRows, 32>;
+constexpr int kRows = 32, kThreads = 128, kBlocksPerSm = 8;
+using Canvas = BitCanvas<kRows, kThreads>;
 
-__global__ void __launch_bounds__(Canvas::kThreads) polygons_to_masks_kernel(PolygonsToMasks args, int64_t strips) {
-  LDIE_SHARED(Canvas, canvas, );
-  const int64_t instance = blockIdx.x / strips, left = blockIdx.x % strips * Canvas::kColumns;
+__global__ void __launch_bounds__(kThreads, kBlocksPerSm)
+    polygons_to_masks_kernel(PolygonsToMasks args, int64_t strips) {
+  LDIE_DYNAMIC_SHARED(uint32_t, memory);
+  const int64_t instance = blockIdx.x / strips, left = blockIdx.x % strips * kBandColumns;
   const RowRange parts = args.polygons.parts_of(instance);
   uint8_t* const mask = args.masks + instance * args.height * args.row_bytes();
   for (int64_t top = int64_t(blockIdx.y) * kRows; top < args.height; top += int64_t(gridDim.y) * kRows) {
-    canvas.clear();
+    Canvas canvas(memory, band_words(args.width), top, left);
     for (int64_t part = parts.begin; part < parts.end; ++part) {
-      draw_part(canvas, args.polygons, args.polygons.points_of(part), PolygonFrame(), top, left, args.height,
-                args.width);
+      draw_part<kThreads>(canvas, args.polygons, args.polygons.points_of(part), PolygonFrame(), left, args.height,
+                          args.width);
     }
-    __syncthreads();
-    canvas.store(mask, args.row_bytes(), args.packed, top, left, args.height, args.width);
+    canvas.store(mask, args.row_bytes(), args.packed, args.height, args.width);
     __syncthreads();
   }
 }
@@ -31,10 +31,10 @@ __global__ void __launch_bounds__(Canvas::kThreads) polygons_to_masks_kernel(Pol
 }  // namespace
 
 void polygons_to_masks(const PolygonsToMasks& args, Context& context) {
-  const int64_t strips = (args.width + Canvas::kColumns - 1) / Canvas::kColumns;
-  const int64_t rectangles = (args.height + kRows - 1) / kRows;
-  const dim3 grid(unsigned(args.polygons.instances * strips), unsigned(rectangles < 65535 ? rectangles : 65535));
-  LDIE_LAUNCH(polygons_to_masks_kernel, grid, dim3(Canvas::kThreads), 0, context.stream, args, strips);
+  const int64_t strips = band_strips(args.width), bands = (args.height + kRows - 1) / kRows;
+  const dim3 grid(unsigned(args.polygons.instances * strips), unsigned(bands < 65535 ? bands : 65535));
+  LDIE_LAUNCH(polygons_to_masks_kernel, grid, dim3(kThreads), Canvas::bytes(band_words(args.width)), context.stream,
+              args, strips);
 }
 
 }  // namespace ldie

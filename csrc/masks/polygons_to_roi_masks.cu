@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A block draws a tile of 64 x 64 pixels of one RoI in shared memory: all of it at the usual sizes. Bytes are few (128
+// A block draws 64 rows of one RoI in shared memory: all of it at the usual sizes. Bytes are few (128
 // masks of 28 x 28: 0.1 MB, and their vertices once), so that the launch is the floor; the work is a handful of edges a
 // thread.
 #include "masks/draw_polygon.cuh"
@@ -8,24 +8,22 @@
 namespace ldie {
 namespace {
 
-constexpr int kTile = 64;
-using Canvas = BitCanvas<kTile / 32, kTile, 32>;
+constexpr int kRows = 64, kThreads = 64;
+using Canvas = BitCanvas<kRows, kThreads>;
 
 template <typename T>
-__global__ void __launch_bounds__(Canvas::kThreads)
-    polygons_to_roi_masks_kernel(PolygonsToRoiMasks<T> args, int64_t tiles_across) {
-  LDIE_SHARED(Canvas, canvas, );
-  const RowRange parts = args.parts_of(blockIdx.x);
-  const PolygonFrame frame = args.frame(blockIdx.x);
-  uint8_t* const mask = args.masks + int64_t(blockIdx.x) * args.size * args.size;
-  for (int64_t tile = blockIdx.y; tile < tiles_across * tiles_across; tile += gridDim.y) {
-    const int64_t top = tile / tiles_across * kTile, left = tile % tiles_across * kTile;
-    canvas.clear();
+__global__ void __launch_bounds__(kThreads) polygons_to_roi_masks_kernel(PolygonsToRoiMasks<T> args, int64_t strips) {
+  LDIE_DYNAMIC_SHARED(uint32_t, memory);
+  const int64_t roi = blockIdx.x / strips, left = blockIdx.x % strips * kBandColumns;
+  const RowRange parts = args.parts_of(roi);
+  const PolygonFrame frame = args.frame(roi);
+  uint8_t* const mask = args.masks + roi * args.size * args.size;
+  for (int64_t top = int64_t(blockIdx.y) * kRows; top < args.size; top += int64_t(gridDim.y) * kRows) {
+    Canvas canvas(memory, band_words(args.size), top, left);
     for (int64_t part = parts.begin; part < parts.end; ++part) {
-      draw_part(canvas, args.polygons, args.polygons.points_of(part), frame, top, left, args.size, args.size);
+      draw_part<kThreads>(canvas, args.polygons, args.polygons.points_of(part), frame, left, args.size, args.size);
     }
-    __syncthreads();
-    canvas.store(mask, args.size, false, top, left, args.size, args.size);
+    canvas.store(mask, args.size, false, args.size, args.size);
     __syncthreads();
   }
 }
@@ -34,9 +32,10 @@ __global__ void __launch_bounds__(Canvas::kThreads)
 
 template <typename T>
 void polygons_to_roi_masks(const PolygonsToRoiMasks<T>& args, Context& context) {
-  const int64_t across = (args.size + kTile - 1) / kTile, tiles = across * across;
-  const dim3 grid(unsigned(args.rois), unsigned(tiles < 65535 ? tiles : 65535));
-  LDIE_LAUNCH(polygons_to_roi_masks_kernel<T>, grid, dim3(Canvas::kThreads), 0, context.stream, args, across);
+  const int64_t strips = band_strips(args.size), bands = (args.size + kRows - 1) / kRows;
+  const dim3 grid(unsigned(args.rois * strips), unsigned(bands < 65535 ? bands : 65535));
+  LDIE_LAUNCH(polygons_to_roi_masks_kernel<T>, grid, dim3(kThreads), Canvas::bytes(band_words(args.size)),
+              context.stream, args, strips);
 }
 
 template void polygons_to_roi_masks(const PolygonsToRoiMasks<float>&, Context&);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A prefix sum tells where runs end; a block then draws 256 columns of a mask, 256 rows at a time, in shared memory.
-// Floor: the bytes of the masks, written once. A run costs 12 bytes and each strip of columns reads them again.
+// A prefix sum tells where runs end; a block then draws 64 rows of a mask, as wide as the mask, in shared memory and
+// writes them as one piece. Floor: the bytes of the masks, written once. A run costs 12 bytes, and each band reads them
+// again.
 #include "masks/bit_canvas.cuh"
 #include "masks/rle_decode.h"
 #include "masks/run_ends.cuh"
@@ -8,26 +9,26 @@
 namespace ldie {
 namespace {
 
-constexpr int kRows = 256;
-using Canvas = BitCanvas<8, kRows, 32>;
+constexpr int kRows = 64, kThreads = 256, kBlocksPerSm = 4;
+using Canvas = BitCanvas<kRows, kThreads>;
 
-__global__ void __launch_bounds__(Canvas::kThreads)
+__global__ void __launch_bounds__(kThreads, kBlocksPerSm)
     rle_decode_kernel(RleDecode args, const int64_t* ends, int64_t strips) {
-  LDIE_SHARED(Canvas, canvas, );
-  const int64_t index = blockIdx.x / strips, left = blockIdx.x % strips * Canvas::kColumns;
+  LDIE_DYNAMIC_SHARED(uint32_t, memory);
+  const int64_t index = blockIdx.x / strips, left = blockIdx.x % strips * kBandColumns;
   const RowRange runs = row_range(args.offsets, index, args.runs);
   const int64_t start = runs.begin == 0 ? 0 : ends[runs.begin - 1];
   uint8_t* const mask = args.masks + index * args.mask_bytes();
   for (int64_t top = int64_t(blockIdx.y) * kRows; top < args.height; top += int64_t(gridDim.y) * kRows) {
-    canvas.clear();
+    Canvas canvas(memory, band_words(args.width), top, left);
     canvas.begin_piece();
-    for (int64_t i = runs.begin + 1 + 2 * int64_t(threadIdx.x); i < runs.end; i += 2 * Canvas::kThreads) {
+    for (int64_t i = runs.begin + 1 + 2 * int64_t(threadIdx.x); i < runs.end; i += 2 * kThreads) {
       toggle_run(max(int64_t(0), ends[i - 1] - start), min(args.pixels(), ends[i] - start), args.height, left,
-                 min(args.width, left + Canvas::kColumns),
-                 [&](int64_t row, int64_t column) { canvas.toggle(row, column, top, left); });
+                 min(args.width, left + kBandColumns),
+                 [&](int64_t row, int64_t column) { canvas.toggle(row, column); });
     }
     canvas.end_piece();
-    canvas.store(mask, args.row_bytes(), args.packed, top, left, args.height, args.width);
+    canvas.store(mask, args.row_bytes(), args.packed, args.height, args.width);
     __syncthreads();
   }
 }
@@ -36,10 +37,10 @@ __global__ void __launch_bounds__(Canvas::kThreads)
 
 void rle_decode(const RleDecode& args, Context& context) {
   const int64_t* const ends = run_ends(args.counts, args.runs, context);
-  const int64_t strips = (args.width + Canvas::kColumns - 1) / Canvas::kColumns;
-  const int64_t rectangles = (args.height + kRows - 1) / kRows;
-  const dim3 grid(unsigned(args.count * strips), unsigned(rectangles < 65535 ? rectangles : 65535));
-  LDIE_LAUNCH(rle_decode_kernel, grid, dim3(Canvas::kThreads), 0, context.stream, args, ends, strips);
+  const int64_t strips = band_strips(args.width), bands = (args.height + kRows - 1) / kRows;
+  const dim3 grid(unsigned(args.count * strips), unsigned(bands < 65535 ? bands : 65535));
+  LDIE_LAUNCH(rle_decode_kernel, grid, dim3(kThreads), Canvas::bytes(band_words(args.width)), context.stream, args,
+              ends, strips);
 }
 
 }  // namespace ldie
