@@ -30,6 +30,19 @@ Matrices output_matrices(const DeformShape& shape, Tensor& output, const Chunk& 
   return {mutable_data<T>(output) + chunk.first * shape.filters, chunk.count, width, width, shape.filters, 1};
 }
 
+// What a chunk's products are added to. cuBLAS adds what the output holds, which is the bias then: PyTorch would write
+// it there in about five times the time, or choose a slower product that reads it as a row.
+template <typename T>
+Matrices bias_matrices(const DeformShape& shape, const T* bias, const Matrices& output, Context& context) {
+#if defined(LDIE_BACKEND_CPU)
+  static_cast<void>(context);
+  return {const_cast<T*>(bias), output.rows, output.columns, output.columns, 0, 1};
+#else
+  repeat_row(RepeatRow<T>{bias, static_cast<T*>(output.data), output.rows, shape.filters}, context);
+  return output;
+#endif
+}
+
 // From [.., taps, channels] of the filters as matrices to the weight's [.., channels, kernel_height, kernel_width].
 Tensor filters_to_weight(const Tensor& filters, const DeformShape& shape) {
   const int64_t channels = shape.group_channels();
@@ -89,13 +102,13 @@ Tensor deform_conv2d_op(const Tensor& input, const Tensor& offset, const Tensor&
     using T = decltype(element);
     const int64_t rows = chunk_rows(shape, sizeof(T));
     T* const columns = shared.scratch_array<T>(rows * shape.row());
-    const int64_t width = shape.filters / shape.groups;
     const Matrices matrices = filter_matrices(shape, filters).transposed();
     for_each_chunk(in.input, shape.positions(), rows, [&](const Chunk& chunk, Context& context) {
       deform_columns(DeformColumns<T>{make_sampling<T>(in), chunk, columns}, context);
-      const Matrices added{in.bias ? const_cast<T*>(data<T>(*in.bias)) : nullptr, chunk.count, width, width, 0, 1};
-      multiply(output, shape.groups, column_matrices(shape, columns, chunk.count), matrices,
-               output_matrices<T>(shape, output, chunk), in.bias ? &added : nullptr);
+      const Matrices product = output_matrices<T>(shape, output, chunk);
+      const Matrices added = in.bias ? bias_matrices(shape, data<T>(*in.bias), product, context) : Matrices{};
+      multiply(output, shape.groups, column_matrices(shape, columns, chunk.count), matrices, product,
+               in.bias ? &added : nullptr);
     });
   });
   return with_dtype(from_channels_last(output), input.scalar_type());

@@ -206,6 +206,18 @@ void transpose_matrices(const Transpose<T>& args, Context& context) {
 }
 
 template <typename T>
+void repeat_row(const RepeatRow<T>& args, Context& context) {
+  constexpr int kWidth = kPackWidth<T>, kBlock = kTransposeTile * kTransposeRows;
+  const bool wide = args.columns % kWidth == 0 && packs_fit({args.row, args.output});
+  const dim3 grid(loop_blocks(args.rows * args.columns / (wide ? kWidth : 1), kBlock));
+  if (wide) {
+    LDIE_LAUNCH((repeat_row_kernel<kWidth, T>), grid, dim3(kBlock), 0, context.stream, args);
+  } else {
+    LDIE_LAUNCH((repeat_row_kernel<1, T>), grid, dim3(kBlock), 0, context.stream, args);
+  }
+}
+
+template <typename T>
 void deform_columns(const DeformColumns<T>& args, Context& context) {
   const DeformShape& shape = args.sampling.shape;
   const dim3 grid(blocks_for(args.chunk.count * shape.points(), kPoints));
@@ -237,6 +249,7 @@ void deform_input_gradient(const DeformInputGradient<T>& args, Context& context)
 
 #define LDIE_INSTANTIATE(T)                                                       \
   template void transpose_matrices(const Transpose<T>&, Context&);                \
+  template void repeat_row(const RepeatRow<T>&, Context&);                        \
   template void deform_columns(const DeformColumns<T>&, Context&);                \
   template void deform_point_gradients(const DeformPointGradients<T>&, Context&); \
   template void deform_input_gradient(const DeformInputGradient<T>&, Context&);

@@ -170,8 +170,18 @@ struct Transpose {
   int64_t count, rows, columns;
 };
 
+// A row written `rows` times, one behind the other. CUDA only, for the same reason.
+template <typename T>
+struct RepeatRow {
+  const T* row;
+  T* output;
+  int64_t rows, columns;
+};
+
 template <typename T>
 void transpose_matrices(const Transpose<T>& args, Context& context);
+template <typename T>
+void repeat_row(const RepeatRow<T>& args, Context& context);
 template <typename T>
 void deform_columns(const DeformColumns<T>& args, Context& context);
 template <typename T>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Transposes many matrices through tiles in shared memory, so that loads and stores are contiguous both.
+// What the products of matrices want in another order or many times, written with contiguous accesses.
 #pragma once
 
 #include "conv/deform_conv2d.h"
@@ -9,7 +9,8 @@ namespace ldie {
 
 constexpr int kTransposeTile = 32, kTransposeRows = 8;  // a tile's side; rows of threads, so 4 loads each under way
 
-// Reads and writes every element once: 17 MB for 2 images of 256 x 50 x 84 floats, 4 us of an H200's bandwidth.
+// Through tiles in shared memory. Reads and writes every element once: 17 MB for 2 images of 256 x 50 x 84 floats, 4 us
+// of an H200's bandwidth.
 template <typename T>
 __global__ void __launch_bounds__(kTransposeTile* kTransposeRows) transpose_kernel(Transpose<T> args) {
   LDIE_SHARED(T, tile, [kTransposeTile][kTransposeTile + 1]);
@@ -37,6 +38,15 @@ __global__ void __launch_bounds__(kTransposeTile* kTransposeRows) transpose_kern
       if (inside) output[(column + y + k) * args.rows + row + x] = tile[x][y + k];
     }
     __syncthreads();  // before the next tile overwrites this one
+  }
+}
+
+// Writes every element once, 16 bytes a store where rows consist of whole ones.
+template <int kWidth, typename T>
+__global__ void __launch_bounds__(kTransposeTile* kTransposeRows) repeat_row_kernel(RepeatRow<T> args) {
+  const int64_t across = args.columns / kWidth, step = int64_t(gridDim.x) * blockDim.x;
+  for (int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x; i < args.rows * across; i += step) {
+    store_pack<kWidth>(args.output, i, load_pack<kWidth>(args.row, i - divide_size(i, across) * across));
   }
 }
 
