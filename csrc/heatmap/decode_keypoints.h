@@ -63,14 +63,6 @@ struct CubicWeights {
   LDIE_HD static A far(A x) { return ((kA * x - 5 * kA) * x + 8 * kA) * x - 4 * kA; }
 };
 
-// No pixel of a cell is above this, for the least and the greatest of its 4 x 4 values. The weights of a pixel sum to
-// 1, and their magnitudes to at most 1.375^2, so those below 0 to at least -0.4453; the rest is for rounding.
-template <typename A>
-LDIE_HD A cell_bound(A least, A greatest) {
-  const A magnitude = -least > greatest ? -least : greatest;
-  return greatest + A(0.446) * (greatest - least) + A(1e-5) * magnitude;
-}
-
 template <typename A>
 struct ResizedPeak {
   A value = kNotANumber<A>;

@@ -9,6 +9,14 @@
 namespace ldie {
 namespace {
 
+// No pixel of a cell is above this, for the least and the greatest of its 4 x 4 values. The weights of a pixel sum to
+// 1, and their magnitudes to at most 1.375^2, so those below 0 to at least -0.4453; the rest is for rounding.
+template <typename A>
+A cell_bound(A least, A greatest) {
+  const A magnitude = -least > greatest ? -least : greatest;
+  return greatest + A(0.446) * (greatest - least) + A(1e-5) * magnitude;
+}
+
 // Searches whole rows of cells, where most of their cells could hold the greatest pixel. A row of map values that is
 // interpolated across serves the four rows of cells that touch it, and loops over all columns are vectors. Pixels have
 // the bits that CellValues gives them.

@@ -41,7 +41,7 @@ __global__ void __launch_bounds__(kBitThreads)
   const int64_t bytes_per_word = set.form == MaskForm::dense ? 32 : 4;
   for (int64_t i = int64_t(blockIdx.x) * kBitThreads + threadIdx.x; i < set.count * per_mask; i += step) {
     const int64_t mask = i / per_mask, begin = (i - mask * per_mask) * bytes_per_word;
-    words[i] = load_word(masks + mask * bytes + begin, bytes - begin, set.form);
+    words[i] = load_word(masks + mask * bytes, begin, bytes, set.form);
   }
 }
 

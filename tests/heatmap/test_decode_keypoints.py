@@ -54,6 +54,20 @@ def test_noise_and_flat_maps(backend: Backend, spread: float) -> None:
     assert_decodes(actual, heatmaps, boxes, 2e-6)
 
 
+@pytest.mark.sanitize
+@pytest.mark.parametrize(("height", "width"), [(70, 75), (3, 4200)])
+def test_more_cells_than_are_listed_at_a_time(backend: Backend, height: int, width: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    heatmaps = torch.randn(2, 2, height, width, generator=generator)
+    heatmaps[1] = 0
+    heatmaps[0, 1, -1, -1] = 9
+    boxes = torch.tensor([[0.0, 0, 90, 60], [5, 5, 30, 9]])
+    expected = torch.ops.ldie_ext.decode_keypoints(heatmaps, boxes, False)
+    actual = ldie_ext.decode_keypoints(heatmaps.to(backend.device), boxes.to(backend.device))
+    for own, other in zip(actual, expected, strict=True):
+        assert_same(own.cpu(), other)
+
+
 def test_first_of_equal_pixels(backend: Backend) -> None:
     heatmaps = torch.zeros(1, 2, 6, 6, device=backend.device)
     heatmaps[0, 0, 4, 1] = heatmaps[0, 0, 1, 4] = heatmaps[0, 0, 4, 4] = 3.0

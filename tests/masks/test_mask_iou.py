@@ -51,7 +51,7 @@ def blobs(count: int, size: tuple[int, int]) -> torch.Tensor:
 
 
 def test_more_masks_than_a_tile_and_shares_of_the_words(backend: Backend) -> None:
-    a, b = blobs(35, (150, 140)), blobs(67, (150, 140))
+    a, b = blobs(135, (60, 150)), blobs(167, (60, 150))
     expected = coco_iou(a, b)
     for kind in KINDS:
         assert_same(ldie_ext.mask_iou(operand(a, kind, backend), operand(b, kind, backend)).cpu(), expected)
