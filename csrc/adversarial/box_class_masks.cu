@@ -16,13 +16,13 @@ constexpr int kListed = 256;  // boxes held in shared memory at a time
 constexpr int kSpans = 4;     // of 16 cells, that a thread has in flight
 constexpr int kSpansPerBlock = kThreads * kSpans;
 
-// A thread's cells within the row `y`, from cell x on, `count` of them; none past the end.
+// A thread's cells: of row `y`, which may be past the end, from cell x on.
 struct Span {
-  int32_t y, x, count;  // sides of maps are at most 2^30
+  int32_t y, x;  // sides of maps are at most 2^30
 };
 
 template <typename T>
-__global__ void __launch_bounds__(kThreads, 6) box_class_masks_kernel(BoxClassMasks<T> args, int64_t spans_per_row) {
+__global__ void __launch_bounds__(kThreads) box_class_masks_kernel(BoxClassMasks<T> args, int64_t spans_per_row) {
   LDIE_SHARED(PixelBox, listed, [kListed]);
   LDIE_SHARED(int, count, );
   const int64_t plane_index = blockIdx.x, image = plane_index / args.planes, plane = plane_index % args.planes;
@@ -40,10 +40,7 @@ __global__ void __launch_bounds__(kThreads, 6) box_class_masks_kernel(BoxClassMa
 #pragma unroll
     for (int s = 0; s < kSpans; ++s) {
       const unsigned index = skipped + s * kThreads + threadIdx.x, row = index / per_row;
-      const int32_t x = int32_t((index - row * per_row) * kCellsPerStore);
-      const int64_t y = top + row;
-      span[s] = {int32_t(min(y, args.height)), x, min(kCellsPerStore, int32_t(args.width) - x)};
-      if (y >= args.height) span[s].count = 0;
+      span[s] = {int32_t(min(top + row, args.height)), int32_t((index - row * per_row) * kCellsPerStore)};
       bits[s] = 0;
     }
 
@@ -68,8 +65,9 @@ __global__ void __launch_bounds__(kThreads, 6) box_class_masks_kernel(BoxClassMa
     }
 #pragma unroll
     for (int s = 0; s < kSpans; ++s) {
-      if (span[s].count == 0) continue;
-      store_cells(mask + span[s].y * args.row_bytes(), span[s].x, span[s].count, bits[s], args.packed);
+      if (span[s].y >= args.height) continue;
+      const int32_t cells = min(kCellsPerStore, int32_t(args.width) - span[s].x);
+      store_cells(mask + span[s].y * args.row_bytes(), span[s].x, cells, bits[s], args.packed);
     }
   }
 }

@@ -71,15 +71,16 @@ Tensor gather_l1_loss_backward_op(const Tensor& grad_loss, const Tensor& scale, 
   check_shape(op, "scale", scale, {}, "[]");
   check_same_device(op, "grad_loss", grad_loss, "maps", maps);
   check_same_device(op, "scale", scale, "maps", maps);
-  Tensor grad_maps = make_zeros(maps, {maps.size(0), maps.size(1), maps.size(2), maps.size(3)});
+  MostlyZero grad_maps =
+      make_mostly_zero(maps, {maps.size(0), maps.size(1), maps.size(2), maps.size(3)}, maps.scalar_type());
   TensorContext context(maps);
   dispatch_floating(maps.scalar_type(), [&](auto element) {
     using T = decltype(element);
     gather_l1_loss_backward(GatherL1LossBackward<T>{inputs.pointers<T>(), data<T>(grad_loss), data<acc_t<T>>(scale),
-                                                    mutable_data<T>(grad_maps)},
+                                                    mutable_data<T>(grad_maps.tensor), grad_maps.zeroed},
                             context);
   });
-  return grad_maps;
+  return grad_maps.tensor;
 }
 
 LDIE_SCHEMA("gather_l1_loss(Tensor maps, Tensor index, Tensor target, Tensor valid) -> (Tensor, Tensor)");

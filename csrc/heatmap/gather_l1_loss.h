@@ -65,7 +65,8 @@ struct GatherL1LossBackward {
   GatherL1<T> inputs;
   const T* grad_loss;
   const acc_t<T>* scale;
-  T* grad_maps;  // [batch, channels, area], zeros
+  T* grad_maps;  // [batch, channels, area]
+  bool zeroed;   // the gradient is zero already (CPU)
 
   // Slots of one image may share a cell: the first of them adds up their signs, so that a cell is written once and its
   // gradient depends on no order.

@@ -59,10 +59,15 @@ void scatter(const GatherL1LossBackward<T>& args, int64_t slot) {
 
 }  // namespace
 
-// The zeros are the tensor side's; what is left is as little as the forward.
+// The floor is a memset of the gradient, or for maps that come zeroed the pages that slots touch.
 template <typename T>
 void gather_l1_loss_backward(const GatherL1LossBackward<T>& args, Context&) {
-  constexpr int64_t kSlotsPerTask = 1 << 12;
+  constexpr int64_t kSlotsPerTask = 1 << 12, kElementsPerTask = 1 << 16;
+  const GatherL1<T>& inputs = args.inputs;
+  if (!args.zeroed) {
+    parallel_for(inputs.batch * inputs.channels * inputs.area, kElementsPerTask,
+                 [&](int64_t begin, int64_t end) { std::fill(args.grad_maps + begin, args.grad_maps + end, T(0)); });
+  }
   parallel_for(args.inputs.total_slots(), kSlotsPerTask, [&](int64_t begin, int64_t end) {
     for (int64_t slot = begin; slot < end; ++slot) scatter(args, slot);
   });

@@ -78,6 +78,48 @@ __global__ void __launch_bounds__(kThreads) write_kept_kernel(const uint32_t* ro
   if (i == 0) *kept = total < max_output ? total : max_output;
 }
 
+// All of the output by one block, for up to kMostFinished boxes: a bit per rank, in whose order the rows are written.
+constexpr int kFinishThreads = 1024, kMostFinished = kFinishThreads * kWarp;
+
+__global__ void __launch_bounds__(kFinishThreads)
+    finish_kernel(const uint32_t* kept_flags, const uint32_t* ranks, const uint32_t* rows, int64_t count,
+                  int64_t max_output, int64_t* keep, int64_t* kept) {
+  LDIE_SHARED(uint32_t, flags, [kFinishThreads]);
+  LDIE_SHARED(uint32_t, before, [kFinishThreads + 1]);
+  LDIE_SHARED(uint32_t, of_warp, [kFinishThreads / kWarp]);
+  const int thread = int(threadIdx.x), lane = thread % kWarp, warp = thread / kWarp, size = int(count);
+  flags[thread] = 0;
+  __syncthreads();
+#pragma unroll 4
+  for (int i = thread; i < size; i += kFinishThreads) {
+    const uint32_t rank = ranks ? ranks[i] : uint32_t(i);
+    if (kept_flags[i]) atomicOr(&flags[rank / kWarp], 1u << rank % kWarp);
+  }
+  __syncthreads();
+
+  uint32_t sum = uint32_t(__popc(flags[thread]));
+  for (int distance = 1; distance < kWarp; distance *= 2) {
+    const uint32_t other = __shfl_up_sync(kAllLanes, sum, unsigned(distance));
+    if (lane >= distance) sum += other;
+  }
+  if (lane == kWarp - 1) of_warp[warp] = sum;
+  __syncthreads();
+  for (int w = 0; w < warp; ++w) sum += of_warp[w];
+  before[thread + 1] = sum;
+  if (thread == 0) before[0] = 0;
+  __syncthreads();
+
+  const int64_t total = before[kFinishThreads];
+#pragma unroll 4
+  for (int i = thread; i < size; i += kFinishThreads) {
+    const uint32_t word = flags[i / kWarp], own = 1u << lane;
+    const int64_t place = before[i / kWarp] + uint32_t(__popc(word & (own - 1)));
+    if ((word & own) && place < max_output) keep[place] = rows[i];
+  }
+  for (int64_t i = total + thread; i < max_output; i += kFinishThreads) keep[i] = -1;
+  if (thread == 0) *kept = total < max_output ? total : max_output;
+}
+
 template <typename Key>
 uint32_t* sorted_values(Context& context, const Key* keys, Key* sorted_keys, const uint32_t* values, int64_t count) {
   auto* const sorted = context.scratch_array<uint32_t>(count);
@@ -115,6 +157,11 @@ void nms(const Nms<T>& args, Context& context) {
               sequence.removed);
   greedy_search(sequence, context.stream);
 
+  if (count <= kMostFinished && args.max_output <= kMostFinished) {
+    LDIE_LAUNCH(finish_kernel, dim3(1), dim3(kFinishThreads), 0, context.stream, sequence.kept, ranks, rows, count,
+                args.max_output, args.keep, args.kept);
+    return;
+  }
   uint32_t* sums = sequence.kept;
   if (ranks) {
     sums = unsorted;  // no longer needed as such
