@@ -4,7 +4,6 @@
 #include "roi/roi_align.h"
 #include "roi/roi_backward.cuh"
 #include "roi/roi_forward.cuh"
-#include "roi/roi_wide.cuh"
 
 namespace ldie {
 namespace {
@@ -23,17 +22,12 @@ bool channels_fit(const RoiLayout<A>& layout, int width, const T* rois, const T*
   return fit;
 }
 
-// The kernel makes `block_channels` of a RoI a block, on maps of which it takes up to `most_columns` columns at once.
+// The kernel makes `block_channels` of a RoI a block.
 template <typename T, typename Kernel>
-void launch_forward(const char* name, Kernel kernel, const RoiAlign<T>& args, int block_channels, int most_columns,
-                    Context& context) {
-  const int64_t parts = count_parts(args.layout, block_channels), rois = args.layout.rois;
-  const bool all_fit = always_fits(args.layout, most_columns);
-  const WideParts wide{unsigned(parts), rois, all_fit ? nullptr : context.scratch_array<uint8_t>(parts * rois)};
-  const dim3 grid = grid_of(rois, parts), block(kForwardThreads);
-  launch(name, kernel, grid, block, 0, context.stream, args, wide);
-  if (all_fit) return;
-  LDIE_LAUNCH(roi_align_wide_kernel<T>, grid, block, 0, context.stream, args, wide, block_channels);
+void launch_forward(const char* name, Kernel kernel, const RoiAlign<T>& args, int block_channels, Context& context) {
+  const int64_t parts = count_parts(args.layout, block_channels);
+  launch(name, kernel, grid_of(args.layout.rois, parts), dim3(kForwardThreads), 0, context.stream, args,
+         unsigned(parts));
 }
 
 template <typename Threads, typename T>
@@ -50,15 +44,17 @@ void launch_backward(const RoiAlignBackward<T>& args, const RoisByMap& rois, Con
 
 template <typename T>
 void roi_align(const RoiAlign<T>& args, Context& context) {
-  constexpr int kWidth = kPackWidth<T>, kAnyColumns = INT32_MAX;
-  if (!args.layout.channels_last) {
-    launch_forward("roi_align_planes_kernel", roi_align_planes_kernel<T>, args, kPlaneChannels, kTileCells<acc_t<T>>,
-                   context);
-  } else if (channels_fit(args.layout, kWidth, args.output, args.features)) {
+  constexpr int kWidth = kPackWidth<T>, kPlanes = kMostPlanes<acc_t<T>>;
+  const auto& layout = args.layout;
+  if (!layout.channels_last && layout.channels < kPlanes) {
+    launch_forward("roi_align_planes_kernel", roi_align_planes_kernel<T, 1>, args, kPlaneChannels, context);
+  } else if (!layout.channels_last) {
+    launch_forward("roi_align_planes_kernel", roi_align_planes_kernel<T, kPlanes>, args, kPlaneChannels, context);
+  } else if (channels_fit(layout, kWidth, args.output, args.features)) {
     launch_forward("roi_align_channels_kernel", roi_align_channels_kernel<T, kWidth>, args, kWarpSize * kWidth,
-                   kAnyColumns, context);
+                   context);
   } else {
-    launch_forward("roi_align_channels_kernel", roi_align_channels_kernel<T, 1>, args, kWarpSize, kAnyColumns, context);
+    launch_forward("roi_align_channels_kernel", roi_align_channels_kernel<T, 1>, args, kWarpSize, context);
   }
 }
 

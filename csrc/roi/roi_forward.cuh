@@ -7,16 +7,27 @@
 
 #include "core/fast_math.h"
 #include "core/pack.cuh"
-#include "roi/roi_part.cuh"
+#include "roi/roi_wide.cuh"
 
 namespace ldie {
 
 constexpr int kPlaneChannels = 32;  // of a block, where a channel is a plane
-constexpr int kPlanes = 2;          // channels that a warp makes at once
+
+// Of a multiprocessor: what registers allow.
+template <typename A>
+constexpr int kForwardBlocks = sizeof(A) == 8 ? 2 : 3;
+
+// Planes that a warp makes at once: as many as there are registers for 64 bytes of loads under way.
+template <typename A>
+constexpr int kMostPlanes = 16 / int(sizeof(A));
+
+// Taps of each plane whose loads are under way at once.
+template <int kPlanes>
+constexpr int kTapsAtOnce = kPlanes == 1 ? 8 : 4;
 
 // Cells of a plane that a warp keeps between the two passes.
-template <typename A>
-constexpr int kTileCells = 2048 / int(sizeof(A));
+template <typename A, int kPlanes>
+constexpr int kTileCells = 4096 / (int(sizeof(A)) * kPlanes);
 
 // Walks the elements lane, lane + 32, ... of rows of `width` without a division at each.
 class LaneCursor {
@@ -38,114 +49,140 @@ class LaneCursor {
   int width_, rows_, columns_;
 };
 
-// kPlanes planes of the features and of the output; where there is no second channel, the first stands twice.
-template <typename T>
-struct PlanePair {
-  const T* features[kPlanes];
-  T* output[kPlanes];
+// sums[j] += weight * read(j, cell) over the taps of a bin, in their order. All loads of a round come before its sums.
+template <int kPlanes, typename A, typename Read>
+__device__ __forceinline__ void add_taps(const CellWeight<A>* taps, int count, const Read& read, A (&sums)[kPlanes]) {
+  constexpr int kTaps = kTapsAtOnce<kPlanes>;
+  using Value = decltype(read(0, 0));
+  for (int first = 0; first < count; first += kTaps) {
+    A weights[kTaps] = {};
+    Value values[kTaps][kPlanes];
+#pragma unroll
+    for (int k = 0; k < kTaps; ++k) {
+#pragma unroll
+      for (int j = 0; j < kPlanes; ++j) values[k][j] = Value(0.f);
+      if (first + k < count) {
+        const CellWeight<A> tap = taps[first + k];
+        weights[k] = tap.weight;
+#pragma unroll
+        for (int j = 0; j < kPlanes; ++j) values[k][j] = read(j, tap.cell);
+      }
+    }
+#pragma unroll
+    for (int k = 0; k < kTaps; ++k) {
+#pragma unroll
+      for (int j = 0; j < kPlanes; ++j) sums[j] = mul_add(weights[k], A(values[k][j]), sums[j]);
+    }
+  }
+}
+
+// Planes that lie one behind the other, of the features and of the output. The last ones of a map are taken again where
+// fewer than kPlanes are left; those below `first` are then another warp's to write.
+template <typename T, int kPlanes>
+struct Planes {
+  const T* features;
+  T* output;
+  int64_t cells, bins;  // of a plane
+  int first;
   int32_t width;      // of the features
   int64_t out_width;  // of the output
+
+  __device__ Planes(const RoiAlign<T>& args, const RoiPart<acc_t<T>>& part, int channel)
+      : cells(args.layout.levels[part.level].cells()),
+        bins(args.layout.bins()),
+        width(args.layout.levels[part.level].width),
+        out_width(args.layout.bins_x) {
+    const int64_t channels = args.layout.channels, wanted = part.channel + channel;
+    const int64_t plane = min(wanted, channels - kPlanes);
+    first = int(wanted - plane);
+    features = args.features[part.level] + (part.image * channels + plane) * cells;
+    output = args.output + (part.row * channels + plane) * bins + part.first_y * out_width + part.first_x;
+  }
+};
+
+// Rows of a part's bins that a warp makes at a time.
+struct BinRows {
+  int first, count;
 };
 
 // tile[bin row, column] = sum over y of wy * feature: lanes lie along the rows, whose loads are contiguous.
-template <typename T>
-__device__ __forceinline__ void blend_rows(const PlanePair<T>& planes, const AxisTaps<acc_t<T>>& y, int first_row,
-                                           int rows, int first_column, int columns, acc_t<T>* tile) {
+template <typename T, int kPlanes>
+__device__ __forceinline__ void blend_rows(const Planes<T, kPlanes>& planes, const AxisTaps<acc_t<T>>& y,
+                                           const BinRows& rows, int first_column, int columns, acc_t<T>* tile) {
   using A = acc_t<T>;
   const int lane = int(threadIdx.x) % kWarpSize;
   LaneCursor at(lane, columns);
-  for (int i = lane; i < rows * columns; i += kWarpSize, at.advance()) {
-    const int bin = first_row + at.row;
-    const CellWeight<A>* const taps = y.bin(bin);
-    const int count = y.count[bin];
+  for (int i = lane; i < rows.count * columns; i += kWarpSize, at.advance()) {
+    const int bin = rows.first + at.row, column = first_column + at.column;
     A sums[kPlanes] = {};
-#pragma unroll 4
-    for (int k = 0; k < count; ++k) {
-      const CellWeight<A> tap = taps[k];
-      const int64_t cell = int64_t(tap.cell) * planes.width + (first_column + at.column);
+    add_taps(
+        y.bin(bin), y.count[bin],
+        [&](int j, int32_t cell) { return planes.features[int64_t(cell) * planes.width + column + j * planes.cells]; },
+        sums);
 #pragma unroll
-      for (int j = 0; j < kPlanes; ++j) sums[j] = mul_add(tap.weight, A(planes.features[j][cell]), sums[j]);
-    }
-#pragma unroll
-    for (int j = 0; j < kPlanes; ++j) tile[j * kTileCells<A> + i] = sums[j];
+    for (int j = 0; j < kPlanes; ++j) tile[j * kTileCells<A, kPlanes> + i] = sums[j];
   }
 }
 
 // output[bin row, bin] = sum over x of wx * tile: lanes lie along the bins, which are stored side by side.
-template <typename T>
-__device__ __forceinline__ void blend_columns(const PlanePair<T>& planes, const AxisTaps<acc_t<T>>& x, int first_row,
-                                              int rows, int bins, int columns, const acc_t<T>* tile) {
+template <typename T, int kPlanes>
+__device__ __forceinline__ void blend_columns(const Planes<T, kPlanes>& planes, const AxisTaps<acc_t<T>>& x,
+                                              const BinRows& rows, int bins, int columns, const acc_t<T>* tile) {
   using A = acc_t<T>;
   const int lane = int(threadIdx.x) % kWarpSize;
   LaneCursor at(lane, bins);
-  for (int i = lane; i < rows * bins; i += kWarpSize, at.advance()) {
-    const CellWeight<A>* const taps = x.bin(at.column);
-    const int count = x.count[at.column];
+  for (int i = lane; i < rows.count * bins; i += kWarpSize, at.advance()) {
+    const A* const row = tile + at.row * columns - x.begin;
     A sums[kPlanes] = {};
-#pragma unroll 4
-    for (int k = 0; k < count; ++k) {
-      const CellWeight<A> tap = taps[k];
-      const int cell = at.row * columns + tap.cell - x.begin;
-#pragma unroll
-      for (int j = 0; j < kPlanes; ++j) sums[j] = mul_add(tap.weight, tile[j * kTileCells<A> + cell], sums[j]);
-    }
-    const int64_t place = (first_row + at.row) * planes.out_width + at.column;
+    add_taps(
+        x.bin(at.column), x.count[at.column],
+        [&](int j, int32_t cell) { return row[j * kTileCells<A, kPlanes> + cell]; }, sums);
+    const int64_t place = (rows.first + at.row) * planes.out_width + at.column;
 #pragma unroll
     for (int j = 0; j < kPlanes; ++j) {
-      if (j == 0 || planes.output[j] != planes.output[0]) planes.output[j][place] = T(sums[j]);
+      if (j >= planes.first) planes.output[place + j * planes.bins] = T(sums[j]);
     }
   }
 }
 
-template <typename T>
-__device__ __forceinline__ PlanePair<T> plane_pair(const RoiAlign<T>& args, const RoiPart<acc_t<T>>& part,
-                                                   int channel) {
-  const auto& layout = args.layout;
-  PlanePair<T> planes;
-  planes.width = layout.levels[part.level].width;
-  planes.out_width = layout.bins_x;
-  const int64_t corner = part.first_y * layout.bins_x + part.first_x, cells = layout.levels[part.level].cells();
-#pragma unroll
-  for (int j = 0; j < kPlanes; ++j) {
-    const int64_t plane = part.channel + min(channel + j, part.channels - 1);
-    planes.features[j] = args.features[part.level] + (part.image * layout.channels + plane) * cells;
-    planes.output[j] = args.output + (part.row * layout.channels + plane) * layout.bins() + corner;
-  }
-  return planes;
-}
-
-// By one warp: as many rows of bins at a time as its tile holds.
-template <typename T>
+// By one warp of a block: some planes and rows of bins at a time, as many rows as its tile holds, but fewer where there
+// are too few planes to give each warp some.
+template <int kPlanes, typename T>
 __device__ __forceinline__ void make_planes(const RoiAlign<T>& args, const RoiPart<acc_t<T>>& part, acc_t<T>* tile) {
-  const int warp = int(threadIdx.x) / kWarpSize, columns = max(part.x.end - part.x.begin, 0);
-  const int most_rows = columns > 0 ? min(part.bins_y, kTileCells<acc_t<T>> / columns) : part.bins_y;
-  for (int channel = warp * kPlanes; channel < part.channels; channel += kForwardWarps * kPlanes) {
-    const PlanePair<T> planes = plane_pair(args, part, channel);
-    for (int first = 0; first < part.bins_y; first += most_rows) {
-      const int rows = min(most_rows, part.bins_y - first);
-      __syncwarp();  // the tile may still be read
-      if (columns > 0) blend_rows(planes, part.y, first, rows, part.x.begin, columns, tile);
-      __syncwarp();
-      blend_columns(planes, part.x, first, rows, part.bins_x, columns, tile);
-    }
+  const int columns = max(part.x.end - part.x.begin, 0), groups = (part.channels + kPlanes - 1) / kPlanes;
+  const int most_rows = columns > 0 ? min(part.bins_y, kTileCells<acc_t<T>, kPlanes> / columns) : part.bins_y;
+  const int least_chunks = max((part.bins_y + most_rows - 1) / most_rows, min(part.bins_y, kForwardWarps / groups));
+  const int height = (part.bins_y + least_chunks - 1) / least_chunks, chunks = (part.bins_y + height - 1) / height;
+  for (int i = int(threadIdx.x) / kWarpSize; i < groups * chunks; i += kForwardWarps) {
+    const int first = i % chunks * height;
+    const Planes<T, kPlanes> planes(args, part, i / chunks * kPlanes);
+    const BinRows rows{first, min(height, part.bins_y - first)};
+    __syncwarp();  // the tile may still be read
+    if (columns > 0) blend_rows(planes, part.y, rows, part.x.begin, columns, tile);
+    __syncwarp();
+    blend_columns(planes, part.x, rows, part.bins_x, columns, tile);
   }
 }
 
 // Writes the output and reads what the RoIs cover: 512 RoIs of 256 x 7 x 7 floats write 26 MB and read at most the
-// 182 MB of P2 to P5 of two 800 x 1344 images: 43 us of an H200's bandwidth. Each bin takes at most 16 loads for 4
-// samples; in two passes it takes about 14 row loads for a bin row's 20 columns, all contiguous, and 4 of the tile.
-template <typename T>
-__global__ void __launch_bounds__(kForwardThreads, 3)
-    roi_align_planes_kernel(const __grid_constant__ RoiAlign<T> args, WideParts wide) {
+// 182 MB of P2 to P5 of two 800 x 1344 images: 43 us of an H200's bandwidth. A RoI and channel take 57 sectors of 32
+// bytes there, once they are in the L2 cache: 237 MB, or 43 us of its 5.5 TB/s. In two passes a bin row's 21 columns
+// take 3 contiguous row loads each, and 4 of the tile for each bin. What counts is that a warp has 16 loads under way.
+template <typename T, int kPlanes>
+__global__ void __launch_bounds__(kForwardThreads, kForwardBlocks<acc_t<T>>)
+    roi_align_planes_kernel(const __grid_constant__ RoiAlign<T> args, unsigned parts) {
   using A = acc_t<T>;
+  constexpr int kMostColumns = kTileCells<A, kPlanes>;
   LDIE_SHARED(RoiPart<A>, part, );
-  LDIE_SHARED(A, tiles, [kForwardWarps][kPlanes * kTileCells<A>]);
-  for (unsigned i = blockIdx.y; i < wide.parts; i += gridDim.y) {
+  LDIE_SHARED(A, tiles, [kForwardWarps][kPlanes * kMostColumns]);
+  for (unsigned i = blockIdx.y; i < parts; i += gridDim.y) {
     for (int64_t row = blockIdx.x; row < args.layout.rois; row += gridDim.x) {
       find_roi(args.layout, row, i, kPlaneChannels, part);
-      const bool fits = part.fits(kTileCells<A>);
-      wide.note(i, row, !fits);
-      if (fits) make_planes(args, part, tiles[threadIdx.x / kWarpSize]);
+      if (part.fits(kMostColumns)) {
+        make_planes<kPlanes>(args, part, tiles[threadIdx.x / kWarpSize]);
+      } else {
+        make_wide(args, part, row);
+      }
     }
   }
 }
@@ -177,17 +214,17 @@ __device__ __forceinline__ void make_channels(const T* cells, const RoiPart<acc_
 
 // As above, from channels that lie side by side: a lane takes kWidth of them, a warp reads 512 contiguous bytes a tap.
 template <typename T, int kWidth>
-__global__ void __launch_bounds__(kForwardThreads, 3)
-    roi_align_channels_kernel(const __grid_constant__ RoiAlign<T> args, WideParts wide) {
+__global__ void __launch_bounds__(kForwardThreads, kForwardBlocks<acc_t<T>>)
+    roi_align_channels_kernel(const __grid_constant__ RoiAlign<T> args, unsigned parts) {
   using A = acc_t<T>;
   LDIE_SHARED(RoiPart<A>, part, );
   const auto& layout = args.layout;
   const int warp = int(threadIdx.x) / kWarpSize, lane = int(threadIdx.x) % kWarpSize;
-  for (unsigned i = blockIdx.y; i < wide.parts; i += gridDim.y) {
+  for (unsigned i = blockIdx.y; i < parts; i += gridDim.y) {
     for (int64_t row = blockIdx.x; row < layout.rois; row += gridDim.x) {
       find_roi(layout, row, i, kWarpSize * kWidth, part);
       const bool fits = part.fits(INT32_MAX);
-      wide.note(i, row, !fits);
+      if (!fits) make_wide(args, part, row);
       const RoiLevel<A> level = layout.levels[part.level];
       const int64_t channel = part.channel + lane * kWidth;
       const T* const cells = args.features[part.level] + part.image * level.cells() * layout.channels + channel;

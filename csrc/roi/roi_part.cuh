@@ -45,19 +45,8 @@ struct RoiPart : ForwardPart {
   int32_t level;
   AxisTaps<A> y, x;
 
-  // Whether the taps are here. Where not - bins of dozens of cells or samples - roi_align_wide_kernel makes the part.
+  // Whether the taps are here. Where not - bins of dozens of cells or samples - make_wide makes the part.
   __device__ bool fits(int most_columns) const { return y.fits && x.fits && x.end - x.begin <= most_columns; }
-};
-
-// The parts of all RoIs, and which of them were left to roi_align_wide_kernel.
-struct WideParts {
-  unsigned parts;  // of a RoI
-  int64_t rois;
-  uint8_t* flags;  // [parts, rois], or null where all parts fit
-
-  __device__ void note(unsigned part, int64_t row, bool left) const {
-    if (flags && threadIdx.x == 0) flags[part * rois + row] = left;
-  }
 };
 
 // By the first two warps of a block, an axis each. All threads must call.

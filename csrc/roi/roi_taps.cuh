@@ -58,25 +58,35 @@ struct AxisTaps {
   __device__ const CellWeight<A>* bin(int index) const { return taps + index * stride; }
 };
 
-// A bin's taps while they are collected.
+// A bin's taps while they are collected: the last two in registers, as a sample shares cells with the one before it.
 template <typename A>
 struct TapCollector {
   CellWeight<A>* taps;
-  int32_t slots, count, begin, end;
-  bool fits;
+  int32_t slots, begin, end;
+  int32_t count = 0;
+  bool fits = true;
+  CellWeight<A> before{-1, A(0)}, last{-1, A(0)};
 
   __device__ void add(int32_t cell, A weight) {
-    for (int32_t i = count > 2 ? count - 2 : 0; i < count; ++i) {  // a sample shares cells with the one before it
-      if (taps[i].cell == cell) {
-        taps[i].weight += weight;
-        return;
-      }
+    if (cell == before.cell) {
+      before.weight += weight;
+    } else if (cell == last.cell) {
+      last.weight += weight;
+    } else if (count < slots) {
+      if (count > 1) taps[count - 2] = before;
+      before = last;
+      last = {cell, weight};
+      ++count;
+      begin = min(begin, cell);
+      end = max(end, cell + 1);
+    } else {
+      fits = false;
     }
-    fits = fits && count < slots;
-    if (!fits) return;
-    taps[count++] = {cell, weight};
-    begin = min(begin, cell);
-    end = max(end, cell + 1);
+  }
+
+  __device__ void finish() const {
+    if (count > 1) taps[count - 2] = before;
+    if (count > 0) taps[count - 1] = last;
   }
 };
 
@@ -84,7 +94,7 @@ struct TapCollector {
 template <typename A>
 __device__ __forceinline__ void find_taps(const RoiAxis<A>& axis, int64_t first_bin, int bins, AxisTaps<A>& result) {
   const int lane = int(threadIdx.x) % kWarpSize, stride = kTapSlots / bins;
-  TapCollector<A> collector{result.taps + lane * stride, stride, 0, axis.cells, 0, true};
+  TapCollector<A> collector{result.taps + lane * stride, stride, axis.cells, 0};
   if (lane < bins) {
     const int64_t bin = first_bin + lane;
     const SampleRange samples = samples_reading(axis, bin, 0, axis.cells);
@@ -94,6 +104,7 @@ __device__ __forceinline__ void find_taps(const RoiAxis<A>& axis, int64_t first_
       collector.add(tap.low, tap.low_weight);
       if (tap.high_weight > A(0)) collector.add(tap.high, tap.high_weight);
     }
+    collector.finish();
     result.count[lane] = collector.count;
   }
   const int32_t begin = warp_reduce(collector.begin, Minimum()), end = warp_reduce(collector.end, Maximum());

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Forward of RoIAlign for parts whose taps fill more than their slots in shared memory: straight from the samples.
+// Forward of RoIAlign for parts whose taps fill more than their slots in shared memory, or whose columns more than a
+// tile: straight from the samples.
 #pragma once
 
 #include "core/fast_math.h"
@@ -35,44 +36,25 @@ __device__ __forceinline__ acc_t<T> sample_mean(const T* cells, int64_t row_stri
   return sum;
 }
 
-// Whether no box can have a part that does not fit: the launch of the kernel below can be saved.
-template <typename A>
-bool always_fits(const RoiLayout<A>& layout, int64_t most_columns) {
-  constexpr int64_t kSlots = kTapSlots / kBinBlock;
-  for (int level = 0; level < layout.choice.count; ++level) {
-    const int64_t height = layout.levels[level].height, width = layout.levels[level].width;
-    const int64_t taps = layout.sampling_ratio > 0 ? 2 * layout.sampling_ratio : (height > width ? height : width);
-    if (taps > kSlots || width > most_columns) return false;
-  }
-  return true;
-}
-
-// What the kernels of roi_forward.cuh left. An output each thread; it reads 4 cells a sample, and neighbours share most
-// of them.
+// By a block: an output each thread. It reads 4 cells a sample, and neighbours share most of them. Rare, and kept out
+// of the kernels' own code and registers.
 template <typename T>
-__global__ void __launch_bounds__(kForwardThreads, 2)
-    roi_align_wide_kernel(const __grid_constant__ RoiAlign<T> args, WideParts wide, int block_channels) {
+__device__ __forceinline__ void make_wide(const RoiAlign<T>& args, const ForwardPart& part, int64_t row) {
   const auto& layout = args.layout;
   const bool last = layout.channels_last;
   const int64_t step = last ? layout.channels : 1;
-  for (unsigned p = blockIdx.y; p < wide.parts; p += gridDim.y) {
-    const ForwardPart part = find_part(layout, p, block_channels);
-    const int bins = part.bins_y * part.bins_x;
-    for (int64_t row = blockIdx.x; row < layout.rois; row += gridDim.x) {
-      if (!wide.flags[p * wide.rois + row]) continue;
-      const Roi<acc_t<T>> roi = layout.roi(row);
-      const RoiLevel<acc_t<T>> level = layout.levels[roi.level];
-      const T* const image = args.features[roi.level] + roi.image * layout.channels * level.cells();
-      T* const output = args.output + row * layout.channels * layout.bins();
-      for (int i = int(threadIdx.x); i < bins * part.channels; i += kForwardThreads) {
-        const int bin = last ? i / part.channels : i % bins;
-        const int64_t channel = part.channel + (last ? i % part.channels : i / bins);
-        const int64_t y = part.first_y + bin / part.bins_x, x = part.first_x + bin % part.bins_x;
-        const int64_t place = y * layout.bins_x + x;
-        output[last ? place * layout.channels + channel : channel * layout.bins() + place] =
-            T(sample_mean(image + (last ? channel : channel * level.cells()), level.width * step, step, roi, y, x));
-      }
-    }
+  const int bins = part.bins_y * part.bins_x;
+  const Roi<acc_t<T>> roi = layout.roi(row);
+  const RoiLevel<acc_t<T>> level = layout.levels[roi.level];
+  const T* const image = args.features[roi.level] + roi.image * layout.channels * level.cells();
+  T* const output = args.output + row * layout.channels * layout.bins();
+  for (int i = int(threadIdx.x); i < bins * part.channels; i += kForwardThreads) {
+    const int bin = last ? i / part.channels : i % bins;
+    const int64_t channel = part.channel + (last ? i % part.channels : i / bins);
+    const int64_t y = part.first_y + bin / part.bins_x, x = part.first_x + bin % part.bins_x;
+    const int64_t place = y * layout.bins_x + x;
+    output[last ? place * layout.channels + channel : channel * layout.bins() + place] =
+        T(sample_mean(image + (last ? channel : channel * level.cells()), level.width * step, step, roi, y, x));
   }
 }
 
