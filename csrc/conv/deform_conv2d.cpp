@@ -34,13 +34,12 @@ Matrices output_matrices(const DeformShape& shape, Tensor& output, const Chunk& 
 Tensor filters_to_weight(const Tensor& filters, const DeformShape& shape) {
   const int64_t channels = shape.group_channels();
   const Tensor grouped = reshape(filters, {shape.filters, shape.taps(), channels});
-  return reshape(as_contiguous(torch::stable::transpose(grouped, 1, 2)),
-                 {shape.filters, channels, shape.kernel_height, shape.kernel_width});
+  return reshape(transpose_matrices(grouped), {shape.filters, channels, shape.kernel_height, shape.kernel_width});
 }
 
 Tensor weight_to_filters(const Tensor& weight, const DeformShape& shape) {
   const Tensor grouped = reshape(weight, {shape.filters, shape.group_channels(), shape.taps()});
-  return as_contiguous(torch::stable::transpose(grouped, 1, 2));
+  return transpose_matrices(grouped);
 }
 
 // Positions of a chunk: its columns fill at most kColumnBytes, and its images have few enough pixels that an array over
@@ -57,7 +56,9 @@ int64_t chunk_rows(const DeformShape& shape, int64_t element_bytes) {
   const int64_t pixels = (shape.height + 1) * (shape.width + 1) * shape.offset_groups;
   const int64_t of_columns = kColumnBytes / std::max(one, shape.row() * element_bytes);
   const int64_t of_images = kMostPixels / pixels * shape.plane();
-  return std::max(one, std::min({of_columns, std::max(of_images, shape.plane()), shape.positions()}));
+  const int64_t most = std::max(one, std::min(of_columns, std::max(of_images, shape.plane())));
+  const int64_t chunks = std::max(one, (shape.positions() + most - 1) / most);
+  return std::max(one, (shape.positions() + chunks - 1) / chunks);  // alike: a small last one would not fill a GPU
 }
 
 // Calls body(chunk, context) for all positions, with a context of its own so that a chunk's scratch memory ends with

@@ -8,6 +8,7 @@
 // each.
 #include "conv/deform_conv2d.h"
 #include "conv/deform_points.cuh"
+#include "conv/transpose.cuh"
 #include "core/pack.cuh"
 
 namespace ldie {
@@ -197,6 +198,14 @@ void with_width(const DeformShape& shape, std::initializer_list<const void*> add
 }  // namespace
 
 template <typename T>
+void transpose_matrices(const Transpose<T>& args, Context& context) {
+  const int64_t down = (args.rows + kTransposeTile - 1) / kTransposeTile;
+  const int64_t across = (args.columns + kTransposeTile - 1) / kTransposeTile;
+  LDIE_LAUNCH(transpose_kernel<T>, dim3(blocks_for(args.count * down * across, 1)),
+              dim3(kTransposeTile * kTransposeRows), 0, context.stream, args);
+}
+
+template <typename T>
 void deform_columns(const DeformColumns<T>& args, Context& context) {
   const DeformShape& shape = args.sampling.shape;
   const dim3 grid(blocks_for(args.chunk.count * shape.points(), kPoints));
@@ -227,6 +236,7 @@ void deform_input_gradient(const DeformInputGradient<T>& args, Context& context)
 }
 
 #define LDIE_INSTANTIATE(T)                                                       \
+  template void transpose_matrices(const Transpose<T>&, Context&);                \
   template void deform_columns(const DeformColumns<T>&, Context&);                \
   template void deform_point_gradients(const DeformPointGradients<T>&, Context&); \
   template void deform_input_gradient(const DeformInputGradient<T>&, Context&);

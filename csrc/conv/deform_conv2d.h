@@ -161,6 +161,17 @@ struct DeformInputGradient {
   acc_t<T>* grad_input;  // [batch, height, width, channels]
 };
 
+// `count` matrices [rows, columns], one behind the other, to [columns, rows]. CUDA only: on the CPU PyTorch's copy is
+// as good.
+template <typename T>
+struct Transpose {
+  const T* input;
+  T* output;
+  int64_t count, rows, columns;
+};
+
+template <typename T>
+void transpose_matrices(const Transpose<T>& args, Context& context);
 template <typename T>
 void deform_columns(const DeformColumns<T>& args, Context& context);
 template <typename T>
