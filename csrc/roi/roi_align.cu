@@ -31,11 +31,12 @@ void launch_forward(const char* name, Kernel kernel, const RoiAlign<T>& args, in
 }
 
 // Channels of a block where a channel is a plane. The more they are, the fewer blocks find the same taps; but what
-// blocks that run together read - these channels of all maps - is to stay in the L2 cache, and blocks are to be many.
+// blocks that run together read - these channels of all maps, where RoIs lie - is to stay in the L2 cache, and blocks
+// are to be many. RoIs lie in no order, so that a cache a little too small still serves most of them.
 template <typename T>
 int plane_channels(const RoiLayout<acc_t<T>>& layout) {
   constexpr int kLeast = 32, kMost = 128;
-  constexpr int64_t kCacheBytes = int64_t(24) << 20, kManyBlocks = LDIE_EMULATED ? 1 : 2048;
+  constexpr int64_t kCacheBytes = int64_t(48) << 20, kManyBlocks = LDIE_EMULATED ? 1 : 2048;
   int64_t cells = 0;
   for (int level = 0; level < layout.choice.count; ++level) cells += layout.batch * layout.levels[level].cells();
   int channels = kLeast;
