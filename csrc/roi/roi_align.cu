@@ -27,7 +27,24 @@ template <typename T, typename Kernel>
 void launch_forward(const char* name, Kernel kernel, const RoiAlign<T>& args, int block_channels, Context& context) {
   const int64_t parts = count_parts(args.layout, block_channels);
   launch(name, kernel, grid_of(args.layout.rois, parts), dim3(kForwardThreads), 0, context.stream, args,
-         unsigned(parts));
+         unsigned(parts), block_channels);
+}
+
+// Channels of a block where a channel is a plane. The more they are, the fewer blocks find the same taps; but what
+// blocks that run together read - these channels of all maps, where RoIs lie - is to stay in the L2 cache, and blocks
+// are to be many. RoIs lie in no order, so that a cache a little too small still serves most of them.
+template <typename T>
+int plane_channels(const RoiLayout<acc_t<T>>& layout) {
+  constexpr int kLeast = 32, kMost = 128;
+  constexpr int64_t kCacheBytes = int64_t(48) << 20, kManyBlocks = LDIE_EMULATED ? 1 : 2048;
+  int64_t cells = 0;
+  for (int level = 0; level < layout.choice.count; ++level) cells += layout.batch * layout.levels[level].cells();
+  int channels = kLeast;
+  while (channels < kMost && 2 * channels * cells * int64_t(sizeof(T)) <= kCacheBytes &&
+         layout.rois * count_parts(layout, 2 * channels) >= kManyBlocks) {
+    channels *= 2;
+  }
+  return channels;
 }
 
 template <typename Threads, typename T>
@@ -47,9 +64,10 @@ void roi_align(const RoiAlign<T>& args, Context& context) {
   constexpr int kWidth = kPackWidth<T>, kPlanes = kMostPlanes<acc_t<T>>;
   const auto& layout = args.layout;
   if (!layout.channels_last && layout.channels < kPlanes) {
-    launch_forward("roi_align_planes_kernel", roi_align_planes_kernel<T, 1>, args, kPlaneChannels, context);
+    launch_forward("roi_align_planes_kernel", roi_align_planes_kernel<T, 1>, args, plane_channels<T>(layout), context);
   } else if (!layout.channels_last) {
-    launch_forward("roi_align_planes_kernel", roi_align_planes_kernel<T, kPlanes>, args, kPlaneChannels, context);
+    launch_forward("roi_align_planes_kernel", roi_align_planes_kernel<T, kPlanes>, args, plane_channels<T>(layout),
+                   context);
   } else if (channels_fit(layout, kWidth, args.output, args.features)) {
     launch_forward("roi_align_channels_kernel", roi_align_channels_kernel<T, kWidth>, args, kWarpSize * kWidth,
                    context);

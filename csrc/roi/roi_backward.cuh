@@ -4,16 +4,15 @@
 //
 // Of the two axes one is in registers: a thread keeps kRegisterCells cells along it for kWidth channels. Along the
 // other it has one cell. So that loads and stores are contiguous, lanes are
-//   planes:        columns; a warp has 4 channels, a thread 8 rows of its column for each
+//   planes:        columns; half a warp has 4 channels, a thread 8 rows of its column for each
 //   channels last: channels; a warp has a row, a thread 8 columns of it for each of its channels
 // The gradient of a RoI to the cell (r, c), r along the registers, is sum_a across[a, r] sum_b along[b, c] grad[a, b],
 // and the inner sum is common to all r.
 #pragma once
 
 #include "core/fast_math.h"
-#include "core/pack.cuh"
 #include "roi/roi_taps.cuh"
-#include "roi/roi_tiles.cuh"
+#include "roi/tile_threads.cuh"
 
 namespace ldie {
 
@@ -80,108 +79,69 @@ __device__ __forceinline__ void spread_roi(const RoiAxis<A>& across, const AxisB
   }
 }
 
-// How threads lie on a tile: at `cell` along the axis that is not in registers, at `channel` of the block.
-template <typename T>
-struct PlaneThreads {
-  using A = acc_t<T>;
-  static constexpr int kWidth = sizeof(A) == 8 ? 2 : 4, kThreadCells = kWarpSize;
-  static constexpr int kBlockChannels = kTileWarps * kWidth;
-  static constexpr bool kAcrossIsY = true;
-
-  static __device__ int cell() { return int(threadIdx.x) % kWarpSize; }
-  static __device__ int channel() { return int(threadIdx.x) / kWarpSize * kWidth; }
-
-  // Reads kWidth channels of a RoI's gradient; where channels end, the last stands again.
-  class Reader {
-   public:
-    __device__ Reader(const RoiLayout<A>& layout, const T* grad, int64_t channel) : bins_x_(layout.bins_x) {
-#pragma unroll
-      for (int v = 0; v < kWidth; ++v) planes_[v] = grad + min(channel + v, layout.channels - 1) * layout.bins();
-    }
-    __device__ Pack<A, kWidth> operator()(int across, int along) const {
-      const int64_t place = across * bins_x_ + along;
-      Pack<A, kWidth> result;
-#pragma unroll
-      for (int v = 0; v < kWidth; ++v) result.values[v] = A(planes_[v][place]);
-      return result;
-    }
-
-   private:
-    const T* planes_[kWidth];
-    int64_t bins_x_;
-  };
-
-  static __device__ void store(T* map, const RoiLayout<A>& layout, const RoiLevel<A>& level, int64_t channel, int32_t y,
-                               int32_t x, const Pack<A, kWidth>& sums) {
-#pragma unroll
-    for (int v = 0; v < kWidth; ++v) {
-      if (channel + v >= layout.channels) continue;
-      map[(channel + v) * level.cells() + int64_t(y) * level.width + x] = T(sums.values[v]);
-    }
-  }
-};
-
-template <typename T, int kPackWidth>
-struct ChannelThreads {
-  using A = acc_t<T>;
-  static constexpr int kWidth = kPackWidth, kThreadCells = kTileWarps, kBlockChannels = kWarpSize * kWidth;
-  static constexpr bool kAcrossIsY = false;
-
-  static __device__ int cell() { return int(threadIdx.x) / kWarpSize; }
-  static __device__ int channel() { return int(threadIdx.x) % kWarpSize * kWidth; }
-
-  class Reader {
-   public:
-    __device__ Reader(const RoiLayout<A>& layout, const T* grad, int64_t channel)
-        : grad_(grad + channel), across_(layout.channels), along_(layout.bins_x * layout.channels) {}
-    __device__ Pack<A, kWidth> operator()(int across, int along) const {
-      const auto pack = load_pack<kWidth>(grad_ + across * across_ + along * along_, 0);
-      Pack<A, kWidth> result;
-#pragma unroll
-      for (int v = 0; v < kWidth; ++v) result.values[v] = A(pack.values[v]);
-      return result;
-    }
-
-   private:
-    const T* grad_;
-    int64_t across_, along_;
-  };
-
-  static __device__ void store(T* map, const RoiLayout<A>& layout, const RoiLevel<A>& level, int64_t channel, int32_t y,
-                               int32_t x, const Pack<A, kWidth>& sums) {
-    Pack<T, kWidth> pack;
-#pragma unroll
-    for (int v = 0; v < kWidth; ++v) pack.values[v] = T(sums.values[v]);
-    store_pack_whole(map + (int64_t(y) * level.width + x) * layout.channels + channel, 0, pack);
-  }
-};
-
 // The cells of a thread.
 template <typename A, int kWidth>
 struct TileSums {
   Pack<A, kWidth> cells[kRegisterCells];
 };
 
+// inner[a] = sum over a cell's bins of along * grad for the bins across[a], -1 for none. The gradients of two bins each
+// way are read before any is added: a warp waits for memory once for all of them.
+template <typename Reader, typename A, int kWidth, int kThreadCells, int kAcross>
+__device__ __forceinline__ void sum_along(const Reader& read, const TileWeights<A, kThreadCells>& slot, int cell,
+                                          const int (&across)[kAcross], A (&inner)[kAcross][kWidth]) {
+  constexpr int kAlong = 2;
+  const int end = slot.end[cell];
+  for (int first = slot.begin[cell]; first < end; first += kAlong) {
+    decltype(read(0, 0)) grads[kAcross][kAlong];
+#pragma unroll
+    for (int a = 0; a < kAcross; ++a) {
+#pragma unroll
+      for (int b = 0; b < kAlong; ++b) {
+#pragma unroll
+        for (int v = 0; v < kWidth; ++v) grads[a][b].values[v] = {};
+        if (across[a] >= 0 && first + b < end) grads[a][b] = read(across[a], first + b);
+      }
+    }
+#pragma unroll
+    for (int b = 0; b < kAlong; ++b) {
+      const A weight = first + b < end ? slot.along[first + b][cell] : A(0);
+#pragma unroll
+      for (int a = 0; a < kAcross; ++a) {
+#pragma unroll
+        for (int v = 0; v < kWidth; ++v) inner[a][v] = mul_add(weight, A(grads[a][b].values[v]), inner[a][v]);
+      }
+    }
+  }
+}
+
 // Adds what a block of one RoI's bins passes back.
 template <typename Reader, typename A, int kWidth, int kThreadCells>
 __device__ __forceinline__ void add_roi(const Reader& read, const TileWeights<A, kThreadCells>& slot, int cell,
                                         TileSums<A, kWidth>& sums) {
-  const int begin = slot.begin[cell], end = slot.end[cell];
-  for (unsigned bins = slot.across_bins; bins != 0; bins &= bins - 1) {
-    const int across = __ffs(int(bins)) - 1;
-    A inner[kWidth] = {};
-    for (int along = begin; along < end; ++along) {
-      const A weight = slot.along[along][cell];
-      const Pack<A, kWidth> grads = read(across, along);
+  constexpr int kAcross = 2;
+  unsigned bins = slot.across_bins;
+  while (bins != 0) {
+    int across[kAcross];
 #pragma unroll
-      for (int v = 0; v < kWidth; ++v) inner[v] = mul_add(weight, grads.values[v], inner[v]);
+    for (int a = 0; a < kAcross; ++a) {
+      across[a] = __ffs(int(bins)) - 1;
+      bins &= bins - 1;
     }
+    A inner[kAcross][kWidth] = {};
+    sum_along(read, slot, cell, across, inner);
 #pragma unroll
-    for (int r = 0; r < kRegisterCells; ++r) {
-      const A weight = slot.across[across][r];
-      if (weight == A(0)) continue;  // not only for speed: a gradient that is not finite stays with the cells it is of
+    for (int a = 0; a < kAcross; ++a) {
+      if (across[a] < 0) continue;
 #pragma unroll
-      for (int v = 0; v < kWidth; ++v) sums.cells[r].values[v] = mul_add(weight, inner[v], sums.cells[r].values[v]);
+      for (int r = 0; r < kRegisterCells; ++r) {
+        const A weight = slot.across[across[a]][r];
+        if (weight == A(0)) continue;  // not only for speed: a gradient that is not finite stays with its cells
+#pragma unroll
+        for (int v = 0; v < kWidth; ++v) {
+          sums.cells[r].values[v] = mul_add(weight, inner[a][v], sums.cells[r].values[v]);
+        }
+      }
     }
   }
 }
@@ -249,8 +209,9 @@ struct TileBlock {
 };
 
 // Writes every gradient of a feature, 182 MB for 256 channels of P2 to P5 of two 800 x 1344 images in floats, and reads
-// those of the outputs, 26 MB for 512 RoIs of 7 x 7: 43 us of an H200's bandwidth. A RoI of 20 x 20 cells meets 5 tiles
-// of 8 x 32 and takes about 60 instructions a bin row, tile and 4 channels there: half of a warp for the inner sums.
+// those of the outputs, 26 MB for 512 RoIs of 7 x 7: 43 us of an H200's bandwidth. A RoI of 16 x 21 cells meets 7 tiles
+// of 8 x 16 for 64 channels each, with 3 bin rows a tile: about 12 KB of sectors in the L2 cache for each of 27 blocks.
+// Two bin rows are read at once and take about 230 instructions a warp: a bin row's 21 columns fill 57% of its lanes.
 // Blocks start with the coarsest level: a tile there meets the most RoIs, and the stores of the finest end the kernel.
 template <typename T, typename Threads>
 __global__ void __launch_bounds__(kTileThreads, 2)

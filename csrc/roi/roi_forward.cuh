@@ -11,8 +11,6 @@
 
 namespace ldie {
 
-constexpr int kPlaneChannels = 32;  // of a block, where a channel is a plane
-
 // Of a multiprocessor: what registers allow.
 template <typename A>
 constexpr int kForwardBlocks = sizeof(A) == 8 ? 2 : 3;
@@ -170,14 +168,14 @@ __device__ __forceinline__ void make_planes(const RoiAlign<T>& args, const RoiPa
 // take 3 contiguous row loads each, and 4 of the tile for each bin. What counts is that a warp has 16 loads under way.
 template <typename T, int kPlanes>
 __global__ void __launch_bounds__(kForwardThreads, kForwardBlocks<acc_t<T>>)
-    roi_align_planes_kernel(const __grid_constant__ RoiAlign<T> args, unsigned parts) {
+    roi_align_planes_kernel(const __grid_constant__ RoiAlign<T> args, unsigned parts, int block_channels) {
   using A = acc_t<T>;
   constexpr int kMostColumns = kTileCells<A, kPlanes>;
   LDIE_SHARED(RoiPart<A>, part, );
   LDIE_SHARED(A, tiles, [kForwardWarps][kPlanes * kMostColumns]);
   for (unsigned i = blockIdx.y; i < parts; i += gridDim.y) {
     for (int64_t row = blockIdx.x; row < args.layout.rois; row += gridDim.x) {
-      find_roi(args.layout, row, i, kPlaneChannels, part);
+      find_roi(args.layout, row, i, block_channels, part);
       if (part.fits(kMostColumns)) {
         make_planes<kPlanes>(args, part, tiles[threadIdx.x / kWarpSize]);
       } else {
@@ -215,14 +213,14 @@ __device__ __forceinline__ void make_channels(const T* cells, const RoiPart<acc_
 // As above, from channels that lie side by side: a lane takes kWidth of them, a warp reads 512 contiguous bytes a tap.
 template <typename T, int kWidth>
 __global__ void __launch_bounds__(kForwardThreads, kForwardBlocks<acc_t<T>>)
-    roi_align_channels_kernel(const __grid_constant__ RoiAlign<T> args, unsigned parts) {
+    roi_align_channels_kernel(const __grid_constant__ RoiAlign<T> args, unsigned parts, int block_channels) {
   using A = acc_t<T>;
   LDIE_SHARED(RoiPart<A>, part, );
   const auto& layout = args.layout;
   const int warp = int(threadIdx.x) / kWarpSize, lane = int(threadIdx.x) % kWarpSize;
   for (unsigned i = blockIdx.y; i < parts; i += gridDim.y) {
     for (int64_t row = blockIdx.x; row < layout.rois; row += gridDim.x) {
-      find_roi(layout, row, i, kWarpSize * kWidth, part);
+      find_roi(layout, row, i, block_channels, part);
       const bool fits = part.fits(INT32_MAX);
       if (!fits) make_wide(args, part, row);
       const RoiLevel<A> level = layout.levels[part.level];

@@ -28,10 +28,12 @@ template <typename A>
 __device__ __forceinline__ ForwardPart find_part(const RoiLayout<A>& layout, unsigned index, int block_channels) {
   const unsigned columns = unsigned(blocks_of(layout.bins_x, kBinBlock));
   const unsigned rows = unsigned(blocks_of(layout.bins_y, kBinBlock));
-  ForwardPart part;
-  part.first_x = int64_t(index % columns) * kBinBlock;
-  part.first_y = int64_t(index / columns % rows) * kBinBlock;
-  part.channel = int64_t(index / columns / rows) * block_channels;
+  ForwardPart part{int64_t(index) * block_channels, 0, 0, 0, 0, 0};
+  if (rows * columns > 1) {  // divisions take longer than the rest
+    part.first_x = int64_t(index % columns) * kBinBlock;
+    part.first_y = int64_t(index / columns % rows) * kBinBlock;
+    part.channel = int64_t(index / columns / rows) * block_channels;
+  }
   part.bins_x = int(min(layout.bins_x - part.first_x, int64_t(kBinBlock)));
   part.bins_y = int(min(layout.bins_y - part.first_y, int64_t(kBinBlock)));
   part.channels = int(min(layout.channels - part.channel, int64_t(block_channels)));
