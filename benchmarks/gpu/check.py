@@ -24,7 +24,7 @@ from gpu import package, report
 from gpu.steps import AGAIN, Clock, run_group
 from machine import ROOT, describe
 
-SHARES = {"package": 4, "tests": 26, "benchmarks": 34, "launches": 8, "memcheck": 18, "racecheck": 10}
+SHARES = {"package": 4, "tests": 36, "benchmarks": 25, "launches": 8, "memcheck": 16, "racecheck": 11}
 BUILD_SHARE = 80  # of the package step where it has to build
 FILES_AT_ONCE = 10
 SANITIZERS_AT_ONCE = 14
