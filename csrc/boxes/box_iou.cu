@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A warp has kRows rows by kColumns columns of pairs: a lane keeps one column's box, the rows' boxes come around from
 // the lanes. Reads and writes of the matrix are whole lines of 128 bytes (float). Few rows, and all of them at once,
-// because matrices are small and a pair's divisions long: with 32 rows one after another a forward took 9 us for 2000 x
-// 200 pairs and hardly less for 100 x 30, a backward 28 and 25 (H200).
+// because matrices are small and a pair's divisions long: for 2000 x 200 and 100 x 30 pairs a forward takes 3.6 and 2.3
+// us on an H200, a backward 8.7 and 4.1; with 32 rows one after another they took 9.2 and 8.5, 28 and 25.
 #include "boxes/box_iou.h"
 #include "core/reduce.cuh"
 #include "core/simt.cuh"
@@ -59,7 +59,8 @@ struct WarpPairs {
   }
 };
 
-// Writes 4 bytes a pair, which takes longer than the 15 (IoU) to 40 (CIoU) operations.
+// Writes 4 bytes a pair, 2.3 us at a copy's speed for 5000 x 500 on an H200; the 15 (IoU) to 40 (CIoU) operations
+// decide: 11.8 and 18.4 us.
 template <BoxIouKind kKind, typename T>
 __global__ void __launch_bounds__(kThreads) box_iou_kernel(BoxIou<T> args) {
   const Tiles tiles{args.a_count, args.b_count};
@@ -120,7 +121,7 @@ struct RowGradients {
 };
 
 // Reads 4 bytes a pair and leaves the sums over tiles, 1.5 bytes a pair; 50 (IoU) to 100 (CIoU) operations a pair, and
-// 20 to 30 more to add them.
+// 20 to 30 more to add them: 33 and 47 us for 5000 x 500.
 template <BoxIouKind kKind, typename T>
 __global__ void __launch_bounds__(kThreads)
     pair_gradients_kernel(BoxIouBackward<T> args, BoxGradient<acc_t<T>>* of_a, BoxGradient<acc_t<T>>* of_b) {

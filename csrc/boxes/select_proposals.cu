@@ -5,8 +5,9 @@
 //   search     all of them at once for overlaps (suppression/greedy_search.cuh)
 //   write      each kept box to its rank among the image's kept, which binary searches in the other levels tell
 // Memory is O(anchors) and 64 MiB at most for the search; nothing waits for the device. The floor besides the search is
-// the sort: a 4-byte key and a 4-byte value an anchor, read and written in each of five passes. The deltas are read for
-// the candidates only.
+// the sort: a 4-byte key and a 4-byte value an anchor, read and written in each of five passes. For 1 and 8 images of
+// 268k anchors that is 5 and 40 us at a copy's speed on an H200; the passes take 51 and 127, of 149 and 369. The deltas
+// are read for the candidates only.
 #include "boxes/select_proposals.h"
 #include "core/device_sort.cuh"
 #include "core/simt.cuh"

@@ -30,8 +30,9 @@ Matrices output_matrices(const DeformShape& shape, Tensor& output, const Chunk& 
   return {mutable_data<T>(output) + chunk.first * shape.filters, chunk.count, width, width, shape.filters, 1};
 }
 
-// What a chunk's products are added to. cuBLAS adds what the output holds, which is the bias then: PyTorch would write
-// it there in about five times the time, or choose a slower product that reads it as a row.
+// What a chunk's products are added to. cuBLAS adds what the output holds, which is the bias then: 3.9 us on an
+// H200 for 2 x 256 x 50 x 84, where a strided copy of as much by PyTorch, that of the result, takes 16. For a row of
+// bias PyTorch would make such a copy or choose a slower product.
 template <typename T>
 Matrices bias_matrices(const DeformShape& shape, const T* bias, const Matrices& output, Context& context) {
 #if defined(LDIE_BACKEND_CPU)

