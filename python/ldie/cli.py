@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ldie.systems import SYSTEMS
+from ldie.tasks import TASKS
 
 _TRAIN_EXAMPLES = """examples:
   ldie train centernet                          on generated shapes, into runs/centernet
@@ -25,7 +26,7 @@ _TRAIN_EXAMPLES = """examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = build_parser().parse_args(arguments)
-    from ldie.engine import commands  # imports torch: not before the usage is known to be right
+    from ldie import commands  # imports torch: not before the usage is known to be right
 
     try:
         return commands.COMMANDS[options.command](options)
@@ -113,6 +114,8 @@ def _add_show(commands: argparse._SubParsersAction) -> None:
     parser = _add(commands, "show", "draw a dataset: boxes, masks, keypoints and crowds")
     parser.epilog = "example:\n  ldie show --data ~/coco --split val2017 --count 30 --out pictures"
     _add_data(parser, "to draw", required=True)
+    text = f"kind of data: {' | '.join(TASKS)} (default: %(default)s)"
+    parser.add_argument("--task", default="detection", metavar="TASK", help=text)
     text = "for the pictures (default: %(default)s)"
     parser.add_argument("--out", type=Path, default=Path("pictures"), metavar="DIR", help=text)
     parser.add_argument("--split", default="train2017", help="which part of the data (default: %(default)s)")

@@ -21,19 +21,14 @@ from typing import Any, Literal, TypeVar, Union
 
 import yaml
 
+from ldie.errors import ConfigError
+
 Config = TypeVar("Config")
-
-
-class ConfigError(ValueError):
-    """A configuration key or value that cannot be used; the message names the key and the remedy."""
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What every system's network needs to know."""
-
-    num_classes: int = 80
-    """Classes without background; training sets it to the number of categories of the dataset."""
+    """The networks; systems derive from it."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +66,7 @@ class DatasetConfig:
     """Which data."""
 
     root: str = "shapes"
-    """``shapes``: generated; otherwise a folder in COCO layout."""
+    """Name of generated data, or a folder."""
     train: str = "train2017"
     """Split to train on."""
     val: str = "val2017"

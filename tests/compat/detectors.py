@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ldie.data.coco import CocoDataset
-from ldie.data.sample import Sample
-from ldie.data.segmentation import decode
+from ldie.tasks.detection.coco import CocoDataset
+from ldie.tasks.detection.sample import Sample
+from ldie.tasks.detection.segmentation import decode
 from torch import Tensor, nn
 
 #: Score thresholds at which random weights leave at least 50 detections an image.

@@ -2,11 +2,12 @@
 import pytest
 import torch
 from ldie.engine import checkpoint
-from ldie.engine.checkpoint import CheckpointError, Header
+from ldie.engine.checkpoint import Header
+from ldie.errors import CheckpointError
 from safetensors.torch import save_file
 from torch import nn
 
-HEADER = Header("toy", {"solver": {"lr": 0.1}}, ["a", "b"], [3, 7], 12, {"bbox/AP": 0.5}, {"torch": "2"})
+HEADER = Header("toy", {"solver": {"lr": 0.1}}, {"classes": ["a", "b"]}, 12, {"bbox/AP": 0.5}, {"torch": "2"})
 
 
 def test_weights_round_trip_with_header(tmp_path):

@@ -16,7 +16,7 @@ FAST = ["--device", "cpu", "--set", "solver.max_iter=4"]
 def run_dir(data_dir, tmp_path_factory):
     work_dir = tmp_path_factory.mktemp("cli") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(systems.SYSTEMS, "toy", "engine.toy:Toy")
+        patch.setitem(systems.SYSTEMS, "toy", "engine.toy")
         assert main(["train", "toy", "--data", str(data_dir), "--work-dir", str(work_dir), *FAST]) == 0
     return work_dir
 
@@ -179,7 +179,7 @@ def bad_inputs(data_dir, run_dir, tmp_path):
     header, weights = checkpoint.load_weights(run_dir / "checkpoints" / "best.safetensors")
     for name, changes in {
         "null_config": {"config": None},
-        "few_classes": {"class_names": ["red"]},
+        "few_classes": {"facts": {**header.facts, "classes": ["red"]}},
         "other_keys": {"config": {**header.config, "depth": 3}},
     }.items():
         checkpoint.save_weights(tmp_path / f"{name}.safetensors", weights, replace(header, **changes))
@@ -213,7 +213,7 @@ def test_overwrite_and_resume(data_dir, tmp_path, capsys, monkeypatch):
     (tmp_path / "run" / "notes.txt").write_text("mine")
     assert main([*command, "--overwrite"]) == 0
     assert (tmp_path / "run" / "notes.txt").exists()
-    monkeypatch.setitem(systems.SYSTEMS, "twin", "engine.toy:Toy")
+    monkeypatch.setitem(systems.SYSTEMS, "twin", "engine.toy")
     assert "is of system toy, not twin" in error_line(capsys, ["train", "twin", *command[2:], "--resume"])
     assert main(["train", "toy", "--work-dir", str(tmp_path / "run"), "--resume", "--set", "solver.max_iter=6"]) == 0
     header, _ = checkpoint.load_weights(checkpoint.newest(tmp_path / "run"))

@@ -5,7 +5,8 @@ from typing import Literal
 
 import pytest
 import yaml
-from ldie.config import ConfigError, RunConfig, load_yaml, merge, override, to_dict, to_yaml
+from ldie.config import RunConfig, load_yaml, merge, override, to_dict, to_yaml
+from ldie.errors import ConfigError
 
 
 @dataclass(frozen=True)

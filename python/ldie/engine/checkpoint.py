@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints: weights with all that prediction needs as safetensors, the rest of a resume beside them.
 
-``checkpoints/step_0000500.safetensors`` holds the weights and, in its header, system, configuration, class names,
-category ids, step and metrics. ``step_0000500.resume.pt`` holds optimizers, random states and the log interval; it is
-written first, so weights with a resume file beside them are a whole checkpoint. ``best.safetensors`` has none.
+``checkpoints/step_0000500.safetensors`` holds the weights and, in its header, system, configuration, facts of the data,
+step and metrics. ``step_0000500.resume.pt`` holds optimizers, random states, the recipe's own state and the log
+interval; it is written first, so weights with a resume file beside them are a whole checkpoint. ``best.safetensors``
+has none.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ldie.errors import CheckpointError
+from ldie.files import first_line, write_whole
+
 FOLDER = "checkpoints"
 BEST = "best.safetensors"
 _HEADER = "ldie"
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be read or written; the message names the file and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +36,8 @@ class Header:
 
     system: str
     config: dict[str, Any]
-    class_names: list[str]
-    category_ids: list[int]
+    facts: dict[str, Any]
+    """What the model knows of its data: :meth:`ldie.contract.Task.facts`."""
     step: int
     metrics: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
@@ -48,7 +47,7 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], header: Header) -> N
     """Writes a weights file; it appears whole or not at all."""
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in weights.items()}
     metadata = {_HEADER: json.dumps(asdict(header))}
-    _replace(path, lambda temporary: save_file(tensors, temporary, metadata))
+    write_whole(path, lambda temporary: save_file(tensors, temporary, metadata))
 
 
 def load_weights(path: Path) -> tuple[Header, dict[str, Tensor]]:
@@ -67,18 +66,16 @@ def load_weights(path: Path) -> tuple[Header, dict[str, Tensor]]:
         raise
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"{path}: not a readable checkpoint ({_first_line(error)}); train again or give another"
+            f"{path}: not a readable checkpoint ({first_line(error)}); train again or give another"
         ) from error
 
 
 def _header(values: dict[str, Any]) -> Header:
     header = Header(**values)
-    types = {"system": str, "config": dict, "class_names": list, "category_ids": list, "step": int}
+    types = {"system": str, "config": dict, "facts": dict, "step": int}
     for name, kind in types.items():
         if not isinstance(getattr(header, name), kind):
             raise TypeError(f"{name} is no {kind.__name__}")
-    if len(header.class_names) != len(header.category_ids):
-        raise ValueError("class_names and category_ids differ in number")
     return header
 
 
@@ -98,7 +95,7 @@ def put_weights(module: nn.Module, weights: Mapping[str, Tensor], path: Path) ->
 
 def save_resume(path: Path, state: Mapping[str, Any]) -> None:
     """Writes the resume state; it appears whole or not at all."""
-    _replace(path, lambda temporary: torch.save(dict(state), temporary))
+    write_whole(path, lambda temporary: torch.save(dict(state), temporary))
 
 
 def load_resume(path: Path) -> dict[str, Any]:
@@ -111,7 +108,7 @@ def load_resume(path: Path) -> dict[str, Any]:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise CheckpointError(
-            f"{path}: not a readable resume state ({_first_line(error)}); delete it to resume from an older checkpoint"
+            f"{path}: not a readable resume state ({first_line(error)}); delete it to resume from an older checkpoint"
         ) from error
 
 
@@ -169,35 +166,9 @@ def find_weights(path: Path) -> Path:
     raise CheckpointError(f"{path}: no checkpoint in this folder; give the work folder of a run or a .safetensors file")
 
 
-def clear(work_dir: Path) -> None:
-    """Deletes what an earlier run wrote, checkpoints and results; nothing else in the folder."""
+def clear(work_dir: Path, files: Iterable[str] = ()) -> None:
+    """Deletes what an earlier run wrote, checkpoints, results and the task's ``files``; nothing else in the folder."""
     for name in (FOLDER, "pictures", "tensorboard"):
         shutil.rmtree(work_dir / name, ignore_errors=True)
-    for name in ("config.yaml", "log.jsonl", "metrics.json", "detections.json"):
+    for name in ("config.yaml", "log.jsonl", "metrics.json", *files):
         (work_dir / name).unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file; it appears whole or not at all."""
-    _replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
-def _replace(path: Path, write: Callable[[Path], Any]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        with temporary.open("rb+") as file:  # the data must be on disk before its name is
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have types of their own
-        raise CheckpointError(
-            f"{path}: cannot be written ({_first_line(error)}); free space or choose another folder"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__

@@ -4,39 +4,38 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler, Subset
+from torch.utils.data import DataLoader, Subset
 
 from ldie.config import RunConfig
-from ldie.data import CocoDataset, Sample, ShuffledSampler, TransformedDataset
+from ldie.contract import Dataset, Recipe
 from ldie.engine import distributed
 from ldie.engine.interrupt import ignore_in_worker
-from ldie.engine.system import System
+from ldie.sampling import TransformedDataset
 
 
 def training_batches(
-    dataset: CocoDataset, system: System, config: RunConfig, step: int, device: torch.device
+    dataset: Dataset, recipe: Recipe, config: RunConfig, step: int, device: torch.device
 ) -> Iterator[Any]:
     """This rank's batches from the one after ``step`` steps on, without end, on ``device``."""
     solver = config.solver
-    sampler = ShuffledSampler(
+    sampler = recipe.sampler(
         len(dataset),
-        seed=config.seed,
         rank=distributed.rank(),
         world_size=distributed.world_size(),
         start=step * solver.batch_size,
     )
-    transformed = TransformedDataset(dataset, system.train_transform(), config.seed)
-    loader = _loader(transformed, solver.batch_size, solver.num_workers, system.collate, sampler, device)
+    transformed = TransformedDataset(dataset, recipe.transform, config.seed)
+    loader = _loader(transformed, solver.batch_size, solver.num_workers, recipe.collate, sampler, device)
     return (to_device(batch, device) for batch in loader)
 
 
-def evaluation_batches(dataset: CocoDataset, batch_size: int, num_workers: int = 0) -> Iterator[list[Sample]]:
+def evaluation_batches(dataset: Dataset, batch_size: int, num_workers: int = 0) -> Iterator[list[Any]]:
     """This rank's share of all samples, untransformed, each once."""
-    share = Subset(dataset, range(distributed.rank(), len(dataset), distributed.world_size()))
+    share: Any = Subset(dataset, range(distributed.rank(), len(dataset), distributed.world_size()))  # type: ignore[arg-type]
     return iter(_loader(share, batch_size, num_workers, list))
 
 
@@ -57,11 +56,11 @@ def to_device(batch: Any, device: torch.device) -> Any:
 
 
 def _loader(
-    dataset: Dataset[Any],
+    dataset: Any,
     batch_size: int,
     num_workers: int,
     collate: Callable[[list[Any]], Any],
-    sampler: Sampler[Any] | None = None,
+    sampler: Iterable[Any] | None = None,
     device: torch.device | None = None,
 ) -> DataLoader[Any]:
     return DataLoader(

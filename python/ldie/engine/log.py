@@ -15,15 +15,12 @@ import torch
 from torch import Tensor
 
 from ldie.engine import distributed
+from ldie.errors import TrainingError
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
 logger = logging.getLogger("ldie")
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on; the message names the term and the step."""
 
 
 class Meter:

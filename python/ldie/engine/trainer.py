@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The training loop of all systems: data, devices, precision, log, evaluation, checkpoints, exact resume."""
+"""The one training loop: data, devices, precision, log, evaluation, checkpoints, exact resume."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import torch
 from torch import nn
 
 from ldie.config import RunConfig, to_dict, to_yaml
-from ldie.data import CocoDataset
+from ldie.contract import Dataset, Model, Progress, Recipe, System
 from ldie.engine import checkpoint, distributed, report
 from ldie.engine.environment import command, versions
 from ldie.engine.evaluation import Evaluation, evaluate
 from ldie.engine.interrupt import StopSignal
 from ldie.engine.loader import training_batches
 from ldie.engine.log import Meter, RunLog, logger, progress_bar
-from ldie.engine.runtime import Runtime
+from ldie.engine.runtime import TrainingRuntime
 from ldie.engine.schedule import lr_factor, set_learning_rates
-from ldie.engine.system import Progress
-from ldie.systems import get_system
+from ldie.errors import CheckpointError
+from ldie.files import write_text
 
 
 @dataclasses.dataclass
@@ -38,7 +38,7 @@ class RunState:
     """Of the last evaluation."""
     evaluated_step: int = -1
     best: float = -float("inf")
-    """Highest value of the system's best_metric."""
+    """Highest value of the recipe's best_metric."""
 
 
 class Trainer:
@@ -48,8 +48,8 @@ class Trainer:
     resumed equals one that was not, bit for bit.
 
     Args:
-        name: Name of the system, a key of ``ldie.systems.SYSTEMS``.
-        config: Its configuration; ``output_dir`` is the work folder, ``model.num_classes`` is taken from the data.
+        system: What is trained: task, model, recipe.
+        config: Its configuration; ``output_dir`` is the work folder.
         train_set: Samples to train on.
         val_set: Samples to evaluate on.
         device: Where this process trains.
@@ -61,24 +61,22 @@ class Trainer:
 
     def __init__(
         self,
-        name: str,
+        system: System,
         config: RunConfig,
-        train_set: CocoDataset,
-        val_set: CocoDataset,
+        train_set: Dataset,
+        val_set: Dataset,
         device: torch.device,
         resume: bool = False,
     ) -> None:
-        self.name = name
-        self.config = dataclasses.replace(
-            config, model=dataclasses.replace(config.model, num_classes=len(train_set.class_names))
-        )
+        self.system, self.task = system, system.task
         self.work_dir = Path(config.output_dir)
         self.train_set, self.val_set = train_set, val_set
-        self.runtime = Runtime(device, config.mixed_precision)
+        self.runtime = TrainingRuntime(device, config.mixed_precision)
         self.state = RunState()
         self._meter = Meter()
         self._clock = time.monotonic()
-        self._build_system()
+        self.model, self.recipe = self._build(config)
+        self.config = self.model.config
         self._start(resume)
 
     def run(self) -> dict[str, float] | None:
@@ -88,11 +86,11 @@ class Trainer:
             The last metrics; None if a signal stopped the run (its checkpoint is written).
         """
         solver = self.config.solver
-        batches = training_batches(self.train_set, self.system, self.config, self.state.step, self.runtime.device)
+        batches = training_batches(self.train_set, self.recipe, self.config, self.state.step, self.runtime.device)
         with (
             closing(RunLog(self.work_dir, self.state.step)) as log,
             StopSignal(self.runtime.device) as stop,
-            progress_bar(solver.max_iter, self.state.step, self.name) as bar,
+            progress_bar(solver.max_iter, self.state.step, self.system.name) as bar,
         ):
             self._clock = time.monotonic()
             while self.state.step < solver.max_iter:
@@ -112,22 +110,23 @@ class Trainer:
             logger.info("stopped after step %d; the same command with --resume goes on from there", self.state.step)
             return None
         if distributed.rank() == 0:
-            report.write_evaluation(self.work_dir, self.val_set, evaluation, self.system)
-            report.write_curves(self.work_dir)
+            report.write_evaluation(self.work_dir, self.task, self.val_set, evaluation, self.model)
+            report.write_curves(self.work_dir, self.task.headline)
             report.announce(self.work_dir)
         distributed.barrier()  # the files are there on return, for every rank
         return evaluation.metrics
 
-    def _build_system(self) -> None:
-        torch.manual_seed(self.config.seed)
+    def _build(self, config: RunConfig) -> tuple[Model, Recipe]:
+        torch.manual_seed(config.seed)
         device = self.runtime.device
-        self.system = get_system(self.name).from_config(self.config)
-        if self.config.solver.sync_batchnorm and device.type == "cuda" and distributed.is_active():
-            nn.SyncBatchNorm.convert_sync_batchnorm(self.system)
-        self.system.to(device).train()
-        self.system.runtime = self.runtime
-        self.optimizers = self.system.optimizers()
-        torch.manual_seed(self.config.seed + 1 + distributed.rank())
+        model = self.system.model.from_config(config, self.task.facts(self.train_set))
+        if config.solver.sync_batchnorm and device.type == "cuda" and distributed.is_active():
+            nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        model.to(device)
+        recipe = self.system.recipe(model, model.config, self.runtime)
+        recipe.train_mode()
+        torch.manual_seed(config.seed + 1 + distributed.rank())
+        return model, recipe
 
     def _start(self, resume: bool) -> None:
         if resume:
@@ -135,22 +134,23 @@ class Trainer:
             self._load(path)
             logger.info("resumed from %s", path)
         elif checkpoint.resumable(self.work_dir):
-            raise checkpoint.CheckpointError(
+            raise CheckpointError(
                 f"{self.work_dir} holds a run already; add --resume to go on with it or --overwrite to replace it, "
                 "or choose another --work-dir"
             )
         else:
-            self.system.load_pretrained()
-        distributed.broadcast_state(self.system)
+            self.recipe.load_pretrained()
+        distributed.broadcast_state(self.model)
         if distributed.rank() == 0:
             self.work_dir.mkdir(parents=True, exist_ok=True)
             notes = "".join(f"# {key}: {value}\n" for key, value in {"command": command(), **versions()}.items())
-            text = f"# system: {self.name}\n{notes}{to_yaml(self.config)}"
-            checkpoint.write_text(self.work_dir / "config.yaml", text)
+            text = f"# system: {self.system.name}\n{notes}{to_yaml(self.config)}"
+            write_text(self.work_dir / "config.yaml", text)
 
     def _train_step(self, batch: Any) -> None:
-        set_learning_rates(self.optimizers.values(), lr_factor(self.config.solver, self.state.step))
-        terms = self.system.train_step(batch, self.state.step)
+        for name, optimizer in self.recipe.optimizers.items():
+            set_learning_rates(optimizer, lr_factor(self.recipe.schedule(name), self.state.step))
+        terms = self.recipe.train_step(batch, self.state.step)
         self.runtime.end_step()
         self.state.step += 1
         self._meter.add(self.state.step, terms)
@@ -161,12 +161,12 @@ class Trainer:
     def _log(self, log: RunLog) -> None:
         means = self._meter.pop_means()
         self._tick()
-        rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in self.optimizers.items()}
+        rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in self.recipe.optimizers.items()}
         progress = Progress(
             self.state.step, self.config.solver.max_iter, self.state.interval_seconds, self.state.trained_seconds, rates
         )
         self.state.interval_seconds = 0.0
-        logger.info("%s", self.system.log_line(progress, means))
+        logger.info("%s", self.recipe.log_line(progress, means))
         means |= {f"lr/{name}": rate for name, rate in rates.items()}
         log.write("train", self.state.step, means, seconds=round(progress.seconds, 3))
 
@@ -181,37 +181,41 @@ class Trainer:
         """Metrics of the present weights; the best ones are kept as a checkpoint of their own."""
         self._tick()
         self._meter.check()
-        distributed.broadcast_state(self.system)  # batch-norm statistics differ between ranks
-        evaluation = evaluate(self.system, self.val_set, self.config.solver.batch_size, self.config.solver.num_workers)
+        distributed.broadcast_state(self.model)  # batch-norm statistics differ between ranks
+        solver = self.config.solver
+        evaluation = evaluate(self.model, self.task, self.val_set, solver.batch_size, solver.num_workers)
+        self.recipe.train_mode()
+        self.recipe.on_evaluation(evaluation.metrics)
         self.state.metrics = evaluation.metrics
-        logger.info("step %d: %s", self.state.step, report.summary(evaluation.metrics))
+        logger.info("step %d: %s", self.state.step, report.summary(self.task.headline(evaluation.metrics)))
         if self.state.evaluated_step != self.state.step:
             log.write("eval", self.state.step, evaluation.metrics)
         self.state.evaluated_step = self.state.step
-        value = evaluation.metrics.get(self.system.best_metric, -1.0)
+        value = evaluation.metrics.get(self.recipe.best_metric, -1.0)
         if value > self.state.best:
             self.state.best = value
             if distributed.rank() == 0:
                 path = self.work_dir / checkpoint.FOLDER / checkpoint.BEST
-                checkpoint.save_weights(path, self.system.state_dict(), self._header())
+                checkpoint.save_weights(path, self.model.state_dict(), self._header())
         self._clock = time.monotonic()
         return evaluation
 
     def _save(self) -> None:
         self._tick()
         self._meter.check()
-        distributed.broadcast_state(self.system)
+        distributed.broadcast_state(self.model)
         state = {
             "run": dataclasses.asdict(self.state),
             "meter": self._meter.state_dict(),
-            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.recipe.optimizers.items()},
+            "recipe": distributed.gather(self.recipe.resume_state()),
             "scaler": self.runtime.scaler.state_dict(),
             "random": distributed.gather(self.runtime.random_state()),
         }
         if distributed.rank() == 0:
             path = checkpoint.weights_path(self.work_dir, self.state.step)
             checkpoint.save_resume(checkpoint.resume_path(path), state)
-            checkpoint.save_weights(path, self.system.state_dict(), self._header())
+            checkpoint.save_weights(path, self.model.state_dict(), self._header())
             checkpoint.prune(self.work_dir, self.config.solver.keep_checkpoints)
             logger.info("=====> Save Checkpoint to %s", path)
         self._clock = time.monotonic()
@@ -219,31 +223,30 @@ class Trainer:
     def _load(self, path: Path) -> None:
         _, weights = checkpoint.load_weights(path)
         state = checkpoint.load_resume(checkpoint.resume_path(path))
-        checkpoint.put_weights(self.system, weights, path)
+        checkpoint.put_weights(self.model, weights, path)
+        world, rank = distributed.world_size(), distributed.rank()
         try:
             self.state = RunState(**state["run"])
             self._meter.load_state_dict(state["meter"])
-            for name, optimizer in self.optimizers.items():
+            for name, optimizer in self.recipe.optimizers.items():
                 optimizer.load_state_dict(state["optimizers"][name])
             self.runtime.scaler.load_state_dict(state["scaler"])
-            random = state["random"]
+            ranks = len(state["random"])
+            self.recipe.load_resume_state(state["recipe"][rank % ranks])
+            if ranks == world:
+                self.runtime.set_random_state(state["random"][rank])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise checkpoint.CheckpointError(
+            raise CheckpointError(
                 f"{checkpoint.resume_path(path)} does not fit this configuration; resume with the one it was made with"
             ) from error
-        if len(random) == distributed.world_size():
-            self.runtime.set_random_state(random[distributed.rank()])
-        else:
-            logger.warning(
-                "resuming on %d processes instead of %d: not bit for bit", distributed.world_size(), len(random)
-            )
+        if ranks != world:
+            logger.warning("resuming on %d processes instead of %d: not bit for bit", world, ranks)
 
     def _header(self) -> checkpoint.Header:
         return checkpoint.Header(
-            system=self.name,
+            system=self.system.name,
             config=to_dict(self.config),
-            class_names=self.train_set.class_names,
-            category_ids=self.train_set.label_to_category_id,
+            facts=dict(self.model.facts),
             step=self.state.step,
             metrics=self.state.metrics,
             versions=versions(),

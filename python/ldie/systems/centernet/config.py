@@ -7,7 +7,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ldie.config import ConfigError, ModelConfig, RunConfig, SolverConfig
+from ldie.config import ModelConfig, RunConfig, SolverConfig
+from ldie.errors import ConfigError
 from ldie.nn.blocks import Activation, Normalization
 
 _LRELU = {"aliases": {"lrelu": "leaky_relu"}}
@@ -79,6 +80,8 @@ class DiscriminatorConfig:
 class CenterNetModel(ModelConfig):
     """The networks."""
 
+    num_classes: int = 80
+    """Classes without background; the data decides."""
     down_ratios: tuple[int, ...] = (4, 2, 1)
     """Stride of each scale's extractor: scale i sees crops of ``heatmap_size * down_ratios[i]`` pixels."""
     valid_scale: tuple[int, ...] = (0, 1, 2)

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``ldie train``."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+
+from ldie.commands.common import INTERRUPTED, choose_device, open_data, with_data
+from ldie.config import RunConfig, load_yaml, merge, override, to_yaml
+from ldie.contract import System
+from ldie.engine import checkpoint, distributed
+from ldie.engine.log import configure_console
+from ldie.engine.trainer import Trainer
+from ldie.errors import CheckpointError, ConfigError
+from ldie.files import make_folder
+from ldie.inference import saved_config
+from ldie.systems import get_system
+
+
+def train(options: argparse.Namespace) -> int:
+    """Trains a system, or goes on with a run."""
+    device = choose_device(options.device)
+    with distributed.process_group(device):
+        configure_console(options.debug)
+        system = get_system(options.system)
+        config = _configure(system, options)
+        if options.print_config:
+            print(to_yaml(config), end="")
+            return 0
+        work_dir = Path(config.output_dir)
+        make_folder(work_dir)
+        train_set, val_set = open_data(system.task, config, (config.dataset.train, config.dataset.val))
+        if options.overwrite:  # not before the data is known to be there: a mistyped --data must not cost a run
+            _clear_on_all_ranks(work_dir, system.task.files)
+        metrics = Trainer(system, config, train_set, val_set, device, options.resume).run()
+    return INTERRUPTED if metrics is None else 0
+
+
+def _configure(system: System, options: argparse.Namespace) -> RunConfig:
+    work_dir = options.work_dir or Path("runs") / options.system
+    if options.resume:
+        config = _resumed_config(system, work_dir, options.system)
+    else:
+        config = _preset(system, options.preset)
+        if options.config:
+            config = merge(config, load_yaml(options.config))
+    config = dataclasses.replace(with_data(config, options.data), output_dir=str(work_dir))
+    if options.seed is not None:
+        config = dataclasses.replace(config, seed=options.seed)
+    return override(config, options.set)
+
+
+def _resumed_config(system: System, work_dir: Path, name: str) -> RunConfig:
+    path = checkpoint.newest(work_dir)
+    header, _ = checkpoint.load_weights(path)
+    if header.system != name:
+        raise CheckpointError(f"{path} is of system {header.system}, not {name}; name that one")
+    return saved_config(system, header, path)
+
+
+def _preset(system: System, name: str | None) -> RunConfig:
+    name = name or system.default_preset
+    if name not in system.presets:
+        raise ConfigError(f"unknown preset {name!r}; known: {', '.join(system.presets)}")
+    return system.presets[name]
+
+
+def _clear_on_all_ranks(work_dir: Path, files: Iterable[str]) -> None:
+    if distributed.rank() == 0:
+        checkpoint.clear(work_dir, files)
+    distributed.barrier()  # no rank looks for a run in the folder before it is gone

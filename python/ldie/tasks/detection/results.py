@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Predictions in COCO's format of results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ldie.tasks.detection.sample import Prediction
+from ldie.tasks.detection.segmentation import Segmentation
+from ldie_ext.coco import mask as coco_mask
+
+
+def coco_detections(predictions: Mapping[Any, Prediction], category_ids: Sequence[int]) -> list[dict[str, Any]]:
+    """Predictions by image id as COCO result records: xywh boxes, compressed RLE masks, flat keypoints."""
+    records = []
+    for image_id, prediction in predictions.items():
+        boxes = prediction.boxes.cpu().double().numpy()
+        masks = None if prediction.masks is None else compressed_rles(prediction.masks, prediction.size)
+        for i, (box, score, label) in enumerate(zip(boxes, prediction.scores.tolist(), prediction.labels.tolist())):
+            x1, y1, x2, y2 = box.tolist()
+            record = {
+                "image_id": image_id,
+                "category_id": category_ids[label],
+                "bbox": [x1, y1, x2 - x1, y2 - y1],
+                "score": score,
+            }
+            if masks is not None:
+                record["segmentation"] = masks[i]
+            if prediction.keypoints is not None:
+                record["keypoints"] = prediction.keypoints[i].flatten().tolist()
+            records.append(record)
+    return records
+
+
+def compressed_rles(segmentations: Sequence[Segmentation], size: tuple[int, int]) -> list[dict[str, Any]]:
+    """Polygons or run lengths of an image of ``size`` (H, W) as COCO's compressed form, counts as text for JSON."""
+    records = []
+    for rle in coco_mask.rasterize(segmentations, *size):
+        counts = rle["counts"]
+        records.append({**rle, "counts": counts.decode("ascii") if isinstance(counts, bytes) else counts})
+    return records
