@@ -28,7 +28,7 @@ def test_curves_group_terms_and_leave_out_gaps(tmp_path, monkeypatch):
             "hm_loss": {"hm_loss:0": [(5, 3.0), (10, 2.0)], "hm_loss:1": [(5, 4.0)]},
             "lr": {"lr/detector": [(5, 0.1), (10, 0.1)]},
         },
-        "ap.png": {"bbox": {"bbox/AP": [(10, 0.5)]}, "segm": {"segm/AP": [(10, 0.4)]}},
+        "metrics.png": {"bbox": {"bbox/AP": [(10, 0.5)]}, "segm": {"segm/AP": [(10, 0.4)]}},
     }
 
 

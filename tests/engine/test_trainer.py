@@ -47,7 +47,7 @@ def test_a_run_leaves_everything(data_dir, tmp_path):
     assert names == {
         "config.yaml", "log.jsonl", "metrics.json", "detections.json",
         "checkpoints/step_0000008.safetensors", "checkpoints/step_0000008.resume.pt", "checkpoints/best.safetensors",
-        "pictures/predictions.png", "pictures/warmth.png", "pictures/loss.png", "pictures/ap.png",
+        "pictures/predictions.png", "pictures/warmth.png", "pictures/loss.png", "pictures/metrics.png",
     }  # fmt: skip
     records = read_log(tmp_path / "log.jsonl")
     assert [(r["kind"], r["step"]) for r in records] == [

@@ -31,7 +31,7 @@ def write_evaluation(folder: Path, task: Task, dataset: Dataset, evaluation: Eva
 
 
 def write_curves(work_dir: Path, headline: Callable[[Mapping[str, float]], Mapping[str, float]]) -> None:
-    """Draws ``loss.png`` and ``ap.png`` from the run's log; names share a panel up to a ``:`` or ``/``.
+    """Draws ``loss.png`` and ``metrics.png`` from the run's log; names share a panel up to a ``:`` or ``/``.
 
     Args:
         work_dir: Folder of the run.
@@ -48,7 +48,7 @@ def write_curves(work_dir: Path, headline: Callable[[Mapping[str, float]], Mappi
         for name, value in sorted((headline(values) if kind == "eval" else values).items()):
             panels[kind][re.split("[:/]", name)[0]][name].append((step, value))
     (work_dir / PICTURES).mkdir(exist_ok=True)
-    for kind, name in (("train", "loss.png"), ("eval", "ap.png")):
+    for kind, name in (("train", "loss.png"), ("eval", "metrics.png")):
         if panels[kind]:
             plot_curves(panels[kind], work_dir / PICTURES / name)
 
