@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 import torch
 from ldie.tasks.detection import CocoDataset, DataError, locate_data, open_splits, read_image
-from ldie.tasks.detection.segmentation import decode
+from ldie.tasks.detection.masks import to_bitmaps
 from PIL import Image
+
+from ldie_ext import RLE, Polygons
 
 SQUARE = [2.0, 2.0, 6.0, 2.0, 6.0, 6.0, 2.0, 6.0]
 CONTENT: dict[str, Any] = {
@@ -74,7 +76,10 @@ def test_samples(tmp_path: Path) -> None:
     assert sample.boxes.tolist() == [[2, 2, 6, 6], [1.5, 0, 3.5, 3], [0, 0, 12, 10]]
     assert sample.labels.tolist() == [1, 0, 0]
     assert sample.iscrowd.tolist() == [False, False, True]
-    assert sample.masks == [[SQUARE], [SQUARE], {"size": [10, 12], "counts": [20, 30, 70]}]
+    bitmaps = to_bitmaps(sample.masks, sample.size)
+    assert torch.equal(bitmaps[0], bitmaps[1]) and bitmaps[0].sum() == 16 and bitmaps[0, 2:6, 2:6].all()
+    assert isinstance(sample.masks, RLE)  # one object is a crowd in run lengths
+    assert sample.masks.counts[-3:].tolist() == [20, 30, 70] and sample.masks.sizes.tolist() == [[10, 12]] * 3
     assert sample.keypoints is None
     assert (sample.image_id, sample.size, sample.file_name) == (7, (10, 12), "a.png")
 
@@ -84,7 +89,7 @@ def test_images_without_objects_are_kept(tmp_path: Path) -> None:
     sample = CocoDataset(tmp_path, "train2017")[1]
     assert len(sample) == 0
     assert sample.boxes.shape == (0, 4) and sample.labels.dtype == torch.int64 and sample.iscrowd.dtype == torch.bool
-    assert sample.masks == []
+    assert isinstance(sample.masks, Polygons) and len(sample.masks) == 0
 
 
 def test_keypoints_come_from_their_own_file(tmp_path: Path) -> None:
@@ -112,6 +117,16 @@ def test_subset(tmp_path: Path) -> None:
     assert part.image_ids == [3] and part[0].image_id == 3
     assert len(dataset) == 2
     assert [annotation.id for annotation in dataset.objects(0)] == [1, 2, 3] and part.objects(0) == []
+
+
+def test_masks_without_crowds_are_polygons(tmp_path: Path) -> None:
+    content = copy.deepcopy(CONTENT)
+    del content["annotations"][2]
+    write(tmp_path, content)
+    masks = CocoDataset(tmp_path, "train2017")[0].masks
+    assert isinstance(masks, Polygons)
+    assert masks.coords[:4].flatten().tolist() == SQUARE
+    assert masks.instance_offsets.tolist() == [0, 1, 2]  # two points enclose nothing
 
 
 def test_data_sets_without_masks(tmp_path: Path) -> None:
@@ -162,7 +177,10 @@ MALFORMED: list[tuple[Callable[[Content], object], str]] = [
     (put("annotations", segmentation=[[1, 2, 3, 4, 5, 6, 7]]), "polygon must have an even number of coordinates"),
     (put("annotations", segmentation=[[1, 2, 3, 4, 5, math.nan]]), "polygon must hold finite numbers"),
     (put("annotations", segmentation=[1, 2, 3]), "polygon must be a list of numbers, got 1"),
-    (put("annotations", segmentation={"size": [10, 12], "counts": [5]}), "run lengths add up to 5"),
+    (
+        put("annotations", segmentation={"size": [10, 12], "counts": [5]}),
+        "run lengths: RLE counts add up to 5, the mask has 120 cells",
+    ),
     (put("annotations", segmentation={"size": [5, 5], "counts": [25]}), "run lengths of size [5, 5] in an image of"),
     (put("annotations", keypoints=[1, 2, 2]), "keypoints must hold x, y, v for each of the 0 keypoints"),
     (put("images", file_name="../a.png"), "leaves the folder"),
@@ -273,7 +291,9 @@ def test_photographs(photographs: Path) -> None:
     assert sum(int(sample.iscrowd.sum()) for sample in samples) == 14
     assert sum(int((sample.keypoints[..., 2] > 0).any(dim=1).sum()) for sample in samples) == 69
     assert len(splits[0].categories) == 80 and len(splits[0].flip_pairs) == 8
-    assert any(isinstance(mask, list) and len(mask) > 1 for sample in samples for mask in sample.masks)
+    polygons = [sample.masks for sample in samples if isinstance(sample.masks, Polygons)]
+    assert len(polygons) == 123 - sum(int(sample.iscrowd.any()) for sample in samples)
+    assert any((masks.instance_offsets.diff() > 1).any() for masks in polygons)
 
 
 def test_photographs_masks_are_pycocotools(photographs: Path) -> None:
@@ -281,5 +301,5 @@ def test_photographs_masks_are_pycocotools(photographs: Path) -> None:
     coco = pytest.importorskip("pycocotools.coco").COCO(str(dataset.annotation_file))
     for sample in (dataset[i] for i in range(15)):
         entries = coco.imgToAnns[sample.image_id]
-        for entry, mask in zip(entries, sample.masks, strict=True):
-            assert np.array_equal(decode(mask, sample.size), coco.annToMask(entry))
+        for entry, mask in zip(entries, to_bitmaps(sample.masks, sample.size), strict=True):
+            assert np.array_equal(mask, coco.annToMask(entry))

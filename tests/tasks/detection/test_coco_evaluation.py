@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 import torch
 from ldie.tasks.detection import CocoDataset, Prediction, build_shapes
+from ldie.tasks.detection.masks import from_coco
 from ldie.tasks.detection.metrics import METRIC_NAMES, coco_metrics
 from ldie.tasks.detection.results import coco_detections
-from ldie.tasks.detection.segmentation import decode, encode
+
+from ldie_ext.coco import mask as coco_mask
 
 COCO = pytest.importorskip("pycocotools.coco").COCO
 COCOeval = pytest.importorskip("pycocotools.cocoeval").COCOeval
@@ -27,10 +29,11 @@ def moved(segmentation, size, rng, pixels):
     if isinstance(segmentation, list):
         return [(np.array(part) + rng.normal(0, pixels, len(part))).tolist() for part in segmentation]
     shift = tuple(np.round(rng.normal(0, pixels, 2)).astype(int).tolist())
-    return encode(np.roll(decode(segmentation, size), shift, axis=(0, 1)))
+    mask = coco_mask.decode(coco_mask.rasterize([segmentation], *size))[..., 0]
+    return coco_mask.encode(np.roll(mask, shift, axis=(0, 1)))
 
 
-def jittered(sample, rng, noise):
+def jittered(sample, annotations, rng, noise):
     """Every object found once or twice, moved by about ``noise`` of its size; some missed, some of another class.
 
     Scores have two digits, so that many are equal.
@@ -39,7 +42,9 @@ def jittered(sample, rng, noise):
     boxes, masks = sample.boxes[found].double().numpy(), []
     scales = noise * np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(1))
     for i, scale in zip(found, scales):
-        masks.append(moved(sample.masks[i], sample.size, rng, scale))
+        mask = annotations[i].segmentation
+        form = mask if isinstance(mask, dict) else [part.tolist() for part in mask]
+        masks.append(moved(form, sample.size, rng, scale))
     keypoints = sample.keypoints[found].double().numpy()
     keypoints[..., :2] += rng.normal(0, 1, keypoints[..., :2].shape) * scales[:, None, None]
     boxes += rng.normal(0, 1, boxes.shape) * scales[:, None]
@@ -47,8 +52,15 @@ def jittered(sample, rng, noise):
     labels = torch.where(torch.from_numpy(rng.random(len(found)) < 0.1), 0, sample.labels[found])
     return Prediction(
         torch.from_numpy(boxes).float(), torch.from_numpy(rng.random(len(found)).round(2)).float(),
-        labels, masks, torch.from_numpy(keypoints).float(), sample.size,
+        labels, from_coco(masks, sample.size), torch.from_numpy(keypoints).float(), sample.size,
     )  # fmt: skip
+
+
+def jittered_all(dataset, rng, noise):
+    return {
+        sample.image_id: jittered(sample, dataset.objects(i), rng, noise)
+        for i, sample in ((i, dataset[i]) for i in range(len(dataset)))
+    }
 
 
 def pycocotools_metrics(dataset, predictions):
@@ -76,8 +88,7 @@ def pycocotools_metrics(dataset, predictions):
 def test_photographs_score_as_by_pycocotools(photographs, split, noise):
     dataset = CocoDataset(photographs, split)
     rng = np.random.default_rng(round(noise * 100))
-    samples = [dataset[i] for i in range(len(dataset))]
-    predictions = {sample.image_id: jittered(sample, rng, noise) for sample in samples}
+    predictions = jittered_all(dataset, rng, noise)
     assert any(annotation.iscrowd for i in range(len(dataset)) for annotation in dataset.objects(i))
     metrics, expected = coco_metrics(dataset, predictions), pycocotools_metrics(dataset, predictions)
     assert metrics == pytest.approx(expected, abs=1e-9, rel=0)
@@ -91,8 +102,7 @@ def ranks(tmp_path_factory):
     out = tmp_path_factory.mktemp("evaluate")
     dataset = CocoDataset(build_shapes(out / "hard", hard=True, train=1, val=9), "val2017")
     rng = np.random.default_rng(0)
-    samples = [dataset[i] for i in range(len(dataset))]
-    predictions = {sample.image_id: jittered(sample, rng, 0.05) for sample in samples}
+    predictions = jittered_all(dataset, rng, 0.05)
     torch.save(predictions, out / "predictions.pt")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(SCRIPT)]

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 from ldie.tasks.detection import CocoDataset, Prediction, build_shapes
+from ldie.tasks.detection.masks import from_coco
 from ldie.tasks.detection.metrics import METRIC_NAMES, coco_metrics, coco_stats
-from ldie.tasks.detection.results import coco_detections, compressed_rles
+from ldie.tasks.detection.results import coco_detections
 
 from ldie_ext.coco import mask as ldie_mask
 
@@ -44,8 +45,9 @@ def make_truth(rng, images=6):
     annotations[-1] |= {
         "iscrowd": 1,
         "bbox": [120, 120, 80, 80],
-        "segmentation": compressed_rles([coco_mask.encode(crowd)], crowd.shape)[0],
+        "segmentation": coco_mask.encode(crowd),
     }
+    annotations[-1]["segmentation"]["counts"] = annotations[-1]["segmentation"]["counts"].decode()
     return {
         "images": [{"id": i, "width": SIDE, "height": SIDE, "file_name": f"{i}.png"} for i in range(1, images + 1)],
         "categories": [{"id": i, "name": str(i), "keypoints": ["p"] * KEYPOINTS, "skeleton": []} for i in CATEGORY_IDS],
@@ -74,7 +76,7 @@ def make_predictions(truth, rng, noise):
             torch.tensor(boxes).reshape(-1, 4).float(),
             torch.from_numpy(rng.random(len(boxes))).float(),
             torch.tensor(labels, dtype=torch.int64),
-            masks,
+            from_coco(masks, (SIDE, SIDE)),
             torch.from_numpy(np.array(keypoints).reshape(-1, KEYPOINTS, 3)).float(),
             (SIDE, SIDE),
         )
@@ -164,27 +166,13 @@ def test_detections_are_plain_coco_records():
     mask = np.zeros((SIDE, SIDE), dtype=np.uint8, order="F")
     mask[10:20, 30:50] = 1
     prediction = Prediction(
-        torch.tensor([[1.0, 2.0, 4.0, 8.0]]), torch.tensor([0.5]), torch.tensor([1]), [coco_mask.encode(mask)],
-        torch.tensor([[[1.0, 2.0, 0.5]]]), (SIDE, SIDE),
+        torch.tensor([[1.0, 2.0, 4.0, 8.0]]), torch.tensor([0.5]), torch.tensor([1]),
+        from_coco([coco_mask.encode(mask)], mask.shape), torch.tensor([[[1.0, 2.0, 0.5]]]), (SIDE, SIDE),
     )  # fmt: skip
     (record,) = coco_detections({9: prediction}, CATEGORY_IDS)
     assert record["image_id"] == 9 and record["category_id"] == 5 and record["bbox"] == [1.0, 2.0, 3.0, 6.0]
     assert record["keypoints"] == [1.0, 2.0, 0.5] and isinstance(record["segmentation"]["counts"], str)
     np.testing.assert_array_equal(coco_mask.decode(record["segmentation"]), mask)
-
-
-@pytest.mark.parametrize(
-    "segmentation",
-    [
-        [[30.0, 10.0, 50.0, 10.0, 50.0, 20.0, 30.0, 20.0]],
-        {"size": [40, 60], "counts": [30 * 40 + 10, *([10, 30] * 19), 10, 420]},
-    ],
-)
-def test_every_form_of_mask_becomes_compressed(segmentation):
-    mask = coco_mask.decode(compressed_rles([segmentation], (40, 60))[0])
-    expected = np.zeros((40, 60), dtype=np.uint8)
-    expected[10:20, 30:50] = 1
-    np.testing.assert_array_equal(mask, expected)
 
 
 def perfect(sample):

@@ -10,12 +10,18 @@ import numpy as np
 import pytest
 import torch
 from ldie.tasks.detection import CocoDataset, DataError, Sample, build_shapes
-from ldie.tasks.detection.segmentation import decode
+from ldie.tasks.detection.masks import from_coco, to_bitmaps
 from ldie.tasks.detection.shapes import MIN_CONTRAST, MIN_VISIBLE
+
+from ldie_ext import RLE, Polygons
 
 
 def contents(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def decode(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
+    return to_bitmaps(from_coco([segmentation], size), size)[0].numpy()
 
 
 def annotations(root: Path) -> list[dict[str, Any]]:
@@ -117,8 +123,9 @@ def test_default_variant(shapes: Path) -> None:
 
 def test_hard_variant(hard: CocoDataset) -> None:
     samples = [hard[i] for i in range(len(hard))]
-    crowds = [mask for sample in samples for mask, crowd in zip(sample.masks, sample.iscrowd, strict=True) if crowd]
+    crowds = [a.segmentation for i in range(len(hard)) for a in hard.objects(i) if a.iscrowd]
     assert crowds and all(isinstance(mask["counts"], list) for mask in crowds)
+    assert all(isinstance(sample.masks, RLE if sample.iscrowd.any() else Polygons) for sample in samples)
     boxes = torch.cat([sample.boxes for sample in samples])
     assert ((boxes[:, :2] == 0) | (boxes[:, 2:] == 128)).any()
     assert (boxes[:, 2:] - boxes[:, :2]).amax(dim=1).min() < 8
@@ -154,7 +161,7 @@ def test_objects_stand_out_from_background_with_noise(shapes: Path) -> None:
     dataset = CocoDataset(shapes, "train2017")
     for sample in (dataset[i] for i in range(20)):
         pixels = sample.image.float()
-        masks = [torch.from_numpy(decode(mask, sample.size)) for mask in sample.masks]
+        masks = to_bitmaps(sample.masks, sample.size)
         background = pixels[:, ~torch.stack([*masks, torch.zeros(128, 128, dtype=torch.bool)]).any(0)]
         assert 6 < background.std(dim=1).max() < 12
         for mask in masks:

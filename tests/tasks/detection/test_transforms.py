@@ -26,8 +26,10 @@ from ldie.tasks.detection import (
     normalize,
 )
 from ldie.tasks.detection.geometry import clip, crop, image_size, mirror, resize
-from ldie.tasks.detection.segmentation import decode, encode
+from ldie.tasks.detection.masks import from_coco, to_bitmaps
 from PIL import Image
+
+from ldie_ext import RLE, rle_encode
 
 COLOURS = torch.tensor([[255, 0, 0], [0, 255, 0]], dtype=torch.uint8)
 CORNER = torch.tensor([0, 0, 255], dtype=torch.uint8)
@@ -37,14 +39,14 @@ BOXES = torch.tensor([[4.0, 6, 14, 11], [10.0, 14, 22, 18]])
 def painted(as_rle: bool = False) -> Sample:
     """20 x 24 pixels with two rectangles, the top left pixel of each in blue and marked as its first keypoint."""
     image = torch.zeros(3, 20, 24, dtype=torch.uint8)
-    masks: list = []
+    rectangles: list = []
+    pixels = torch.zeros(2, 20, 24, dtype=torch.bool)
     keypoints = torch.zeros(2, 3, 3)
     for i, (x0, y0, x1, y1) in enumerate(BOXES.int().tolist()):
         image[:, y0:y1, x0:x1] = COLOURS[i][:, None, None]
         image[:, y0, x0] = CORNER
-        pixels = np.zeros((20, 24), dtype=bool)
-        pixels[y0:y1, x0:x1] = True
-        masks.append(encode(pixels) if as_rle else [[float(v) for v in (x0, y0, x1, y0, x1, y1, x0, y1)]])
+        pixels[i, y0:y1, x0:x1] = True
+        rectangles.append([[float(v) for v in (x0, y0, x1, y0, x1, y1, x0, y1)]])
         keypoints[i, 0] = torch.tensor([x0, y0, 2])
     return Sample(
         image,
@@ -52,7 +54,7 @@ def painted(as_rle: bool = False) -> Sample:
         BOXES.clone(),
         torch.tensor([0, 1]),
         torch.tensor([False, False]),
-        masks,
+        rle_encode(pixels) if as_rle else from_coco(rectangles, (20, 24)),
         keypoints,
         (20, 24),
         "painted.png",
@@ -62,9 +64,9 @@ def painted(as_rle: bool = False) -> Sample:
 def assert_consistent(sample: Sample) -> None:
     image = sample.image
     corner = (image == CORNER[:, None, None]).all(dim=0)
-    for label, box, mask, keypoints in zip(sample.labels, sample.boxes, sample.masks, sample.keypoints, strict=True):
+    regions = to_bitmaps(sample.masks, image_size(sample))
+    for label, box, region, keypoints in zip(sample.labels, sample.boxes, regions, sample.keypoints, strict=True):
         seen = (image == COLOURS[label][:, None, None]).all(dim=0)
-        region = torch.from_numpy(decode(mask, image_size(sample)))
         x0, y0, x1, y1 = box.tolist()
         filled = torch.zeros_like(region)
         filled[round(y0) : round(y1), round(x0) : round(x1)] = True
@@ -134,7 +136,7 @@ def test_crop_fills_outside(sample: Sample) -> None:
 @pytest.mark.parametrize("position", [(0, 40), (50, 0), (-90, -90)])
 def test_crop_without_overlap(sample: Sample, position: tuple[int, int]) -> None:
     part = crop(sample, *position, (8, 8))
-    assert len(part) == 0 and part.masks == [] and part.keypoints.shape == (0, 3, 3) and not part.image.any()
+    assert len(part) == 0 and len(part.masks) == 0 and part.keypoints.shape == (0, 3, 3) and not part.image.any()
 
 
 def test_mirror(sample: Sample) -> None:
@@ -143,9 +145,8 @@ def test_mirror(sample: Sample) -> None:
     assert turned.boxes[0].tolist() == [10, 6, 20, 11]
     back = mirror(turned)
     assert torch.equal(back.image, sample.image) and torch.equal(back.boxes, sample.boxes)
-    assert torch.equal(back.keypoints, sample.keypoints) and np.array_equal(
-        decode(back.masks[0], (20, 24)), decode(sample.masks[0], (20, 24))
-    )
+    assert torch.equal(back.keypoints, sample.keypoints)
+    assert torch.equal(to_bitmaps(back.masks, (20, 24)), to_bitmaps(sample.masks, (20, 24)))
 
 
 def test_mirror_exchanges_paired_keypoints(sample: Sample) -> None:
@@ -156,20 +157,21 @@ def test_mirror_exchanges_paired_keypoints(sample: Sample) -> None:
 def test_clip_cuts_and_drops() -> None:
     sample = painted()
     sample.boxes = torch.tensor([[-3.0, -2, 30, 5], [24.0, 3, 29, 8]])
-    sample.masks = [[[-3.0, -2, 30, -2, 30, 5, -3, 5]], [[24.0, 3, 29, 3, 29, 8]]]
+    sample.masks = from_coco([[[-3.0, -2, 30, -2, 30, 5, -3, 5]], [[24.0, 3, 29, 3, 29, 8]]], (20, 24))
     sample.keypoints[0, 0] = torch.tensor([24.0, 1, 2])
     clipped = clip(sample)
     assert clipped.boxes.tolist() == [[0, 0, 24, 5]]
-    assert decode(clipped.masks[0], (20, 24)).sum() == 24 * 5
+    assert to_bitmaps(clipped.masks, (20, 24)).sum((1, 2)).tolist() == [24 * 5]
     assert not clipped.keypoints.any()
 
 
 def test_geometry_leaves_its_input_alone(sample: Sample) -> None:
-    before = painted(as_rle=isinstance(sample.masks[0], dict))
+    before = painted(as_rle=isinstance(sample.masks, RLE))
     for function in (lambda s: resize(s, (9, 7)), lambda s: crop(s, 2, 2, (9, 9)), mirror, clip):
         function(sample)
     assert torch.equal(sample.image, before.image) and torch.equal(sample.boxes, before.boxes)
-    assert sample.masks == before.masks and torch.equal(sample.keypoints, before.keypoints)
+    torch.testing.assert_close(vars(sample.masks), vars(before.masks), rtol=0, atol=0)
+    assert torch.equal(sample.keypoints, before.keypoints)
 
 
 def test_random_crop_keeps_an_object(sample: Sample) -> None:
@@ -294,8 +296,8 @@ def test_whole_augmentation_of_hidden_objects_crowds_and_keypoints(hard: CocoDat
     for index in range(len(hard)):
         sample = augment(hard[index], np.random.default_rng(index))
         assert image_size(sample) == (96, 112)
-        for box, mask, crowd in zip(sample.boxes, sample.masks, sample.iscrowd, strict=True):
-            pixels = torch.from_numpy(decode(mask, (96, 112)))
+        bitmaps = to_bitmaps(sample.masks, (96, 112))
+        for box, pixels, crowd in zip(sample.boxes, bitmaps, sample.iscrowd, strict=True):
             assert (box[2:] > box[:2]).all()
             if (box[2:] - box[:2]).min() > 3:
                 columns, rows = pixels.any(0).nonzero().flatten(), pixels.any(1).nonzero().flatten()

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import torch
 from ldie.tasks.detection import Prediction, Sample
+from ldie.tasks.detection.masks import from_coco, to_bitmaps
 from ldie.tasks.detection.visualization import (
     MIN_SIDE,
     Canvas,
@@ -85,10 +86,22 @@ def test_truth_is_white_and_dashed_and_weak_predictions_are_left_out():
     ],
 )
 def test_masks_tint_what_they_cover(mask):
-    picture = draw_sample(sample(masks=[mask]), NAMES)
+    picture = draw_sample(sample(masks=from_coco([mask], (128, 128))), NAMES)
     expected = [int(0.6 * 100 + 0.4 * channel) for channel in class_color(1)]
     assert at(picture, 65.5, 75.5) == tuple(expected)
     assert at(picture, 20.5, 20.5) == (100, 100, 100)
+
+
+def test_predicted_masks_of_at_least_the_score_tint():
+    squares = [[[x, 50.0, x + 30, 50.0, x + 30, 100.0, x, 100.0]] for x in (20.0, 80.0)]
+    both = {
+        "boxes": torch.tensor([[20.0, 50.0, 50.0, 100.0], [80.0, 50.0, 110.0, 100.0]]),
+        "scores": torch.tensor([0.2, 0.9]), "labels": torch.tensor([0, 1]),
+        "masks": from_coco(squares, (128, 128)),
+    }  # fmt: skip
+    picture = draw_prediction(gray(), prediction(**both), NAMES)
+    assert at(picture, 95.5, 75.5) == tuple(int(0.6 * 100 + 0.4 * channel) for channel in class_color(1))
+    assert at(picture, 35.5, 75.5) == (100, 100, 100)
 
 
 def test_crowds_are_dashed():
@@ -148,19 +161,20 @@ def test_labels_do_not_cover_each_other():
 def test_masks_have_an_outline_and_crowds_are_hatched():
     square = [[40.0, 50.0, 90.0, 50.0, 90.0, 100.0, 40.0, 100.0]]
     for crowd, least, most in ((False, 0.95, 1.0), (True, 0.4, 0.6)):
-        picture = draw_sample(sample(masks=[square], iscrowd=torch.tensor([crowd])), NAMES)
+        picture = draw_sample(sample(masks=from_coco([square], (128, 128)), iscrowd=torch.tensor([crowd])), NAMES)
         pixels = np.asarray(picture)
         tint = [int(0.6 * 100 + 0.4 * channel) for channel in class_color(1)]
         assert least <= (pixels[180:280, 150:250] == tint).all(2).mean() <= most
     canvas = Canvas(gray())
-    canvas.mask(square, class_color(1))
+    canvas.mask(to_bitmaps(from_coco([square], (128, 128)), (128, 128))[0], class_color(1))
     edge = (np.asarray(canvas.image) == class_color(1)).all(2)
     assert edge[150, 130:260].all() and edge[180:280, 120].all() and not edge[152:298, 122:268].any()
 
 
 def test_a_mask_that_leaves_the_image_has_no_outline_along_the_border():
     canvas = Canvas(gray())
-    canvas.mask([[0.0, 0.0, 128.0, 0.0, 128.0, 60.0, 0.0, 60.0]], class_color(1))
+    half = from_coco([[[0.0, 0.0, 128.0, 0.0, 128.0, 60.0, 0.0, 60.0]]], (128, 128))
+    canvas.mask(to_bitmaps(half, (128, 128))[0], class_color(1))
     edge = (np.asarray(canvas.image) == class_color(1)).all(2)
     assert edge[179].all() and not edge[:179].any()
 
@@ -169,7 +183,7 @@ def test_small_objects_lie_on_large_ones():
     boxes = torch.tensor([[50.0, 60.0, 80.0, 90.0], [40.0, 50.0, 90.0, 100.0]])
     masks = [[[x1, y1, x2, y1, x2, y2, x1, y2]] for x1, y1, x2, y2 in boxes.tolist()]
     both = {"boxes": boxes, "labels": torch.tensor([0, 1]), "iscrowd": torch.tensor([False, False])}
-    picture = draw_sample(sample(masks=masks, **both), NAMES)
+    picture = draw_sample(sample(masks=from_coco(masks, (128, 128)), **both), NAMES)
     large = [int(0.6 * 100 + 0.4 * channel) for channel in class_color(1)]
     assert at(picture, 65, 75) == tuple(int(0.6 * a + 0.4 * b) for a, b in zip(large, class_color(0)))
 

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from ldie.systems.centernet.config import CenterNetConfig, InputConfig
-from ldie.tasks.detection.geometry import crop_image, resize_image, whole_multiples
+from ldie.tasks.detection.geometry import resize_image
 from ldie.tasks.detection.transforms import normalize
+from ldie.tasks.detection.windows import crop_pixels, whole_multiples
 
 
 def network_input(images: Tensor, config: InputConfig) -> Tensor:
@@ -37,4 +38,4 @@ def evaluation_image(image: Tensor, scale: int, config: CenterNetConfig) -> Tens
     resized = evaluation_size(size, scale, config)
     if resized != size:
         image = resize_image(image, resized)
-    return crop_image(image, 0, 0, whole_multiples(resized, config.test.crop_multiple))
+    return crop_pixels(image, 0, 0, whole_multiples(resized, config.test.crop_multiple))

@@ -6,9 +6,9 @@ from ldie.tasks.detection.annotations import Annotation, Category, ImageInfo
 from ldie.tasks.detection.catalog import locate_data, open_splits
 from ldie.tasks.detection.coco import CocoDataset
 from ldie.tasks.detection.images import read_image
+from ldie.tasks.detection.masks import Masks
 from ldie.tasks.detection.model import DetectionModel
 from ldie.tasks.detection.sample import Prediction, Sample
-from ldie.tasks.detection.segmentation import Polygons, Rle, Segmentation
 from ldie.tasks.detection.shapes import build_shapes
 from ldie.tasks.detection.task import DetectionTask
 from ldie.tasks.detection.transforms import (
@@ -39,17 +39,15 @@ __all__ = [
     "DetectionModel",
     "DetectionTask",
     "ImageInfo",
+    "Masks",
     "Normalize",
     "Photometric",
-    "Polygons",
     "Prediction",
     "RandomCrop",
     "RandomMirror",
     "RandomResize",
     "Resize",
-    "Rle",
     "Sample",
-    "Segmentation",
     "Transform",
     "build_shapes",
     "locate_data",

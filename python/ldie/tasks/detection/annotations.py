@@ -9,11 +9,13 @@ from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from ldie.errors import DataError
-from ldie.tasks.detection.segmentation import Rle, rle_counts
+from ldie_ext.coco import mask as coco_mask
 
+Rle: TypeAlias = dict[str, Any]
+"""COCO's run lengths: ``size`` [H, W] and ``counts``, a list or COCO's string."""
 Item = TypeVar("Item", "Category", "ImageInfo", "Annotation")
 
 
@@ -173,14 +175,28 @@ def _segmentation(value: Any) -> list[array[float]] | Rle | None:
     if value is None:
         return None
     if isinstance(value, dict):
-        rle_counts(value)
-        return {"size": value["size"], "counts": value["counts"]}
+        return run_lengths(value)
     if not isinstance(value, list):
         raise ValueError(f"segmentation must be a list of polygons or a run-length object, got {_brief(value)}")
     parts = [_numbers(part, "polygon") for part in value]
     if any(len(part) % 2 for part in parts):
         raise ValueError("a polygon must have an even number of coordinates")
     return [part for part in parts if len(part) >= 6]
+
+
+def run_lengths(value: dict[str, Any]) -> Rle:
+    """The run lengths of a file's object, checked.
+
+    Raises:
+        ValueError: They do not describe a mask of their size.
+    """
+    try:
+        coco_mask.runs([value])
+    except ValueError as error:
+        raise ValueError(f"run lengths: {str(error).removeprefix('RLE 0: ')}") from None
+    if min(value["size"]) < 1:
+        raise ValueError(f"run lengths: size must be positive, got {value['size']}")
+    return {"size": value["size"], "counts": value["counts"]}
 
 
 def _check_fit(annotation: Annotation, image: ImageInfo, category: Category) -> None:

@@ -14,8 +14,8 @@ from torch.utils.data import Dataset
 from ldie.errors import DataError
 from ldie.tasks.detection.annotations import Annotation, AnnotationFile, Category, ImageInfo, read_annotations
 from ldie.tasks.detection.images import read_image
+from ldie.tasks.detection.masks import Masks, from_coco
 from ldie.tasks.detection.sample import Sample
-from ldie.tasks.detection.segmentation import Segmentation
 
 
 class CocoDataset(Dataset[Sample]):
@@ -117,7 +117,7 @@ class CocoDataset(Dataset[Sample]):
             boxes=_boxes(annotations),
             labels=torch.tensor([self._label_of[a.category_id] for a in annotations], dtype=torch.int64),
             iscrowd=torch.tensor([a.iscrowd for a in annotations], dtype=torch.bool),
-            masks=[_segmentation(a) for a in annotations] if self.has_masks else None,
+            masks=_masks(annotations, (info.height, info.width)) if self.has_masks else None,
             keypoints=_keypoints(annotations, len(self.keypoint_names)),
             size=(info.height, info.width),
             file_name=info.file_name,
@@ -171,9 +171,10 @@ def _boxes(annotations: list[Annotation]) -> Tensor:
     return torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
 
 
-def _segmentation(annotation: Annotation) -> Segmentation:
-    mask = annotation.segmentation
-    return dict(mask) if isinstance(mask, dict) else [part.tolist() for part in mask or []]
+def _masks(annotations: list[Annotation], size: tuple[int, int]) -> Masks:
+    found = (a.segmentation for a in annotations)
+    forms = [mask if isinstance(mask, dict) else [part.tolist() for part in mask or ()] for mask in found]
+    return from_coco(forms, size)
 
 
 def _keypoints(annotations: list[Annotation], count: int) -> Tensor | None:

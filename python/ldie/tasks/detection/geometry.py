@@ -5,19 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeAlias
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from ldie.tasks.detection import masks
+from ldie.tasks.detection.masks import Size
 from ldie.tasks.detection.sample import Sample
-from ldie.tasks.detection.segmentation import Segmentation, clip_polygon, decode, encode
-
-Size: TypeAlias = tuple[int, int]
-"""(H, W) in pixels."""
+from ldie.tasks.detection.windows import crop_pixels
 
 
 def image_size(sample: Sample) -> Size:
@@ -33,19 +30,6 @@ def resize_image(image: Tensor, size: Size, kernel: Image.Resampling = Image.Res
         raise ValueError(f"resize needs a size of at least 1 x 1, got {size[0]} x {size[1]}")
     picture = Image.fromarray(image.permute(1, 2, 0).numpy()).resize((size[1], size[0]), kernel)
     return torch.from_numpy(np.asarray(picture).transpose(2, 0, 1).copy())
-
-
-def crop_image(image: Tensor, top: int, left: int, size: Size, fill: int = 0) -> Tensor:
-    """The window of ``size`` of an image [3,H,W]: see :func:`crop`."""
-    window = image.new_full((3, *size), fill)
-    rows, columns = _overlap(top, size[0], image.shape[1]), _overlap(left, size[1], image.shape[2])
-    window[:, rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = image[:, rows, columns]
-    return window
-
-
-def whole_multiples(size: Size, multiple: int) -> Size:
-    """``size`` brought down to whole multiples, and to at least one."""
-    return max(size[0] // multiple, 1) * multiple, max(size[1] // multiple, 1) * multiple
 
 
 def resize(sample: Sample, size: Size, kernel: Image.Resampling = Image.Resampling.BILINEAR) -> Sample:
@@ -66,7 +50,7 @@ def resize(sample: Sample, size: Size, kernel: Image.Resampling = Image.Resampli
         sample,
         image=image,
         boxes=sample.boxes * torch.tensor([fx, fy, fx, fy]),
-        masks=None if sample.masks is None else [_resize_mask(mask, (height, width), size) for mask in sample.masks],
+        masks=None if sample.masks is None else masks.resize(sample.masks, (height, width), size),
         keypoints=keypoints,
     )
 
@@ -82,9 +66,9 @@ def crop(sample: Sample, top: int, left: int, size: Size, fill: int = 0) -> Samp
         keypoints = _with_points(keypoints, keypoints[..., :2] - shift)
     moved = replace(
         sample,
-        image=crop_image(sample.image, top, left, size, fill),
+        image=crop_pixels(sample.image, top, left, size, fill),
         boxes=sample.boxes - shift.repeat(2),
-        masks=None if sample.masks is None else [_crop_mask(mask, top, left, size) for mask in sample.masks],
+        masks=None if sample.masks is None else masks.crop(sample.masks, top, left, image_size(sample), size),
         keypoints=keypoints,
     )
     return clip(moved)
@@ -105,7 +89,7 @@ def mirror(sample: Sample, flip_pairs: Sequence[tuple[int, int]] = ()) -> Sample
         sample,
         image=sample.image.flip(2),
         boxes=torch.stack([width - x1, y0, width - x0, y1], dim=1),
-        masks=None if sample.masks is None else [_mirror_mask(mask, width) for mask in sample.masks],
+        masks=None if sample.masks is None else masks.mirror(sample.masks, image_size(sample)),
         keypoints=keypoints,
     )
 
@@ -122,51 +106,12 @@ def clip(sample: Sample) -> Sample:
         keypoints = keypoints * inside[..., None]
     clipped = replace(sample, boxes=boxes, keypoints=keypoints)
     if sample.masks is not None:
-        clipped.masks = [_clip_mask(mask, (height, width)) for mask in sample.masks]
+        clipped.masks = masks.clip(sample.masks, (height, width))
     kept = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
     return clipped if bool(kept.all()) else clipped.select(kept)
-
-
-def _overlap(start: int, length: int, limit: int) -> slice:
-    """The part of a window that lies in 0..limit; empty slices where there is none."""
-    begin = min(max(start, 0), limit)
-    return slice(begin, max(begin, min(start + length, limit)))
 
 
 def _with_points(keypoints: Tensor, points: Tensor) -> Tensor:
     """``keypoints`` [N,K,3] with other x and y; unlabelled ones stay at zero, as in COCO."""
     visibility = keypoints[..., 2:]
     return torch.cat([points * (visibility > 0), visibility], dim=-1)
-
-
-def _resize_mask(mask: Segmentation, old: Size, new: Size) -> Segmentation:
-    if isinstance(mask, dict):
-        # A pixel of the new mask shows what its centre showed.
-        rows = ((np.arange(new[0]) + 0.5) * old[0] / new[0]).astype(np.intp)
-        columns = ((np.arange(new[1]) + 0.5) * old[1] / new[1]).astype(np.intp)
-        return encode(decode(mask, old)[rows[:, None], columns])
-    scale = (new[1] / old[1], new[0] / old[0])
-    return [[value * scale[i % 2] for i, value in enumerate(part)] for part in mask]
-
-
-def _crop_mask(mask: Segmentation, top: int, left: int, size: Size) -> Segmentation:
-    if isinstance(mask, dict):
-        pixels: NDArray[np.bool_] = decode(mask, (mask["size"][0], mask["size"][1]))
-        window = np.zeros(size, dtype=np.bool_)
-        rows, columns = _overlap(top, size[0], pixels.shape[0]), _overlap(left, size[1], pixels.shape[1])
-        window[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = pixels[rows, columns]
-        return encode(window)
-    shift = (left, top)
-    return [[value - shift[i % 2] for i, value in enumerate(part)] for part in mask]
-
-
-def _mirror_mask(mask: Segmentation, width: int) -> Segmentation:
-    if isinstance(mask, dict):
-        return encode(decode(mask, (mask["size"][0], mask["size"][1]))[:, ::-1])
-    return [[value if i % 2 else width - value for i, value in enumerate(part)] for part in mask]
-
-
-def _clip_mask(mask: Segmentation, size: Size) -> Segmentation:
-    if isinstance(mask, dict):
-        return mask
-    return [part for part in (clip_polygon(part, size) for part in mask) if part]

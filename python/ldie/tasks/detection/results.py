@@ -6,9 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ldie.tasks.detection.masks import to_coco
 from ldie.tasks.detection.sample import Prediction
-from ldie.tasks.detection.segmentation import Segmentation
-from ldie_ext.coco import mask as coco_mask
 
 
 def coco_detections(predictions: Mapping[Any, Prediction], category_ids: Sequence[int]) -> list[dict[str, Any]]:
@@ -16,7 +15,7 @@ def coco_detections(predictions: Mapping[Any, Prediction], category_ids: Sequenc
     records = []
     for image_id, prediction in predictions.items():
         boxes = prediction.boxes.cpu().double().numpy()
-        masks = None if prediction.masks is None else compressed_rles(prediction.masks, prediction.size)
+        masks = None if prediction.masks is None else to_coco(prediction.masks, prediction.size)
         for i, (box, score, label) in enumerate(zip(boxes, prediction.scores.tolist(), prediction.labels.tolist())):
             x1, y1, x2, y2 = box.tolist()
             record = {
@@ -30,13 +29,4 @@ def coco_detections(predictions: Mapping[Any, Prediction], category_ids: Sequenc
             if prediction.keypoints is not None:
                 record["keypoints"] = prediction.keypoints[i].flatten().tolist()
             records.append(record)
-    return records
-
-
-def compressed_rles(segmentations: Sequence[Segmentation], size: tuple[int, int]) -> list[dict[str, Any]]:
-    """Polygons or run lengths of an image of ``size`` (H, W) as COCO's compressed form, counts as text for JSON."""
-    records = []
-    for rle in coco_mask.rasterize(segmentations, *size):
-        counts = rle["counts"]
-        records.append({**rle, "counts": counts.decode("ascii") if isinstance(counts, bytes) else counts})
     return records

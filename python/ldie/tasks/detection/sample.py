@@ -4,13 +4,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from ldie.tasks.detection.segmentation import Segmentation
+from ldie.tasks.detection.masks import Masks, select
 
 
 @dataclass
@@ -27,8 +25,8 @@ class Sample:
     """int64 [N], classes counted from 0."""
     iscrowd: Tensor
     """bool [N]; a crowd region stands for many objects and is no training target."""
-    masks: list[Segmentation] | None
-    """Per object: polygons in COCO's form or a run-length dict; None where the data set has no masks."""
+    masks: Masks | None
+    """Of all objects, in pixels of ``image``; None where the data set has no masks."""
     keypoints: Tensor | None
     """float32 [N,K,3]: x, y, visibility 0 (not labelled), 1 (hidden) or 2 (visible). x and y are pixel indices as in
     COCO: the centre of pixel i is i, which is i + 0.5 in the coordinates of boxes and polygons."""
@@ -48,7 +46,7 @@ class Sample:
             boxes=self.boxes[rows],
             labels=self.labels[rows],
             iscrowd=self.iscrowd[rows],
-            masks=None if self.masks is None else [self.masks[row] for row in rows.tolist()],
+            masks=None if self.masks is None else select(self.masks, rows),
             keypoints=None if self.keypoints is None else self.keypoints[rows],
         )
 
@@ -63,8 +61,8 @@ class Prediction:
     """float32 [K]."""
     labels: Tensor
     """int64 [K], classes counted from 0."""
-    masks: list[Segmentation] | None
-    """Per object, as in :class:`Sample`; None from a system without masks."""
+    masks: Masks | None
+    """Of all objects; None from a system without masks."""
     keypoints: Tensor | None
     """float32 [K,J,3]: x, y (pixel indices, as in :class:`Sample`), score; None from a system without keypoints."""
     size: tuple[int, int]

@@ -15,13 +15,15 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image
 
 from ldie.errors import DataError
 from ldie.tasks.detection.contours import mask_to_polygons
-from ldie.tasks.detection.segmentation import clip_polygon, encode
+from ldie.tasks.detection.masks import clip_polygon
+from ldie_ext import rle_encode
 
 Colour: TypeAlias = NDArray[np.float64]
 """RGB, 0 to 255."""
@@ -243,7 +245,8 @@ def _annotate(shape: _Shape, visible: NDArray[np.bool_]) -> dict[str, Any]:
     x, y = int(columns[0]), int(rows[0])
     segmentation: Any
     if shape.iscrowd:
-        segmentation = encode(visible)
+        runs = rle_encode(torch.from_numpy(visible)[None])
+        segmentation = {"size": list(size), "counts": runs.counts.tolist()}
     elif _is_whole(shape, visible):
         segmentation = [clip_polygon(shape.polygons[0].ravel().round(2).tolist(), size)]
     else:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ldie.tasks.detection import geometry
 from ldie.tasks.detection.sample import Sample
+from ldie.tasks.detection.windows import whole_multiples
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of R, G, B in the brightness of a pixel (ITU-R BT.601)."""
@@ -153,7 +154,7 @@ class CropToMultiple:
 
     def __call__(self, sample: Sample, rng: Generator | None = None) -> Sample:
         """Nothing random."""
-        return geometry.crop(sample, 0, 0, geometry.whole_multiples(geometry.image_size(sample), self.multiple))
+        return geometry.crop(sample, 0, 0, whole_multiples(geometry.image_size(sample), self.multiple))
 
 
 @dataclass(frozen=True)

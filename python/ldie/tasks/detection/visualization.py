@@ -8,12 +8,13 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from ldie.tasks.detection.masks import select, to_bitmaps
 from ldie.tasks.detection.sample import Prediction, Sample
-from ldie.tasks.detection.segmentation import Segmentation, decode
 
 MIN_SIDE = 384
 """Smaller images are enlarged to about this, by a whole factor, so that text on them is legible."""
@@ -53,17 +54,17 @@ class Canvas:
         for start, end in zip(corners, [*corners[1:], corners[0]]):
             _line(draw, start, end, color, width=1 if dashed else 2, dashed=dashed)
 
-    def mask(self, segmentation: Segmentation, color: Color, hatched: bool = False) -> None:
-        """A translucent mask with an outline, from a COCO segmentation; hatched: diagonal stripes of it."""
-        selected = decode(segmentation, self.size).repeat(self.scale, axis=0).repeat(self.scale, axis=1)
+    def mask(self, pixels: Tensor, color: Color, hatched: bool = False) -> None:
+        """A translucent mask, bool [H, W], with an outline; hatched: diagonal stripes of it."""
+        selected = pixels.cpu().numpy().repeat(self.scale, axis=0).repeat(self.scale, axis=1)
         outline = selected & ~_eroded(selected)
         if hatched:
             row, column = np.ogrid[: selected.shape[0], : selected.shape[1]]
             selected &= (row + column) % (2 * _STRIPE) < _STRIPE
-        pixels = np.array(self.image)
-        pixels[selected] = (1 - _MASK_OPACITY) * pixels[selected] + _MASK_OPACITY * np.array(color)
-        pixels[outline] = color
-        self.image = Image.fromarray(pixels)
+        picture = np.array(self.image)
+        picture[selected] = (1 - _MASK_OPACITY) * picture[selected] + _MASK_OPACITY * np.array(color)
+        picture[outline] = color
+        self.image = Image.fromarray(picture)
 
     def keypoints(self, keypoints: Tensor, color: Color, skeleton: Skeleton = ()) -> None:
         """Points [K, 3] of x, y (pixel indices) and visibility: 2 filled, 1 (hidden) hollow, 0 not drawn.
@@ -119,9 +120,10 @@ def draw_sample(sample: Sample, class_names: Sequence[str], skeleton: Skeleton =
     order = areas.argsort(descending=True, stable=True).tolist()  # the small on top of the large
     colors = [class_color(label) for label in sample.labels.tolist()]
     crowds = sample.iscrowd.tolist()
-    for i in order:
-        if sample.masks is not None:
-            canvas.mask(sample.masks[i], colors[i], hatched=crowds[i])
+    if sample.masks is not None:
+        bitmaps = to_bitmaps(sample.masks, canvas.size)
+        for i in order:
+            canvas.mask(bitmaps[i], colors[i], hatched=crowds[i])
     for i in order:
         canvas.box(sample.boxes[i].tolist(), colors[i], dashed=crowds[i])
         if sample.keypoints is not None:
@@ -143,9 +145,10 @@ def draw_prediction(
     canvas = Canvas(image)
     shown = [i for i, score in enumerate(prediction.scores.tolist()) if score >= min_score]
     colors = {i: class_color(int(prediction.labels[i])) for i in shown}
-    for i in shown:
-        if prediction.masks is not None:
-            canvas.mask(prediction.masks[i], colors[i])
+    if prediction.masks is not None:
+        bitmaps = to_bitmaps(select(prediction.masks, torch.tensor(shown, dtype=torch.int64)), canvas.size)
+        for i, bitmap in zip(shown, bitmaps):
+            canvas.mask(bitmap, colors[i])
     for box in truth.boxes.tolist() if truth is not None else []:
         canvas.box(box, _TRUTH, dashed=True)
     for i in reversed(shown):  # the best score last, on top

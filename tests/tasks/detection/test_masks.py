@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from ldie.tasks.detection.annotations import run_lengths
 from ldie.tasks.detection.contours import mask_to_polygons
-from ldie.tasks.detection.segmentation import clip_polygon, decode, encode, rle_counts
+from ldie.tasks.detection.masks import clip_polygon, from_coco, select, to_bitmaps, to_coco, to_rle
+
+from ldie_ext import RLE
 
 
 def random_masks(count: int) -> list[np.ndarray]:
@@ -13,16 +17,41 @@ def random_masks(count: int) -> list[np.ndarray]:
     return [rng.random(rng.integers(1, 30, 2)) < rng.choice([0.0, 0.2, 0.5, 0.97, 1.0]) for _ in range(count)]
 
 
-def test_run_lengths_are_pycocotools() -> None:
+def decode(parts: list[list[float]], size: tuple[int, int]) -> np.ndarray:
+    return to_bitmaps(from_coco([parts], size), size)[0].numpy()
+
+
+def test_every_form_of_run_lengths_is_read_and_written_as_by_pycocotools() -> None:
     coco_mask = pytest.importorskip("pycocotools.mask")
     for mask in random_masks(200):
-        rle = encode(mask)
         compressed = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
-        assert coco_mask.frPyObjects(rle, *mask.shape)["counts"] == compressed["counts"]
-        assert rle_counts(compressed) == rle["counts"]
-        assert rle_counts(compressed | {"counts": compressed["counts"].decode()}) == rle["counts"]
-        assert np.array_equal(decode(rle, mask.shape), mask)
-        assert np.array_equal(decode(compressed, mask.shape), mask)
+        text = compressed | {"counts": compressed["counts"].decode()}
+        counts = from_coco([compressed], mask.shape).counts.tolist()
+        for form in (compressed, text, {"size": list(mask.shape), "counts": counts}):
+            masks = from_coco([form], mask.shape)
+            assert np.array_equal(to_bitmaps(masks, mask.shape)[0], mask)
+            assert to_coco(masks, mask.shape) == [text]
+
+
+def test_polygons_beside_run_lengths_become_run_lengths() -> None:
+    square, run_lengths = [[10.0, 5.0, 30.0, 5.0, 30.0, 15.0, 10.0, 15.0]], {"size": [20, 40], "counts": [100, 700]}
+    masks = from_coco([square, run_lengths], (20, 40))
+    assert isinstance(masks, RLE)
+    alone = to_bitmaps(from_coco([square], (20, 40)), (20, 40))
+    assert torch.equal(to_bitmaps(masks, (20, 40))[:1], alone)
+    assert to_coco(from_coco([square], (20, 40)), (20, 40)) == to_coco(masks, (20, 40))[:1]
+
+
+@pytest.mark.parametrize("as_rle", [False, True])
+def test_selected_masks_are_those_of_the_rows(as_rle: bool) -> None:
+    parts = [[[0.0, 0, 4, 0, 4, 4]], [], [[1.0, 1, 3, 1, 3, 3, 1, 3], [5.0, 5, 7, 5, 7, 7]], [[2.0, 2, 8, 2, 8, 8]]]
+    masks = from_coco(parts, (8, 8))
+    if as_rle:
+        masks = to_rle(masks, (8, 8))
+    for rows in ([], [2], [3, 0, 2], [1, 1]):
+        expected = to_bitmaps(masks, (8, 8))[rows]
+        chosen = select(masks, torch.tensor(rows, dtype=torch.int64))
+        assert len(chosen) == len(rows) and torch.equal(to_bitmaps(chosen, (8, 8)), expected)
 
 
 def test_outlines_cover_exactly_the_mask() -> None:
@@ -85,4 +114,4 @@ def test_polygon_outside_is_clipped_away() -> None:
 )
 def test_malformed_run_lengths(rle: dict) -> None:
     with pytest.raises(ValueError, match=r"run.length"):
-        rle_counts(rle)
+        run_lengths(rle)
