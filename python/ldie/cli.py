@@ -94,17 +94,18 @@ def _add_eval(commands: argparse._SubParsersAction) -> None:
     _add_data(parser, "to evaluate on (default: that of the training run)")
     text = "for metrics.json, detections.json and pictures/ (default: eval/ in the run's work folder)"
     parser.add_argument("--out", type=Path, metavar="DIR", help=text)
-    parser.add_argument("--batch-size", type=_at_least(1), default=8, help="images per step (default: %(default)s)")
+    _add_batch_size(parser)
     _add_device(parser)
 
 
 def _add_predict(commands: argparse._SubParsersAction) -> None:
     parser = _add(commands, "predict", "run a checkpoint on image files; write annotated images and COCO json")
-    parser.epilog = "example:\n  ldie predict runs/centernet photo.jpg other.png --out found"
+    parser.epilog = "example:\n  ldie predict runs/centernet photo.jpg holidays/ --out found"
     _add_checkpoint(parser)
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files (PNG, JPEG, ...)")
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files (PNG, JPEG, ...) or folders")
     text = "for one PNG per image and predictions.json (default: %(default)s)"
     parser.add_argument("--out", type=Path, default=Path("predictions"), metavar="DIR", help=text)
+    _add_batch_size(parser)
     text = "draw detections from this score on; the json has all (default: %(default)s)"
     parser.add_argument("--min-score", type=float, default=0.3, metavar="S", help=text)
     _add_device(parser)
@@ -136,6 +137,11 @@ def _add_data(parser: argparse.ArgumentParser, use: str, required: bool = False)
         "or a folder in COCO layout (train2017/, val2017/, annotations/)"
     )
     parser.add_argument("--data", metavar="shapes|shapes-hard|DIR", help=text, required=required)
+
+
+def _add_batch_size(parser: argparse.ArgumentParser) -> None:
+    text = "images that go through the model together (default: %(default)s)"
+    parser.add_argument("--batch-size", type=_at_least(1), default=8, metavar="N", help=text)
 
 
 def _add_device(parser: argparse.ArgumentParser) -> None:

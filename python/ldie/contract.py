@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ldie.config import RunConfig, SolverConfig
+from ldie.errors import ConfigError
 from ldie.sampling import SampleKey, ShuffledSampler
 
 if TYPE_CHECKING:
@@ -227,6 +228,10 @@ class Task(ABC):
     def facts(self, dataset: Any) -> Facts:
         """What a model must know of the data; saved with every checkpoint."""
 
+    @abstractmethod
+    def facts_without_data(self, config: Any) -> Facts:
+        """Facts for a model that has seen no data yet, as far as the configuration tells."""
+
     def validate(self, facts: Facts) -> None:
         """Checks facts that were read from a file.
 
@@ -267,13 +272,29 @@ class Task(ABC):
         """Writes what people want to see of an evaluation: :attr:`files`, and pictures into ``folder/pictures``."""
 
     @abstractmethod
-    def predict(self, model: Any, inputs: Sequence[Path], out: Path, *, min_score: float = 0.0) -> None:
+    def infer(self, model: Any, inputs: Any, batch_size: int = 1) -> list[Any]:
+        """What a model finds in inputs as people have them: files, objects in memory, one or a list.
+
+        Args:
+            model: In eval mode.
+            inputs: One or a list.
+            batch_size: How many go through the model together.
+
+        Returns:
+            A result for each, with what is needed to understand and to draw it.
+        """
+
+    @abstractmethod
+    def predict(
+        self, model: Any, inputs: Sequence[Path], out: Path, *, batch_size: int = 1, min_score: float = 0.0
+    ) -> None:
         """Runs a model on files and writes what it found.
 
         Args:
             model: In eval mode.
-            inputs: Files.
+            inputs: Files, or folders of them.
             out: Folder; nothing is written unless every input can be read.
+            batch_size: How many go through the model together.
             min_score: Weaker results are not drawn.
         """
 
@@ -293,3 +314,14 @@ class System:
     presets: Mapping[str, RunConfig]
     """Named configurations; all of one type."""
     default_preset: str = "tiny"
+
+    def preset(self, name: str | None = None) -> RunConfig:
+        """A named configuration, by default the system's own.
+
+        Raises:
+            ConfigError: No such preset.
+        """
+        name = name or self.default_preset
+        if name not in self.presets:
+            raise ConfigError(f"unknown preset {name!r}; known: {', '.join(self.presets)}")
+        return self.presets[name]

@@ -70,6 +70,9 @@ class SumsTask(Task):
     def facts(self, dataset):
         return {"vocabulary": sorted({word for question in dataset for word in question.text.split()})}
 
+    def facts_without_data(self, config):
+        return {"vocabulary": [*NUMBERS, "plus"]}
+
     def key(self, sample):
         return sample.image, sample.number
 
@@ -84,11 +87,14 @@ class SumsTask(Task):
         lines = [f"{question.text} = {results[self.key(question)]:.2f}\n" for question in dataset]
         write_text(folder / "answers.txt", "".join(lines))
 
-    def predict(self, model, inputs, out, *, min_score=0.0):
+    def infer(self, model, inputs, batch_size=1):
+        with torch.no_grad():
+            return model.predict([inputs] if isinstance(inputs, str) else inputs)
+
+    def predict(self, model, inputs, out, *, batch_size=1, min_score=0.0):
         texts = [path.read_text().strip() for path in inputs]
         make_folder(out)
-        with torch.no_grad():
-            write_text(out / "answers.json", json.dumps(dict(zip(texts, model.predict(texts)))))
+        write_text(out / "answers.json", json.dumps(dict(zip(texts, self.infer(model, texts)))))
 
     def show(self, config, split, count, out):
         write_text(

@@ -19,8 +19,8 @@ def evaluate(options: argparse.Namespace) -> int:
     with distributed.process_group(device):
         configure_console(options.debug)
         path = checkpoint.find_weights(options.checkpoint)
-        trained = load_checkpoint(path, device)
-        task, model = trained.system.task, trained.model
+        predictor = load_checkpoint(path, device)
+        task, model = predictor.system.task, predictor.model
         out = options.out or run_folder(path) / "eval"
         make_folder(out)
         config = dataclasses.replace(with_data(model.config, options.data), output_dir=str(run_folder(path)))
@@ -29,7 +29,7 @@ def evaluate(options: argparse.Namespace) -> int:
         found = evaluation.evaluate(model, task, val_set, options.batch_size)
         if distributed.rank() == 0:
             report.write_evaluation(out, task, val_set, found, model)
-        logger.info("%s (step %d): %s", path, trained.header.step, report.summary(task.headline(found.metrics)))
+        logger.info("%s (step %d): %s", path, predictor.step, report.summary(task.headline(found.metrics)))
         if distributed.rank() == 0:
             report.announce(out)
     return 0

@@ -14,6 +14,8 @@ from ldie.inference import load_checkpoint
 def predict(options: argparse.Namespace) -> int:
     """Runs a checkpoint on files and writes what it found."""
     configure_console(options.debug)
-    trained = load_checkpoint(checkpoint.find_weights(options.checkpoint), choose_device(options.device))
-    trained.system.task.predict(trained.model, options.images, options.out, min_score=options.min_score)
+    predictor = load_checkpoint(checkpoint.find_weights(options.checkpoint), choose_device(options.device))
+    predictor.system.task.predict(
+        predictor.model, options.images, options.out, batch_size=options.batch_size, min_score=options.min_score
+    )
     return 0

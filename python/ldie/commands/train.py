@@ -14,7 +14,7 @@ from ldie.contract import System
 from ldie.engine import checkpoint, distributed
 from ldie.engine.log import configure_console
 from ldie.engine.trainer import Trainer
-from ldie.errors import CheckpointError, ConfigError
+from ldie.errors import CheckpointError
 from ldie.files import make_folder
 from ldie.inference import saved_config
 from ldie.systems import get_system
@@ -44,7 +44,7 @@ def _configure(system: System, options: argparse.Namespace) -> RunConfig:
     if options.resume:
         config = _resumed_config(system, work_dir, options.system)
     else:
-        config = _preset(system, options.preset)
+        config = system.preset(options.preset)
         if options.config:
             config = merge(config, load_yaml(options.config))
     config = dataclasses.replace(with_data(config, options.data), output_dir=str(work_dir))
@@ -59,13 +59,6 @@ def _resumed_config(system: System, work_dir: Path, name: str) -> RunConfig:
     if header.system != name:
         raise CheckpointError(f"{path} is of system {header.system}, not {name}; name that one")
     return saved_config(system, header, path)
-
-
-def _preset(system: System, name: str | None) -> RunConfig:
-    name = name or system.default_preset
-    if name not in system.presets:
-        raise ConfigError(f"unknown preset {name!r}; known: {', '.join(system.presets)}")
-    return system.presets[name]
 
 
 def _clear_on_all_ranks(work_dir: Path, files: Iterable[str]) -> None:

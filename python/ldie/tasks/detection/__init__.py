@@ -5,6 +5,7 @@ from ldie.errors import DataError
 from ldie.tasks.detection.annotations import Annotation, Category, ImageInfo
 from ldie.tasks.detection.catalog import locate_data, open_splits
 from ldie.tasks.detection.coco import CocoDataset
+from ldie.tasks.detection.detections import Detections
 from ldie.tasks.detection.images import read_image
 from ldie.tasks.detection.masks import Masks
 from ldie.tasks.detection.model import DetectionModel
@@ -38,6 +39,7 @@ __all__ = [
     "DataError",
     "DetectionModel",
     "DetectionTask",
+    "Detections",
     "ImageInfo",
     "Masks",
     "Normalize",

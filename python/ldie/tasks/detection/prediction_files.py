@@ -9,36 +9,33 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ldie.contract import Facts
 from ldie.files import make_folder, write_text
-from ldie.tasks.detection.images import read_image
+from ldie.tasks.detection.detections import Detections, detect
+from ldie.tasks.detection.images import files_of, read_image
 from ldie.tasks.detection.model import DetectionModel
-from ldie.tasks.detection.results import coco_detections
-from ldie.tasks.detection.sample import Prediction
-from ldie.tasks.detection.visualization import draw_prediction
 
 logger = logging.getLogger("ldie")
 
 
-def write_predictions(model: DetectionModel, files: Sequence[Path], out: Path, min_score: float) -> None:
-    """Runs a model on image files: see :meth:`ldie.contract.Task.predict`."""
+def write_predictions(
+    model: DetectionModel, paths: Sequence[Path], out: Path, *, batch_size: int, min_score: float
+) -> None:
+    """Runs a model on image files and folders: see :meth:`ldie.contract.Task.predict`."""
+    files = files_of(paths)
     for file in files:
         read_image(file)  # nothing is written unless every image can be read
     make_folder(out)
-    images, predictions = [], {}
-    for image_id, (file, name) in enumerate(zip(files, _picture_names(files)), start=1):
-        image = read_image(file)
-        with torch.no_grad():
-            (prediction,) = model.predict([image])
-        draw_prediction(image, prediction, model.facts["classes"], min_score=min_score).save(out / name)
-        logger.info("%s: %s -> %s", file, _found(prediction, model.facts, min_score), out / name)
-        height, width = prediction.size
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    names = _picture_names(files)
+    for image_id, (file, name, found) in enumerate(zip(files, names, detect(model, files, batch_size)), start=1):
+        found.draw(min_score).save(out / name)
+        logger.info("%s: %s -> %s", file, _summary(found, min_score), out / name)
+        height, width = found.size
         images.append({"id": image_id, "file_name": str(file), "height": height, "width": width})
-        predictions[image_id] = prediction
-    document = _coco_document(images, coco_detections(predictions, model.facts["category_ids"]), model.facts)
-    write_text(out / "predictions.json", json.dumps(document))
+        annotations += found.to_coco(image_id)
+    write_text(out / "predictions.json", json.dumps(_coco_document(images, annotations, model.facts)))
     logger.info("COCO json   %s", out / "predictions.json")
 
 
@@ -53,17 +50,14 @@ def _picture_names(images: Sequence[Path]) -> list[str]:
     return names
 
 
-def _found(prediction: Prediction, facts: Facts, min_score: float) -> str:
-    labels = [int(k) for k, score in zip(prediction.labels, prediction.scores) if score >= min_score]
-    counts = {facts["classes"][label]: labels.count(label) for label in sorted(set(labels))}
+def _summary(found: Detections, min_score: float) -> str:
+    names = [name for name, score in zip(found.names, found.scores.tolist()) if score >= min_score]
+    counts = {name: names.count(name) for name in found.facts["classes"] if name in names}
     return ", ".join(f"{count} {name}" for name, count in counts.items()) or "nothing found"
 
 
-def _coco_document(images: list[dict[str, Any]], detections: Sequence[dict[str, Any]], facts: Facts) -> dict[str, Any]:
+def _coco_document(images: list[dict[str, Any]], annotations: list[dict[str, Any]], facts: Facts) -> dict[str, Any]:
     """A whole COCO file: images, categories, and detections as annotations with scores."""
-    annotations = [
-        {"id": number, **record, "area": record["bbox"][2] * record["bbox"][3], "iscrowd": 0}
-        for number, record in enumerate(detections, start=1)
-    ]
+    numbered = [{"id": number, **annotation} for number, annotation in enumerate(annotations, start=1)]
     categories = [{"id": i, "name": name} for i, name in zip(facts["category_ids"], facts["classes"])]
-    return {"images": images, "categories": categories, "annotations": annotations}
+    return {"images": images, "categories": categories, "annotations": numbered}

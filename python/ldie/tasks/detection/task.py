@@ -15,11 +15,12 @@ from ldie.config import RunConfig
 from ldie.contract import Facts, Results, Task
 from ldie.errors import DataError
 from ldie.files import write_text
-from ldie.tasks.detection import prediction_files
 from ldie.tasks.detection.catalog import locate_data, open_splits
 from ldie.tasks.detection.coco import CocoDataset
+from ldie.tasks.detection.detections import Detections, detect
 from ldie.tasks.detection.metrics import coco_metrics
 from ldie.tasks.detection.model import DetectionModel
+from ldie.tasks.detection.prediction_files import write_predictions
 from ldie.tasks.detection.results import coco_detections
 from ldie.tasks.detection.sample import Sample
 from ldie.tasks.detection.visualization import draw_heatmap, draw_prediction, draw_sample, grid
@@ -54,6 +55,18 @@ class DetectionTask(Task):
             "keypoints": list(dataset.keypoint_names),
             "flip_pairs": [list(pair) for pair in dataset.flip_pairs],
             "skeleton": [list(pair) for pair in dataset.skeleton],
+        }
+
+    def facts_without_data(self, config: Any) -> Facts:
+        """See :meth:`Task.facts_without_data`: classes are numbered."""
+        labels = range(config.model.num_classes)
+        classes = [f"class {label}" for label in labels]
+        return {
+            "classes": classes,
+            "category_ids": list(labels),
+            "keypoints": [],
+            "flip_pairs": [],
+            "skeleton": [],
         }
 
     def validate(self, facts: Facts) -> None:
@@ -99,9 +112,16 @@ class DetectionTask(Task):
             _draw_results(pictures, samples, dataset.class_names, results)
             _draw_heatmaps(pictures, samples, model)
 
-    def predict(self, model: DetectionModel, inputs: Sequence[Path], out: Path, *, min_score: float = 0.3) -> None:
+    def infer(self, model: DetectionModel, inputs: Any, batch_size: int = 1) -> list[Detections]:
+        """See :meth:`Task.infer`: images as paths, Pillow images, arrays or tensors, one or a list of them."""
+        images = inputs if isinstance(inputs, (list, tuple)) else [inputs]
+        return list(detect(model, images, batch_size))
+
+    def predict(
+        self, model: DetectionModel, inputs: Sequence[Path], out: Path, *, batch_size: int = 1, min_score: float = 0.3
+    ) -> None:
         """See :meth:`Task.predict`: one annotated PNG per image, and ``predictions.json`` in COCO's format."""
-        prediction_files.write_predictions(model, inputs, out, min_score)
+        write_predictions(model, inputs, out, batch_size=batch_size, min_score=min_score)
 
     def show(self, config: RunConfig, split: str, count: int, out: Path) -> None:
         """See :meth:`Task.show`: boxes, masks, keypoints and crowds of images, one by one and side by side."""

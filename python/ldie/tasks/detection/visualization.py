@@ -140,6 +140,7 @@ def draw_prediction(
     class_names: Sequence[str],
     truth: Sample | None = None,
     min_score: float = 0.3,
+    skeleton: Skeleton = (),
 ) -> Image.Image:
     """An image with predictions of at least ``min_score``, with name and score; true boxes white and dashed."""
     canvas = Canvas(image)
@@ -156,7 +157,7 @@ def draw_prediction(
         if prediction.keypoints is not None:
             points = prediction.keypoints[i].clone()
             points[:, 2] = 2  # the third number of a prediction is a score
-            canvas.keypoints(points, colors[i])
+            canvas.keypoints(points, colors[i], skeleton)
     for i in shown:
         text = f"{class_names[int(prediction.labels[i])]} {float(prediction.scores[i]):.2f}"
         canvas.label(prediction.boxes[i].tolist(), text, colors[i])
