@@ -20,7 +20,7 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     """Lets ``write`` write a temporary file beside ``path``, which then takes its place.
 
     Raises:
-        CheckpointError: The disk is full, the folder cannot be written to, or ``write`` could not write.
+        CheckpointError: The disk is full, or the folder cannot be written to.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -29,12 +29,18 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
         with temporary.open("rb+") as file:  # the data must be on disk before its name is
             os.fsync(file.fileno())
         temporary.replace(path)
-    except (OSError, RuntimeError) as error:  # torch raises the latter
+    except OSError as error:
         raise CheckpointError(
             f"{path}: cannot be written ({first_line(error)}); free space or choose another folder"
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_temporary(folder: Path) -> None:
+    """Removes what :func:`write_whole` left in a folder and below when its process was killed."""
+    for path in folder.rglob(".*.tmp"):
+        path.unlink(missing_ok=True)
 
 
 def make_folder(folder: Path) -> None:
@@ -49,7 +55,7 @@ def make_folder(folder: Path) -> None:
         raise ConfigError(f"{folder}: cannot be used as a folder ({error.strerror}); choose another") from error
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of an error's text, or its type where it has none."""
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__

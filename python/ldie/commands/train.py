@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Iterable
 from pathlib import Path
 
 from ldie.commands.common import INTERRUPTED, choose_device, open_data, with_data
@@ -33,9 +32,8 @@ def train(options: argparse.Namespace) -> int:
         work_dir = Path(config.output_dir)
         make_folder(work_dir)
         train_set, val_set = open_data(system.task, config, (config.dataset.train, config.dataset.val))
-        if options.overwrite:  # not before the data is known to be there: a mistyped --data must not cost a run
-            _clear_on_all_ranks(work_dir, system.task.files)
-        metrics = Trainer(system, config, train_set, val_set, device, options.resume).run()
+        trainer = Trainer(system, config, train_set, val_set, device, options.resume, options.overwrite)
+        metrics = trainer.run()
     return INTERRUPTED if metrics is None else 0
 
 
@@ -54,14 +52,8 @@ def _configure(system: System, options: argparse.Namespace) -> RunConfig:
 
 
 def _resumed_config(system: System, work_dir: Path, name: str) -> RunConfig:
-    path = checkpoint.newest(work_dir)
+    path = checkpoint.newest_undamaged(work_dir)
     header, _ = checkpoint.load_weights(path)
     if header.system != name:
         raise CheckpointError(f"{path} is of system {header.system}, not {name}; name that one")
     return saved_config(system, header, path)
-
-
-def _clear_on_all_ranks(work_dir: Path, files: Iterable[str]) -> None:
-    if distributed.rank() == 0:
-        checkpoint.clear(work_dir, files)
-    distributed.barrier()  # no rank looks for a run in the folder before it is gone

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -14,13 +14,15 @@ from ldie.config import RunConfig
 from ldie.contract import Dataset, Recipe
 from ldie.engine import distributed
 from ldie.engine.interrupt import ignore_in_worker
+from ldie.errors import TrainingError
+from ldie.files import first_line
 from ldie.sampling import TransformedDataset
 
 
 def training_batches(
     dataset: Dataset, recipe: Recipe, config: RunConfig, step: int, device: torch.device
-) -> Iterator[Any]:
-    """This rank's batches from the one after ``step`` steps on, without end, on ``device``."""
+) -> Generator[Any, None, None]:
+    """This rank's batches from the one after ``step`` steps on, without end, on ``device``; close it to end workers."""
     solver = config.solver
     sampler = recipe.sampler(
         len(dataset),
@@ -30,13 +32,13 @@ def training_batches(
     )
     transformed = TransformedDataset(dataset, recipe.transform, config.seed)
     loader = _loader(transformed, solver.batch_size, solver.num_workers, recipe.collate, sampler, device)
-    return (to_device(batch, device) for batch in loader)
+    return (to_device(batch, device) for batch in _alive(loader))
 
 
 def evaluation_batches(dataset: Dataset, batch_size: int, num_workers: int = 0) -> Iterator[list[Any]]:
     """This rank's share of all samples, untransformed, each once."""
     share: Any = Subset(dataset, range(distributed.rank(), len(dataset), distributed.world_size()))  # type: ignore[arg-type]
-    return iter(_loader(share, batch_size, num_workers, list))
+    return _alive(_loader(share, batch_size, num_workers, list))
 
 
 def to_device(batch: Any, device: torch.device) -> Any:
@@ -53,6 +55,31 @@ def to_device(batch: Any, device: torch.device) -> Any:
         fields = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)}
         return dataclasses.replace(batch, **to_device(fields, device))
     return batch
+
+
+def worker_death(error: BaseException) -> TrainingError | None:
+    """An error that says what to do, where ``error`` means that a data-loading process died.
+
+    torch raises a RuntimeError then, wherever the program is, unless reading from the process fails first.
+    """
+    if not (isinstance(error, (ConnectionError, EOFError)) or "DataLoader worker (pid" in str(error)):
+        return None
+    return TrainingError(f"a data-loading process died ({first_line(error)}); free memory, or lower solver.num_workers")
+
+
+def _alive(loader: DataLoader[Any]) -> Iterator[Any]:
+    batches = iter(loader)
+    try:
+        yield from batches
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        death = worker_death(error)
+        if death is None:
+            raise
+        error.__traceback__ = (
+            None  # its frames keep the other processes, and torch would raise once more about the dead
+        )
+        del batches
+        raise death from None
 
 
 def _loader(

@@ -57,7 +57,8 @@ def test_the_lines_of_the_readme_run(place, monkeypatch, capsys):
         assert picture.size == (384, 384)
 
 
-def test_the_example_of_load_runs():
+def test_the_example_of_load_runs(monkeypatch):
+    monkeypatch.setattr(logging.getLogger("ldie"), "handlers", [])  # those of the command line print to stdout
     assert doctest.testmod(ldie).failed == 0
 
 
