@@ -73,7 +73,9 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     parser.epilog = _TRAIN_EXAMPLES
     parser.add_argument("system", metavar="SYSTEM", help=" | ".join(SYSTEMS))
     parser.add_argument("--preset", metavar="NAME", help="named configuration (default: the system's own)")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML on top of the preset: a run's config.yaml")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="YAML on top of the preset, which it may name (preset: full)"
+    )
     _add_data(parser, "to train and evaluate on (default: the configuration's, shapes)")
     parser.add_argument("--work-dir", type=Path, metavar="DIR", help="where everything goes (default: runs/SYSTEM)")
     parser.add_argument("--seed", type=_at_least(0), help="of weights, order, augmentation and generated data")

@@ -216,6 +216,10 @@ def _convert(value: Any, hint: Any, key: str) -> Any:
     origin = typing.get_origin(hint)
     if origin in (Union, types.UnionType):
         return _convert_union(value, typing.get_args(hint), key)
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):  # a section in a tuple of sections
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{key} is a section with keys of its own, got {value!r}")
+        return merge(hint(), value, f"{key}.")
     if hint is str and isinstance(value, str):
         return str(value)
     if origin is tuple:

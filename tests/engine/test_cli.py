@@ -62,6 +62,20 @@ def test_options_reach_the_configuration(tmp_path, capsys):
         assert line in output
 
 
+def test_a_file_names_its_preset(tmp_path, capsys):
+    file = tmp_path / "mine.yaml"
+    file.write_text("PRESET: full\nsolver: {batch_size: 3}\n")
+    command = ["train", "centernet", "--config", str(file), "--print-config"]
+    assert main(command) == 0
+    output = capsys.readouterr().out
+    assert "batch_size: 3" in output and "max_iter: 900000" in output
+    assert main([*command, "--preset", "overfit"]) == 0
+    output = capsys.readouterr().out
+    assert "batch_size: 3" in output and "max_iter: 400" in output
+    file.write_text("preset: huge")
+    assert "unknown preset 'huge'; known: tiny, overfit, full" in error_line(capsys, command)
+
+
 def test_eval_writes_the_metrics_of_the_run(run_dir, capsys, tmp_path):
     assert main(["eval", str(run_dir), "--device", "cpu"]) == 0
     best, _ = checkpoint.load_weights(run_dir / "checkpoints" / "best.safetensors")

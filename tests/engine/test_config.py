@@ -94,6 +94,30 @@ def test_bad_overrides(assignment, message):
         override(Outer(), [assignment])
 
 
+@dataclass(frozen=True)
+class Phase:
+    name: str = "warm"
+    steps: int = 1
+    scales: tuple[int, ...] = (0,)
+
+
+@dataclass(frozen=True)
+class Phased:
+    phases: tuple[Phase, ...] = (Phase(),)
+
+
+def test_tuples_of_sections_survive_yaml(tmp_path):
+    config = Phased((Phase(), Phase("both", 20, (0, 1))))
+    path = tmp_path / "config.yaml"
+    path.write_text(to_yaml(config))
+    assert merge(Phased(), load_yaml(path)) == config
+    assert override(Phased(), ["phases=[{NAME: last, steps: 3}]"]) == Phased((Phase("last", 3),))
+    with pytest.raises(ConfigError, match=r"phases\[0\]\.step; did you mean phases\[0\]\.steps"):
+        merge(Phased(), {"phases": [{"step": 3}]})
+    with pytest.raises(ConfigError, match=r"phases\[1\] is a section with keys of its own, got 3"):
+        merge(Phased(), {"phases": [{}, 3]})
+
+
 def test_same_key_in_two_cases():
     with pytest.raises(ConfigError, match="lr is given twice"):
         merge(Outer(), {"lr": 1.0, "LR": 2.0})

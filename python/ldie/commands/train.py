@@ -42,13 +42,18 @@ def _configure(system: System, options: argparse.Namespace) -> RunConfig:
     if options.resume:
         config = _resumed_config(system, work_dir, options.system)
     else:
-        config = system.preset(options.preset)
-        if options.config:
-            config = merge(config, load_yaml(options.config))
+        config = _preset_and_file(system, options.preset, options.config)
     config = dataclasses.replace(with_data(config, options.data), output_dir=str(work_dir))
     if options.seed is not None:
         config = dataclasses.replace(config, seed=options.seed)
     return override(config, options.set)
+
+
+def _preset_and_file(system: System, preset: str | None, file: Path | None) -> RunConfig:
+    """A preset with a YAML file on top, which may name the preset itself; that of the command line wins."""
+    values = load_yaml(file) if file else {}
+    named = [values.pop(key) for key in list(values) if str(key).lower() == "preset"]
+    return merge(system.preset(preset or (str(named[0]) if named else None)), values)
 
 
 def _resumed_config(system: System, work_dir: Path, name: str) -> RunConfig:

@@ -42,6 +42,20 @@ def test_phases_train_the_right_networks(step, networks, losses):
     assert all(value.ndim == 0 and value.isfinite() and not value.requires_grad for value in terms.values())
 
 
+def test_the_waiting_discriminators_loss_is_logged_and_changes_nothing():
+    """In the step before a log line of the detector's phase; the published logs have it."""
+    states = []
+    for log_step in (1, 2):
+        recipe = small_recipe(solver={"log_step": log_step})
+        before = {name: value.clone() for name, value in recipe.model.discriminator.state_dict().items()}
+        terms = recipe.train_step(make_batch(recipe), 0)
+        assert ("total_adv_loss" in terms) == ("dis_adv_loss:2" in terms) == (log_step == 1)
+        assert all(torch.equal(before[name], value) for name, value in recipe.model.discriminator.state_dict().items())
+        assert all(module.training for module in recipe.model.modules())
+        states.append(recipe.model.state_dict())
+    torch.testing.assert_close(*states, rtol=0, atol=0)
+
+
 def test_phase_three_logs_every_term_of_every_scale():
     recipe = small_recipe()
     terms = recipe.train_step(make_batch(recipe), 4)

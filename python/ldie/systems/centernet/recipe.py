@@ -114,9 +114,26 @@ class CenterNetRecipe(Recipe):
         if phase == "both":
             losses["detector"] = losses["detector"] + self._adversarial_loss(scores, targets, "detector", terms)
         self._update(losses)
+        if phase == "detector" and self._is_logged(step):
+            losses["discriminator"] = self._untrained_loss(features, targets, terms)
         names = {"detector": "total_loss", "discriminator": "total_adv_loss"}
         terms |= {names[side]: loss for side, loss in losses.items()}
         return {name: value.detach() for name, value in terms.items()}
+
+    def _is_logged(self, step: int) -> bool:
+        """Whether a log line follows the step after ``step`` steps."""
+        interval = self.config.solver.log_step
+        return interval > 0 and (step + 1) % interval == 0
+
+    @torch.no_grad()
+    def _untrained_loss(self, features: Tensor, targets: Sequence[CellTargets], terms: dict[str, Tensor]) -> Tensor:
+        """The discriminator's loss while it waits, to log it as the published code does; nothing of it changes."""
+        discriminator = self.model.discriminator
+        discriminator.eval()  # spectral norms move on in training mode
+        with self.runtime.autocast():
+            scores = self.model.scores(features)
+        discriminator.train()
+        return self._adversarial_loss(scores, targets, "discriminator", terms)
 
     def _targets(self, batch: Sequence[ScaleBatch], features: Tensor) -> list[CellTargets]:
         model, size = self.config.model, (features.shape[2], features.shape[3])
