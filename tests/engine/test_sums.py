@@ -5,9 +5,13 @@ import dataclasses
 import json
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
+from engine import two_ranks_sums
 from engine.sums import ACCUMULATE, QUESTIONS, SYSTEM, TASK, SumsConfig, SumsRecipe
 from ldie import systems, tasks
 from ldie.cli import main
@@ -113,3 +117,19 @@ def test_the_commands_need_no_pictures(tmp_path, capsys):
 def test_an_unknown_task_is_named(capsys):
     assert main(["show", "--task", "sum", "--data", "sums"]) == 1
     assert "unknown task 'sum'; known: detection, sums" in capsys.readouterr().err
+
+
+def test_two_ranks_are_one_process_with_the_doubled_batch(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += [str(Path(two_ranks_sums.__file__)), str(tmp_path / "two")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    metrics = two_ranks_sums.train(tmp_path / "one", batch_size=6)
+    (one, two) = (checkpoint.load_weights(checkpoint.newest(tmp_path / name)) for name in ("one", "two"))
+    assert all(value.dtype == torch.float64 for value in one[1].values())
+    torch.testing.assert_close(one[1], two[1], rtol=0, atol=1e-8)
+    assert two[0].metrics == pytest.approx(metrics, abs=1e-8)
+    logs = [read_log(tmp_path / name / "log.jsonl") for name in ("one", "two")]
+    losses = [[record["loss"] for record in log if record["kind"] == "train"] for log in logs]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)  # means over ranks are taken in float32
