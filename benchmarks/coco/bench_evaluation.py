@@ -23,7 +23,7 @@ pycoco = pytest.importorskip("pycocotools.mask")
 COCO = pytest.importorskip("pycocotools.coco").COCO
 COCOeval = pytest.importorskip("pycocotools.cocoeval").COCOeval
 faster = pytest.importorskip("faster_coco_eval")
-evaluation = pytest.importorskip("ldie.engine.evaluation")
+evaluation = pytest.importorskip("ldie.tasks.detection.metrics")
 
 IMAGES, SIZE, CLASSES, DETECTIONS = 200, (480, 640), 80, 16
 Masks = npt.NDArray[np.uint8]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ldie.systems import SYSTEMS
+from ldie.tasks import TASKS
 
 _TRAIN_EXAMPLES = """examples:
   ldie train centernet                          on generated shapes, into runs/centernet
@@ -25,7 +26,7 @@ _TRAIN_EXAMPLES = """examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = build_parser().parse_args(arguments)
-    from ldie.engine import commands  # imports torch: not before the usage is known to be right
+    from ldie import commands  # imports torch: not before the usage is known to be right
 
     try:
         return commands.COMMANDS[options.command](options)
@@ -72,7 +73,9 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     parser.epilog = _TRAIN_EXAMPLES
     parser.add_argument("system", metavar="SYSTEM", help=" | ".join(SYSTEMS))
     parser.add_argument("--preset", metavar="NAME", help="named configuration (default: the system's own)")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML on top of the preset: a run's config.yaml")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="YAML on top of the preset, which it may name (preset: full)"
+    )
     _add_data(parser, "to train and evaluate on (default: the configuration's, shapes)")
     parser.add_argument("--work-dir", type=Path, metavar="DIR", help="where everything goes (default: runs/SYSTEM)")
     parser.add_argument("--seed", type=_at_least(0), help="of weights, order, augmentation and generated data")
@@ -93,17 +96,18 @@ def _add_eval(commands: argparse._SubParsersAction) -> None:
     _add_data(parser, "to evaluate on (default: that of the training run)")
     text = "for metrics.json, detections.json and pictures/ (default: eval/ in the run's work folder)"
     parser.add_argument("--out", type=Path, metavar="DIR", help=text)
-    parser.add_argument("--batch-size", type=_at_least(1), default=8, help="images per step (default: %(default)s)")
+    _add_batch_size(parser)
     _add_device(parser)
 
 
 def _add_predict(commands: argparse._SubParsersAction) -> None:
     parser = _add(commands, "predict", "run a checkpoint on image files; write annotated images and COCO json")
-    parser.epilog = "example:\n  ldie predict runs/centernet photo.jpg other.png --out found"
+    parser.epilog = "example:\n  ldie predict runs/centernet photo.jpg holidays/ --out found"
     _add_checkpoint(parser)
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files (PNG, JPEG, ...)")
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files (PNG, JPEG, ...) or folders")
     text = "for one PNG per image and predictions.json (default: %(default)s)"
     parser.add_argument("--out", type=Path, default=Path("predictions"), metavar="DIR", help=text)
+    _add_batch_size(parser)
     text = "draw detections from this score on; the json has all (default: %(default)s)"
     parser.add_argument("--min-score", type=float, default=0.3, metavar="S", help=text)
     _add_device(parser)
@@ -113,6 +117,8 @@ def _add_show(commands: argparse._SubParsersAction) -> None:
     parser = _add(commands, "show", "draw a dataset: boxes, masks, keypoints and crowds")
     parser.epilog = "example:\n  ldie show --data ~/coco --split val2017 --count 30 --out pictures"
     _add_data(parser, "to draw", required=True)
+    text = f"kind of data: {' | '.join(TASKS)} (default: %(default)s)"
+    parser.add_argument("--task", default="detection", metavar="TASK", help=text)
     text = "for the pictures (default: %(default)s)"
     parser.add_argument("--out", type=Path, default=Path("pictures"), metavar="DIR", help=text)
     parser.add_argument("--split", default="train2017", help="which part of the data (default: %(default)s)")
@@ -133,6 +139,11 @@ def _add_data(parser: argparse.ArgumentParser, use: str, required: bool = False)
         "or a folder in COCO layout (train2017/, val2017/, annotations/)"
     )
     parser.add_argument("--data", metavar="shapes|shapes-hard|DIR", help=text, required=required)
+
+
+def _add_batch_size(parser: argparse.ArgumentParser) -> None:
+    text = "images that go through the model together (default: %(default)s)"
+    parser.add_argument("--batch-size", type=_at_least(1), default=8, metavar="N", help=text)
 
 
 def _add_device(parser: argparse.ArgumentParser) -> None:

@@ -21,19 +21,14 @@ from typing import Any, Literal, TypeVar, Union
 
 import yaml
 
+from ldie.errors import ConfigError
+
 Config = TypeVar("Config")
-
-
-class ConfigError(ValueError):
-    """A configuration key or value that cannot be used; the message names the key and the remedy."""
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What every system's network needs to know."""
-
-    num_classes: int = 80
-    """Classes without background; training sets it to the number of categories of the dataset."""
+    """The networks; systems derive from it."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +66,7 @@ class DatasetConfig:
     """Which data."""
 
     root: str = "shapes"
-    """``shapes``: generated; otherwise a folder in COCO layout."""
+    """Name of generated data, or a folder."""
     train: str = "train2017"
     """Split to train on."""
     val: str = "val2017"
@@ -221,6 +216,10 @@ def _convert(value: Any, hint: Any, key: str) -> Any:
     origin = typing.get_origin(hint)
     if origin in (Union, types.UnionType):
         return _convert_union(value, typing.get_args(hint), key)
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):  # a section in a tuple of sections
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{key} is a section with keys of its own, got {value!r}")
+        return merge(hint(), value, f"{key}.")
     if hint is str and isinstance(value, str):
         return str(value)
     if origin is tuple:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ldie.data.coco import CocoDataset
-from ldie.data.sample import Sample
-from ldie.data.segmentation import decode
+from ldie.tasks.detection.coco import CocoDataset
+from ldie.tasks.detection.masks import to_bitmaps
+from ldie.tasks.detection.sample import Sample
 from torch import Tensor, nn
 
 #: Score thresholds at which random weights leave at least 50 detections an image.
@@ -62,7 +62,7 @@ def target(name: str, sample: Sample) -> Results:
         sample = sample.select((sample.keypoints[..., 2] > 0).any(dim=1))
         return {"boxes": sample.boxes, "labels": torch.ones_like(sample.labels), "keypoints": sample.keypoints}
     assert sample.masks is not None
-    masks = torch.stack([torch.from_numpy(decode(mask, sample.size)) for mask in sample.masks])
+    masks = to_bitmaps(sample.masks, sample.size)
     return {"boxes": sample.boxes, "labels": sample.labels + 1, "masks": masks.to(torch.uint8)}
 
 

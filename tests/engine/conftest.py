@@ -21,4 +21,4 @@ def one_thread():
 
 @pytest.fixture(autouse=True)
 def toy_system(monkeypatch):
-    monkeypatch.setitem(systems.SYSTEMS, "toy", "engine.toy:Toy")
+    monkeypatch.setitem(systems.SYSTEMS, "toy", "engine.toy")

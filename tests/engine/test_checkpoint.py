@@ -2,11 +2,12 @@
 import pytest
 import torch
 from ldie.engine import checkpoint
-from ldie.engine.checkpoint import CheckpointError, Header
+from ldie.engine.checkpoint import Header
+from ldie.errors import CheckpointError
 from safetensors.torch import save_file
 from torch import nn
 
-HEADER = Header("toy", {"solver": {"lr": 0.1}}, ["a", "b"], [3, 7], 12, {"bbox/AP": 0.5}, {"torch": "2"})
+HEADER = Header("toy", {"solver": {"lr": 0.1}}, {"classes": ["a", "b"]}, 12, {"bbox/AP": 0.5}, {"torch": "2"})
 
 
 def test_weights_round_trip_with_header(tmp_path):
@@ -26,7 +27,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     checkpoint.save_resume(path, {"step": 1})
 
     def half_a_file(state, file):
-        file.write_bytes(b"half")
+        file.write(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoint.torch, "save", half_a_file)
@@ -65,6 +66,19 @@ def test_truncated_weights_and_resume_state(tmp_path):
     for path, load in ((weights, checkpoint.load_weights), (resume, checkpoint.load_resume)):
         path.write_bytes(path.read_bytes()[:-500])
         with pytest.raises(CheckpointError, match=path.name):
+            load(path)
+
+
+def test_one_wrong_bit_is_noticed(tmp_path):
+    weights, resume = tmp_path / "x.safetensors", tmp_path / "x.resume.pt"
+    values = torch.arange(10_000)
+    checkpoint.save_weights(weights, {"a": values}, HEADER)
+    checkpoint.save_resume(resume, {"a": values})
+    for path, load in ((weights, checkpoint.load_weights), (resume, checkpoint.load_resume)):
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 4
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match=f"{path.name}: not a readable .*checksum"):
             load(path)
 
 

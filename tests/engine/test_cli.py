@@ -16,7 +16,7 @@ FAST = ["--device", "cpu", "--set", "solver.max_iter=4"]
 def run_dir(data_dir, tmp_path_factory):
     work_dir = tmp_path_factory.mktemp("cli") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(systems.SYSTEMS, "toy", "engine.toy:Toy")
+        patch.setitem(systems.SYSTEMS, "toy", "engine.toy")
         assert main(["train", "toy", "--data", str(data_dir), "--work-dir", str(work_dir), *FAST]) == 0
     return work_dir
 
@@ -60,6 +60,20 @@ def test_options_reach_the_configuration(tmp_path, capsys):
     output = capsys.readouterr().out
     for line in ("lr: 1.0", "clip: 4.0", "seed: 9", "root: x", "output_dir: runs/toy"):
         assert line in output
+
+
+def test_a_file_names_its_preset(tmp_path, capsys):
+    file = tmp_path / "mine.yaml"
+    file.write_text("PRESET: full\nsolver: {batch_size: 3}\n")
+    command = ["train", "centernet", "--config", str(file), "--print-config"]
+    assert main(command) == 0
+    output = capsys.readouterr().out
+    assert "batch_size: 3" in output and "max_iter: 900000" in output
+    assert main([*command, "--preset", "overfit"]) == 0
+    output = capsys.readouterr().out
+    assert "batch_size: 3" in output and "max_iter: 400" in output
+    file.write_text("preset: huge")
+    assert "unknown preset 'huge'; known: tiny, overfit, full" in error_line(capsys, command)
 
 
 def test_eval_writes_the_metrics_of_the_run(run_dir, capsys, tmp_path):
@@ -179,7 +193,7 @@ def bad_inputs(data_dir, run_dir, tmp_path):
     header, weights = checkpoint.load_weights(run_dir / "checkpoints" / "best.safetensors")
     for name, changes in {
         "null_config": {"config": None},
-        "few_classes": {"class_names": ["red"]},
+        "few_classes": {"facts": {**header.facts, "classes": ["red"]}},
         "other_keys": {"config": {**header.config, "depth": 3}},
     }.items():
         checkpoint.save_weights(tmp_path / f"{name}.safetensors", weights, replace(header, **changes))
@@ -213,7 +227,7 @@ def test_overwrite_and_resume(data_dir, tmp_path, capsys, monkeypatch):
     (tmp_path / "run" / "notes.txt").write_text("mine")
     assert main([*command, "--overwrite"]) == 0
     assert (tmp_path / "run" / "notes.txt").exists()
-    monkeypatch.setitem(systems.SYSTEMS, "twin", "engine.toy:Toy")
+    monkeypatch.setitem(systems.SYSTEMS, "twin", "engine.toy")
     assert "is of system toy, not twin" in error_line(capsys, ["train", "twin", *command[2:], "--resume"])
     assert main(["train", "toy", "--work-dir", str(tmp_path / "run"), "--resume", "--set", "solver.max_iter=6"]) == 0
     header, _ = checkpoint.load_weights(checkpoint.newest(tmp_path / "run"))

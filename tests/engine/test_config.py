@@ -5,7 +5,8 @@ from typing import Literal
 
 import pytest
 import yaml
-from ldie.config import ConfigError, RunConfig, load_yaml, merge, override, to_dict, to_yaml
+from ldie.config import RunConfig, load_yaml, merge, override, to_dict, to_yaml
+from ldie.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,30 @@ def test_later_overrides_win_and_the_input_stays():
 def test_bad_overrides(assignment, message):
     with pytest.raises(ConfigError, match=message):
         override(Outer(), [assignment])
+
+
+@dataclass(frozen=True)
+class Phase:
+    name: str = "warm"
+    steps: int = 1
+    scales: tuple[int, ...] = (0,)
+
+
+@dataclass(frozen=True)
+class Phased:
+    phases: tuple[Phase, ...] = (Phase(),)
+
+
+def test_tuples_of_sections_survive_yaml(tmp_path):
+    config = Phased((Phase(), Phase("both", 20, (0, 1))))
+    path = tmp_path / "config.yaml"
+    path.write_text(to_yaml(config))
+    assert merge(Phased(), load_yaml(path)) == config
+    assert override(Phased(), ["phases=[{NAME: last, steps: 3}]"]) == Phased((Phase("last", 3),))
+    with pytest.raises(ConfigError, match=r"phases\[0\]\.step; did you mean phases\[0\]\.steps"):
+        merge(Phased(), {"phases": [{"step": 3}]})
+    with pytest.raises(ConfigError, match=r"phases\[1\] is a section with keys of its own, got 3"):
+        merge(Phased(), {"phases": [{}, 3]})
 
 
 def test_same_key_in_two_cases():

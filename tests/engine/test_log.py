@@ -5,7 +5,8 @@ import types
 
 import pytest
 import torch
-from ldie.engine.log import Meter, RunLog, TrainingError, configure_console, logger, progress_bar, read_log
+from ldie.engine.log import Meter, RunLog, configure_console, logger, progress_bar, read_log
+from ldie.errors import TrainingError
 
 
 def test_means_over_the_steps_that_had_a_term():

@@ -8,7 +8,7 @@ import pytest
 import torch
 from ldie.engine.interrupt import StopSignal
 from ldie.engine.loader import to_device
-from ldie.engine.runtime import Runtime
+from ldie.engine.runtime import TrainingRuntime
 
 CPU = torch.device("cpu")
 
@@ -23,7 +23,7 @@ def game():
 @pytest.mark.parametrize("precision", ["none", "fp16"])
 def test_update_steps_its_own_parameters_only(game, precision):
     a, b, first, _ = game
-    runtime = Runtime(CPU, precision)
+    runtime = TrainingRuntime(CPU, precision)
     runtime.update(first, a * b)
     runtime.end_step()
     assert a.item() == pytest.approx(3 - 0.1 * 5)
@@ -32,7 +32,7 @@ def test_update_steps_its_own_parameters_only(game, precision):
 
 def test_two_optimizers_on_one_graph(game):
     a, b, first, second = game
-    runtime = Runtime(CPU)
+    runtime = TrainingRuntime(CPU)
     product = a * b
     runtime.gradients(first, product, retain_graph=True)
     runtime.gradients(second, -product)
@@ -44,7 +44,7 @@ def test_two_optimizers_on_one_graph(game):
 @pytest.mark.parametrize("precision", ["none", "fp16"])
 def test_clip_limits_the_norm_of_the_unscaled_gradient(precision):
     weights = [torch.nn.Parameter(torch.zeros(2)) for _ in range(2)]
-    runtime = Runtime(CPU, precision)
+    runtime = TrainingRuntime(CPU, precision)
     loss = 3 * weights[0].sum() + 4 * weights[1].sum()  # gradient norm sqrt(2) * 5
     runtime.update(torch.optim.SGD(weights, lr=1.0), loss, clip=0.5)
     step = torch.cat([weight.detach() for weight in weights])
@@ -54,7 +54,7 @@ def test_clip_limits_the_norm_of_the_unscaled_gradient(precision):
 
 def test_fp16_skips_a_step_that_overflows(game):
     a, _, first, _ = game
-    runtime = Runtime(CPU, "fp16")
+    runtime = TrainingRuntime(CPU, "fp16")
     before = runtime.scaler.get_scale()
     runtime.update(first, a * float("inf"))
     runtime.end_step()
@@ -64,7 +64,7 @@ def test_fp16_skips_a_step_that_overflows(game):
 
 @pytest.mark.parametrize(("precision", "dtype"), [("none", torch.float32), ("bf16", torch.bfloat16)])
 def test_autocast(precision, dtype):
-    with Runtime(CPU, precision).autocast():
+    with TrainingRuntime(CPU, precision).autocast():
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
 
 

@@ -30,5 +30,6 @@ def test_rates_are_relative_to_those_at_creation():
     weight = torch.nn.Parameter(torch.zeros(1))
     optimizers = [torch.optim.SGD([weight], 0.5), torch.optim.Adam([weight], 0.01)]
     for factor in (0.1, 0.5):
-        set_learning_rates(optimizers, factor)
+        for optimizer in optimizers:
+            set_learning_rates(optimizer, factor)
     assert [optimizer.param_groups[0]["lr"] for optimizer in optimizers] == [0.25, 0.005]

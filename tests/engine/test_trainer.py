@@ -6,20 +6,21 @@ import signal
 
 import pytest
 import torch
-from engine.toy import Toy, ToyConfig
+from engine.toy import SYSTEM, ToyConfig, ToyRecipe
 from ldie.config import load_yaml, merge, override
-from ldie.data import open_data
 from ldie.engine import checkpoint
-from ldie.engine.checkpoint import CheckpointError
-from ldie.engine.log import TrainingError, read_log
+from ldie.engine.log import read_log
 from ldie.engine.trainer import Trainer
+from ldie.errors import CheckpointError, TrainingError
+from ldie.tasks.detection import TASK, DetectionTask
 
 CPU = torch.device("cpu")
 
 
 def make_trainer(data_dir, work_dir, *settings, resume=False):
     config = dataclasses.replace(override(ToyConfig(), settings), output_dir=str(work_dir))
-    return Trainer("toy", config, *open_data(data_dir, work_dir), CPU, resume)
+    config = merge(config, {"dataset": {"root": str(data_dir)}})
+    return Trainer(SYSTEM, config, *TASK.open(config, ["train2017", "val2017"]), CPU, resume)
 
 
 def without_time(records):
@@ -28,14 +29,14 @@ def without_time(records):
 
 def stop_at(monkeypatch, step):
     """Sends SIGINT in the middle of the step after ``step`` steps."""
-    original = Toy.train_step
+    original = ToyRecipe.train_step
 
     def train_step(self, batch, number):
         if number == step - 1:
             os.kill(os.getpid(), signal.SIGINT)
         return original(self, batch, number)
 
-    monkeypatch.setattr(Toy, "train_step", train_step)
+    monkeypatch.setattr(ToyRecipe, "train_step", train_step)
 
 
 def test_a_run_leaves_everything(data_dir, tmp_path):
@@ -46,7 +47,7 @@ def test_a_run_leaves_everything(data_dir, tmp_path):
     assert names == {
         "config.yaml", "log.jsonl", "metrics.json", "detections.json",
         "checkpoints/step_0000008.safetensors", "checkpoints/step_0000008.resume.pt", "checkpoints/best.safetensors",
-        "pictures/predictions.png", "pictures/warmth.png", "pictures/loss.png", "pictures/ap.png",
+        "pictures/predictions.png", "pictures/warmth.png", "pictures/loss.png", "pictures/metrics.png",
     }  # fmt: skip
     records = read_log(tmp_path / "log.jsonl")
     assert [(r["kind"], r["step"]) for r in records] == [
@@ -54,7 +55,8 @@ def test_a_run_leaves_everything(data_dir, tmp_path):
     ]  # fmt: skip
     assert records[0].keys() == {"kind", "step", "seconds", "box_loss", "score_loss:0", "lr/box", "lr/score"}
     header, weights = checkpoint.load_weights(checkpoint.newest(tmp_path))
-    assert (header.system, header.class_names, header.category_ids, header.step) == ("toy", ["red", "blue"], [3, 7], 8)
+    assert (header.system, header.step) == ("toy", 8)
+    assert (header.facts["classes"], header.facts["category_ids"]) == (["red", "blue"], [3, 7])
     assert header.metrics == metrics
     assert weights["count"] == 8
     config = merge(ToyConfig(), load_yaml(tmp_path / "config.yaml"))
@@ -124,27 +126,27 @@ def test_mixed_precision(data_dir, tmp_path, precision):
     trainer = make_trainer(data_dir, tmp_path, *settings)
     assert trainer.run() is not None
     assert trainer.runtime.scaler.is_enabled() == (precision == "fp16")
-    assert all(weight.dtype == torch.float32 for weight in trainer.system.parameters())
+    assert all(weight.dtype == torch.float32 for weight in trainer.model.parameters())
     assert [path.name for path in checkpoint.resumable(tmp_path)] == [
         "step_0000002.safetensors",
         "step_0000004.safetensors",
     ]
     for path in checkpoint.resume_path(checkpoint.newest(tmp_path)), checkpoint.newest(tmp_path):
         path.unlink()
-    first = trainer.system.state_dict()
+    first = trainer.model.state_dict()
     second = make_trainer(data_dir, tmp_path, *settings, resume=True)
     second.run()
-    assert all(torch.equal(first[name], value) for name, value in second.system.state_dict().items())
+    assert all(torch.equal(first[name], value) for name, value in second.model.state_dict().items())
 
 
 def test_a_loss_that_is_not_finite_stops_with_its_name(data_dir, tmp_path, monkeypatch):
-    original = Toy.train_step
+    original = ToyRecipe.train_step
 
     def train_step(self, batch, step):
         terms = original(self, batch, step)
         return {**terms, "box_loss": terms["box_loss"] * (float("nan") if step == 2 else 1)}
 
-    monkeypatch.setattr(Toy, "train_step", train_step)
+    monkeypatch.setattr(ToyRecipe, "train_step", train_step)
     with pytest.raises(TrainingError, match="box_loss is nan at step 3"):
         make_trainer(data_dir, tmp_path, "solver.save_step=3").run()
     assert checkpoint.resumable(tmp_path) == []
@@ -152,7 +154,7 @@ def test_a_loss_that_is_not_finite_stops_with_its_name(data_dir, tmp_path, monke
 
 def test_best_checkpoint_is_the_one_with_the_highest_metric(data_dir, tmp_path, monkeypatch):
     values = iter([0.1, 0.4, 0.3])
-    monkeypatch.setattr(Toy, "metrics", lambda self, dataset, predictions: {"bbox/AP": next(values)})
+    monkeypatch.setattr(DetectionTask, "metrics", lambda self, dataset, results: {"bbox/AP": next(values)})
     make_trainer(data_dir, tmp_path, "solver.eval_step=3").run()
     header, weights = checkpoint.load_weights(tmp_path / "checkpoints" / "best.safetensors")
     assert (header.step, header.metrics, int(weights["count"])) == (6, {"bbox/AP": 0.4}, 6)

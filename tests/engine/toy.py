@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A system and a dataset small enough for tests of the engine: one coloured rectangle per image."""
+"""A detection system and a dataset small enough for tests of the engine: one coloured rectangle per image."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import torch
 from ldie.config import ModelConfig, RunConfig, SolverConfig
-from ldie.data import Prediction
-from ldie.engine.system import System
+from ldie.contract import Recipe, System
+from ldie.tasks.detection import TASK, DetectionModel, Prediction
 from PIL import Image
 from torch import nn
 
@@ -28,50 +27,77 @@ class ToySolver(SolverConfig):
 
 
 @dataclass(frozen=True)
+class ToyNetworks(ModelConfig):
+    num_classes: int = 80
+
+
+@dataclass(frozen=True)
 class ToyConfig(RunConfig):
-    model: ModelConfig = field(default_factory=ModelConfig)
+    model: ToyNetworks = field(default_factory=ToyNetworks)
     solver: ToySolver = field(default_factory=ToySolver)
 
 
-class Toy(System):
-    """One box per image; two optimizers, dropout, a count in a buffer: all that a resume must restore."""
+class Toy(DetectionModel):
+    """One box per image; dropout, a count in a buffer."""
 
-    presets: ClassVar = {"tiny": ToyConfig()}
-
-    def __init__(self, config):
+    def __init__(self, config, facts):
         super().__init__()
-        self.config = config
+        self.config, self.facts = config, facts
         self.features = nn.Sequential(
             nn.Conv2d(3, 4, 5, stride=2), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(0.1)
         )
         self.box = nn.Linear(144, 4)
         self.score = nn.Linear(144, config.model.num_classes)
         self.register_buffer("count", torch.tensor(0))
-        lr = config.solver.lr
-        self._optimizers = {
-            "box": torch.optim.Adam([*self.features.parameters(), *self.box.parameters()], lr),
-            "score": torch.optim.SGD(self.score.parameters(), lr, momentum=0.9),
-        }
 
     @classmethod
-    def from_config(cls, config):
-        return cls(config)
+    def from_config(cls, config, facts):
+        model = replace(config.model, num_classes=len(facts["classes"]))
+        return cls(replace(config, model=model), facts)
 
+    def predict(self, inputs):
+        images = torch.stack(list(inputs)).to(self.device)
+        features = self.features(images.float() / 255)
+        boxes = (self.box(features).sigmoid() * SIZE).cpu()
+        scores, labels = self.score(features).softmax(1).cpu().max(1)
+        return [
+            Prediction(boxes[i : i + 1], scores[i : i + 1], labels[i : i + 1], None, None, (SIZE, SIZE))
+            for i in range(len(images))
+        ]
+
+    def heatmaps(self, images):
+        return {"warmth": [image[0] / 255 for image in images]}
+
+
+class ToyRecipe(Recipe):
+    """Two optimizers: with the model's dropout and count, all that a resume must restore."""
+
+    best_metric = "bbox/AP"
+
+    def __init__(self, model, config, runtime):
+        super().__init__(model, config, runtime)
+        lr = config.solver.lr
+        self._optimizers = {
+            "box": torch.optim.Adam([*model.features.parameters(), *model.box.parameters()], lr),
+            "score": torch.optim.SGD(model.score.parameters(), lr, momentum=0.9),
+        }
+
+    @property
     def optimizers(self):
         return self._optimizers
 
-    def train_transform(self):
-        return augment
+    def transform(self, sample, rng):
+        return augment(sample, rng)
 
     def collate(self, items):
         return {name: torch.stack([item[name] for item in items]) for name in items[0]}
 
     def train_step(self, batch, step):
-        self.count += 1
+        self.model.count += 1
         with self.runtime.autocast():
-            features = self.features(batch["image"])
-            box_loss = (self.box(features).sigmoid() * SIZE - batch["box"]).abs().mean()
-            score_loss = nn.functional.cross_entropy(self.score(features.detach()), batch["label"])
+            features = self.model.features(batch["image"])
+            box_loss = (self.model.box(features).sigmoid() * SIZE - batch["box"]).abs().mean()
+            score_loss = nn.functional.cross_entropy(self.model.score(features.detach()), batch["label"])
         self.runtime.update(self._optimizers["box"], box_loss, self.config.solver.clip)
         terms = {"box_loss": box_loss.detach()}
         if step % 2 == 0:
@@ -79,18 +105,8 @@ class Toy(System):
             terms["score_loss:0"] = score_loss.detach()
         return terms
 
-    def predict(self, samples):
-        images = torch.stack([sample.image for sample in samples]).to(self.count.device)
-        features = self.features(images.float() / 255)
-        boxes = (self.box(features).sigmoid() * SIZE).cpu()
-        scores, labels = self.score(features).softmax(1).cpu().max(1)
-        return [
-            Prediction(sample.image_id, boxes[i : i + 1], scores[i : i + 1], labels[i : i + 1], None, None, sample.size)
-            for i, sample in enumerate(samples)
-        ]
 
-    def heatmaps(self, samples):
-        return {"warmth": [sample.image[0] / 255 for sample in samples]}
+SYSTEM = System("toy", TASK, Toy, ToyRecipe, {"tiny": ToyConfig()})
 
 
 def augment(sample, rng):

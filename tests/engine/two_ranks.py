@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import ClassVar
 
 import torch
-from engine.toy import Toy, ToyConfig
-from ldie import systems
-from ldie.config import override
-from ldie.data import open_data
+from engine.toy import SYSTEM, ToyConfig, ToyRecipe
+from ldie.config import merge, override
 from ldie.engine import distributed
 from ldie.engine.trainer import Trainer
 from torch import nn
@@ -23,8 +21,8 @@ from torch import nn
 CPU = torch.device("cpu")
 
 
-class Recorder(Toy):
-    """The toy system; remembers its loss values."""
+class Recorder(ToyRecipe):
+    """The toy's recipe; remembers its loss values."""
 
     seen: ClassVar[list[float]] = []
 
@@ -48,14 +46,15 @@ def train(data_dir: str, work_dir: Path, steps: int, resume: bool = False) -> tu
     """Metrics and weights after ``steps`` steps."""
     config = override(ToyConfig(), ["solver.batch_size=2", f"solver.max_iter={steps}"])
     config = dataclasses.replace(config, output_dir=str(work_dir))
-    trainer = Trainer("toy", config, *open_data(data_dir, work_dir), CPU, resume)
+    config = merge(config, {"dataset": {"root": data_dir}})
+    system = dataclasses.replace(SYSTEM, recipe=Recorder)
+    trainer = Trainer(system, config, *system.task.open(config, ["train2017", "val2017"]), CPU, resume)
     metrics = trainer.run()
-    return metrics, [p.flatten().tolist() for p in trainer.system.parameters()]
+    return metrics, [p.flatten().tolist() for p in trainer.model.parameters()]
 
 
 def main() -> None:
     data_dir, out = sys.argv[1], Path(sys.argv[2])
-    systems.SYSTEMS["toy"] = f"{Recorder.__module__}:Recorder"
     with distributed.process_group(CPU):
         metrics, weights = train(data_dir, out / "straight", steps=8)
         losses = list(Recorder.seen)

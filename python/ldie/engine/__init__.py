@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One training loop for all systems: checkpoints, logging, evaluation, pictures, distribution."""
+"""The one loop, its schedules, checkpoints, log and ranks; it knows no task and no system."""

@@ -1,34 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints: weights with all that prediction needs as safetensors, the rest of a resume beside them.
 
-``checkpoints/step_0000500.safetensors`` holds the weights and, in its header, system, configuration, class names,
-category ids, step and metrics. ``step_0000500.resume.pt`` holds optimizers, random states and the log interval; it is
-written first, so weights with a resume file beside them are a whole checkpoint. ``best.safetensors`` has none.
+``checkpoints/step_0000500.safetensors`` holds the weights and, in its header, system, configuration, facts of the data,
+step and metrics. ``step_0000500.resume.pt`` holds optimizers, random states, the recipe's own state and the log
+interval; it is written first, so weights with a resume file beside them are a whole checkpoint. ``best.safetensors``
+has none.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
+import logging
 import pickle
 import shutil
-from collections.abc import Callable, Mapping
+import zipfile
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialize
 from torch import Tensor, nn
+
+from ldie.errors import CheckpointError
+from ldie.files import first_line, write_whole
+
+logger = logging.getLogger("ldie")
 
 FOLDER = "checkpoints"
 BEST = "best.safetensors"
-_HEADER = "ldie"
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be read or written; the message names the file and the remedy."""
+_HEADER, _CHECKSUM = "ldie", "sha256"
 
 
 @dataclass(frozen=True)
@@ -37,18 +41,20 @@ class Header:
 
     system: str
     config: dict[str, Any]
-    class_names: list[str]
-    category_ids: list[int]
+    facts: dict[str, Any]
+    """What the model knows of its data: :meth:`ldie.contract.Task.facts`."""
     step: int
     metrics: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
 
 
 def save_weights(path: Path, weights: Mapping[str, Tensor], header: Header) -> None:
-    """Writes a weights file; it appears whole or not at all."""
+    """Writes a weights file with a checksum; it appears whole or not at all."""
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in weights.items()}
-    metadata = {_HEADER: json.dumps(asdict(header))}
-    _replace(path, lambda temporary: save_file(tensors, temporary, metadata))
+    text = json.dumps(asdict(header))
+    metadata = {_HEADER: text, _CHECKSUM: _checksum(tensors, text)}
+    content = serialize(tensors, metadata)  # its own files are readable by their owner only
+    write_whole(path, lambda temporary: temporary.write_bytes(content))
 
 
 def load_weights(path: Path) -> tuple[Header, dict[str, Tensor]]:
@@ -59,26 +65,37 @@ def load_weights(path: Path) -> tuple[Header, dict[str, Tensor]]:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(_HEADER)
-            if text is None:
+            metadata = file.metadata() or {}
+            if _HEADER not in metadata:
                 raise CheckpointError(f"{path}: a safetensors file without ldie's header; give a file ldie train wrote")
-            return _header(json.loads(text)), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if metadata.get(_CHECKSUM) != _checksum(tensors, metadata[_HEADER]):
+            raise ValueError("its contents do not fit its checksum")
+        return _header(json.loads(metadata[_HEADER])), tensors
     except CheckpointError:
         raise
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"{path}: not a readable checkpoint ({_first_line(error)}); train again or give another"
+            f"{path}: not a readable checkpoint ({first_line(error)}); train again or give another"
         ) from error
+
+
+def _checksum(tensors: Mapping[str, Tensor], header: str) -> str:
+    """SHA-256 of names, types, shapes and values, and of the header."""
+    digest = hashlib.sha256(header.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _header(values: dict[str, Any]) -> Header:
     header = Header(**values)
-    types = {"system": str, "config": dict, "class_names": list, "category_ids": list, "step": int}
+    types = {"system": str, "config": dict, "facts": dict, "step": int}
     for name, kind in types.items():
         if not isinstance(getattr(header, name), kind):
             raise TypeError(f"{name} is no {kind.__name__}")
-    if len(header.class_names) != len(header.category_ids):
-        raise ValueError("class_names and category_ids differ in number")
     return header
 
 
@@ -98,7 +115,12 @@ def put_weights(module: nn.Module, weights: Mapping[str, Tensor], path: Path) ->
 
 def save_resume(path: Path, state: Mapping[str, Any]) -> None:
     """Writes the resume state; it appears whole or not at all."""
-    _replace(path, lambda temporary: torch.save(dict(state), temporary))
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:  # opened here, a full disk is an OSError that says so
+            torch.save(dict(state), file)
+
+    write_whole(path, write)
 
 
 def load_resume(path: Path) -> dict[str, Any]:
@@ -108,10 +130,14 @@ def load_resume(path: Path) -> dict[str, Any]:
         CheckpointError: The file is missing or damaged.
     """
     try:
+        with zipfile.ZipFile(path) as archive:  # torch writes checksums and does not read them
+            damaged = archive.testzip()
+        if damaged:
+            raise ValueError(f"the checksum of {damaged} is wrong")
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except (RuntimeError, zipfile.BadZipFile, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise CheckpointError(
-            f"{path}: not a readable resume state ({_first_line(error)}); delete it to resume from an older checkpoint"
+            f"{path}: not a readable resume state ({first_line(error)}); delete it to resume from an older checkpoint"
         ) from error
 
 
@@ -143,11 +169,42 @@ def newest(work_dir: Path) -> Path:
     return files[-1]
 
 
+def newest_undamaged(work_dir: Path) -> Path:
+    """The newest resumable weights file that can be read, with its resume file; says which newer ones cannot.
+
+    Raises:
+        CheckpointError: None there, or none of them can be read.
+    """
+    newest_error: CheckpointError | None = None
+    for path in reversed(resumable(work_dir)):
+        try:
+            load_weights(path)
+            load_resume(resume_path(path))
+        except CheckpointError as error:
+            logger.warning("%s", error)
+            newest_error = newest_error or error
+            continue
+        if newest_error:
+            logger.warning("going on from the older %s", path)
+        return path
+    raise newest_error or CheckpointError(f"{work_dir}: no checkpoint to resume from; train without --resume")
+
+
+def set_aside(work_dir: Path, newer_than: Path) -> None:
+    """Renames the checkpoints after one to ``NAME.damaged``, so that they are not taken for the newest again."""
+    for path in resumable(work_dir):
+        if path > newer_than:
+            for file in (path, resume_path(path)):
+                file.replace(file.with_name(f"{file.name}.damaged"))
+
+
 def prune(work_dir: Path, keep: int) -> None:
-    """Deletes all but the newest ``keep`` resumable checkpoints."""
+    """Deletes all but the newest ``keep`` resumable checkpoints, and resume files that a killed run left alone."""
     for path in resumable(work_dir)[: -max(keep, 1)]:
         path.unlink()
-        resume_path(path).unlink()
+    for path in (work_dir / FOLDER).glob("step_*.resume.pt"):
+        if not path.with_name(path.name.replace(".resume.pt", ".safetensors")).exists():
+            path.unlink()
 
 
 def find_weights(path: Path) -> Path:
@@ -169,35 +226,9 @@ def find_weights(path: Path) -> Path:
     raise CheckpointError(f"{path}: no checkpoint in this folder; give the work folder of a run or a .safetensors file")
 
 
-def clear(work_dir: Path) -> None:
-    """Deletes what an earlier run wrote, checkpoints and results; nothing else in the folder."""
+def clear(work_dir: Path, files: Iterable[str] = ()) -> None:
+    """Deletes what an earlier run wrote, checkpoints, results and the task's ``files``; nothing else in the folder."""
     for name in (FOLDER, "pictures", "tensorboard"):
         shutil.rmtree(work_dir / name, ignore_errors=True)
-    for name in ("config.yaml", "log.jsonl", "metrics.json", "detections.json"):
+    for name in ("config.yaml", "log.jsonl", "metrics.json", *files):
         (work_dir / name).unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file; it appears whole or not at all."""
-    _replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
-def _replace(path: Path, write: Callable[[Path], Any]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        with temporary.open("rb+") as file:  # the data must be on disk before its name is
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have types of their own
-        raise CheckpointError(
-            f"{path}: cannot be written ({_first_line(error)}); free space or choose another folder"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__

@@ -60,6 +60,16 @@ def barrier() -> None:
         dist.barrier()
 
 
+@contextmanager
+def first_rank_first() -> Iterator[None]:
+    """What rank 0 does inside, for instance writing files, is done before the other ranks come in."""
+    if rank() != 0:
+        barrier()
+    yield
+    if rank() == 0:
+        barrier()
+
+
 def broadcast_state(module: nn.Module) -> None:
     """Gives every rank the parameters and buffers of rank 0."""
     if is_active():
@@ -70,7 +80,7 @@ def broadcast_state(module: nn.Module) -> None:
 def average_gradients(params: Sequence[Tensor]) -> None:
     """Replaces each gradient by its mean over the ranks.
 
-    DistributedDataParallel ties one backward to one forward. A system may run two optimizers on one graph, call one
+    DistributedDataParallel ties one backward to one forward. A recipe may run two optimizers on one graph, call one
     network for three inputs and leave networks out in some phases; so gradients are averaged once, flat, right before
     the optimizer step. A parameter without a gradient on all ranks stays without (optimizers then skip it); on some
     ranks only, it counts as zero there.

@@ -4,40 +4,41 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler, Subset
+from torch.utils.data import DataLoader, Subset
 
 from ldie.config import RunConfig
-from ldie.data import CocoDataset, Sample, ShuffledSampler, TransformedDataset
+from ldie.contract import Dataset, Recipe
 from ldie.engine import distributed
 from ldie.engine.interrupt import ignore_in_worker
-from ldie.engine.system import System
+from ldie.errors import TrainingError
+from ldie.files import first_line
+from ldie.sampling import TransformedDataset
 
 
 def training_batches(
-    dataset: CocoDataset, system: System, config: RunConfig, step: int, device: torch.device
-) -> Iterator[Any]:
-    """This rank's batches from the one after ``step`` steps on, without end, on ``device``."""
+    dataset: Dataset, recipe: Recipe, config: RunConfig, step: int, device: torch.device
+) -> Generator[Any, None, None]:
+    """This rank's batches from the one after ``step`` steps on, without end, on ``device``; close it to end workers."""
     solver = config.solver
-    sampler = ShuffledSampler(
+    sampler = recipe.sampler(
         len(dataset),
-        seed=config.seed,
         rank=distributed.rank(),
         world_size=distributed.world_size(),
         start=step * solver.batch_size,
     )
-    transformed = TransformedDataset(dataset, system.train_transform(), config.seed)
-    loader = _loader(transformed, solver.batch_size, solver.num_workers, system.collate, sampler, device)
-    return (to_device(batch, device) for batch in loader)
+    transformed = TransformedDataset(dataset, recipe.transform, config.seed)
+    loader = _loader(transformed, solver.batch_size, solver.num_workers, recipe.collate, sampler, device)
+    return (to_device(batch, device) for batch in _alive(loader))
 
 
-def evaluation_batches(dataset: CocoDataset, batch_size: int, num_workers: int = 0) -> Iterator[list[Sample]]:
+def evaluation_batches(dataset: Dataset, batch_size: int, num_workers: int = 0) -> Iterator[list[Any]]:
     """This rank's share of all samples, untransformed, each once."""
-    share = Subset(dataset, range(distributed.rank(), len(dataset), distributed.world_size()))
-    return iter(_loader(share, batch_size, num_workers, list))
+    share: Any = Subset(dataset, range(distributed.rank(), len(dataset), distributed.world_size()))  # type: ignore[arg-type]
+    return _alive(_loader(share, batch_size, num_workers, list))
 
 
 def to_device(batch: Any, device: torch.device) -> Any:
@@ -56,12 +57,37 @@ def to_device(batch: Any, device: torch.device) -> Any:
     return batch
 
 
+def worker_death(error: BaseException) -> TrainingError | None:
+    """An error that says what to do, where ``error`` means that a data-loading process died.
+
+    torch raises a RuntimeError then, wherever the program is, unless reading from the process fails first.
+    """
+    if not (isinstance(error, (ConnectionError, EOFError)) or "DataLoader worker (pid" in str(error)):
+        return None
+    return TrainingError(f"a data-loading process died ({first_line(error)}); free memory, or lower solver.num_workers")
+
+
+def _alive(loader: DataLoader[Any]) -> Iterator[Any]:
+    batches = iter(loader)
+    try:
+        yield from batches
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        death = worker_death(error)
+        if death is None:
+            raise
+        error.__traceback__ = (
+            None  # its frames keep the other processes, and torch would raise once more about the dead
+        )
+        del batches
+        raise death from None
+
+
 def _loader(
-    dataset: Dataset[Any],
+    dataset: Any,
     batch_size: int,
     num_workers: int,
     collate: Callable[[list[Any]], Any],
-    sampler: Sampler[Any] | None = None,
+    sampler: Iterable[Any] | None = None,
     device: torch.device | None = None,
 ) -> DataLoader[Any]:
     return DataLoader(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,15 +16,13 @@ import torch
 from torch import Tensor
 
 from ldie.engine import distributed
+from ldie.errors import CheckpointError, TrainingError
+from ldie.files import write_text
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
 logger = logging.getLogger("ldie")
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on; the message names the term and the step."""
 
 
 class Meter:
@@ -80,15 +79,18 @@ class RunLog:
     Args:
         work_dir: Folder of the run.
         resume_step: Steps done so far; records of later steps, left by a run that was cut off, are dropped.
+        evaluated_step: Step of the last evaluation that counts; records of later ones are dropped.
     """
 
-    def __init__(self, work_dir: Path, resume_step: int = 0) -> None:
+    def __init__(self, work_dir: Path, resume_step: int = 0, evaluated_step: int | None = None) -> None:
         self._file = self._writer = None
         if distributed.rank() == 0:
-            path = work_dir / "log.jsonl"
-            kept = [record for record in read_log(path) if record["step"] <= resume_step] if resume_step else []
-            self._file = path.open("w", encoding="utf-8")
-            self._file.writelines(json.dumps(record) + "\n" for record in kept)
+            self._path = work_dir / "log.jsonl"
+            last = {"train": resume_step, "eval": resume_step if evaluated_step is None else evaluated_step}
+            records = read_log(self._path) if resume_step else []
+            kept = [json.dumps(record) + "\n" for record in records if record["step"] <= last[record["kind"]]]
+            write_text(self._path, "".join(kept))  # at once: a kill must not cost the history
+            self._file = self._path.open("a", encoding="utf-8")
             self._writer = _tensorboard(work_dir / "tensorboard", resume_step)
 
     def write(self, kind: str, step: int, values: Mapping[str, float], **extra: Any) -> None:
@@ -96,8 +98,11 @@ class RunLog:
         if self._file is None:
             return
         finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
-        self._file.write(json.dumps({"kind": kind, "step": step, **extra, **finite}) + "\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps({"kind": kind, "step": step, **extra, **finite}) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise CheckpointError(f"{self._path}: cannot be written ({error.strerror}); free space") from error
         if self._writer is not None:
             for name, value in values.items():
                 self._writer.add_scalar(f"{kind}/{name}", value, step)
@@ -124,12 +129,17 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 class _ConsoleHandler(logging.Handler):
-    """Prints to stdout without breaking a progress bar on stderr."""
+    """Prints to stdout without breaking a progress bar on stderr; a run outlives the reader of its stdout."""
 
     def emit(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm  # only a console needs it
 
-        tqdm.write(self.format(record), file=sys.stdout)
+        try:
+            tqdm.write(self.format(record), file=sys.stdout)
+            sys.stdout.flush()
+        except OSError as error:
+            print(f"ldie: stdout cannot be written ({error.strerror}); going on without it", file=sys.stderr)
+            sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
 
 
 def configure_console(debug: bool = False) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a system's training step gets from the loop: device, autocast, and the one way to take an optimizer step."""
+"""Device, precision and optimizer steps of a run."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from torch.optim import Optimizer
 from ldie.engine import distributed
 
 
-class Runtime:
-    """Device, precision and optimizer steps of one training run.
+class TrainingRuntime:
+    """The :class:`ldie.contract.Runtime` of one training run.
 
     Args:
-        device: Where the system lives.
+        device: Where the model lives.
         mixed_precision: ``none``, ``bf16`` or ``fp16``; only fp16 needs a gradient scaler.
     """
 
@@ -31,33 +31,27 @@ class Runtime:
         """The context of a forward pass."""
         return torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None)
 
-    def update(self, optimizer: Optimizer, loss: Tensor, clip: float = 0.0) -> None:
-        """Backward of ``loss`` into the optimizer's own parameters, average over ranks, clip, step.
-
-        Only the parameters of ``optimizer`` get gradients, so several optimizers can step on one graph: pass
-        losses that share a graph through :meth:`gradients` and :meth:`apply` instead.
-
-        Args:
-            optimizer: Steps on its parameters.
-            loss: Scalar.
-            clip: Largest total gradient norm; 0: no clipping.
-        """
-        self.gradients(optimizer, loss)
-        self.apply(optimizer, clip)
-
-    def gradients(self, optimizer: Optimizer, loss: Tensor, retain_graph: bool = False) -> None:
-        """The backward half of :meth:`update`; ``retain_graph`` keeps the graph for another optimizer's loss."""
-        optimizer.zero_grad(set_to_none=True)
+    def gradients(
+        self, optimizer: Optimizer, loss: Tensor, *, retain_graph: bool = False, accumulate: bool = False
+    ) -> None:
+        """See :meth:`ldie.contract.Runtime.gradients`."""
+        if not accumulate:
+            optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward(inputs=parameters(optimizer), retain_graph=retain_graph)
 
     def apply(self, optimizer: Optimizer, clip: float = 0.0) -> None:
-        """The stepping half of :meth:`update`."""
+        """See :meth:`ldie.contract.Runtime.apply`."""
         params = parameters(optimizer)
         distributed.average_gradients(params)
         if clip > 0:
             self.scaler.unscale_(optimizer)
             nn.utils.clip_grad_norm_(params, clip)
         self.scaler.step(optimizer)
+
+    def update(self, optimizer: Optimizer, loss: Tensor, clip: float = 0.0) -> None:
+        """See :meth:`ldie.contract.Runtime.update`."""
+        self.gradients(optimizer, loss)
+        self.apply(optimizer, clip)
 
     def end_step(self) -> None:
         """Adapts the fp16 scale; the loop calls it once after every training step."""

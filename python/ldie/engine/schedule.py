@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 
 from torch.optim import Optimizer
 
@@ -24,8 +23,7 @@ def lr_factor(solver: SolverConfig, step: int) -> float:
     return warmup * solver.lr_gamma ** sum(step >= decay for decay in solver.lr_decay)
 
 
-def set_learning_rates(optimizers: Iterable[Optimizer], factor: float) -> None:
+def set_learning_rates(optimizer: Optimizer, factor: float) -> None:
     """Sets every group's rate to ``factor`` times the one it was created with."""
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
+    for group in optimizer.param_groups:
+        group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor

@@ -1,29 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The training loop of all systems: data, devices, precision, log, evaluation, checkpoints, exact resume."""
+"""The one training loop: data, devices, precision, log, evaluation, checkpoints, exact resume."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from ldie.config import RunConfig, to_dict, to_yaml
-from ldie.data import CocoDataset
+from ldie.contract import Dataset, Model, Progress, Recipe, System
 from ldie.engine import checkpoint, distributed, report
 from ldie.engine.environment import command, versions
 from ldie.engine.evaluation import Evaluation, evaluate
 from ldie.engine.interrupt import StopSignal
-from ldie.engine.loader import training_batches
+from ldie.engine.loader import training_batches, worker_death
+from ldie.engine.lock import RunLock
 from ldie.engine.log import Meter, RunLog, logger, progress_bar
-from ldie.engine.runtime import Runtime
+from ldie.engine.runtime import TrainingRuntime
 from ldie.engine.schedule import lr_factor, set_learning_rates
-from ldie.engine.system import Progress
-from ldie.systems import get_system
+from ldie.errors import CheckpointError, UserError
+from ldie.files import make_folder, remove_temporary, write_text
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 
 @dataclasses.dataclass
@@ -38,7 +43,7 @@ class RunState:
     """Of the last evaluation."""
     evaluated_step: int = -1
     best: float = -float("inf")
-    """Highest value of the system's best_metric."""
+    """Highest value of the recipe's best_metric."""
 
 
 class Trainer:
@@ -48,38 +53,46 @@ class Trainer:
     resumed equals one that was not, bit for bit.
 
     Args:
-        name: Name of the system, a key of ``ldie.systems.SYSTEMS``.
-        config: Its configuration; ``output_dir`` is the work folder, ``model.num_classes`` is taken from the data.
+        system: What is trained: task, model, recipe.
+        config: Its configuration; ``output_dir`` is the work folder.
         train_set: Samples to train on.
         val_set: Samples to evaluate on.
         device: Where this process trains.
         resume: Go on from the newest checkpoint of the work folder.
+        overwrite: Replace the run that is in the folder; nothing is deleted before everything else is in order.
 
     Raises:
-        CheckpointError: ``resume`` without a usable checkpoint, or a run in the folder without ``resume``.
+        CheckpointError: ``resume`` without a usable checkpoint, a run in the folder without ``resume`` or
+            ``overwrite``, or another process that trains in the folder.
     """
 
     def __init__(
         self,
-        name: str,
+        system: System,
         config: RunConfig,
-        train_set: CocoDataset,
-        val_set: CocoDataset,
+        train_set: Dataset,
+        val_set: Dataset,
         device: torch.device,
         resume: bool = False,
+        overwrite: bool = False,
     ) -> None:
-        self.name = name
-        self.config = dataclasses.replace(
-            config, model=dataclasses.replace(config.model, num_classes=len(train_set.class_names))
-        )
+        self.system, self.task = system, system.task
         self.work_dir = Path(config.output_dir)
         self.train_set, self.val_set = train_set, val_set
-        self.runtime = Runtime(device, config.mixed_precision)
+        self.runtime = TrainingRuntime(device, config.mixed_precision)
         self.state = RunState()
         self._meter = Meter()
         self._clock = time.monotonic()
-        self._build_system()
-        self._start(resume)
+        self._saved_step = -1
+        self._inside_step = False
+        self.model, self.recipe = self._build(config)
+        self.config = self.model.config
+        self._lock: RunLock | None = None
+        try:
+            self._start(resume, overwrite)
+        except BaseException:
+            self._release()
+            raise
 
     def run(self) -> dict[str, float] | None:
         """Trains to ``solver.max_iter``, evaluates, and writes metrics and pictures.
@@ -87,86 +100,148 @@ class Trainer:
         Returns:
             The last metrics; None if a signal stopped the run (its checkpoint is written).
         """
-        solver = self.config.solver
-        batches = training_batches(self.train_set, self.system, self.config, self.state.step, self.runtime.device)
-        with (
-            closing(RunLog(self.work_dir, self.state.step)) as log,
-            StopSignal(self.runtime.device) as stop,
-            progress_bar(solver.max_iter, self.state.step, self.name) as bar,
-        ):
-            self._clock = time.monotonic()
-            while self.state.step < solver.max_iter:
-                self._train_step(next(batches))
-                bar.update()
-                if self._due(solver.log_step):
-                    self._log(log)
-                if self._due(solver.eval_step) and self.state.step < solver.max_iter:
-                    self._evaluate(log)
-                if self._due(solver.save_step) and self.state.step < solver.max_iter:
-                    self._save()
-                if stop.wanted(self.state.step):
-                    break
-            evaluation = self._evaluate(log) if self.state.step == solver.max_iter else None
-            self._save()
-        if evaluation is None:
+        try:
+            with (
+                closing(self._batches()) as batches,
+                closing(RunLog(self.work_dir, self.state.step, self.state.evaluated_step)) as log,
+                StopSignal(self.runtime.device) as stop,
+                progress_bar(self.config.solver.max_iter, self.state.step, self.system.name) as bar,
+            ):
+                self._loop(batches, log, stop, bar)
+        except Exception as error:
+            self._save_whole_steps()
+            death = worker_death(error) if isinstance(error, RuntimeError) else None
+            if death is None or isinstance(error, UserError):
+                raise
+            raise death from error
+        finally:
+            self._release()
+        if self.state.step < self.config.solver.max_iter:
             logger.info("stopped after step %d; the same command with --resume goes on from there", self.state.step)
             return None
         if distributed.rank() == 0:
-            report.write_evaluation(self.work_dir, self.val_set, evaluation, self.system)
-            report.write_curves(self.work_dir)
             report.announce(self.work_dir)
-        distributed.barrier()  # the files are there on return, for every rank
-        return evaluation.metrics
+        return self.state.metrics
 
-    def _build_system(self) -> None:
-        torch.manual_seed(self.config.seed)
+    def _loop(self, batches: Iterator[Any], log: RunLog, stop: StopSignal, bar: tqdm) -> None:
+        solver = self.config.solver
+        self._clock = time.monotonic()
+        if self.state.evaluated_step == self.state.step >= solver.max_iter:
+            text = "the run is complete: %d of %d steps; raise solver.max_iter to go on"
+            logger.info(text, self.state.step, solver.max_iter)
+        while True:  # begins with what comes after a step: a kill may have cut it off
+            last = self.state.step >= solver.max_iter
+            if self._evaluation_is_due():
+                self._save()  # whatever happens in the evaluation
+                evaluation = self._evaluate(log)
+                if last:
+                    self._report(evaluation)
+                self.recipe.train_mode()  # not before the report, which runs the model too
+                self.recipe.on_evaluation(evaluation.metrics)
+                self._save()
+            elif self._due(solver.save_step) and self._saved_step != self.state.step:
+                self._save()
+            if last or stop.wanted(self.state.step):
+                break
+            batch = next(batches)
+            self._inside_step = True
+            self._train_step(batch)
+            self._inside_step = False
+            bar.update()
+            if self._due(solver.log_step):
+                self._log(log)
+        if self._saved_step != self.state.step:
+            self._save()
+
+    def _batches(self) -> Generator[Any, None, None]:
+        return training_batches(self.train_set, self.recipe, self.config, self.state.step, self.runtime.device)
+
+    def _evaluation_is_due(self) -> bool:
+        due = self.state.step >= self.config.solver.max_iter or self._due(self.config.solver.eval_step)
+        return due and self.state.evaluated_step != self.state.step
+
+    def _report(self, evaluation: Evaluation) -> None:
+        if distributed.rank() == 0:
+            report.write_evaluation(self.work_dir, self.task, self.val_set, evaluation, self.model)
+            report.write_curves(self.work_dir, self.task.headline)
+        distributed.barrier()  # the files are there for every rank
+
+    def _save_whole_steps(self) -> None:
+        """Saves what an error after a step would cost.
+
+        Not inside a step, whose networks may be half updated, and not on several ranks, which cannot agree any more.
+        """
+        if self._inside_step or distributed.is_active() or self._saved_step == self.state.step:
+            return
+        try:
+            self._save()
+        except Exception as error:  # the one that brought us here is what the user must see
+            logger.warning("step %d is not saved: %s", self.state.step, error)
+
+    def _release(self) -> None:
+        if self._lock:
+            self._lock.release()
+
+    def _build(self, config: RunConfig) -> tuple[Model, Recipe]:
+        torch.manual_seed(config.seed)
         device = self.runtime.device
-        self.system = get_system(self.name).from_config(self.config)
-        if self.config.solver.sync_batchnorm and device.type == "cuda" and distributed.is_active():
-            nn.SyncBatchNorm.convert_sync_batchnorm(self.system)
-        self.system.to(device).train()
-        self.system.runtime = self.runtime
-        self.optimizers = self.system.optimizers()
-        torch.manual_seed(self.config.seed + 1 + distributed.rank())
+        model = self.system.model.from_config(config, self.task.facts(self.train_set))
+        if config.solver.sync_batchnorm and device.type == "cuda" and distributed.is_active():
+            nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        model.to(device)
+        recipe = self.system.recipe(model, model.config, self.runtime)
+        recipe.train_mode()
+        torch.manual_seed(config.seed + 1 + distributed.rank())
+        return model, recipe
 
-    def _start(self, resume: bool) -> None:
+    def _start(self, resume: bool, overwrite: bool) -> None:
+        writer = distributed.rank() == 0
+        if writer:
+            make_folder(self.work_dir)
+            self._lock = RunLock(self.work_dir)
         if resume:
-            path = checkpoint.newest(self.work_dir)
+            path = checkpoint.newest_undamaged(self.work_dir)
             self._load(path)
+            if writer:
+                checkpoint.set_aside(self.work_dir, newer_than=path)
             logger.info("resumed from %s", path)
-        elif checkpoint.resumable(self.work_dir):
-            raise checkpoint.CheckpointError(
+        elif checkpoint.resumable(self.work_dir) and not overwrite:
+            raise CheckpointError(
                 f"{self.work_dir} holds a run already; add --resume to go on with it or --overwrite to replace it, "
                 "or choose another --work-dir"
             )
         else:
-            self.system.load_pretrained()
-        distributed.broadcast_state(self.system)
-        if distributed.rank() == 0:
-            self.work_dir.mkdir(parents=True, exist_ok=True)
+            self.recipe.load_pretrained()
+        distributed.broadcast_state(self.model)  # no rank looks at the folder after this
+        if writer:
+            if overwrite:
+                checkpoint.clear(self.work_dir, self.task.files)
+            checkpoint.prune(self.work_dir, self.config.solver.keep_checkpoints)
+            remove_temporary(self.work_dir)
             notes = "".join(f"# {key}: {value}\n" for key, value in {"command": command(), **versions()}.items())
-            text = f"# system: {self.name}\n{notes}{to_yaml(self.config)}"
-            checkpoint.write_text(self.work_dir / "config.yaml", text)
+            text = f"# system: {self.system.name}\n{notes}{to_yaml(self.config)}"
+            write_text(self.work_dir / "config.yaml", text)
 
     def _train_step(self, batch: Any) -> None:
-        set_learning_rates(self.optimizers.values(), lr_factor(self.config.solver, self.state.step))
-        terms = self.system.train_step(batch, self.state.step)
+        for name, optimizer in self.recipe.optimizers.items():
+            set_learning_rates(optimizer, lr_factor(self.recipe.schedule(name), self.state.step))
+        terms = self.recipe.train_step(batch, self.state.step)
         self.runtime.end_step()
         self.state.step += 1
         self._meter.add(self.state.step, terms)
 
     def _due(self, interval: int) -> bool:
-        return interval > 0 and (self.state.step % interval == 0)
+        return interval > 0 and self.state.step > 0 and self.state.step % interval == 0
 
     def _log(self, log: RunLog) -> None:
         means = self._meter.pop_means()
         self._tick()
-        rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in self.optimizers.items()}
+        rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in self.recipe.optimizers.items()}
         progress = Progress(
             self.state.step, self.config.solver.max_iter, self.state.interval_seconds, self.state.trained_seconds, rates
         )
         self.state.interval_seconds = 0.0
-        logger.info("%s", self.system.log_line(progress, means))
+        logger.info("%s", self.recipe.log_line(progress, means))
         means |= {f"lr/{name}": rate for name, rate in rates.items()}
         log.write("train", self.state.step, means, seconds=round(progress.seconds, 3))
 
@@ -181,69 +256,71 @@ class Trainer:
         """Metrics of the present weights; the best ones are kept as a checkpoint of their own."""
         self._tick()
         self._meter.check()
-        distributed.broadcast_state(self.system)  # batch-norm statistics differ between ranks
-        evaluation = evaluate(self.system, self.val_set, self.config.solver.batch_size, self.config.solver.num_workers)
+        distributed.broadcast_state(self.model)  # batch-norm statistics differ between ranks
+        solver = self.config.solver
+        evaluation = evaluate(self.model, self.task, self.val_set, solver.batch_size, solver.num_workers)
         self.state.metrics = evaluation.metrics
-        logger.info("step %d: %s", self.state.step, report.summary(evaluation.metrics))
-        if self.state.evaluated_step != self.state.step:
-            log.write("eval", self.state.step, evaluation.metrics)
+        logger.info("step %d: %s", self.state.step, report.summary(self.task.headline(evaluation.metrics)))
+        log.write("eval", self.state.step, evaluation.metrics)
         self.state.evaluated_step = self.state.step
-        value = evaluation.metrics.get(self.system.best_metric, -1.0)
+        value = evaluation.metrics.get(self.recipe.best_metric, -1.0)
         if value > self.state.best:
             self.state.best = value
             if distributed.rank() == 0:
                 path = self.work_dir / checkpoint.FOLDER / checkpoint.BEST
-                checkpoint.save_weights(path, self.system.state_dict(), self._header())
+                checkpoint.save_weights(path, self.model.state_dict(), self._header())
         self._clock = time.monotonic()
         return evaluation
 
     def _save(self) -> None:
         self._tick()
         self._meter.check()
-        distributed.broadcast_state(self.system)
+        distributed.broadcast_state(self.model)
         state = {
             "run": dataclasses.asdict(self.state),
             "meter": self._meter.state_dict(),
-            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.recipe.optimizers.items()},
+            "recipe": distributed.gather(self.recipe.resume_state()),
             "scaler": self.runtime.scaler.state_dict(),
             "random": distributed.gather(self.runtime.random_state()),
         }
         if distributed.rank() == 0:
             path = checkpoint.weights_path(self.work_dir, self.state.step)
             checkpoint.save_resume(checkpoint.resume_path(path), state)
-            checkpoint.save_weights(path, self.system.state_dict(), self._header())
+            checkpoint.save_weights(path, self.model.state_dict(), self._header())
             checkpoint.prune(self.work_dir, self.config.solver.keep_checkpoints)
             logger.info("=====> Save Checkpoint to %s", path)
+        self._saved_step = self.state.step
         self._clock = time.monotonic()
 
     def _load(self, path: Path) -> None:
         _, weights = checkpoint.load_weights(path)
         state = checkpoint.load_resume(checkpoint.resume_path(path))
-        checkpoint.put_weights(self.system, weights, path)
+        checkpoint.put_weights(self.model, weights, path)
+        world, rank = distributed.world_size(), distributed.rank()
         try:
             self.state = RunState(**state["run"])
             self._meter.load_state_dict(state["meter"])
-            for name, optimizer in self.optimizers.items():
+            for name, optimizer in self.recipe.optimizers.items():
                 optimizer.load_state_dict(state["optimizers"][name])
             self.runtime.scaler.load_state_dict(state["scaler"])
-            random = state["random"]
+            ranks = len(state["random"])
+            self.recipe.load_resume_state(state["recipe"][rank % ranks])
+            if ranks == world:
+                self.runtime.set_random_state(state["random"][rank])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise checkpoint.CheckpointError(
+            raise CheckpointError(
                 f"{checkpoint.resume_path(path)} does not fit this configuration; resume with the one it was made with"
             ) from error
-        if len(random) == distributed.world_size():
-            self.runtime.set_random_state(random[distributed.rank()])
-        else:
-            logger.warning(
-                "resuming on %d processes instead of %d: not bit for bit", distributed.world_size(), len(random)
-            )
+        self._saved_step = self.state.step
+        if ranks != world:
+            logger.warning("resuming on %d processes instead of %d: not bit for bit", world, ranks)
 
     def _header(self) -> checkpoint.Header:
         return checkpoint.Header(
-            system=self.name,
+            system=self.system.name,
             config=to_dict(self.config),
-            class_names=self.train_set.class_names,
-            category_ids=self.train_set.label_to_category_id,
+            facts=dict(self.model.facts),
             step=self.state.step,
             metrics=self.state.metrics,
             versions=versions(),

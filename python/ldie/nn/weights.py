@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,8 +14,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ldie.engine.checkpoint import CheckpointError
-from ldie.engine.log import logger
+from ldie.errors import CheckpointError
+
+logger = logging.getLogger("ldie")
 
 WRAPPERS = ("state_dict", "model")
 """Keys under which training scripts keep the weights in a file that has more."""

@@ -7,36 +7,35 @@ import difflib
 import importlib
 from typing import TYPE_CHECKING
 
+from ldie.errors import UnknownNameError
+
 if TYPE_CHECKING:
-    from ldie.engine.system import System
+    from ldie.contract import System
 
 SYSTEMS = {
-    "centernet": "ldie.systems.centernet:CenterNet",
-    "rcnn": "ldie.systems.rcnn:RCNN",
-    "solo": "ldie.systems.solo:SOLO",
-    "mask_pyramid": "ldie.systems.mask_pyramid:MaskPyramid",
-    "editing": "ldie.systems.editing:Editing",
+    "centernet": "ldie.systems.centernet",
+    "rcnn": "ldie.systems.rcnn",
+    "solo": "ldie.systems.solo",
+    "mask_pyramid": "ldie.systems.mask_pyramid",
+    "editing": "ldie.systems.editing",
 }
+"""Modules that have a ``SYSTEM``."""
 
 
-class UnknownSystemError(ValueError):
-    """No such system, or not in this version."""
-
-
-def get_system(name: str) -> type[System]:
-    """The class of the system called ``name``.
+def get_system(name: str) -> System:
+    """The system called ``name``.
 
     Raises:
-        UnknownSystemError: The name is not in ``SYSTEMS``, or its module is not part of this version.
+        UnknownNameError: The name is not in ``SYSTEMS``, or its module is not part of this version.
     """
     if name not in SYSTEMS:
         nearest = difflib.get_close_matches(name, SYSTEMS, n=1)
         hint = f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(SYSTEMS)}"
-        raise UnknownSystemError(f"unknown system {name!r}; {hint}")
-    module, _, attribute = SYSTEMS[name].partition(":")
+        raise UnknownNameError(f"unknown system {name!r}; {hint}")
     try:
-        return getattr(importlib.import_module(module), attribute)
+        system: System = importlib.import_module(SYSTEMS[name]).SYSTEM
     except ModuleNotFoundError as error:
-        if error.name != module:
+        if error.name != SYSTEMS[name]:
             raise
-        raise UnknownSystemError(f"system {name!r} is not available in this version; use centernet") from None
+        raise UnknownNameError(f"system {name!r} is not available in this version; use centernet") from None
+    return system

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from ldie.config import merge
-from ldie.data import CocoDataset, Sample, build_shapes
-from ldie.engine.runtime import Runtime
+from ldie.engine.runtime import TrainingRuntime
 from ldie.systems.centernet.config import CenterNetConfig
+from ldie.systems.centernet.model import CenterNet
 from ldie.systems.centernet.presets import PRESETS
-from ldie.systems.centernet.system import CenterNet
+from ldie.systems.centernet.recipe import CenterNetRecipe
 from ldie.systems.centernet.targets import CellTargets, ScaleBatch, cell_targets
+from ldie.tasks.detection import CocoDataset, Sample, build_shapes
 
 CLASSES = 3
 
@@ -41,11 +42,24 @@ def small_config(**sections: dict) -> CenterNetConfig:
     return merge(config, sections)
 
 
-def small_system(**sections: dict) -> CenterNet:
+def facts_of(config: CenterNetConfig) -> dict[str, list]:
+    """What the detection task would say of data with so many classes."""
+    numbers = range(config.model.num_classes)
+    return {"classes": [str(i) for i in numbers], "category_ids": list(numbers)}
+
+
+def small_model(config: CenterNetConfig | None = None) -> CenterNet:
+    config = config or small_config()
+    return CenterNet.from_config(config, facts_of(config))
+
+
+def small_recipe(**sections: dict) -> CenterNetRecipe:
+    """A recipe with its model, on the CPU and in training mode."""
     torch.manual_seed(0)
-    system = CenterNet.from_config(small_config(**sections))
-    system.runtime = Runtime(torch.device("cpu"))
-    return system.train()
+    model = small_model(small_config(**sections))
+    recipe = CenterNetRecipe(model, model.config, TrainingRuntime(torch.device("cpu")))
+    recipe.train_mode()
+    return recipe
 
 
 def make_sample(boxes: list[list[float]], labels: list[int], image: torch.Tensor | None = None, **fields) -> Sample:
@@ -82,11 +96,11 @@ def make_targets(batch: int = 2, size: int = 16, seed: int = 0) -> CellTargets:
     return cell_targets(scale_batch, 1, (size, size), max_objects=8)
 
 
-def make_batch(system: CenterNet, count: int = 2, boxes: bool = True) -> list[ScaleBatch]:
+def make_batch(recipe: CenterNetRecipe, count: int = 2, boxes: bool = True) -> list[ScaleBatch]:
     """A training batch of one image, cropped anew for every entry."""
-    transform, rng = system.train_transform(), np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     sample = make_sample([[8, 8, 24, 28], [30, 20, 44, 36]], [0, 2]) if boxes else make_sample([], [])
-    return system.collate([transform(sample, rng) for _ in range(count)])
+    return recipe.collate([recipe.transform(sample, rng) for _ in range(count)])
 
 
 def make_shapes(folder: Path) -> tuple[CocoDataset, CocoDataset]:

@@ -11,7 +11,7 @@ from ldie.systems.centernet.config import InputConfig
 from ldie.systems.centernet.detector import Maps
 from ldie.systems.centernet.inputs import evaluation_image, network_input
 from ldie.systems.centernet.presets import PRESETS
-from systems.centernet.helpers import make_sample, small_config, small_system
+from systems.centernet.helpers import make_sample, small_config, small_recipe
 
 SQUARE = [24.0, 20.0, 36.0, 32.0]
 
@@ -107,8 +107,8 @@ def test_evaluation_inputs_of_the_scales(contents_match, multiple, shapes):
     config = small_config(
         input={"max_size": 64}, solver={"contents_match": contents_match}, test={"crop_multiple": multiple}
     )
-    sample = make_sample([], [], torch.zeros(3, 100, 200, dtype=torch.uint8))
-    assert [tuple(evaluation_image(sample, scale, config).shape[1:]) for scale in range(3)] == shapes
+    image = torch.zeros(3, 100, 200, dtype=torch.uint8)
+    assert [tuple(evaluation_image(image, scale, config).shape[1:]) for scale in range(3)] == shapes
 
 
 def test_full_evaluation_crops_to_multiples_of_16_at_native_resolution():
@@ -116,7 +116,7 @@ def test_full_evaluation_crops_to_multiples_of_16_at_native_resolution():
     config = merge(config, {"input": to_dict(PRESETS["full"].input), "test": to_dict(PRESETS["full"].test)})
     image = torch.randint(0, 256, (3, 37, 55), dtype=torch.uint8)
     for scale in range(3):
-        seen = evaluation_image(make_sample([], [], image), scale, config)
+        seen = evaluation_image(image, scale, config)
         assert torch.equal(seen, image[:, :32, :48])
 
 
@@ -125,14 +125,14 @@ def test_boxes_of_a_cropped_evaluation_image_stay_where_they_are():
     image = torch.zeros(3, 40, 88, dtype=torch.uint8)
     boxes = []
     for settings in ({}, {"crop_multiple": 32}):
-        system = small_system(
+        recipe = small_recipe(
             model={"valid_scale": [2]}, solver={"contents_match": False}, input={"max_size": 0}, test=settings
         )
         maps = Maps(torch.full((1, 3, 40, 88), -9.0), torch.full((1, 2, 40, 88), 6.0), torch.zeros(1, 2, 40, 88))
         maps.heatmap[0, 1, 20, 30] = 9.0
-        height, width = evaluation_image(make_sample([], [], image), 2, system.config).shape[1:]
-        system._maps = lambda *_, h=height, w=width, maps=maps: Maps(*(part[:, :, :h, :w] for part in maps))
-        boxes.append(system.predict([make_sample([], [], image)])[0].boxes[0])
+        height, width = evaluation_image(image, 2, recipe.config).shape[1:]
+        recipe.model._maps = lambda *_, h=height, w=width, maps=maps: [Maps(*(part[:, :, :h, :w] for part in maps))]
+        boxes.append(recipe.model.predict([image])[0].boxes[0])
     torch.testing.assert_close(boxes[0], torch.tensor([27.0, 17, 33, 23]))
     assert torch.equal(*boxes)
 
@@ -148,12 +148,12 @@ def test_network_input_in_either_order_of_channels():
 
 
 def test_any_image_size_is_predicted_and_mapped():
-    system = small_system().eval()
+    model = small_recipe().model.eval()
     for height, width in ((1, 1), (17, 5), (64, 50), (130, 200)):
-        sample = make_sample([], [], torch.randint(0, 256, (3, height, width), dtype=torch.uint8))
+        image = torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
         with torch.no_grad():
-            (prediction,) = system.predict([sample])
-            maps = system.heatmaps([sample])
+            (prediction,) = model.predict([image])
+            maps = model.heatmaps([image])
         assert prediction.size == (height, width)
         limit = torch.tensor([width, height, width, height])
         assert ((prediction.boxes >= 0) & (prediction.boxes <= limit)).all()
@@ -171,4 +171,4 @@ def test_a_scale_sees_the_same_without_the_others():
     assert torch.equal(first[0].image, second[1].image)
     assert torch.equal(first[0].boxes, second[1].boxes)
     configs = [small_config(model={"valid_scale": scales}, solver={"contents_match": True}) for scales in ([1], [0, 1])]
-    assert torch.equal(*(evaluation_image(sample, 1, config) for config in configs))
+    assert torch.equal(*(evaluation_image(sample.image, 1, config) for config in configs))

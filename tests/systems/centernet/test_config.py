@@ -3,13 +3,14 @@
 import re
 
 import pytest
-from ldie.config import ConfigError, load_yaml, merge, override, to_dict, to_yaml
+from ldie.config import load_yaml, merge, override, to_dict, to_yaml
 from ldie.engine.schedule import lr_factor
+from ldie.errors import ConfigError
 from ldie.systems import get_system
+from ldie.systems.centernet import CenterNet, CenterNetRecipe
 from ldie.systems.centernet.config import CenterNetConfig
 from ldie.systems.centernet.presets import PRESETS
-from ldie.systems.centernet.system import CenterNet
-from systems.centernet.helpers import small_config
+from systems.centernet.helpers import small_config, small_model
 
 PUBLISHED = """
 MODEL:
@@ -133,7 +134,7 @@ def test_other_spellings(assignment, value):
 )
 def test_bad_values_are_named(assignment, message):
     with pytest.raises(ConfigError, match=re.escape(message)):
-        CenterNet.from_config(override(small_config(), [assignment]))
+        small_model(override(small_config(), [assignment]))
 
 
 @pytest.mark.parametrize(
@@ -160,8 +161,9 @@ def test_presets_survive_yaml(preset, tmp_path):
 
 
 def test_registered():
-    assert get_system("centernet") is CenterNet
-    assert CenterNet.default_preset in PRESETS
+    system = get_system("centernet")
+    assert (system.name, system.model, system.recipe) == ("centernet", CenterNet, CenterNetRecipe)
+    assert system.presets is PRESETS and system.default_preset in PRESETS
 
 
 def test_full_preset_is_the_published_one():

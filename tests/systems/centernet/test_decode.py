@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from ldie.data import CocoDataset, Prediction, build_shapes
-from ldie.engine.evaluation import coco_metrics
 from ldie.systems.centernet.config import PostprocessConfig
 from ldie.systems.centernet.decode import Detections, decode_maps, merge_scales, rescale_boxes
 from ldie.systems.centernet.detector import Maps
 from ldie.systems.centernet.targets import Crop, cell_targets, collate_crops
+from ldie.tasks.detection import CocoDataset, Prediction, build_shapes
+from ldie.tasks.detection.metrics import coco_metrics
 
 import ldie_ext
 
@@ -39,7 +39,7 @@ def collides(crop: Crop, down_ratio: int) -> bool:
 def oracle_metrics(dataset: CocoDataset, down_ratio: int) -> tuple[dict[str, float], int]:
     """Metrics over the images without collisions, and the number of these images."""
     config = PostprocessConfig(nms=False)
-    kept, predictions = [], []
+    kept, predictions = [], {}
     for index in range(len(dataset)):
         sample = dataset[index]
         sample = sample.select(~sample.iscrowd & (sample.boxes[:, 2:] > sample.boxes[:, :2]).all(1))
@@ -50,9 +50,7 @@ def oracle_metrics(dataset: CocoDataset, down_ratio: int) -> tuple[dict[str, flo
         found = merge_scales(decode_maps(maps, down_ratio), config)
         boxes = rescale_boxes(found.boxes, sample.size, sample.size)
         kept.append(index)
-        predictions.append(
-            Prediction(sample.image_id, boxes, found.scores, found.labels, masks=None, keypoints=None, size=sample.size)
-        )
+        predictions[sample.image_id] = Prediction(boxes, found.scores, found.labels, None, None, sample.size)
     return coco_metrics(dataset.subset(kept), predictions), len(kept)
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from ldie.engine import checkpoint
 from ldie.engine.trainer import Trainer
-from ldie.systems.centernet.system import CenterNet
+from ldie.systems.centernet import SYSTEM, CenterNetRecipe
 from systems.centernet.helpers import make_shapes, small_config
 
 
@@ -21,13 +21,13 @@ def shapes(tmp_path_factory):
 
 def make_trainer(shapes, work_dir, resume=False):
     config = dataclasses.replace(small_config(solver={"log_step": 2}), output_dir=str(work_dir))
-    return Trainer("centernet", config, *shapes, torch.device("cpu"), resume)
+    return Trainer(SYSTEM, config, *shapes, torch.device("cpu"), resume)
 
 
 @pytest.mark.parametrize("stop_step", [2, 5])  # between two phases, and inside the last one
 def test_resume_is_exact_across_phases(shapes, tmp_path, monkeypatch, stop_step):
     expected = make_trainer(shapes, tmp_path / "straight").run()
-    original = CenterNet.train_step
+    original = CenterNetRecipe.train_step
 
     def interrupted(self, batch, step):
         if step == stop_step - 1:
@@ -35,7 +35,7 @@ def test_resume_is_exact_across_phases(shapes, tmp_path, monkeypatch, stop_step)
         return original(self, batch, step)
 
     with monkeypatch.context() as patch:
-        patch.setattr(CenterNet, "train_step", interrupted)
+        patch.setattr(CenterNetRecipe, "train_step", interrupted)
         assert make_trainer(shapes, tmp_path / "resumed").run() is None
     assert make_trainer(shapes, tmp_path / "resumed", resume=True).run() == expected
     (_, straight), (_, resumed) = (

@@ -7,7 +7,7 @@ import torch
 from ldie.systems.centernet.config import DiscriminatorConfig
 from ldie.systems.centernet.discriminator import build_discriminator
 from ldie.systems.centernet.gradient_penalty import gradient_penalty
-from systems.centernet.helpers import make_batch, small_system
+from systems.centernet.helpers import make_batch, small_recipe
 from torch import nn
 
 
@@ -96,25 +96,25 @@ def test_training_step_logs_and_uses_it():
     results = {}
     for weight in (0.0, 100.0):
         settings = {"gp": True, "gp_weight": weight, "adv_loss_weight": 0.0}
-        system = small_system(solver={"discriminator": settings})
-        terms = system.train_step(make_batch(system), 2)
+        recipe = small_recipe(solver={"discriminator": settings})
+        terms = recipe.train_step(make_batch(recipe), 2)
         assert terms["gradient_penalty"] > 0
         torch.testing.assert_close(terms["total_adv_loss"], weight * terms["gradient_penalty"])
-        results[weight] = system.discriminator[0][0].weight.detach().clone()
+        results[weight] = recipe.model.discriminator[0][0].weight.detach().clone()
     assert not torch.equal(*results.values())
 
 
 def test_extractors_do_not_feel_it():
     results = []
     for gp in (False, True):
-        system = small_system(solver={"discriminator": {"gp": gp, "gp_weight": 100.0}})
-        system.train_step(make_batch(system), 4)
-        results.append(system.extractors["0"].exit[0].weight.detach().clone())
+        recipe = small_recipe(solver={"discriminator": {"gp": gp, "gp_weight": 100.0}})
+        recipe.train_step(make_batch(recipe), 4)
+        results.append(recipe.model.extractors["0"].exit[0].weight.detach().clone())
     torch.testing.assert_close(*results)
 
 
 def test_repeated_steps_bring_the_slope_to_one():
-    system = small_system(
+    recipe = small_recipe(
         model={"discriminator": {"normalization": "none"}},
         solver={
             "detector": {"init_train_iter": 0},
@@ -127,6 +127,6 @@ def test_repeated_steps_bring_the_slope_to_one():
             },
         },
     )
-    batch = make_batch(system)
-    penalties = [system.train_step(batch, step)["gradient_penalty"].item() for step in range(40)]
+    batch = make_batch(recipe)
+    penalties = [recipe.train_step(batch, step)["gradient_penalty"].item() for step in range(40)]
     assert penalties[-1] < 0.2 * penalties[0]

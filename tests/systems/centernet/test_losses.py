@@ -6,6 +6,7 @@ import pytest
 import reference.adversarial as reference
 import torch
 from ldie.config import merge
+from ldie.errors import ConfigError
 from ldie.systems.centernet.detector import Maps
 from ldie.systems.centernet.discriminator import build_discriminator
 from ldie.systems.centernet.losses import adversarial_loss, detection_losses, weighted_sum
@@ -275,3 +276,39 @@ def test_detection_loss_weights():
     solver = small_config().solver.detector
     losses = {name: torch.tensor(value) for name, value in {"hm_loss": 2.0, "wh_loss": 30.0, "reg_loss": 5.0}.items()}
     assert weighted_sum(losses, solver).item() == pytest.approx(2 + 0.1 * 30 + 5)
+
+
+@pytest.mark.parametrize("masking", [True, False])
+def test_legacy_inplace_is_minus_the_mean_of_all_scores(masking):
+    """The published code flips the true scale's score in place before the discriminator's loss reads it."""
+    targets, scores = make_targets(), make_scores()
+    config = mask_config(masking=masking)
+    legacy = merge(config, {"solver": {"legacy_inplace": True}})
+    weights = class_masks(targets).sum(1).float() if masking else torch.ones(2, *SIZE)
+    expected = -(weights[:, None] * scores).sum() / (3 * weights.sum())
+    kept = scores.clone()
+    for scale in range(3):
+        torch.testing.assert_close(adversarial_loss(scores, scale, targets, legacy, "discriminator"), expected)
+        sides = [adversarial_loss(scores, scale, targets, each, "detector") for each in (legacy, config)]
+        assert torch.equal(*sides)
+    assert torch.equal(scores, kept)
+
+
+def test_legacy_inplace_is_about_wasserstein():
+    with pytest.raises(ConfigError, match=r"solver\.legacy_inplace is about"):
+        merge(mask_config(kind="hinge"), {"solver": {"legacy_inplace": True}}).check()
+
+
+def test_mask_round_outward_keeps_thin_boxes():
+    boxes = torch.tensor([[3.2, 4.0, 3.8, 9.0]])
+    batch = ScaleBatch(torch.zeros(1, 3, *SIZE, dtype=torch.uint8), boxes, torch.tensor([1]), torch.tensor([0, 1]))
+    targets = cell_targets(batch, 1, SIZE, max_objects=8)
+    scores = torch.ones(1, 3, *SIZE)
+    losses = {
+        rounding: adversarial_loss(
+            scores, 0, targets, small_config(model={"discriminator": {"mask_round": rounding}}), "detector"
+        ).item()
+        for rounding in ("trunc", "outward")
+    }
+    assert losses["trunc"] == 0
+    assert losses["outward"] == pytest.approx(1 / 3)

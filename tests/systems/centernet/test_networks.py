@@ -10,8 +10,9 @@ from ldie.systems.centernet.config import DetectorConfig, DiscriminatorConfig, E
 from ldie.systems.centernet.detector import Detector
 from ldie.systems.centernet.discriminator import build_discriminator, gram_matrix
 from ldie.systems.centernet.extractor import Extractor
+from ldie.systems.centernet.model import CenterNet
 from ldie.systems.centernet.presets import PRESETS
-from ldie.systems.centernet.system import CenterNet
+from systems.centernet.helpers import small_model
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -59,7 +60,7 @@ def count(network: nn.Module) -> int:
 
 @pytest.fixture(scope="module")
 def full() -> CenterNet:
-    return CenterNet.from_config(PRESETS["full"])
+    return small_model(PRESETS["full"])
 
 
 def test_parameters_of_the_full_networks(full):
@@ -205,10 +206,10 @@ def test_discriminator_looks_at_its_input_channels_only():
         PRESETS["tiny"],
         {"model": {"detector": {"input_channel": 8}, "discriminator": {"input_channel": 3, "hidden_channel": 4}}},
     )
-    system = CenterNet.from_config(config).eval()
+    model = small_model(config).eval()
     features = torch.randn(1, 8, 6, 6)
     changed = features.clone()
     changed[:, 3:] += 1
-    assert torch.equal(system._scores(features), system._scores(changed))
+    assert torch.equal(model.scores(features), model.scores(changed))
     changed[:, :3] += 1
-    assert not torch.equal(system._scores(features), system._scores(changed))
+    assert not torch.equal(model.scores(features), model.scores(changed))

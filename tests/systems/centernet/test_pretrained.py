@@ -9,23 +9,25 @@ from pathlib import Path
 import pytest
 import torch
 from ldie.engine import checkpoint
-from ldie.engine.checkpoint import CheckpointError
 from ldie.engine.trainer import Trainer
+from ldie.errors import CheckpointError
 from ldie.nn.weights import copy_fitting, copy_whole, read_weights
+from ldie.systems.centernet import SYSTEM
+from ldie.systems.centernet.recipe import CenterNetRecipe
 from safetensors.torch import save_file
-from systems.centernet.helpers import make_shapes, small_config, small_system
+from systems.centernet.helpers import make_shapes, small_config, small_recipe
 from torch import nn
 
 SAME_STEMS = {"extractor": {"stem_stride": 4}}
 
 
 def donor(**model) -> dict[str, torch.Tensor]:
-    """Weights of a system unlike those of ``small_system``, which has seed 0."""
-    system = small_system(model=SAME_STEMS | model)
+    """Weights unlike those of ``small_recipe``, which has seed 0."""
+    recipe = small_recipe(model=SAME_STEMS | model)
     generator = torch.Generator().manual_seed(7)
     return {
         name: torch.rand(value.shape, generator=generator) if value.is_floating_point() else value
-        for name, value in system.state_dict().items()
+        for name, value in recipe.model.state_dict().items()
     }
 
 
@@ -37,9 +39,11 @@ def save(path: Path, weights: dict[str, torch.Tensor]) -> Path:
     return path
 
 
-def equal_parts(system: nn.Module, weights: dict[str, torch.Tensor], prefix: str, source: str | None = None) -> bool:
+def equal_parts(
+    recipe: CenterNetRecipe, weights: dict[str, torch.Tensor], prefix: str, source: str | None = None
+) -> bool:
     source = source or prefix
-    own = {name: value for name, value in system.state_dict().items() if name.startswith(prefix)}
+    own = {name: value for name, value in recipe.model.state_dict().items() if name.startswith(prefix)}
     return all(torch.equal(value, weights[source + name.removeprefix(prefix)]) for name, value in own.items())
 
 
@@ -48,48 +52,48 @@ def test_imagenet_weights_reach_all_extractors_and_nothing_else(tmp_path, suffix
     weights = donor()
     path = save(tmp_path / f"w{suffix}", {prefix + name: value for name, value in weights.items()})
     solver = {"imagenet_pretrained": True, "imagenet_pretrained_model": str(path)}
-    fresh, system = small_system(model=SAME_STEMS), small_system(model=SAME_STEMS, solver=solver)
-    system.load_pretrained()
+    fresh, recipe = small_recipe(model=SAME_STEMS), small_recipe(model=SAME_STEMS, solver=solver)
+    recipe.load_pretrained()
     for scale in range(3):
-        assert equal_parts(system, weights, f"extractors.{scale}.", "extractors.0.")
+        assert equal_parts(recipe, weights, f"extractors.{scale}.", "extractors.0.")
     for prefix in ("detector.", "discriminator."):
-        assert equal_parts(system, fresh.state_dict(), prefix)
+        assert equal_parts(recipe, fresh.model.state_dict(), prefix)
 
 
 def test_pretrained_reaches_extractors_and_detector_but_not_the_discriminator(tmp_path):
     weights = donor()
     path = save(tmp_path / "run.safetensors", weights)
     solver = {"pretrained": True, "pretrained_model": str(path)}
-    system, fresh = small_system(model=SAME_STEMS, solver=solver), small_system(model=SAME_STEMS)
-    system.load_pretrained()
-    assert all(equal_parts(system, weights, f"extractors.{scale}.", "extractors.0.") for scale in range(3))
-    assert equal_parts(system, weights, "detector.")
-    assert equal_parts(system, fresh.state_dict(), "discriminator.")
+    recipe, fresh = small_recipe(model=SAME_STEMS, solver=solver), small_recipe(model=SAME_STEMS)
+    recipe.load_pretrained()
+    assert all(equal_parts(recipe, weights, f"extractors.{scale}.", "extractors.0.") for scale in range(3))
+    assert equal_parts(recipe, weights, "detector.")
+    assert equal_parts(recipe, fresh.model.state_dict(), "discriminator.")
 
 
 def test_a_scale_without_scale_0_starts_from_it(tmp_path):
     weights = donor()
     solver = {"pretrained": True, "pretrained_model": str(save(tmp_path / "run.safetensors", weights))}
-    system = small_system(model=SAME_STEMS | {"valid_scale": [1]}, solver=solver)
-    system.load_pretrained()
-    assert equal_parts(system, weights, "extractors.1.", "extractors.0.")
+    recipe = small_recipe(model=SAME_STEMS | {"valid_scale": [1]}, solver=solver)
+    recipe.load_pretrained()
+    assert equal_parts(recipe, weights, "extractors.1.", "extractors.0.")
 
 
 def test_another_number_of_classes_keeps_the_rest(tmp_path, caplog):
     weights = donor(num_classes=5)
     solver = {"pretrained": True, "pretrained_model": str(save(tmp_path / "run.pth", weights))}
-    system = small_system(model=SAME_STEMS, solver=solver)
-    system.load_pretrained()
-    assert equal_parts(system, weights, "detector.stages.")
-    assert equal_parts(system, small_system(model=SAME_STEMS).state_dict(), "detector.heatmap.2.")
+    recipe = small_recipe(model=SAME_STEMS, solver=solver)
+    recipe.load_pretrained()
+    assert equal_parts(recipe, weights, "detector.stages.")
+    assert equal_parts(recipe, small_recipe(model=SAME_STEMS).model.state_dict(), "detector.heatmap.2.")
     assert "2 of" in caplog.text and "heatmap.2.weight" in caplog.text
 
 
 def test_settings_that_are_off_read_nothing():
-    system = small_system(solver={"pretrained_model": "missing.pth", "imagenet_pretrained_model": "missing.pth"})
-    before = {name: value.clone() for name, value in system.state_dict().items()}
-    system.load_pretrained()
-    assert all(torch.equal(value, before[name]) for name, value in system.state_dict().items())
+    recipe = small_recipe(solver={"pretrained_model": "missing.pth", "imagenet_pretrained_model": "missing.pth"})
+    before = {name: value.clone() for name, value in recipe.model.state_dict().items()}
+    recipe.load_pretrained()
+    assert all(torch.equal(value, before[name]) for name, value in recipe.model.state_dict().items())
 
 
 def test_a_run_starts_from_them_and_its_checkpoint_needs_them_no_more(tmp_path):
@@ -101,21 +105,21 @@ def test_a_run_starts_from_them_and_its_checkpoint_needs_them_no_more(tmp_path):
     work_dir = tmp_path / "run"
 
     def trainer(resume: bool) -> Trainer:
-        return Trainer("centernet", replace(config, output_dir=str(work_dir)), *shapes, torch.device("cpu"), resume)
+        return Trainer(SYSTEM, replace(config, output_dir=str(work_dir)), *shapes, torch.device("cpu"), resume)
 
     first = trainer(resume=False)
-    assert equal_parts(first.system, weights, "detector.stages.")
+    assert equal_parts(first.recipe, weights, "detector.stages.")
     first.run()
     path.unlink()
-    assert equal_parts(trainer(resume=True).system, weights, "detector.stages.")
+    assert equal_parts(trainer(resume=True).recipe, weights, "detector.stages.")
     assert checkpoint.newest(work_dir).is_file()
 
 
 def test_extractor_of_other_layers_is_refused(tmp_path):
     path = save(tmp_path / "run.pth", donor())
-    system = small_system(solver={"imagenet_pretrained": True, "imagenet_pretrained_model": str(path)})
+    recipe = small_recipe(solver={"imagenet_pretrained": True, "imagenet_pretrained_model": str(path)})
     with pytest.raises(CheckpointError, match=r"extractors\.0\.\* for scale 0: .* another network .*stem"):
-        system.load_pretrained()
+        recipe.load_pretrained()
 
 
 class Harmful:

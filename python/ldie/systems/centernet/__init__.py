@@ -1,7 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """CenterNet over three image scales, trained against a masked discriminator of scales."""
 
+from ldie.contract import System
 from ldie.systems.centernet.config import CenterNetConfig
-from ldie.systems.centernet.system import CenterNet
+from ldie.systems.centernet.model import CenterNet
+from ldie.systems.centernet.presets import PRESETS
+from ldie.systems.centernet.recipe import CenterNetRecipe
+from ldie.tasks.detection import TASK
 
-__all__ = ["CenterNet", "CenterNetConfig"]
+SYSTEM = System("centernet", TASK, CenterNet, CenterNetRecipe, PRESETS)
+
+__all__ = ["SYSTEM", "CenterNet", "CenterNetConfig", "CenterNetRecipe"]

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from numpy.random import Generator
 
-from ldie.data import Photometric, RandomCrop, RandomMirror, RandomResize, Resize, Sample
 from ldie.systems.centernet.config import CenterNetConfig
 from ldie.systems.centernet.targets import Crop
+from ldie.tasks.detection import Photometric, RandomCrop, RandomMirror, RandomResize, Resize, Sample
 
 
 class ScaleCrops:

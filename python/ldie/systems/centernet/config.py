@@ -7,7 +7,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ldie.config import ConfigError, ModelConfig, RunConfig, SolverConfig
+from ldie.config import ModelConfig, RunConfig, SolverConfig
+from ldie.errors import ConfigError
 from ldie.nn.blocks import Activation, Normalization
 
 _LRELU = {"aliases": {"lrelu": "leaky_relu"}}
@@ -66,6 +67,8 @@ class DiscriminatorConfig:
     """Only cells inside ground-truth boxes count."""
     masking_class_agnostic: bool = False
     """One mask for all classes (a cell counts once) instead of one per class (once for each class that covers it)."""
+    mask_round: Literal["trunc", "outward"] = "trunc"
+    """Edges of boxes between cells: towards zero, as published, where thin boxes vanish; or outward."""
     normalize_loss_with_mask: bool = True
     """Divide by the mask's cells instead of all cells; no effect without ``masking``."""
 
@@ -79,6 +82,8 @@ class DiscriminatorConfig:
 class CenterNetModel(ModelConfig):
     """The networks."""
 
+    num_classes: int = 80
+    """Classes without background; the data decides."""
     down_ratios: tuple[int, ...] = (4, 2, 1)
     """Stride of each scale's extractor: scale i sees crops of ``heatmap_size * down_ratios[i]`` pixels."""
     valid_scale: tuple[int, ...] = (0, 1, 2)
@@ -171,6 +176,9 @@ class CenterNetSolver(SolverConfig):
         default="wasserstein", metadata={"aliases": {"wasserstain": "wasserstein"}}
     )
     """Adversarial loss."""
+    legacy_inplace: bool = False
+    """The discriminator's loss as the published code has it: there the detector's loss flips the sign of the true
+    scale's score in place first, so the discriminator learns minus the mean of all. Only to compare with its logs."""
     imagenet_pretrained: bool = False
     """Start all extractors from that of scale 0 in ``imagenet_pretrained_model``."""
     imagenet_pretrained_model: str = ""
@@ -275,6 +283,8 @@ class CenterNetConfig(RunConfig):
             rate = getattr(solver, side).lr
             if not 0 < rate < math.inf:
                 raise ConfigError(f"solver.{side}.lr must be positive and finite, got {rate}")
+        if solver.legacy_inplace and solver.adv_loss_fn != "wasserstein":
+            raise ConfigError("solver.legacy_inplace is about solver.adv_loss_fn=wasserstein; unset one of them")
         for name in ("imagenet_pretrained", "pretrained"):
             if getattr(solver, name) and not getattr(solver, f"{name}_model"):
                 raise ConfigError(f"solver.{name} needs the name of a file in solver.{name}_model")

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
-from ldie.data import CropToMultiple, Resize, Sample, normalize
 from ldie.systems.centernet.config import CenterNetConfig, InputConfig
+from ldie.tasks.detection.geometry import resize_image
+from ldie.tasks.detection.transforms import normalize
+from ldie.tasks.detection.windows import crop_pixels, whole_multiples
 
 
 def network_input(images: Tensor, config: InputConfig) -> Tensor:
@@ -32,12 +32,10 @@ def evaluation_size(size: tuple[int, int], scale: int, config: CenterNetConfig) 
     return max(1, round(height * factor)), max(1, round(width * factor))
 
 
-def evaluation_image(sample: Sample, scale: int, config: CenterNetConfig) -> Tensor:
-    """A whole image as the extractor of this scale sees it, uint8 [3,H,W]: resized, cropped to whole multiples."""
-    nothing = torch.zeros(len(sample), dtype=torch.bool)
-    bare = replace(sample, masks=None, keypoints=None).select(nothing)
-    size = (sample.image.shape[1], sample.image.shape[2])
+def evaluation_image(image: Tensor, scale: int, config: CenterNetConfig) -> Tensor:
+    """A whole image [3,H,W] as the extractor of this scale sees it, uint8: resized, cropped to whole multiples."""
+    size = (image.shape[1], image.shape[2])
     resized = evaluation_size(size, scale, config)
     if resized != size:
-        bare = Resize(resized)(bare)
-    return CropToMultiple(config.test.crop_multiple)(bare).image
+        image = resize_image(image, resized)
+    return crop_pixels(image, 0, 0, whole_multiples(resized, config.test.crop_multiple))

@@ -72,6 +72,10 @@ def adversarial_loss(
     scores = scores.float()
     if scores.ndim == 2:
         scores = scores[:, :, None, None]
+    if side == "discriminator" and config.solver.legacy_inplace:
+        signs = scores.new_ones(scores.shape[1], 1, 1)
+        signs[scale] = -1
+        scores = scores * signs
     if not options.masking:
         return ldie_ext.masked_scale_loss(scores, scale, side=side, kind=kind)
     return ldie_ext.masked_scale_loss(
@@ -85,4 +89,5 @@ def adversarial_loss(
         side=side,
         kind=kind,
         normalize=options.normalize_loss_with_mask,
+        rounding=options.mask_round,
     )

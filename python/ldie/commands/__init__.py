@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the subcommands of ``ldie`` do, given their parsed options."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+from ldie.commands.common import INTERRUPTED, one_line
+from ldie.commands.evaluate import evaluate
+from ldie.commands.info import info
+from ldie.commands.predict import predict
+from ldie.commands.show import show
+from ldie.commands.train import train
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "train": train,
+    "eval": evaluate,
+    "predict": predict,
+    "show": show,
+    "info": info,
+}
+
+__all__ = ["COMMANDS", "INTERRUPTED", "one_line"]

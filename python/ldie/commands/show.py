@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``ldie show``."""
+
+from __future__ import annotations
+
+import argparse
+
+from ldie.config import DatasetConfig, RunConfig
+from ldie.engine.log import configure_console
+from ldie.files import make_folder
+from ldie.tasks import get_task
+
+
+def show(options: argparse.Namespace) -> int:
+    """Draws a data set."""
+    configure_console(options.debug)
+    task = get_task(options.task)
+    make_folder(options.out)
+    config = RunConfig(dataset=DatasetConfig(root=options.data), output_dir=str(options.out), seed=options.seed)
+    task.prepare(config)
+    task.show(config, options.split, options.count, options.out)
+    return 0

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""CenterNet over three image scales: networks, maps, detections."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ldie.contract import Facts
+from ldie.systems.centernet.config import CenterNetConfig
+from ldie.systems.centernet.decode import decode_maps, merge_scales, rescale_boxes
+from ldie.systems.centernet.detector import Detector, Maps
+from ldie.systems.centernet.discriminator import build_discriminator
+from ldie.systems.centernet.extractor import Extractor
+from ldie.systems.centernet.inputs import evaluation_image, evaluation_size, network_input
+from ldie.tasks.detection import DetectionModel, Prediction
+
+
+class CenterNet(DetectionModel):
+    """An extractor for each scale, one detector for all, and the discriminator that they are trained against.
+
+    Args:
+        config: Networks and post-processing; ``model.num_classes`` is that of the facts.
+        facts: Of the detection task.
+
+    Raises:
+        ConfigError: Keys that do not fit together.
+    """
+
+    def __init__(self, config: CenterNetConfig, facts: Facts) -> None:
+        super().__init__()
+        config.check()
+        self.config: CenterNetConfig = config
+        self.facts = facts
+        model = config.model
+        width, image = model.detector.input_channel, model.detector.image_input
+        self.extractors = nn.ModuleDict(
+            {
+                str(scale): Extractor(model.extractor, model.down_ratios[scale], width, image)
+                for scale in model.valid_scale
+            }
+        )
+        self.detector = Detector(model.detector, model.feature_channel, model.num_classes)
+        self.discriminator = build_discriminator(model.discriminator, model.feature_channel, len(model.down_ratios))
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @classmethod
+    def from_config(cls, config: CenterNetConfig, facts: Facts) -> CenterNet:
+        """See :meth:`ldie.contract.Model.from_config`."""
+        model = dataclasses.replace(config.model, num_classes=len(facts["classes"]))
+        return cls(dataclasses.replace(config, model=model), facts)
+
+    def extract(self, images: Sequence[Tensor]) -> Tensor:
+        """Features of all scales, one after the other along the batch: shared networks then run once.
+
+        Args:
+            images: Network inputs by scale in use, [B,3,H_i,W_i], that all give feature maps of one size.
+        """
+        return torch.cat([extractor(scale) for extractor, scale in zip(self.extractors.values(), images)])
+
+    def scores(self, features: Tensor) -> Tensor:
+        """What the discriminator says about the feature channels that it looks at."""
+        return self.discriminator(features[:, : self.config.model.discriminator.input_channel])
+
+    def forward(self, images: Sequence[Tensor]) -> list[Maps]:
+        """The detector's maps by scale in use, of network inputs [B,3,H_i,W_i] by scale in use."""
+        return [self.detector(extractor(scale)) for extractor, scale in zip(self.extractors.values(), images)]
+
+    def predict(self, inputs: Sequence[Tensor]) -> list[Prediction]:
+        """See :meth:`DetectionModel.predict`; every scale sees the whole image."""
+        return [self._detect(image) for image in inputs]
+
+    def heatmaps(self, images: Sequence[Tensor]) -> dict[str, list[Tensor]]:
+        """See :meth:`DetectionModel.heatmaps`: by scale, the largest centre score over the classes."""
+        maps = [self._maps(image) for image in images]
+        return {
+            f"heatmap_scale_{scale}": [scales[i].heatmap[0].float().sigmoid().amax(0).cpu() for scales in maps]
+            for i, scale in enumerate(self.config.model.valid_scale)
+        }
+
+    def _maps(self, image: Tensor) -> list[Maps]:
+        """The maps of one whole image [3,H,W] by scale in use."""
+        seen = [evaluation_image(image.cpu(), scale, self.config) for scale in self.config.model.valid_scale]
+        return self([network_input(scale[None].to(self.device), self.config.input) for scale in seen])
+
+    def _detect(self, image: Tensor) -> Prediction:
+        size = (image.shape[1], image.shape[2])
+        scales = []
+        for scale, maps in zip(self.config.model.valid_scale, self._maps(image)):
+            found = decode_maps(maps, self.config.model.down_ratios[scale])[0]
+            boxes = rescale_boxes(found.boxes, evaluation_size(size, scale, self.config), size)
+            scales.append(found._replace(boxes=boxes))
+        found = merge_scales(scales, self.config.test)
+        return Prediction(
+            boxes=found.boxes.cpu(),
+            scores=found.scores.cpu(),
+            labels=found.labels.cpu(),
+            masks=None,
+            keypoints=None,
+            size=size,
+        )

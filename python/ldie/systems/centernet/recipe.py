@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How CenterNet learns: detection against a masked scale discriminator, in three phases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import torch
+from numpy.random import Generator
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from ldie.contract import Progress, Recipe, Runtime
+from ldie.systems.centernet.augment import ScaleCrops
+from ldie.systems.centernet.config import CenterNetConfig
+from ldie.systems.centernet.detector import Maps
+from ldie.systems.centernet.gradient_penalty import gradient_penalty
+from ldie.systems.centernet.inputs import network_input
+from ldie.systems.centernet.losses import adversarial_loss, detection_losses, reconstruction_loss, weighted_sum
+from ldie.systems.centernet.model import CenterNet
+from ldie.systems.centernet.pretrained import load_imagenet_pretrained, load_pretrained
+from ldie.systems.centernet.targets import CellTargets, Crop, ScaleBatch, cell_targets, collate_crops
+from ldie.tasks.detection import Sample
+
+Phase = Literal["detector", "discriminator", "both"]
+Side = Literal["detector", "discriminator"]
+
+
+class CenterNetRecipe(Recipe):
+    """Phase 1 trains extractors and detector alone, phase 2 the discriminator alone, phase 3 both in every step.
+
+    Each learns on its own loss: extractors and detector on detection plus the adversarial term, the discriminator on
+    its negative.
+    """
+
+    best_metric: ClassVar[str] = "bbox/AP"
+
+    def __init__(self, model: CenterNet, config: CenterNetConfig, runtime: Runtime) -> None:
+        self.model: CenterNet = model
+        self.config: CenterNetConfig = config
+        self.runtime = runtime
+        for network in self._fixed():
+            network.requires_grad_(False)
+        solver = config.solver
+        learning = [*model.extractors.parameters(), *model.detector.parameters()]
+        self._optimizers: dict[str, Optimizer] = {
+            "detector": Adam(learning, solver.detector.lr),
+            "discriminator": Adam(model.discriminator.parameters(), solver.discriminator.lr),
+        }
+        self._crops = ScaleCrops(config)
+
+    @property
+    def optimizers(self) -> dict[str, Optimizer]:
+        """See :attr:`Recipe.optimizers`: one for extractors and detector, one for the discriminator."""
+        return self._optimizers
+
+    def _fixed(self) -> list[nn.Module]:
+        """The networks that do not learn."""
+        solver = self.config.solver
+        networks: list[nn.Module] = [self.model.detector] if solver.detector.weight_fix else []
+        if solver.extractor.weight_fix and "0" in self.model.extractors:
+            networks.append(self.model.extractors["0"])
+        return networks
+
+    def train_mode(self) -> None:
+        """See :meth:`Recipe.train_mode`: what does not learn keeps its batch-norm statistics, too."""
+        self.model.train()
+        for network in self._fixed():
+            network.eval()
+
+    def load_pretrained(self) -> None:
+        """See :meth:`Recipe.load_pretrained`; where both files are given, the second wins."""
+        solver, model = self.config.solver, self.model
+        if solver.imagenet_pretrained:
+            load_imagenet_pretrained(model.extractors, Path(solver.imagenet_pretrained_model))
+        if solver.pretrained:
+            load_pretrained(model.extractors, model.detector, Path(solver.pretrained_model))
+
+    def transform(self, sample: Sample, rng: Generator) -> list[Crop]:
+        """See :meth:`Recipe.transform`: a random crop for every scale."""
+        return self._crops(sample, rng)
+
+    def collate(self, items: Sequence[Sequence[Crop]]) -> list[ScaleBatch]:
+        """See :meth:`Recipe.collate`: one batch per scale."""
+        return collate_crops(items)
+
+    def phase(self, step: int) -> Phase:
+        """What the step after ``step`` steps trains."""
+        solver = self.config.solver
+        if step < solver.detector.init_train_iter:
+            return "detector"
+        if step < solver.detector.init_train_iter + solver.discriminator.init_train_iter:
+            return "discriminator"
+        return "both"
+
+    def train_step(self, batch: Sequence[ScaleBatch], step: int) -> dict[str, Tensor]:
+        """See :meth:`Recipe.train_step`."""
+        phase = self.phase(step)
+        images = [network_input(scale.images, self.config.input) for scale in batch]
+        with torch.set_grad_enabled(phase != "discriminator"), self.runtime.autocast():
+            features = self.model.extract(images)
+        targets = self._targets(batch, features)
+        terms: dict[str, Tensor] = {}
+        losses: dict[str, Tensor] = {}
+        if phase != "discriminator":
+            losses["detector"] = self._detection_loss(features, images, targets, terms)
+        if phase != "detector":
+            with self.runtime.autocast():
+                scores = self.model.scores(features)
+            losses["discriminator"] = self._discriminator_loss(features, scores, targets, terms)
+        if phase == "both":
+            losses["detector"] = losses["detector"] + self._adversarial_loss(scores, targets, "detector", terms)
+        self._update(losses)
+        if phase == "detector" and self._is_logged(step):
+            losses["discriminator"] = self._untrained_loss(features, targets, terms)
+        names = {"detector": "total_loss", "discriminator": "total_adv_loss"}
+        terms |= {names[side]: loss for side, loss in losses.items()}
+        return {name: value.detach() for name, value in terms.items()}
+
+    def _is_logged(self, step: int) -> bool:
+        """Whether a log line follows the step after ``step`` steps."""
+        interval = self.config.solver.log_step
+        return interval > 0 and (step + 1) % interval == 0
+
+    @torch.no_grad()
+    def _untrained_loss(self, features: Tensor, targets: Sequence[CellTargets], terms: dict[str, Tensor]) -> Tensor:
+        """The discriminator's loss while it waits, to log it as the published code does; nothing of it changes."""
+        discriminator = self.model.discriminator
+        discriminator.eval()  # spectral norms move on in training mode
+        with self.runtime.autocast():
+            scores = self.model.scores(features)
+        discriminator.train()
+        return self._adversarial_loss(scores, targets, "discriminator", terms)
+
+    def _targets(self, batch: Sequence[ScaleBatch], features: Tensor) -> list[CellTargets]:
+        model, size = self.config.model, (features.shape[2], features.shape[3])
+        limit = self.config.solver.data.max_objects
+        return [
+            cell_targets(scale, model.down_ratios[index], size, limit) for index, scale in zip(model.valid_scale, batch)
+        ]
+
+    def _detection_loss(
+        self,
+        features: Tensor,
+        images: Sequence[Tensor],
+        targets: Sequence[CellTargets],
+        terms: dict[str, Tensor],
+    ) -> Tensor:
+        """Mean over the scales of the weighted detection terms, which are added to ``terms``."""
+        model, solver = self.config.model, self.config.solver.detector
+        count = len(model.valid_scale)
+        with self.runtime.autocast():
+            maps = self.model.detector(features)
+        total = []
+        parts = zip(*(m.chunk(count) for m in maps))
+        for scale, target, outputs, part, image in zip(
+            model.valid_scale, targets, parts, features.chunk(count), images
+        ):
+            losses = detection_losses(Maps(*outputs), target, solver)
+            if model.detector.image_input:
+                losses["recon_loss"] = reconstruction_loss(part, image)
+            terms |= {f"{name}:{scale}": loss for name, loss in losses.items()}
+            total.append(weighted_sum(losses, solver))
+        return torch.stack(total).mean()
+
+    def _adversarial_loss(
+        self, scores: Tensor, targets: Sequence[CellTargets], side: Side, terms: dict[str, Tensor]
+    ) -> Tensor:
+        """Weighted mean over the scales of one side's adversarial terms, which are added to ``terms``."""
+        scales = self.config.model.valid_scale
+        losses = [
+            adversarial_loss(part, scale, target, self.config, side)
+            for part, scale, target in zip(scores.chunk(len(scales)), scales, targets)
+        ]
+        name = {"detector": "det_adv_loss", "discriminator": "dis_adv_loss"}[side]
+        terms |= {f"{name}:{scale}": loss for scale, loss in zip(scales, losses)}
+        return getattr(self.config.solver, side).adv_loss_weight * torch.stack(losses).mean()
+
+    def _discriminator_loss(
+        self, features: Tensor, scores: Tensor, targets: Sequence[CellTargets], terms: dict[str, Tensor]
+    ) -> Tensor:
+        """The adversarial loss, and the weighted gradient penalty where it is on; terms are added to ``terms``."""
+        loss = self._adversarial_loss(scores, targets, "discriminator", terms)
+        solver = self.config.solver.discriminator
+        if solver.gp:
+            scales = features.float().chunk(len(self.config.model.valid_scale))  # slopes of slopes need the precision
+            terms["gradient_penalty"] = gradient_penalty(self.model.scores, scales)
+            loss = loss + solver.gp_weight * terms["gradient_penalty"]
+        return loss
+
+    def _update(self, losses: Mapping[str, Tensor]) -> None:
+        """Each optimizer steps on its own loss only; all gradients are taken before the first step."""
+        for index, (name, loss) in enumerate(losses.items(), start=1):
+            self.runtime.gradients(self._optimizers[name], loss, retain_graph=index < len(losses))
+        for name in losses:
+            self.runtime.apply(self._optimizers[name], getattr(self.config.solver, name).gradient_clip)
+
+    def log_line(self, progress: Progress, means: Mapping[str, float]) -> str:
+        """See :meth:`Recipe.log_line`; a loss that the phase does not have counts as 0."""
+        eta = timedelta(seconds=int(progress.eta_seconds))
+        return (
+            f"===> Iter: {progress.step:07d}, LR: {progress.lr['detector']:.06f}, Cost: {progress.seconds:.02f}s, "
+            f"Eta: {eta}, Detector Loss: {means.get('total_loss', 0.0):.6f}, "
+            f"Discriminator Loss: {means.get('total_adv_loss', 0.0):.6f}"
+        )

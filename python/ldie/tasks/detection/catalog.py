@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Data by name: a generated data set or a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ldie.errors import DataError
+from ldie.tasks.detection.coco import CocoDataset
+from ldie.tasks.detection.shapes import build_shapes
+
+GENERATED = {"shapes": False, "shapes-hard": True}
+"""Names of the generated data sets and whether they are the hard variant."""
+
+
+def locate_data(name_or_dir: str | Path, work_dir: str | Path, *, seed: int = 0) -> Path:
+    """The folder of a data set, generated first if need be.
+
+    Args:
+        name_or_dir: ``shapes``, ``shapes-hard``, or a folder in COCO's layout.
+        work_dir: Where generated data goes, in a folder of its name.
+        seed: Of generated data.
+
+    Raises:
+        DataError: Neither a known name nor a folder.
+    """
+    if str(name_or_dir) in GENERATED:
+        return build_shapes(Path(work_dir) / str(name_or_dir), hard=GENERATED[str(name_or_dir)], seed=seed)
+    root = Path(name_or_dir)
+    if not root.is_dir():
+        raise DataError(
+            f"{root}: no such folder; give {' or '.join(GENERATED)} or a folder in COCO's layout "
+            "(images in train2017/ and val2017/, annotations/instances_train2017.json and ..._val2017.json)"
+        )
+    return root
+
+
+def open_splits(root: Path, names: Sequence[str]) -> list[CocoDataset]:
+    """Splits of a data set.
+
+    Raises:
+        DataError: Missing or malformed data, or splits whose categories differ.
+    """
+    splits = [CocoDataset(root, name) for name in names]
+    for split in splits[1:]:
+        if split.categories != splits[0].categories:
+            raise DataError(
+                f"{split.annotation_file}: its categories differ from those of {splits[0].annotation_file.name}; "
+                "give both splits the same"
+            )
+    return splits

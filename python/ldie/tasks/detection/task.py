@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Detection as a task: images with objects, COCO's metrics, pictures and files."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ldie.config import RunConfig
+from ldie.contract import Facts, Results, Task
+from ldie.errors import DataError
+from ldie.files import write_text
+from ldie.tasks.detection.catalog import locate_data, open_splits
+from ldie.tasks.detection.coco import CocoDataset
+from ldie.tasks.detection.detections import Detections, detect
+from ldie.tasks.detection.metrics import coco_metrics
+from ldie.tasks.detection.model import DetectionModel
+from ldie.tasks.detection.prediction_files import write_predictions
+from ldie.tasks.detection.results import coco_detections
+from ldie.tasks.detection.sample import Sample
+from ldie.tasks.detection.visualization import draw_heatmap, draw_prediction, draw_sample, grid
+
+logger = logging.getLogger("ldie")
+_REPORTED_IMAGES = 12
+_GRID_IMAGES = 16
+
+
+class DetectionTask(Task):
+    """Objects in images: boxes, and masks and keypoints where the data has them.
+
+    Facts: ``classes`` by label, ``category_ids`` of the data's files by label, ``keypoints`` by number, their
+    ``flip_pairs`` and ``skeleton``.
+    """
+
+    files = ("detections.json",)
+
+    def prepare(self, config: RunConfig) -> None:
+        """See :meth:`Task.prepare`: generates data that has a name."""
+        locate_data(config.dataset.root, config.output_dir, seed=config.seed)
+
+    def open(self, config: RunConfig, splits: Sequence[str]) -> list[CocoDataset]:
+        """See :meth:`Task.open`; all splits have the same categories."""
+        return open_splits(locate_data(config.dataset.root, config.output_dir, seed=config.seed), splits)
+
+    def facts(self, dataset: CocoDataset) -> Facts:
+        """See :meth:`Task.facts`."""
+        return {
+            "classes": dataset.class_names,
+            "category_ids": dataset.label_to_category_id,
+            "keypoints": list(dataset.keypoint_names),
+            "flip_pairs": [list(pair) for pair in dataset.flip_pairs],
+            "skeleton": [list(pair) for pair in dataset.skeleton],
+        }
+
+    def facts_without_data(self, config: Any) -> Facts:
+        """See :meth:`Task.facts_without_data`: classes are numbered."""
+        labels = range(config.model.num_classes)
+        classes = [f"class {label}" for label in labels]
+        return {
+            "classes": classes,
+            "category_ids": list(labels),
+            "keypoints": [],
+            "flip_pairs": [],
+            "skeleton": [],
+        }
+
+    def validate(self, facts: Facts) -> None:
+        """See :meth:`Task.validate`."""
+        for name in ("classes", "category_ids", "keypoints", "flip_pairs", "skeleton"):
+            if not isinstance(facts.get(name), list):
+                raise ValueError(f"{name} is no list")
+        if len(facts["classes"]) != len(facts["category_ids"]):
+            raise ValueError("classes and category_ids differ in number")
+
+    def check(self, dataset: CocoDataset, facts: Facts, origin: str) -> None:
+        """See :meth:`Task.check`: classes must be the same."""
+        if dataset.class_names != facts["classes"]:
+            raise DataError(
+                f"{dataset.annotation_file}: classes {_short(dataset.class_names)} differ from those of {origin}: "
+                f"{_short(facts['classes'])}; evaluate on data with the same categories"
+            )
+
+    def key(self, sample: Sample) -> Hashable:
+        """See :meth:`Task.key`: the image's id."""
+        return sample.image_id
+
+    def inputs(self, samples: Sequence[Sample]) -> list[torch.Tensor]:
+        """See :meth:`Task.inputs`: the images."""
+        return [sample.image for sample in samples]
+
+    def metrics(self, dataset: CocoDataset, results: Results) -> dict[str, float]:
+        """See :meth:`Task.metrics`: COCO's."""
+        return coco_metrics(dataset, results)
+
+    def headline(self, metrics: Mapping[str, float]) -> Mapping[str, float]:
+        """COCO's three best-known metrics of each kind."""
+        return {name: value for name, value in metrics.items() if name.rpartition("/")[2] in ("AP", "AP50", "AP75")}
+
+    def report(self, folder: Path, dataset: CocoDataset, results: Results, model: Any) -> None:
+        """See :meth:`Task.report`: ``detections.json`` (COCO results) and pictures of the first images."""
+        detections = coco_detections(results, dataset.label_to_category_id)
+        write_text(folder / "detections.json", json.dumps(detections))
+        samples = [dataset[i] for i in range(min(_REPORTED_IMAGES, len(dataset)))]
+        if samples:
+            pictures = folder / "pictures"
+            pictures.mkdir(parents=True, exist_ok=True)
+            _draw_results(pictures, samples, dataset.class_names, results)
+            _draw_heatmaps(pictures, samples, model)
+
+    def infer(self, model: DetectionModel, inputs: Any, batch_size: int = 1) -> list[Detections]:
+        """See :meth:`Task.infer`: images as paths, Pillow images, arrays or tensors, one or a list of them."""
+        images = inputs if isinstance(inputs, (list, tuple)) else [inputs]
+        return list(detect(model, images, batch_size))
+
+    def predict(
+        self, model: DetectionModel, inputs: Sequence[Path], out: Path, *, batch_size: int = 1, min_score: float = 0.3
+    ) -> None:
+        """See :meth:`Task.predict`: one annotated PNG per image, and ``predictions.json`` in COCO's format."""
+        write_predictions(model, inputs, out, batch_size=batch_size, min_score=min_score)
+
+    def show(self, config: RunConfig, split: str, count: int, out: Path) -> None:
+        """See :meth:`Task.show`: boxes, masks, keypoints and crowds of images, one by one and side by side."""
+        (dataset,) = self.open(config, [split])
+        pictures = []
+        for i in range(min(count, len(dataset))):
+            sample = dataset[i]
+            pictures.append(draw_sample(sample, dataset.class_names, dataset.skeleton))
+            pictures[-1].save(out / f"{split}_{sample.image_id}.png")
+        if pictures:
+            grid(pictures[:_GRID_IMAGES]).save(out / f"{split}.png")
+        logger.info("%d of %d images, %d classes: %s", len(pictures), len(dataset), len(dataset.class_names), out)
+
+
+def _draw_results(folder: Path, samples: Sequence[Sample], class_names: Sequence[str], results: Results) -> None:
+    shown = [draw_prediction(sample.image, results[sample.image_id], class_names, truth=sample) for sample in samples]
+    grid(shown).save(folder / "predictions.png")
+
+
+def _draw_heatmaps(folder: Path, samples: Sequence[Sample], model: DetectionModel) -> None:
+    with torch.no_grad():
+        heatmaps = model.heatmaps([sample.image for sample in samples])
+    for name, heats in heatmaps.items():
+        overlays = [draw_heatmap(sample.image, heat) for sample, heat in zip(samples, heats)]
+        grid(overlays).save(folder / f"{name}.png")
+
+
+def _short(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

@@ -1,0 +1,178 @@
+"""The generated data set is what its description says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from ldie.tasks.detection import CocoDataset, DataError, Sample, build_shapes
+from ldie.tasks.detection.masks import from_coco, to_bitmaps
+from ldie.tasks.detection.shapes import MIN_CONTRAST, MIN_VISIBLE
+
+from ldie_ext import RLE, Polygons
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def decode(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
+    return to_bitmaps(from_coco([segmentation], size), size)[0].numpy()
+
+
+def annotations(root: Path) -> list[dict[str, Any]]:
+    return json.loads((root / "annotations" / "instances_train2017.json").read_text())["annotations"]
+
+
+def test_same_seed_same_bytes(tmp_path: Path) -> None:
+    first = contents(build_shapes(tmp_path / "a", hard=True, seed=3, train=8, val=4))
+    second = contents(build_shapes(tmp_path / "b", hard=True, seed=3, train=8, val=4))
+    assert first == second
+    assert len(first) == 8 + 4 + 3
+
+
+def test_images_do_not_depend_on_their_number(tmp_path: Path) -> None:
+    few, many = (contents(build_shapes(tmp_path / str(n), train=n, val=1)) for n in (2, 5))
+    assert few["train2017/000002.png"] == many["train2017/000002.png"]
+
+
+def test_seed_and_split_change_the_images(tmp_path: Path) -> None:
+    root = contents(build_shapes(tmp_path / "a", train=1, val=1))
+    other = contents(build_shapes(tmp_path / "b", train=1, val=1, seed=1))
+    images = {root["train2017/000001.png"], root["val2017/000001.png"], other["train2017/000001.png"]}
+    assert len(images) == 3
+
+
+def test_built_once_and_rebuilt_for_other_parameters(tmp_path: Path) -> None:
+    root = build_shapes(tmp_path / "shapes", train=2, val=1)
+    image = root / "train2017" / "000001.png"
+    written = image.stat().st_mtime_ns
+    build_shapes(root, train=2, val=1)
+    assert image.stat().st_mtime_ns == written
+    build_shapes(root, train=3, val=1)
+    assert len(list((root / "train2017").iterdir())) == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["shapes"]
+
+
+def test_other_contents_are_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(DataError, match="is no generated shapes data set; remove it or choose another"):
+        build_shapes(tmp_path, train=1, val=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_interrupted_build_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ldie.tasks.detection.shapes._annotate", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        build_shapes(tmp_path / "shapes", train=5, val=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("wrong", [{"size": 32}, {"train": 0}, {"val": 0}, {"seed": -1}])
+def test_parameters_out_of_range(tmp_path: Path, wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="need size >= 64"):
+        build_shapes(tmp_path / "shapes", **wrong)
+
+
+@pytest.mark.parametrize("variant", ["shapes", "hard_shapes"])
+def test_masks_boxes_and_areas_agree(variant: str, request: pytest.FixtureRequest) -> None:
+    for entry in annotations(request.getfixturevalue(variant)):
+        mask = decode(entry["segmentation"], (128, 128))
+        # Whole objects have their corners as polygons: pycocotools may round half a pixel along the outline away.
+        perimeter = 2 * sum(entry["bbox"][2:])
+        assert abs(int(mask.sum()) - entry["area"]) <= 0.12 * perimeter + 1
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        x, y, w, h = entry["bbox"]
+        tight = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
+        assert np.abs(np.subtract(tight, [x, y, x + w, y + h])).max() <= 1
+
+
+def test_masks_of_hidden_objects_and_crowds_are_exact(hard_shapes: Path) -> None:
+    exact = 0
+    for entry in annotations(hard_shapes):
+        if entry["iscrowd"] or len(entry["segmentation"]) > 1:
+            mask = decode(entry["segmentation"], (128, 128))
+            rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+            x, y = columns[0], rows[0]
+            assert mask.sum() == entry["area"]
+            assert entry["bbox"] == [x, y, columns[-1] + 1 - x, rows[-1] + 1 - y]
+            exact += 1
+    assert exact > 10
+
+
+def test_default_variant(shapes: Path) -> None:
+    dataset = CocoDataset(shapes, "train2017")
+    samples = [dataset[i] for i in range(len(dataset))]
+    assert dataset.class_names == ["circle", "square", "triangle"]
+    assert all(sample.image.shape == (3, 128, 128) and len(sample) <= 4 for sample in samples)
+    assert min(len(sample) for sample in samples) == 0  # images without objects
+    assert {int(label) for sample in samples for label in sample.labels} == {0, 1, 2}
+    assert not any(sample.iscrowd.any() for sample in samples)
+    assert dataset.keypoint_file is None
+    areas = [entry["area"] for entry in annotations(shapes)]
+    assert min(areas) >= MIN_VISIBLE
+    assert any(len(entry["segmentation"]) > 1 for entry in annotations(shapes))  # split by an object in front
+
+
+def test_hard_variant(hard: CocoDataset) -> None:
+    samples = [hard[i] for i in range(len(hard))]
+    crowds = [a.segmentation for i in range(len(hard)) for a in hard.objects(i) if a.iscrowd]
+    assert crowds and all(isinstance(mask["counts"], list) for mask in crowds)
+    assert all(isinstance(sample.masks, RLE if sample.iscrowd.any() else Polygons) for sample in samples)
+    boxes = torch.cat([sample.boxes for sample in samples])
+    assert ((boxes[:, :2] == 0) | (boxes[:, 2:] == 128)).any()
+    assert (boxes[:, 2:] - boxes[:, :2]).amax(dim=1).min() < 8
+    assert any(has_common_centre(sample) for sample in samples)
+    visibility = torch.cat([sample.keypoints[..., 2][sample.labels == 1] for sample in samples])
+    assert set(visibility.flatten().tolist()) == {0, 1, 2}
+
+
+def has_common_centre(sample: Sample) -> bool:
+    centres = (sample.boxes[:, :2] + sample.boxes[:, 2:]) / 2
+    near = torch.cdist(centres, centres) <= 0.71  # boxes end at whole pixels
+    same = near & (sample.labels[:, None] == sample.labels)
+    return bool(same.triu(diagonal=1).any())
+
+
+def test_keypoints_are_corners(hard: CocoDataset) -> None:
+    assert hard.keypoint_names == ("top", "right", "bottom", "left")
+    for sample in (hard[i] for i in range(len(hard))):
+        for label, points, box in zip(sample.labels.tolist(), sample.keypoints, sample.boxes, strict=True):
+            top, right, bottom, left = points.tolist()
+            if label == 0:
+                assert not points.any()
+            if label == 2:
+                assert bottom == [0, 0, 0]
+            if top[2]:
+                assert all(top[1] <= other[1] + 1e-6 for other in (right, bottom, left) if other[2])
+            for x, y, visibility in (top, right, bottom, left):
+                if visibility == 2:
+                    assert box[0] - 1.5 <= x + 0.5 <= box[2] + 1.5 and box[1] - 1.5 <= y + 0.5 <= box[3] + 1.5
+
+
+def test_objects_stand_out_from_background_with_noise(shapes: Path) -> None:
+    dataset = CocoDataset(shapes, "train2017")
+    for sample in (dataset[i] for i in range(20)):
+        pixels = sample.image.float()
+        masks = to_bitmaps(sample.masks, sample.size)
+        background = pixels[:, ~torch.stack([*masks, torch.zeros(128, 128, dtype=torch.bool)]).any(0)]
+        assert 6 < background.std(dim=1).max() < 12
+        for mask in masks:
+            inner = -torch.nn.functional.max_pool2d(-mask[None].float(), 5, 1, 2)[0] > 0
+            if inner.any():
+                distance = (pixels[:, inner].mean(dim=1) - background.median(dim=1).values).norm()
+                assert distance > MIN_CONTRAST - 15
+
+
+def test_pycocotools_reads_it(hard_shapes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    coco = pytest.importorskip("pycocotools.coco").COCO(str(hard_shapes / "annotations" / "instances_train2017.json"))
+    for entry in coco.loadAnns(coco.getAnnIds()):
+        assert coco.annToMask(entry).any()
+    assert "index created" in capsys.readouterr().out

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import pytest
+import torch
+from ldie.tasks.detection import Prediction, Sample
+from ldie.tasks.detection.masks import from_coco, to_bitmaps
+from ldie.tasks.detection.visualization import (
+    MIN_SIDE,
+    Canvas,
+    class_color,
+    draw_heatmap,
+    draw_prediction,
+    draw_sample,
+    grid,
+)
+from PIL import Image
+
+NAMES = ["circle", "square"]
+
+
+def gray(height=128, width=128):
+    return torch.full((3, height, width), 100, dtype=torch.uint8)
+
+
+def sample(**changes):
+    values = {
+        "image": gray(),
+        "image_id": 1,
+        "boxes": torch.tensor([[40.0, 50.0, 90.0, 100.0]]),
+        "labels": torch.tensor([1]),
+        "iscrowd": torch.tensor([False]),
+        "masks": None,
+        "keypoints": None,
+        "size": (128, 128),
+        "file_name": "a.png",
+    }
+    return Sample(**{**values, **changes})
+
+
+def prediction(score=0.9, **changes):
+    values = {"boxes": torch.tensor([[20.0, 30.0, 60.0, 70.0]]), "scores": torch.tensor([score])}
+    values |= {"labels": torch.tensor([0]), "masks": None, "keypoints": None, "size": (128, 128)}
+    return Prediction(**{**values, **changes})
+
+
+def at(picture, x, y):
+    """Colour at the middle of original pixel coordinates (x, y) of a 128-pixel image."""
+    return picture.getpixel((int(x * MIN_SIDE / 128), int(y * MIN_SIDE / 128)))
+
+
+def test_small_images_are_enlarged_and_large_ones_kept():
+    assert draw_sample(sample(), NAMES).size == (384, 384)
+    assert draw_sample(sample(image=gray(400, 600), size=(400, 600)), NAMES).size == (600, 400)
+
+
+def test_boxes_have_class_colours_and_a_label_at_the_corner():
+    picture = draw_sample(sample(), NAMES)
+    assert all(at(picture, x, y) == class_color(1) for x, y in [(65, 50), (65, 100), (40, 75), (90, 75)])
+    assert at(picture, 65, 75) == (100, 100, 100)
+    label = np.asarray(picture)[135:150, 120:165]
+    assert (label == class_color(1)).all(2).mean() > 0.3
+    assert (label == 255).all(2).sum() > 10  # the text
+
+
+def test_a_label_stays_inside_the_image():
+    boxes = torch.tensor([[120.0, -3.0, 140.0, 20.0]])
+    pixels = np.asarray(draw_sample(sample(boxes=boxes), NAMES))
+    assert (pixels[2:10, -40:] == class_color(1)).all(2).mean() > 0.2
+
+
+def test_truth_is_white_and_dashed_and_weak_predictions_are_left_out():
+    picture = draw_prediction(gray(), prediction(0.9), NAMES, truth=sample())
+    edge = np.asarray(picture)[150, 3 * 40 : 3 * 90]
+    white = (edge == 255).all(1).mean()
+    assert 0.3 < white < 0.8
+    assert at(picture, 20, 50) == class_color(0)
+    weak = draw_prediction(gray(), prediction(0.2), NAMES)
+    assert weak.getcolors() == [(384 * 384, (100, 100, 100))]
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        [[40.0, 50.0, 90.0, 50.0, 90.0, 100.0, 40.0, 100.0]],
+        {"size": [128, 128], "counts": [40 * 128 + 50, *([50, 78] * 49), 50, 128 * 128 - 89 * 128 - 100]},
+    ],
+)
+def test_masks_tint_what_they_cover(mask):
+    picture = draw_sample(sample(masks=from_coco([mask], (128, 128))), NAMES)
+    expected = [int(0.6 * 100 + 0.4 * channel) for channel in class_color(1)]
+    assert at(picture, 65.5, 75.5) == tuple(expected)
+    assert at(picture, 20.5, 20.5) == (100, 100, 100)
+
+
+def test_predicted_masks_of_at_least_the_score_tint():
+    squares = [[[x, 50.0, x + 30, 50.0, x + 30, 100.0, x, 100.0]] for x in (20.0, 80.0)]
+    both = {
+        "boxes": torch.tensor([[20.0, 50.0, 50.0, 100.0], [80.0, 50.0, 110.0, 100.0]]),
+        "scores": torch.tensor([0.2, 0.9]), "labels": torch.tensor([0, 1]),
+        "masks": from_coco(squares, (128, 128)),
+    }  # fmt: skip
+    picture = draw_prediction(gray(), prediction(**both), NAMES)
+    assert at(picture, 95.5, 75.5) == tuple(int(0.6 * 100 + 0.4 * channel) for channel in class_color(1))
+    assert at(picture, 35.5, 75.5) == (100, 100, 100)
+
+
+def test_crowds_are_dashed():
+    plain, crowd = (draw_sample(sample(iscrowd=torch.tensor([flag])), NAMES) for flag in (False, True))
+    lines = [(np.asarray(picture)[300, 120:270] == class_color(1)).all(1).mean() for picture in (plain, crowd)]
+    assert lines[0] > 0.95
+    assert 0.3 < lines[1] < 0.8
+
+
+def test_keypoints_by_visibility():
+    points = torch.tensor([[[60.0, 70.0, 2.0], [70.0, 70.0, 1.0], [80.0, 70.0, 0.0]]])
+    picture = draw_sample(sample(keypoints=points), NAMES)
+    assert at(picture, 60.5, 70.5) == class_color(1)
+    assert at(picture, 70.5, 70.5) == at(picture, 80.5, 70.5) == (100, 100, 100)
+    hidden = np.asarray(picture)[205:218, 205:218]
+    assert (hidden != 100).any()
+    found = draw_prediction(gray(), prediction(keypoints=points[:, :1] * torch.tensor([1, 1, 0.2])), NAMES)
+    assert at(found, 60.5, 70.5) == class_color(0)
+
+
+def test_heatmap_brightens_where_it_is_high():
+    heat = torch.zeros(32, 32)
+    heat[8, 24] = 1
+    pixels = np.asarray(draw_heatmap(gray(), heat)).astype(int).sum(2)
+    row, column = np.unravel_index(pixels.argmax(), pixels.shape)
+    assert abs(row - 8.5 * 12) < 8 and abs(column - 24.5 * 12) < 8
+    assert pixels[300, 50] < 150
+
+
+def test_grid_places_pictures_row_by_row():
+    colors = [(10 * i, 0, 0) for i in range(1, 6)]
+    sheet = grid([Image.new("RGB", (20, 10 + i), color) for i, color in enumerate(colors)], columns=3, gap=2)
+    assert sheet.size == (3 * 22 + 2, (12 + 2) + (14 + 2) + 2)
+    assert sheet.getpixel((3, 3)) == colors[0]
+    assert sheet.getpixel((2 + 2 * 22 + 1, 3)) == colors[2]
+    assert sheet.getpixel((3, 2 + 14 + 1)) == colors[3]
+
+
+def test_neighbouring_classes_differ_in_colour():
+    colors = np.array([class_color(label) for label in range(80)])
+    distance = np.abs(np.diff(colors, axis=0)).sum(1)
+    assert distance.min() > 150
+    assert len(np.unique(colors, axis=0)) == 80
+
+
+def test_labels_do_not_cover_each_other():
+    canvas = Canvas(torch.zeros(3, 400, 400, dtype=torch.uint8))
+    colors = [class_color(label) for label in range(8)]
+    canvas.label((100, 200, 140, 230), "person", colors[0])
+    size = (np.asarray(canvas.image) == colors[0]).all(2).sum()
+    for shift, color in enumerate(colors[1:], start=1):  # names of one length on boxes almost in one place
+        canvas.label((100 + shift, 200 + shift, 140 + shift, 230 + shift), "person", color)
+    pixels = np.asarray(canvas.image)
+    assert [(pixels == color).all(2).sum() for color in colors] == pytest.approx([size] * 8, rel=0.1)
+
+
+def test_masks_have_an_outline_and_crowds_are_hatched():
+    square = [[40.0, 50.0, 90.0, 50.0, 90.0, 100.0, 40.0, 100.0]]
+    for crowd, least, most in ((False, 0.95, 1.0), (True, 0.4, 0.6)):
+        picture = draw_sample(sample(masks=from_coco([square], (128, 128)), iscrowd=torch.tensor([crowd])), NAMES)
+        pixels = np.asarray(picture)
+        tint = [int(0.6 * 100 + 0.4 * channel) for channel in class_color(1)]
+        assert least <= (pixels[180:280, 150:250] == tint).all(2).mean() <= most
+    canvas = Canvas(gray())
+    canvas.mask(to_bitmaps(from_coco([square], (128, 128)), (128, 128))[0], class_color(1))
+    edge = (np.asarray(canvas.image) == class_color(1)).all(2)
+    assert edge[150, 130:260].all() and edge[180:280, 120].all() and not edge[152:298, 122:268].any()
+
+
+def test_a_mask_that_leaves_the_image_has_no_outline_along_the_border():
+    canvas = Canvas(gray())
+    half = from_coco([[[0.0, 0.0, 128.0, 0.0, 128.0, 60.0, 0.0, 60.0]]], (128, 128))
+    canvas.mask(to_bitmaps(half, (128, 128))[0], class_color(1))
+    edge = (np.asarray(canvas.image) == class_color(1)).all(2)
+    assert edge[179].all() and not edge[:179].any()
+
+
+def test_small_objects_lie_on_large_ones():
+    boxes = torch.tensor([[50.0, 60.0, 80.0, 90.0], [40.0, 50.0, 90.0, 100.0]])
+    masks = [[[x1, y1, x2, y1, x2, y2, x1, y2]] for x1, y1, x2, y2 in boxes.tolist()]
+    both = {"boxes": boxes, "labels": torch.tensor([0, 1]), "iscrowd": torch.tensor([False, False])}
+    picture = draw_sample(sample(masks=from_coco(masks, (128, 128)), **both), NAMES)
+    large = [int(0.6 * 100 + 0.4 * channel) for channel in class_color(1)]
+    assert at(picture, 65, 75) == tuple(int(0.6 * a + 0.4 * b) for a, b in zip(large, class_color(0)))
+
+
+def test_the_skeleton_joins_labelled_points():
+    points = torch.tensor([[[50.0, 60.0, 2.0], [80.0, 60.0, 1.0], [80.0, 90.0, 0.0]]])
+    picture = draw_sample(sample(keypoints=points), NAMES, skeleton=[(0, 1), (1, 2)])
+    assert at(picture, 65.5, 60.5) == class_color(1)
+    assert at(picture, 80.5, 75.5) == (100, 100, 100)
