@@ -117,6 +117,11 @@ def test_importing_coco_does_not_import_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_importing_the_operators_does_not_import_pydantic() -> None:
+    code = "import sys, ldie_ext; ldie_ext.nms; sys.exit('pydantic' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_info_names_libraries_and_ops() -> None:
     text = info.report()
     assert f"torch {torch.__version__}" in text

@@ -1,29 +1,48 @@
 # SPDX-License-Identifier: Apache-2.0
 """Configurations: trees of frozen dataclasses, read from YAML and from ``key=value`` overrides.
 
-The helpers work on any tree of frozen dataclasses. Keys are case-insensitive, so ``MODEL.NUM_CLASSES`` and
-``model.num_classes`` are the same key; values are converted to the type of the dataclass field; an unknown key is an
-error that suggests the nearest one. A field's metadata may hold ``aliases``: other spellings of its values, such as
-those of published configurations.
+pydantic checks the values against the fields' types; constraints and other spellings are part of a type
+(``Annotated``). Keys are case-insensitive, so ``MODEL.NUM_CLASSES`` and ``model.num_classes`` are the same key; an
+unknown key is an error that suggests the nearest one.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import math
+import re
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails, to_jsonable_python
 
 from ldie.errors import ConfigError
 
 Config = TypeVar("Config")
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+def _rate(value: float) -> float:
+    if not 0 < value < math.inf:
+        raise ValueError(f"must be positive and finite, got {value}")
+    return value
+
+
+LearningRate = Annotated[float, AfterValidator(_rate)]
+
+
+def spelled(spellings: Mapping[str | bool, str]) -> BeforeValidator:
+    """For the ``Annotated`` type of a field: other spellings of its values, such as those of published files."""
+    return BeforeValidator(lambda value: spellings.get(value, value) if isinstance(value, (str, bool)) else value)
 
 
 @dataclass(frozen=True)
@@ -33,11 +52,14 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class SolverConfig:
-    """The training loop; systems derive from it to add learning rates and loss weights."""
+    """The training loop; systems derive from it to add learning rates and loss weights.
 
-    batch_size: int = 8
+    One that changes a default repeats the type, as the type is what holds the field's limits.
+    """
+
+    batch_size: Positive = 8
     """Images per step on one process."""
-    max_iter: int = 1000
+    max_iter: Count = 1000
     """Training steps in all."""
     lr_schedule: Literal["step", "cosine"] = "step"
     """``step``: times ``lr_gamma`` at every step of ``lr_decay``; ``cosine``: down to zero at ``max_iter``."""
@@ -45,17 +67,17 @@ class SolverConfig:
     """Steps at which the ``step`` schedule decays."""
     lr_gamma: float = 0.1
     """Factor of one decay."""
-    warmup_iter: int = 0
+    warmup_iter: Count = 0
     """Steps over which the learning rates rise linearly from zero."""
-    log_step: int = 50
+    log_step: Count = 50
     """Steps between log lines; the losses of a line are means over these steps."""
-    eval_step: int = 0
+    eval_step: Count = 0
     """Steps between evaluations; 0: only after the last step."""
-    save_step: int = 0
+    save_step: Count = 0
     """Steps between checkpoints; 0: only after the last step (and on Ctrl-C)."""
-    keep_checkpoints: int = 1
+    keep_checkpoints: Positive = 1
     """How many of the newest checkpoints stay, next to the best one."""
-    num_workers: int = 0
+    num_workers: Count = 0
     """Processes that load data; 0: load in the training process."""
     sync_batchnorm: bool = False
     """Batch statistics over all processes (CUDA only)."""
@@ -80,44 +102,20 @@ class RunConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     solver: SolverConfig = field(default_factory=SolverConfig)
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
-    mixed_precision: Literal["none", "bf16", "fp16"] = field(
-        default="none", metadata={"aliases": {False: "none", True: "fp16"}}
-    )
+    mixed_precision: Annotated[Literal["none", "bf16", "fp16"], spelled({False: "none", True: "fp16"})] = "none"
     """Autocast type of the training step; ``false`` is none, ``true`` fp16."""
     output_dir: str = "runs/default"
     """Work folder: configuration, log, checkpoints, metrics, pictures."""
-    seed: int = 0
+    seed: Count = 0
     """Of weights, sample order, augmentation and generated data."""
 
-    def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise ConfigError(f"seed must be at least 0, got {self.seed}")
-        for name, minimum in _SOLVER_MINIMA.items():
-            value = getattr(self.solver, name)
-            if value < minimum:
-                raise ConfigError(f"solver.{name} must be at least {minimum}, got {value}")
 
-
-_SOLVER_MINIMA = {
-    "batch_size": 1,
-    "max_iter": 0,
-    "warmup_iter": 0,
-    "log_step": 0,
-    "eval_step": 0,
-    "save_step": 0,
-    "keep_checkpoints": 1,
-    "num_workers": 0,
-}
-"""Smallest legal values; an interval of 0 means never."""
-
-
-def merge(config: Config, values: Mapping[str, Any], prefix: str = "") -> Config:
-    """A copy of ``config`` with the nested ``values`` put in.
+def merge(config: Config, values: Mapping[str, Any]) -> Config:
+    """A copy of ``config`` with the nested ``values`` put in, all of it validated.
 
     Args:
         config: A frozen dataclass; its sections are frozen dataclasses too.
-        values: Nested mapping; keys in any case.
-        prefix: Key of ``config`` inside its root, for messages.
+        values: Nested mapping; keys in any case. Sections are merged, tuples replaced.
 
     Returns:
         The new configuration, of the same type.
@@ -125,21 +123,11 @@ def merge(config: Config, values: Mapping[str, Any], prefix: str = "") -> Config
     Raises:
         ConfigError: Unknown key, or a value that the field's type does not take.
     """
-    hints = typing.get_type_hints(type(config))
-    aliases = {item.name: item.metadata.get("aliases", {}) for item in dataclasses.fields(config)}  # type: ignore[arg-type]
-    changes: dict[str, Any] = {}
-    for key, value in values.items():
-        name = _field_name(config, str(key), prefix)
-        if name in changes:
-            raise ConfigError(f"{prefix}{name} is given twice (keys are case-insensitive)")
-        current = getattr(config, name)
-        if dataclasses.is_dataclass(current):
-            if not isinstance(value, Mapping):
-                raise ConfigError(f"{prefix}{name} is a section with keys of its own, got {value!r}")
-            changes[name] = merge(current, value, f"{prefix}{name}.")
-        else:
-            changes[name] = _convert(_spelled_out(value, aliases[name], prefix + name), hints[name], prefix + name)
-    return dataclasses.replace(config, **changes)  # type: ignore[type-var]
+    merged = json.dumps(_overlay(to_dict(config), values, ""), default=str)
+    try:
+        return TypeAdapter(type(config)).validate_json(merged, strict=True, extra="forbid")
+    except ValidationError as error:
+        raise ConfigError(_message(error.errors()[0], type(config))) from error
 
 
 def override(config: Config, assignments: Iterable[str]) -> Config:
@@ -149,13 +137,13 @@ def override(config: Config, assignments: Iterable[str]) -> Config:
     """
     for assignment in assignments:
         key, separator, text = assignment.partition("=")
-        if not separator or not key.strip():
+        names = key.strip().lower().split(".")
+        if not separator or names == [""]:
             raise ConfigError(f"expected key=value, got {assignment!r}")
-        *sections, name = key.strip().split(".")
-        values: dict[str, Any] = {name: _Text(text.strip())}
-        for section in reversed(sections):
-            values = {section: values}
-        config = merge(config, values)
+        value = _read_text(text.strip(), _follow(type(config), names)[1], key.strip())
+        for name in reversed(names):
+            value = {name: value}
+        config = merge(config, value)
     return config
 
 
@@ -167,9 +155,10 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({_reason(error)}); give a YAML file") from error
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise ConfigError(f"{path}: cannot be read ({reason}); give a YAML file") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" at line {mark.line + 1}" if mark else ""
@@ -183,115 +172,115 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
 
 def to_dict(config: Any) -> dict[str, Any]:
     """Nested plain values of ``config`` (tuples become lists): what YAML and JSON can hold."""
-    return {item.name: _plain(getattr(config, item.name)) for item in dataclasses.fields(config)}
+    return to_jsonable_python(config)
 
 
 def to_yaml(config: Any) -> str:
     """``config`` as YAML text that :func:`load_yaml` and :func:`merge` turn back into an equal configuration."""
-    return yaml.safe_dump(to_dict(config), sort_keys=False)
+    return yaml.dump(to_dict(config), Dumper=_Dumper, sort_keys=False)
 
 
-class _Text(str):
-    """A value from the command line, still to be read as YAML unless the field is a string."""
+class _Loader(yaml.SafeLoader):
+    """Reads ``5e-4`` as a number, like YAML 1.2; for 1.1 it is a string."""
 
 
-def _field_name(config: Any, key: str, prefix: str) -> str:
-    names = [item.name for item in dataclasses.fields(config)]
-    lower = key.lower()
-    if lower in names:
-        return lower
-    nearest = difflib.get_close_matches(lower, names, n=1, cutoff=0.5)
-    hint = f"did you mean {prefix}{nearest[0]}?" if nearest else f"known: {', '.join(prefix + name for name in names)}"
-    raise ConfigError(f"unknown configuration key {prefix}{key}; {hint}")
+class _Dumper(yaml.SafeDumper):
+    """Quotes strings that :class:`_Loader` would take for numbers."""
 
 
-def _spelled_out(value: Any, aliases: Mapping[Any, Any], key: str) -> Any:
-    """The value that ``value`` is another spelling of, or itself."""
-    plain = _read_text(value, key) if aliases and isinstance(value, _Text) else value
-    return aliases.get(plain, value) if isinstance(plain, (str, bool)) else value
+for _side in (_Loader, _Dumper):
+    _side.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+    )
 
 
-def _convert(value: Any, hint: Any, key: str) -> Any:
-    """``value`` as the type ``hint``, or a ConfigError that names ``key``."""
-    origin = typing.get_origin(hint)
-    if origin in (Union, types.UnionType):
-        return _convert_union(value, typing.get_args(hint), key)
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):  # a section in a tuple of sections
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{key} is a section with keys of its own, got {value!r}")
-        return merge(hint(), value, f"{key}.")
-    if hint is str and isinstance(value, str):
-        return str(value)
-    if origin is tuple:
-        return _convert_tuple(value, typing.get_args(hint), key)
-    if isinstance(value, _Text):
-        value = _read_text(value, key)
-    if origin is Literal:
-        choices = typing.get_args(hint)
-        if value in choices and type(value) in {type(choice) for choice in choices}:
-            return value
-        raise ConfigError(f"{key} must be one of {', '.join(map(str, choices))}, got {value!r}")
-    if hint is bool and isinstance(value, bool):
-        return value
-    if hint in (int, float) and not isinstance(value, bool):
-        number = _number(value)
-        if number is not None and not math.isnan(number) and (hint is float or float(number).is_integer()):
-            return hint(number)
-    raise ConfigError(f"{key} must be {getattr(hint, '__name__', hint)}, got {value!r}")
-
-
-def _convert_union(value: Any, members: tuple[Any, ...], key: str) -> Any:
-    if value is None or (isinstance(value, _Text) and value in ("", "null", "None", "none", "~")):
-        if type(None) in members:
-            return None
-        raise ConfigError(f"{key} must have a value")
-    errors = []
-    for member in members:
-        if member is not type(None):
-            try:
-                return _convert(value, member, key)
-            except ConfigError as error:
-                errors.append(error)
-    raise errors[0]
-
-
-def _convert_tuple(value: Any, members: tuple[Any, ...], key: str) -> tuple[Any, ...]:
-    if isinstance(value, _Text):
-        text = value if value.startswith("[") else f"[{value}]"
-        value = _read_text(_Text(text), key)
-    if not isinstance(value, (list, tuple)):
-        raise ConfigError(f"{key} must be a list, got {value!r}")
-    if len(members) == 2 and members[1] is Ellipsis:
-        members = (members[0],) * len(value)
-    if len(members) != len(value):
-        raise ConfigError(f"{key} must have {len(members)} entries, got {len(value)}")
-    return tuple(_convert(item, member, f"{key}[{i}]") for i, (item, member) in enumerate(zip(value, members)))
-
-
-def _read_text(text: str, key: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{key}: {str(text)!r} is not a YAML value") from error
-
-
-def _number(value: Any) -> int | float | None:
-    """YAML 1.1 reads ``5e-4`` as a string; a number is meant."""
-    if isinstance(value, (int, float)):
-        return value
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return None
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return to_dict(value)
+def _overlay(current: Any, value: Any, key: str) -> Any:
+    """``value`` over ``current``, which stays where ``value`` has no such key; lower-case keys, whole numbers ints."""
+    if isinstance(value, Mapping):
+        given: dict[str, Any] = {}
+        old = current if isinstance(current, dict) else {}
+        for name, item in ((str(name).lower(), item) for name, item in value.items()):
+            inside = f"{key}.{name}".lstrip(".")
+            if name in given:
+                raise ConfigError(f"{inside} is given twice (keys are case-insensitive)")
+            given[name] = _overlay(old.get(name), item, inside)
+        return old | given
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value
+        return [_overlay(None, item, f"{key}[{i}]") for i, item in enumerate(value)]
+    if isinstance(value, float) and math.isnan(value):
+        raise ConfigError(f"{key} must be a number, got nan")
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or type(error).__name__
+def _read_text(text: str, kinds: Sequence[Any], key: str) -> Any:
+    """A value of the command line: as it stands for a string, otherwise YAML, where a list needs no brackets."""
+    if type(None) in kinds and text in ("", "null", "none", "None", "~"):
+        return None
+    if str in kinds:
+        return text
+    lists = all(typing.get_origin(kind) is tuple for kind in kinds if kind is not type(None))
+    if (lists or "," in text) and not text.startswith(("[", "{")):
+        text = f"[{text}]"
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{key}: {text!r} is not a YAML value") from error
+
+
+def _follow(root: type, location: Iterable[str | int]) -> tuple[str, Sequence[Any]]:
+    """The key that ``location`` means, as far as there is such a field below ``root``, and the types it may have."""
+    key = ""
+    kinds: Sequence[Any] = [root]
+    for part in location:
+        inner = [kind for kind in (_inner(kind, part) for kind in kinds) if kind is not None]
+        if not inner:
+            break
+        key = f"{key}[{part}]" if isinstance(part, int) else f"{key}.{part}".lstrip(".")
+        kinds = typing.get_args(inner[0]) if typing.get_origin(inner[0]) in (typing.Union, types.UnionType) else inner
+    return key, kinds
+
+
+def _inner(kind: Any, part: str | int) -> Any:
+    """The type of a section's field, or of a tuple's entry; None if ``kind`` has no such part."""
+    if isinstance(part, int):
+        return typing.get_args(kind)[0] if typing.get_origin(kind) is tuple else None
+    return typing.get_type_hints(kind).get(part) if dataclasses.is_dataclass(kind) else None
+
+
+_TYPES = {"int_type": "int", "float_type": "float", "bool_type": "bool", "string_type": "str", "tuple_type": "a list"}
+
+
+def _message(error: ErrorDetails, root: type) -> str:
+    """An error of pydantic on one line, with the key in our spelling."""
+    key, kinds = _follow(root, error["loc"])
+    value, context = error["input"], error.get("ctx", {})
+    match error["type"]:
+        case "unexpected_keyword_argument":
+            return _unknown(
+                str(error["loc"][-1]), f"{key}." if key else "", next(filter(dataclasses.is_dataclass, kinds))
+            )
+        case "dataclass_type":
+            return f"{key} is a section with keys of its own, got {value!r}"
+        case "literal_error":
+            choices = [str(choice) for kind in kinds for choice in typing.get_args(kind)]
+            return f"{key} must be one of {', '.join(choices)}, got {value!r}"
+        case "missing" | "too_long" if isinstance(value, list):
+            key, kinds = _follow(root, error["loc"][:-1] if error["type"] == "missing" else error["loc"])
+            entries = next(typing.get_args(kind) for kind in kinds if typing.get_origin(kind) is tuple)
+            return f"{key} must have {len(entries)} entries, got {len(value)}"
+        case "json_invalid":
+            return "a value is not valid Unicode; a name or folder in it may need another"
+        case "value_error":
+            return f"{key} {context['error']}"
+        case "greater_than_equal":
+            return f"{key} must be at least {context['ge']}, got {value!r}"
+        case name if name in _TYPES:
+            return f"{key} must be {_TYPES[name]}, got {value!r}"
+    return f"{key}: {error['msg']}, got {value!r}"
+
+
+def _unknown(name: str, prefix: str, section: Any) -> str:
+    names = [item.name for item in dataclasses.fields(section)]
+    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"did you mean {prefix}{nearest[0]}?" if nearest else f"known: {', '.join(prefix + name for name in names)}"
+    return f"unknown configuration key {prefix}{name}; {hint}"

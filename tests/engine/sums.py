@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from ldie.config import DatasetConfig, ModelConfig, RunConfig, SolverConfig
+from ldie.config import Count, DatasetConfig, ModelConfig, Positive, RunConfig, SolverConfig
 from ldie.contract import Model, Recipe, System, Task
 from ldie.files import make_folder, write_text
 from torch import nn
@@ -35,9 +35,9 @@ class SumsModelConfig(ModelConfig):
 
 @dataclass(frozen=True)
 class SumsSolver(SolverConfig):
-    batch_size: int = 4
-    max_iter: int = 24
-    log_step: int = 4
+    batch_size: Positive = 4
+    max_iter: Count = 24
+    log_step: Count = 4
     lr: float = 0.05
 
 

@@ -1,24 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
 import dataclasses
+import re
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
 import yaml
-from ldie.config import RunConfig, load_yaml, merge, override, to_dict, to_yaml
+from ldie.config import RunConfig, load_yaml, merge, override, spelled, to_dict, to_yaml
 from ldie.errors import ConfigError
+from pydantic import BeforeValidator
+
+
+def no_flag(value: object) -> object:
+    if isinstance(value, bool):  # True == 1, and pydantic looks up literals by equality
+        raise ValueError(f"must be one of 1, 2, got {value}")
+    return value
 
 
 @dataclass(frozen=True)
 class Inner:
     masking: bool = True
     adv_loss_fn: Literal["wasserstein", "hinge"] = "wasserstein"
-    level: Literal[1, 2] = 1
+    level: Annotated[Literal[1, 2], BeforeValidator(no_flag)] = 1
     scales: tuple[int, ...] = (0, 1, 2)
     pair: tuple[float, float] = (0.6, 1.4)
     name: str = "inner"
     limit: int | None = None
-    precision: Literal["none", "half"] = field(default="none", metadata={"aliases": {True: "half", "fp16": "half"}})
+    precision: Annotated[Literal["none", "half"], spelled({True: "half", "fp16": "half"})] = "none"
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,10 @@ def test_later_overrides_win_and_the_input_stays():
         ("steps=", "steps must be int"),
         ("lr=[1", "not a YAML value"),
         ("steps", "expected key=value, got 'steps'"),
+        ("discriminator.pair=1,2,3", "discriminator.pair must have 2 entries, got 3"),
+        ("discriminator.scales={a: 1}", "discriminator.scales must be a list, got {'a': 1}"),
+        ("discriminator.limit=x", "discriminator.limit must be int, got 'x'"),
+        ("lr=.nan", "lr must be a number, got nan"),
     ],
 )
 def test_bad_overrides(assignment, message):
@@ -116,6 +128,58 @@ def test_tuples_of_sections_survive_yaml(tmp_path):
         merge(Phased(), {"phases": [{"step": 3}]})
     with pytest.raises(ConfigError, match=r"phases\[1\] is a section with keys of its own, got 3"):
         merge(Phased(), {"phases": [{}, 3]})
+
+
+@dataclass(frozen=True)
+class Perhaps:
+    phase: Phase | None = None
+    size: int | tuple[int, int] = 1
+    order: tuple[int, int] | None = None
+    label: str | None = None
+    norm: Literal["batch"] | None = None
+
+
+@pytest.mark.parametrize(
+    ("assignment", "expected"),
+    [
+        ("phase={STEPS: 3}", Perhaps(phase=Phase(steps=3))),
+        ("phase.steps=3", Perhaps(phase=Phase(steps=3))),
+        ("size=3,4", Perhaps(size=(3, 4))),
+        ("size=3", Perhaps(size=3)),
+        ("order=3,4", Perhaps(order=(3, 4))),
+        ("order=none", Perhaps()),
+        ("label=2024", Perhaps(label="2024")),
+        ("label=~", Perhaps()),
+        ("norm=batch", Perhaps(norm="batch")),
+    ],
+)
+def test_values_of_several_types(assignment, expected):
+    assert override(Perhaps(), [assignment]) == expected
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("phase.step=3", "unknown configuration key phase.step; did you mean phase.steps?"),
+        ("phase=3", "phase is a section with keys of its own, got 3"),
+        ("phase.steps=x", "phase.steps must be int, got 'x'"),
+        ("size=x", "size must be int, got 'x'"),
+        ("order=3", "order must have 2 entries, got 1"),
+        ("norm=group", "norm must be one of batch, got 'group'"),
+    ],
+)
+def test_bad_values_of_several_types(assignment, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        override(Perhaps(), [assignment])
+
+
+def test_names_that_look_like_numbers(tmp_path):
+    config = override(RunConfig(), ["output_dir=1e3", "dataset.root=2024"])
+    path = tmp_path / "config.yaml"
+    path.write_text(to_yaml(config))
+    assert merge(RunConfig(), load_yaml(path)) == config
+    with pytest.raises(ConfigError, match="not valid Unicode"):
+        merge(RunConfig(), {"output_dir": "\udcff"})
 
 
 def test_same_key_in_two_cases():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from ldie.config import ModelConfig, RunConfig, SolverConfig
+from ldie.config import Count, ModelConfig, Positive, RunConfig, SolverConfig
 from ldie.contract import Recipe, System
 from ldie.tasks.detection import TASK, DetectionModel, Prediction
 from PIL import Image
@@ -19,9 +19,9 @@ COLORS = ((255, 40, 40), (40, 40, 255))
 
 @dataclass(frozen=True)
 class ToySolver(SolverConfig):
-    batch_size: int = 4
-    max_iter: int = 8
-    log_step: int = 2
+    batch_size: Positive = 4
+    max_iter: Count = 8
+    log_step: Count = 2
     lr: float = 0.01
     clip: float = 1.0
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from pathlib import Path
 
 from ldie.commands.common import INTERRUPTED, choose_device, open_data, with_data
@@ -43,10 +42,8 @@ def _configure(system: System, options: argparse.Namespace) -> RunConfig:
         config = _resumed_config(system, work_dir, options.system)
     else:
         config = _preset_and_file(system, options.preset, options.config)
-    config = dataclasses.replace(with_data(config, options.data), output_dir=str(work_dir))
-    if options.seed is not None:
-        config = dataclasses.replace(config, seed=options.seed)
-    return override(config, options.set)
+    given = {"output_dir": str(work_dir)} | ({} if options.seed is None else {"seed": options.seed})
+    return override(merge(with_data(config, options.data), given), options.set)
 
 
 def _preset_and_file(system: System, preset: str | None, file: Path | None) -> RunConfig:

@@ -128,6 +128,7 @@ def test_other_spellings(assignment, value):
         ("model.discriminator.input_channel=9", "model.discriminator.input_channel must be 1..8"),
         ("solver.pretrained=true", "solver.pretrained needs the name of a file in solver.pretrained_model"),
         ("solver.data.heatmap_size=16,0", "solver.data.heatmap_size must be at least 1"),
+        ("solver.batch_size=0", "solver.batch_size must be at least 1, got 0"),
         ("test.crop_multiple=0", "test.crop_multiple must be at least 1"),
         ("solver.data.box_threshold=0.3", "solver.data.box_threshold must have one entry per scale"),
     ],

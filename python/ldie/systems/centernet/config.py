@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
-from ldie.config import ModelConfig, RunConfig, SolverConfig
+from ldie.config import LearningRate, ModelConfig, Positive, RunConfig, SolverConfig, spelled
 from ldie.errors import ConfigError
 from ldie.nn.blocks import Activation, Normalization
 
-_LRELU = {"aliases": {"lrelu": "leaky_relu"}}
+_Activation = Annotated[Activation, spelled({"lrelu": "leaky_relu"})]
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class ExtractorConfig:
     """Largest stride of the first convolution; 3 x 3 convolutions of stride 2 do what is left of ``down_ratio``."""
     depth: int = 2
     """Halvings inside the U-Net block."""
-    activation: Activation = field(default="leaky_relu", metadata=_LRELU)
+    activation: _Activation = "leaky_relu"
     normalization: Normalization = "batch"
 
 
@@ -45,7 +44,7 @@ class DetectorConfig:
     """Residual blocks of a stage."""
     head_channel: int = 64
     """Hidden channels of each head."""
-    activation: Activation = field(default="leaky_relu", metadata=_LRELU)
+    activation: _Activation = "leaky_relu"
     normalization: Normalization = "batch"
 
 
@@ -61,7 +60,7 @@ class DiscriminatorConfig:
     hidden_channel: int = 64
     blocks: int = 5
     """Residual blocks."""
-    activation: Activation = field(default="leaky_relu", metadata=_LRELU)
+    activation: _Activation = "leaky_relu"
     normalization: Normalization = "spectral"
     masking: bool = True
     """Only cells inside ground-truth boxes count."""
@@ -110,7 +109,7 @@ class ExtractorSolver:
 class DetectorSolver:
     """Optimisation of extractors and detector."""
 
-    lr: float = 5e-4
+    lr: LearningRate = 5e-4
     weight_fix: bool = False
     """Keep the detector as it is, its batch-norm statistics too; extractors learn."""
     hm_loss_weight: float = 1.0
@@ -131,7 +130,7 @@ class DetectorSolver:
 class DiscriminatorSolver:
     """Optimisation of the discriminator."""
 
-    lr: float = 2.5e-4
+    lr: LearningRate = 2.5e-4
     adv_loss_weight: float = 0.1
     gradient_clip: float = 0.0
     """Largest gradient norm; 0: no clipping."""
@@ -172,9 +171,7 @@ class CenterNetSolver(SolverConfig):
     contents_match: bool = False
     """Show all scales the same content, at resolutions in proportion to their down_ratios; otherwise every scale has a
     random crop of its own in training and the same image in evaluation."""
-    adv_loss_fn: Literal["wasserstein", "hinge"] = field(
-        default="wasserstein", metadata={"aliases": {"wasserstain": "wasserstein"}}
-    )
+    adv_loss_fn: Annotated[Literal["wasserstein", "hinge"], spelled({"wasserstain": "wasserstein"})] = "wasserstein"
     """Adversarial loss."""
     legacy_inplace: bool = False
     """The discriminator's loss as the published code has it: there the detector's loss flips the sign of the true
@@ -215,7 +212,7 @@ class PostprocessConfig:
     nms: bool = True
     """Class-agnostic NMS over the detections of all scales."""
     nms_threshold: float = 0.5
-    crop_multiple: int = 1
+    crop_multiple: Positive = 1
     """Images are cropped on the right and at the bottom to whole multiples of so many pixels."""
 
 
@@ -237,8 +234,6 @@ class CenterNetConfig(RunConfig):
         self._check_scales()
         self._check_discriminator()
         self._check_solver()
-        if self.test.crop_multiple < 1:
-            raise ConfigError(f"test.crop_multiple must be at least 1, got {self.test.crop_multiple}")
 
     def _check_scales(self) -> None:
         model, scales = self.model, len(self.model.down_ratios)
@@ -279,10 +274,6 @@ class CenterNetConfig(RunConfig):
 
     def _check_solver(self) -> None:
         solver = self.solver
-        for side in ("detector", "discriminator"):
-            rate = getattr(solver, side).lr
-            if not 0 < rate < math.inf:
-                raise ConfigError(f"solver.{side}.lr must be positive and finite, got {rate}")
         if solver.legacy_inplace and solver.adv_loss_fn != "wasserstein":
             raise ConfigError("solver.legacy_inplace is about solver.adv_loss_fn=wasserstein; unset one of them")
         for name in ("imagenet_pretrained", "pretrained"):
