@@ -22,6 +22,9 @@ from ldie.engine.lock import RunLock
 from ldie.engine.log import RunLog, configure_console, logger, read_log
 from ldie.engine.trainer import Trainer
 from ldie.errors import CheckpointError, DataError
+from ldie.systems import centernet
+from ldie.tasks.detection import build_shapes
+from systems.centernet.helpers import small_config
 
 CPU = torch.device("cpu")
 OFTEN = ("solver.save_step=1", "solver.eval_step=4", "solver.log_step=3")
@@ -69,8 +72,8 @@ def assert_same_ending(a, b):
     assert_equal(ending(a), ending(b))
 
 
-def killed_at(operation, arguments, options):
-    """Trains until the given number of file operations; none of them must be too many to lose."""
+def killed_at(operation, data_dir, work_dir, settings, system):
+    """Trains until the given number of training steps, predictions and file operations; no moment must be a bad one."""
     torch.set_num_threads(1)
     logging.disable()
     count = 0
@@ -87,22 +90,26 @@ def killed_at(operation, arguments, options):
 
     for owner, name in ((Path, "replace"), (Path, "unlink"), (Path, "touch"), (os, "fsync"), (RunLog, "write")):
         setattr(owner, name, counted(getattr(owner, name)))
-    toy.ToyRecipe.train_step = counted(toy.ToyRecipe.train_step)
-    toy.Toy.predict = counted(toy.Toy.predict)
-    train(*arguments, **options)
+    system.recipe.train_step = counted(system.recipe.train_step)
+    system.model.predict = counted(system.model.predict)
+    train(data_dir, work_dir, *settings, system=system)
 
 
-@pytest.mark.parametrize("system", [toy.SYSTEM, sums.SYSTEM], ids=["toy", "sums"])
+CENTERNET = dataclasses.replace(centernet.SYSTEM, presets={"tiny": small_config()})
+
+
+@pytest.mark.parametrize("system", [toy.SYSTEM, sums.SYSTEM, CENTERNET], ids=lambda system: system.name)
 def test_a_run_killed_twenty_times_ends_as_one_that_was_not(data_dir, tmp_path, system):
-    data_dir = data_dir if system is toy.SYSTEM else None
+    if system is not toy.SYSTEM:
+        data_dir = None if system is sums.SYSTEM else build_shapes(tmp_path / "shapes", train=6, val=3, size=64)
     settings = (*OFTEN, "solver.max_iter=12")
     train(data_dir, tmp_path / "straight", *settings, system=system)
     rng = random.Random(1)
     killed = 0
     context = multiprocessing.get_context("fork")
     while killed < 20:
-        arguments = (data_dir, tmp_path / "killed", *settings)
-        process = context.Process(target=killed_at, args=(rng.randrange(1, 24), arguments, {"system": system}))
+        arguments = (rng.randrange(1, 24), data_dir, tmp_path / "killed", settings, system)
+        process = context.Process(target=killed_at, args=arguments)
         process.start()
         process.join(60)
         assert process.exitcode in (0, -signal.SIGKILL)
