@@ -53,8 +53,8 @@ class SolverConfig:
     """Steps between evaluations; 0: only after the last step."""
     save_step: int = 0
     """Steps between checkpoints; 0: only after the last step (and on Ctrl-C)."""
-    keep_checkpoints: int = 1
-    """How many of the newest checkpoints stay, next to the best one."""
+    keep_checkpoints: int = 2
+    """How many of the newest checkpoints stay, next to the best one; a resume needs two if one is damaged."""
     num_workers: int = 0
     """Processes that load data; 0: load in the training process."""
     sync_batchnorm: bool = False

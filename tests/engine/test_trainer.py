@@ -46,6 +46,7 @@ def test_a_run_leaves_everything(data_dir, tmp_path):
     names = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert names == {
         "config.yaml", "log.jsonl", "metrics.json", "detections.json",
+        "checkpoints/step_0000004.safetensors", "checkpoints/step_0000004.resume.pt",
         "checkpoints/step_0000008.safetensors", "checkpoints/step_0000008.resume.pt", "checkpoints/best.safetensors",
         "pictures/predictions.png", "pictures/warmth.png", "pictures/loss.png", "pictures/metrics.png",
     }  # fmt: skip
