@@ -75,9 +75,8 @@ def _alive(loader: DataLoader[Any]) -> Iterator[Any]:
         death = worker_death(error)
         if death is None:
             raise
-        error.__traceback__ = (
-            None  # its frames keep the other processes, and torch would raise once more about the dead
-        )
+        # Its frames keep the other processes, and torch would raise once more about the dead.
+        error.__traceback__ = None
         del batches
         raise death from None
 
