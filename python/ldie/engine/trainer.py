@@ -263,8 +263,10 @@ class Trainer:
         logger.info("step %d: %s", self.state.step, report.summary(self.task.headline(evaluation.metrics)))
         log.write("eval", self.state.step, evaluation.metrics)
         self.state.evaluated_step = self.state.step
-        value = evaluation.metrics.get(self.recipe.best_metric, -1.0)
-        if value > self.state.best:
+        value = evaluation.metrics.get(self.recipe.best_metric)
+        if value is None:
+            logger.warning("there is no metric %s, so no checkpoint is kept as the best", self.recipe.best_metric)
+        elif value > self.state.best:
             self.state.best = value
             if distributed.rank() == 0:
                 path = self.work_dir / checkpoint.FOLDER / checkpoint.BEST
