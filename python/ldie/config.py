@@ -75,8 +75,8 @@ class SolverConfig:
     """Steps between evaluations; 0: only after the last step."""
     save_step: Count = 0
     """Steps between checkpoints; 0: only after the last step (and on Ctrl-C)."""
-    keep_checkpoints: Positive = 1
-    """How many of the newest checkpoints stay, next to the best one."""
+    keep_checkpoints: Positive = 2
+    """How many of the newest checkpoints stay, next to the best one; a resume needs two if one is damaged."""
     num_workers: Count = 0
     """Processes that load data; 0: load in the training process."""
     sync_batchnorm: bool = False

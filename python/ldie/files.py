@@ -4,7 +4,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +45,27 @@ def remove_temporary(folder: Path) -> None:
     """Removes what :func:`write_whole` left in a folder and below when its process was killed."""
     for path in folder.rglob(".*.tmp"):
         path.unlink(missing_ok=True)
+
+
+@contextmanager
+def scratch_folder(target: Path) -> Iterator[Path]:
+    """A folder beside ``target`` to make it in, gone afterwards; those that killed processes left there go first."""
+    for left in target.parent.iterdir():
+        scratch = re.fullmatch(rf"\.{re.escape(target.name)}-(\d{{1,9}})-\w{{8}}", left.name)
+        if scratch and not _is_running(int(scratch[1])):
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}-{os.getpid()}-", dir=target.parent) as folder:
+        yield Path(folder)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        pass
+    return True
 
 
 def make_folder(folder: Path) -> None:

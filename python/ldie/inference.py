@@ -15,6 +15,7 @@ from ldie.contract import Facts, Model, System
 from ldie.engine import checkpoint, distributed
 from ldie.engine.checkpoint import Header
 from ldie.errors import CheckpointError, ConfigError
+from ldie.nn.weights import copy_whole
 from ldie.systems import SYSTEMS, get_system
 
 logger = logging.getLogger("ldie")
@@ -81,7 +82,7 @@ def load_checkpoint(path: Path, device: torch.device) -> Predictor:
     except ValueError as error:
         raise CheckpointError(f"{path}: not a readable checkpoint ({error}); train again or give another") from error
     model = system.model.from_config(saved_config(system, header, path), header.facts)
-    checkpoint.put_weights(model, weights, path)
+    copy_whole(model, weights, str(path))
     return Predictor(system, model.to(device), header.step, str(path))
 
 

@@ -22,8 +22,12 @@ from ldie.engine.lock import RunLock
 from ldie.engine.log import RunLog, configure_console, logger, read_log
 from ldie.engine.trainer import Trainer
 from ldie.errors import CheckpointError, DataError
+from ldie.systems import centernet
+from ldie.tasks.detection import build_shapes
+from systems.centernet.helpers import small_config
 
 CPU = torch.device("cpu")
+LAST_ONLY = "solver.keep_checkpoints=1"  # so that a run that was cut off ends with the same files
 OFTEN = ("solver.save_step=1", "solver.eval_step=4", "solver.log_step=3")
 
 
@@ -69,8 +73,8 @@ def assert_same_ending(a, b):
     assert_equal(ending(a), ending(b))
 
 
-def killed_at(operation, arguments, options):
-    """Trains until the given number of file operations; none of them must be too many to lose."""
+def killed_at(operation, data_dir, work_dir, settings, system):
+    """Trains until the given number of training steps, predictions and file operations; no moment must be a bad one."""
     torch.set_num_threads(1)
     logging.disable()
     count = 0
@@ -87,22 +91,26 @@ def killed_at(operation, arguments, options):
 
     for owner, name in ((Path, "replace"), (Path, "unlink"), (Path, "touch"), (os, "fsync"), (RunLog, "write")):
         setattr(owner, name, counted(getattr(owner, name)))
-    toy.ToyRecipe.train_step = counted(toy.ToyRecipe.train_step)
-    toy.Toy.predict = counted(toy.Toy.predict)
-    train(*arguments, **options)
+    system.recipe.train_step = counted(system.recipe.train_step)
+    system.model.predict = counted(system.model.predict)
+    train(data_dir, work_dir, *settings, system=system)
 
 
-@pytest.mark.parametrize("system", [toy.SYSTEM, sums.SYSTEM], ids=["toy", "sums"])
+CENTERNET = dataclasses.replace(centernet.SYSTEM, presets={"tiny": small_config()})
+
+
+@pytest.mark.parametrize("system", [toy.SYSTEM, sums.SYSTEM, CENTERNET], ids=lambda system: system.name)
 def test_a_run_killed_twenty_times_ends_as_one_that_was_not(data_dir, tmp_path, system):
-    data_dir = data_dir if system is toy.SYSTEM else None
+    if system is not toy.SYSTEM:
+        data_dir = None if system is sums.SYSTEM else build_shapes(tmp_path / "shapes", train=6, val=3, size=64)
     settings = (*OFTEN, "solver.max_iter=12")
     train(data_dir, tmp_path / "straight", *settings, system=system)
     rng = random.Random(1)
     killed = 0
     context = multiprocessing.get_context("fork")
     while killed < 20:
-        arguments = (data_dir, tmp_path / "killed", *settings)
-        process = context.Process(target=killed_at, args=(rng.randrange(1, 24), arguments, {"system": system}))
+        arguments = (rng.randrange(1, 24), data_dir, tmp_path / "killed", settings, system)
+        process = context.Process(target=killed_at, args=arguments)
         process.start()
         process.join(60)
         assert process.exitcode in (0, -signal.SIGKILL)
@@ -152,8 +160,8 @@ def test_whole_steps_are_saved_when_data_fails(data_dir, tmp_path, monkeypatch):
         with pytest.raises(MemoryError, match="no room"):
             train(data_dir, tmp_path / "run")
     assert checkpoint.newest(tmp_path / "run") == checkpoint.weights_path(tmp_path / "run", 5)
-    train(data_dir, tmp_path / "run")
-    train(data_dir, tmp_path / "straight")
+    train(data_dir, tmp_path / "run", LAST_ONLY)
+    train(data_dir, tmp_path / "straight", LAST_ONLY)
     assert_same_ending(tmp_path / "straight", tmp_path / "run")
 
 
@@ -181,8 +189,8 @@ def test_a_data_loading_process_that_dies_is_named(data_dir, tmp_path, monkeypat
     line = capsys.readouterr().err.strip()
     assert "a data-loading process died" in line and "lower solver.num_workers" in line and "\n" not in line
     assert checkpoint.newest(run) >= checkpoint.weights_path(run, 3)  # batches are loaded some steps ahead
-    train(data_dir, run)
-    train(data_dir, tmp_path / "straight")
+    train(data_dir, run, LAST_ONLY)
+    train(data_dir, tmp_path / "straight", LAST_ONLY)
     assert_same_ending(tmp_path / "straight", run)
 
 
@@ -194,7 +202,7 @@ def damage(path):
 
 @pytest.mark.parametrize("part", [lambda path: path, checkpoint.resume_path], ids=["weights", "resume"])
 def test_a_damaged_checkpoint_falls_back_to_the_older_one(data_dir, tmp_path, caplog, part):
-    settings = ("solver.save_step=3", "solver.keep_checkpoints=2")
+    settings = ("solver.save_step=3",)
     train(data_dir, tmp_path / "straight", *settings)
     shutil.copytree(tmp_path / "straight", tmp_path / "run")
     newest = checkpoint.newest(tmp_path / "run")

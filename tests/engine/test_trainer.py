@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import dataclasses
 import json
+import logging
 import os
 import signal
 
@@ -46,6 +47,7 @@ def test_a_run_leaves_everything(data_dir, tmp_path):
     names = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert names == {
         "config.yaml", "log.jsonl", "metrics.json", "detections.json",
+        "checkpoints/step_0000004.safetensors", "checkpoints/step_0000004.resume.pt",
         "checkpoints/step_0000008.safetensors", "checkpoints/step_0000008.resume.pt", "checkpoints/best.safetensors",
         "pictures/predictions.png", "pictures/warmth.png", "pictures/loss.png", "pictures/metrics.png",
     }  # fmt: skip
@@ -65,6 +67,14 @@ def test_a_run_leaves_everything(data_dir, tmp_path):
     detections = json.loads((tmp_path / "detections.json").read_text())
     assert [record["image_id"] for record in detections] == [11, 22, 33, 44, 55]
     assert {record["category_id"] for record in detections} <= {3, 7}
+
+
+def test_without_the_best_metric_no_checkpoint_is_the_best(data_dir, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(ToyRecipe, "best_metric", "segm/AP")
+    with caplog.at_level(logging.WARNING, "ldie"):
+        make_trainer(data_dir, tmp_path).run()
+    assert "there is no metric segm/AP" in caplog.text
+    assert checkpoint.find_weights(tmp_path) == checkpoint.weights_path(tmp_path, 8)
 
 
 @pytest.mark.parametrize("stop_step", [3, 6])  # inside and at the end of a logging interval, and across epochs

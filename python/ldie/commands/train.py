@@ -54,7 +54,7 @@ def _preset_and_file(system: System, preset: str | None, file: Path | None) -> R
 
 
 def _resumed_config(system: System, work_dir: Path, name: str) -> RunConfig:
-    path = checkpoint.newest_undamaged(work_dir)
+    path = checkpoint.newest(work_dir)
     header, _ = checkpoint.load_weights(path)
     if header.system != name:
         raise CheckpointError(f"{path} is of system {header.system}, not {name}; name that one")

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialize
-from torch import Tensor, nn
+from torch import Tensor
 
 from ldie.errors import CheckpointError
 from ldie.files import first_line, write_whole
@@ -99,20 +99,6 @@ def _header(values: dict[str, Any]) -> Header:
     return header
 
 
-def put_weights(module: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
-    """Loads weights into a module.
-
-    Raises:
-        CheckpointError: Names or shapes differ from the module's.
-    """
-    try:
-        module.load_state_dict(dict(weights))
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"{path}: its weights do not fit the configuration; use the one it was made with"
-        ) from error
-
-
 def save_resume(path: Path, state: Mapping[str, Any]) -> None:
     """Writes the resume state; it appears whole or not at all."""
 
@@ -158,18 +144,6 @@ def resumable(work_dir: Path) -> list[Path]:
 
 
 def newest(work_dir: Path) -> Path:
-    """The newest resumable weights file.
-
-    Raises:
-        CheckpointError: None there.
-    """
-    files = resumable(work_dir)
-    if not files:
-        raise CheckpointError(f"{work_dir}: no checkpoint to resume from; train without --resume")
-    return files[-1]
-
-
-def newest_undamaged(work_dir: Path) -> Path:
     """The newest resumable weights file that can be read, with its resume file; says which newer ones cannot.
 
     Raises:

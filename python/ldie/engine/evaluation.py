@@ -37,13 +37,14 @@ def predict_dataset(model: Model, task: Task, dataset: Dataset, batch_size: int,
     """A result for each sample, by the task's key, gathered over ranks, in the order of the data set."""
     model.eval()
     share: dict[int, tuple[Hashable, Any]] = {}
-    indices = iter(range(distributed.rank(), len(dataset), distributed.world_size()))
+    indices = range(distributed.rank(), len(dataset), distributed.world_size())
+    remaining = iter(indices)
     devices = [model.device] if model.device.type == "cuda" else []
     with torch.random.fork_rng(devices), torch.no_grad():
-        for samples in evaluation_batches(dataset, batch_size, num_workers):
+        for samples in evaluation_batches(dataset, indices, batch_size, num_workers):
             results = model.predict(task.inputs(samples))
             for sample, result in zip(samples, results, strict=True):
-                share[next(indices)] = (task.key(sample), result)
+                share[next(remaining)] = (task.key(sample), result)
     return gather_results(share, len(dataset))
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -35,9 +35,11 @@ def training_batches(
     return (to_device(batch, device) for batch in _alive(loader))
 
 
-def evaluation_batches(dataset: Dataset, batch_size: int, num_workers: int = 0) -> Iterator[list[Any]]:
-    """This rank's share of all samples, untransformed, each once."""
-    share: Any = Subset(dataset, range(distributed.rank(), len(dataset), distributed.world_size()))  # type: ignore[arg-type]
+def evaluation_batches(
+    dataset: Dataset, indices: Sequence[int], batch_size: int, num_workers: int = 0
+) -> Iterator[list[Any]]:
+    """These samples, untransformed, in this order."""
+    share: Any = Subset(dataset, indices)  # type: ignore[arg-type]
     return _alive(_loader(share, batch_size, num_workers, list))
 
 
@@ -75,9 +77,8 @@ def _alive(loader: DataLoader[Any]) -> Iterator[Any]:
         death = worker_death(error)
         if death is None:
             raise
-        error.__traceback__ = (
-            None  # its frames keep the other processes, and torch would raise once more about the dead
-        )
+        # Its frames keep the other processes, and torch would raise once more about the dead.
+        error.__traceback__ = None
         del batches
         raise death from None
 

@@ -37,29 +37,30 @@ class Meter:
             values = torch.stack([value.detach().float() for value in terms.values()])
             self._rows.append((step, tuple(terms), values))
 
-    def check(self) -> None:
-        """Raises a TrainingError if a term of the interval is not finite on any rank."""
-        for step, names, values in self._read():
-            for name, value in zip(names, values):
-                if not math.isfinite(value):
-                    raise TrainingError(
-                        f"{name} is {value} at step {step}; lower the learning rate, clip gradients, "
-                        "or train with mixed_precision=none"
-                    )
-
     def pop_means(self) -> dict[str, float]:
-        """Means by term over the steps that had it; starts the next interval."""
-        self.check()
+        """Means by term over the steps that had it; starts the next interval. Raises as :meth:`state_dict` does."""
         totals: dict[str, list[float]] = {}
-        for _, names, values in self._read():
+        for _, names, values in self.state_dict():
             for name, value in zip(names, values):
                 totals.setdefault(name, []).append(value)
         self._rows.clear()
         return {name: math.fsum(values) / len(values) for name, values in totals.items()}
 
     def state_dict(self) -> list[tuple[int, tuple[str, ...], list[float]]]:
-        """The interval so far, as plain values."""
-        return self._read()
+        """The interval so far, means over the ranks, as plain values.
+
+        Raises:
+            TrainingError: A term is not finite on some rank.
+        """
+        rows = self._read()
+        for step, names, values in rows:
+            for name, value in zip(names, values):
+                if not math.isfinite(value):
+                    raise TrainingError(
+                        f"{name} is {value} at step {step}; lower the learning rate, clip gradients, "
+                        "or train with mixed_precision=none"
+                    )
+        return rows
 
     def load_state_dict(self, state: Sequence[tuple[int, tuple[str, ...], list[float]]]) -> None:
         """Takes over what :meth:`state_dict` gave."""

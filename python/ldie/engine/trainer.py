@@ -26,6 +26,7 @@ from ldie.engine.runtime import TrainingRuntime
 from ldie.engine.schedule import lr_factor, set_learning_rates
 from ldie.errors import CheckpointError, UserError
 from ldie.files import make_folder, remove_temporary, write_text
+from ldie.nn.weights import copy_whole
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -200,7 +201,7 @@ class Trainer:
             make_folder(self.work_dir)
             self._lock = RunLock(self.work_dir)
         if resume:
-            path = checkpoint.newest_undamaged(self.work_dir)
+            path = checkpoint.newest(self.work_dir)
             self._load(path)
             if writer:
                 checkpoint.set_aside(self.work_dir, newer_than=path)
@@ -255,7 +256,6 @@ class Trainer:
     def _evaluate(self, log: RunLog) -> Evaluation:
         """Metrics of the present weights; the best ones are kept as a checkpoint of their own."""
         self._tick()
-        self._meter.check()
         distributed.broadcast_state(self.model)  # batch-norm statistics differ between ranks
         solver = self.config.solver
         evaluation = evaluate(self.model, self.task, self.val_set, solver.batch_size, solver.num_workers)
@@ -263,8 +263,10 @@ class Trainer:
         logger.info("step %d: %s", self.state.step, report.summary(self.task.headline(evaluation.metrics)))
         log.write("eval", self.state.step, evaluation.metrics)
         self.state.evaluated_step = self.state.step
-        value = evaluation.metrics.get(self.recipe.best_metric, -1.0)
-        if value > self.state.best:
+        value = evaluation.metrics.get(self.recipe.best_metric)
+        if value is None:
+            logger.warning("there is no metric %s, so no checkpoint is kept as the best", self.recipe.best_metric)
+        elif value > self.state.best:
             self.state.best = value
             if distributed.rank() == 0:
                 path = self.work_dir / checkpoint.FOLDER / checkpoint.BEST
@@ -274,7 +276,6 @@ class Trainer:
 
     def _save(self) -> None:
         self._tick()
-        self._meter.check()
         distributed.broadcast_state(self.model)
         state = {
             "run": dataclasses.asdict(self.state),
@@ -296,7 +297,7 @@ class Trainer:
     def _load(self, path: Path) -> None:
         _, weights = checkpoint.load_weights(path)
         state = checkpoint.load_resume(checkpoint.resume_path(path))
-        checkpoint.put_weights(self.model, weights, path)
+        copy_whole(self.model, weights, str(path))
         world, rank = distributed.world_size(), distributed.rank()
         try:
             self.state = RunState(**state["run"])

@@ -154,6 +154,7 @@ def test_predict_takes_folders(place, tmp_path, capsys, monkeypatch):
     assert sizes == [3, 1]
     assert len(list(tmp_path.glob("*.png"))) == 4
     (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "notes.pdf").touch()
     assert main(["predict", run, str(tmp_path / "empty"), "--out", str(tmp_path / "out")]) == 1
     assert "no images in this folder" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

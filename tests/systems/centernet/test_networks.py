@@ -9,10 +9,10 @@ from ldie.nn import DeformBlock
 from ldie.systems.centernet.config import DetectorConfig, DiscriminatorConfig, ExtractorConfig
 from ldie.systems.centernet.detector import Detector
 from ldie.systems.centernet.discriminator import build_discriminator, gram_matrix
-from ldie.systems.centernet.extractor import Extractor
+from ldie.systems.centernet.extractor import build_extractor
 from ldie.systems.centernet.model import CenterNet
 from ldie.systems.centernet.presets import PRESETS
-from systems.centernet.helpers import small_model
+from systems.centernet.helpers import make_batch, small_model, small_recipe
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -128,12 +128,38 @@ def test_deform_block_learns_its_offsets():
     assert all(parameter.grad.any() for parameter in block.parameters())
 
 
-@pytest.mark.parametrize("down_ratio", [1, 2, 4])
+@pytest.mark.parametrize("kind", ["unet", "stem"])
+@pytest.mark.parametrize("down_ratio", [1, 2, 4, 8])
 @pytest.mark.parametrize("image", [False, True])
-def test_extractors_take_any_size(down_ratio, image):
-    extractor = Extractor(ExtractorConfig(), down_ratio, 8, image).eval()
+def test_extractors_take_any_size(kind, down_ratio, image):
+    extractor = build_extractor(ExtractorConfig(type=kind), down_ratio, 8, image).eval()
     features = extractor(torch.randn(1, 3, 21, 34))
     assert features.shape == (1, 3 if image else 8, -(-21 // down_ratio), -(-34 // down_ratio))
+
+
+def test_the_stem_is_that_of_published_weights():
+    """Names, shapes and arithmetic of CenterNet's ResNet-18 (resdcn18): 7 x 7 of stride 2, BN, ReLU, max-pooling."""
+    stem = build_extractor(ExtractorConfig(type="stem", activation="relu"), 4, 64).eval()
+    published = {"conv1.weight": torch.randn(64, 3, 7, 7) / 12}
+    for name in ("weight", "bias", "running_mean"):
+        published[f"bn1.{name}"] = torch.randn(64)
+    published |= {"bn1.running_var": torch.rand(64) + 0.5, "bn1.num_batches_tracked": torch.tensor(0)}
+    stem.load_state_dict(published)
+    image = torch.randn(2, 3, 37, 64)
+    x = nn.functional.conv2d(image, published["conv1.weight"], stride=2, padding=3)
+    norm = [published[f"bn1.{name}"] for name in ("running_mean", "running_var", "weight", "bias")]
+    expected = nn.functional.max_pool2d(nn.functional.batch_norm(x, *norm).relu(), 3, 2, 1)
+    torch.testing.assert_close(stem(image), expected)
+
+
+def test_a_model_of_stems():
+    recipe = small_recipe(model={"extractor": {"type": "stem"}})
+    names = {name.rpartition(".")[0] for name, _ in recipe.model.extractors.named_parameters()}
+    assert names == {f"{scale}.{layer}" for scale in (0, 1, 2) for layer in ("conv1", "bn1")}
+    terms = recipe.train_step(make_batch(recipe), 4)
+    assert all(value.isfinite() for value in terms.values())
+    assert all(parameter.grad is not None for parameter in recipe.model.extractors.parameters())
+    assert len(recipe.model.eval().predict([torch.zeros(3, 40, 50, dtype=torch.uint8)])) == 1
 
 
 @pytest.mark.parametrize("kind", ["resnet18", "skip"])

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +66,25 @@ def test_other_contents_are_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is no generated shapes data set; remove it or choose another"):
         build_shapes(tmp_path, train=1, val=1)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_what_a_killed_build_left_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ldie.tasks.detection.shapes._put_in_place", stop)
+        process = multiprocessing.get_context("fork").Process(
+            target=build_shapes, args=(tmp_path / "shapes",), kwargs={"train": 1, "val": 1}
+        )
+        process.start()
+        process.join(60)
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(f".shapes-{process.pid}-")
+    running = tmp_path / f".shapes-{os.getpid()}-abcdefgh"
+    running.mkdir()
+    build_shapes(tmp_path / "shapes", train=1, val=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [running.name, "shapes"]
 
 
 def test_interrupted_build_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

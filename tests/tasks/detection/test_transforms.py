@@ -12,11 +12,8 @@ import numpy as np
 import pytest
 import torch
 from ldie.tasks.detection import (
-    Clip,
     CocoDataset,
     Compose,
-    CropToMultiple,
-    Normalize,
     Photometric,
     RandomCrop,
     RandomMirror,
@@ -27,6 +24,7 @@ from ldie.tasks.detection import (
 )
 from ldie.tasks.detection.geometry import clip, crop, image_size, mirror, resize
 from ldie.tasks.detection.masks import from_coco, to_bitmaps
+from ldie.tasks.detection.windows import whole_multiples
 from PIL import Image
 
 from ldie_ext import RLE, rle_encode
@@ -232,9 +230,9 @@ def test_random_mirror_mirrors_half(sample: Sample) -> None:
     assert 70 < sum(turned) < 130
 
 
-def test_crop_to_multiple(sample: Sample) -> None:
-    assert image_size(CropToMultiple(16)(sample)) == (16, 16)
-    padded = CropToMultiple(32)(sample)
+def test_crop_to_whole_multiples(sample: Sample) -> None:
+    assert whole_multiples(image_size(sample), 16) == (16, 16)
+    padded = crop(sample, 0, 0, whole_multiples(image_size(sample), 32))
     assert image_size(padded) == (32, 32)
     assert_consistent(padded)
 
@@ -274,7 +272,7 @@ def test_photometric_steps() -> None:
 def test_normalize() -> None:
     sample = painted()
     mean, std = (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)
-    normalized = Normalize(mean, std, bgr=True)(sample).image
+    normalized = normalize(sample.image, mean, std, bgr=True)
     expected = (sample.image.double() / 255).flip(0) - torch.tensor(mean).double()[:, None, None]
     expected /= torch.tensor(std).double()[:, None, None]
     assert normalized.dtype == torch.float32
@@ -290,7 +288,7 @@ def test_normalize() -> None:
 
 def test_whole_augmentation_of_hidden_objects_crowds_and_keypoints(hard: CocoDataset) -> None:
     augment = Compose(
-        [RandomResize(), RandomCrop((96, 112)), RandomMirror(flip_pairs=tuple(hard.flip_pairs)), Photometric(), Clip()]
+        [RandomResize(), RandomCrop((96, 112)), RandomMirror(flip_pairs=tuple(hard.flip_pairs)), Photometric()]
     )
     crowds = 0
     for index in range(len(hard)):

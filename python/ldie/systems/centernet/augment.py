@@ -9,7 +9,7 @@ from numpy.random import Generator
 
 from ldie.systems.centernet.config import CenterNetConfig
 from ldie.systems.centernet.targets import Crop
-from ldie.tasks.detection import Photometric, RandomCrop, RandomMirror, RandomResize, Resize, Sample
+from ldie.tasks.detection import Compose, Photometric, RandomCrop, RandomMirror, RandomResize, Resize, Sample
 
 
 class ScaleCrops:
@@ -50,6 +50,4 @@ class ScaleCrops:
         longest = max(sample.image.shape[1:])
         base = min(1.0, self.max_size / longest) if self.max_size else 1.0
         resize = RandomResize((base * self.resize_range[0], base * self.resize_range[1]))
-        for transform in (resize, RandomCrop(size, threshold, drop=True), self.mirror, self.photometric):
-            sample = transform(sample, rng)
-        return sample
+        return Compose([resize, RandomCrop(size, threshold, drop=True), self.mirror, self.photometric])(sample, rng)

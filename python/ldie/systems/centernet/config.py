@@ -15,9 +15,11 @@ _Activation = Annotated[Activation, spelled({"lrelu": "leaky_relu"})]
 
 @dataclass(frozen=True)
 class ExtractorConfig:
-    """One extractor per scale: stem of stride ``down_ratio``, U-Net block, output convolution."""
+    """One extractor per scale."""
 
-    type: Literal["unet"] = "unet"
+    type: Literal["unet", "stem"] = "unet"
+    """``unet``: stem of stride ``down_ratio``, U-Net block, output convolution. ``stem``: that of CenterNet's published
+    weights alone, 7 x 7 convolution and max-pooling; ``stem_stride`` and ``depth`` have no effect."""
     stem_stride: int = 4
     """Largest stride of the first convolution; 3 x 3 convolutions of stride 2 do what is left of ``down_ratio``."""
     depth: int = 2

@@ -6,11 +6,41 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ldie.nn import ConvBlock, activation, normalization
+from ldie.nn import ConvBlock, activation, convolution, normalization
 from ldie.systems.centernet.config import ExtractorConfig
 
 
-class Extractor(nn.Module):
+def build_extractor(config: ExtractorConfig, down_ratio: int, channels: int, image: bool = False) -> nn.Module:
+    """The extractor of ``config.type`` for one scale; arguments as of :class:`UNetExtractor`."""
+    kind = StemExtractor if config.type == "stem" else UNetExtractor
+    return kind(config, down_ratio, channels, image)
+
+
+class StemExtractor(nn.Module):
+    """The stem of ResNet (arXiv:1512.03385), under its names: what CenterNet's published weights begin with.
+
+    A 7 x 7 convolution of stride 2, normalisation, activation and a 3 x 3 max-pooling of stride 2 make the published
+    stride of 4. Other strides have more or fewer poolings, and a stride of 1 is the convolution's, too. For images a
+    1 x 1 convolution to their 3 channels follows. Arguments and sizes are those of :class:`UNetExtractor`.
+    """
+
+    def __init__(self, config: ExtractorConfig, down_ratio: int, channels: int, image: bool = False) -> None:
+        super().__init__()
+        norm, stride = config.normalization, min(2, down_ratio)
+        conv = nn.Conv2d(3, channels, 7, stride, 3, bias=norm in ("none", "spectral"))
+        self.conv1 = convolution(conv, norm)
+        self.bn1 = normalization(norm, channels)
+        self.act = activation(config.activation)
+        poolings = (down_ratio // stride).bit_length() - 1
+        self.pool = nn.Sequential(*(nn.MaxPool2d(3, 2, 1) for _ in range(poolings)))
+        self.exit: nn.Module = nn.Conv2d(channels, 3, 1) if image else nn.Identity()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [B,3,H,W] -> features [B,channels or 3,ceil(H / down_ratio),ceil(W / down_ratio)]."""
+        return self.exit(self.pool(self.act(self.bn1(self.conv1(images)))))
+
+
+class UNetExtractor(nn.Module):
     """Brings the images of one scale into the common feature space.
 
     A stem of stride ``down_ratio`` that begins with a 7 x 7 convolution, a U-Net block (arXiv:1505.04597) with

@@ -14,7 +14,7 @@ from ldie.systems.centernet.config import CenterNetConfig
 from ldie.systems.centernet.decode import decode_maps, merge_scales, rescale_boxes
 from ldie.systems.centernet.detector import Detector, Maps
 from ldie.systems.centernet.discriminator import build_discriminator
-from ldie.systems.centernet.extractor import Extractor
+from ldie.systems.centernet.extractor import build_extractor
 from ldie.systems.centernet.inputs import evaluation_image, evaluation_size, network_input
 from ldie.tasks.detection import DetectionModel, Prediction
 
@@ -39,7 +39,7 @@ class CenterNet(DetectionModel):
         width, image = model.detector.input_channel, model.detector.image_input
         self.extractors = nn.ModuleDict(
             {
-                str(scale): Extractor(model.extractor, model.down_ratios[scale], width, image)
+                str(scale): build_extractor(model.extractor, model.down_ratios[scale], width, image)
                 for scale in model.valid_scale
             }
         )

@@ -13,10 +13,7 @@ from ldie.tasks.detection.sample import Prediction, Sample
 from ldie.tasks.detection.shapes import build_shapes
 from ldie.tasks.detection.task import DetectionTask
 from ldie.tasks.detection.transforms import (
-    Clip,
     Compose,
-    CropToMultiple,
-    Normalize,
     Photometric,
     RandomCrop,
     RandomMirror,
@@ -32,17 +29,14 @@ __all__ = [
     "TASK",
     "Annotation",
     "Category",
-    "Clip",
     "CocoDataset",
     "Compose",
-    "CropToMultiple",
     "DataError",
     "DetectionModel",
     "DetectionTask",
     "Detections",
     "ImageInfo",
     "Masks",
-    "Normalize",
     "Photometric",
     "Prediction",
     "RandomCrop",

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from ldie.errors import DataError
+from ldie.files import first_line
 
 
 def read_image(path: str | Path) -> Tensor:
@@ -37,7 +38,7 @@ def read_image(path: str | Path) -> Tensor:
         raise DataError(f"{path}: no such image; correct the name or restore the file") from None
     # Pillow reports broken files by any of these, depending on the format.
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: not a readable image ({_one_line(error)}); replace the file") from error
+        raise DataError(f"{path}: not a readable image ({first_line(error)}); replace the file") from error
 
 
 def to_image(source: Any) -> Tensor:
@@ -73,12 +74,13 @@ def files_of(paths: Iterable[Path]) -> list[Path]:
     Raises:
         DataError: A folder without images.
     """
+    readable = Image.registered_extensions().keys() - {".pdf", ".palm"}  # which Pillow only writes
     files: list[Path] = []
     for path in paths:
         if not path.is_dir():
             files.append(path)
             continue
-        inside = sorted(file for file in path.iterdir() if file.suffix.lower() in Image.registered_extensions())
+        inside = sorted(file for file in path.iterdir() if file.suffix.lower() in readable)
         if not inside:
             raise DataError(f"{path}: no images in this folder; give image files or a folder of some")
         files += inside
@@ -100,7 +102,3 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     if not image.mode.startswith("I;16"):
         return image
     return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

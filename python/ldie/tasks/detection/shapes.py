@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ldie.errors import DataError
+from ldie.files import scratch_folder
 from ldie.tasks.detection.contours import mask_to_polygons
 from ldie.tasks.detection.masks import clip_polygon
 from ldie_ext import rle_encode
@@ -96,12 +96,12 @@ def build_shapes(
     if _parameters_of(root) == parameters:
         return root
     root.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as scratch:
-        staged = Path(scratch) / "new"
+    with scratch_folder(root) as scratch:
+        staged = scratch / "new"
         for stream, (split, count) in enumerate({"train2017": train, "val2017": val}.items()):
             _write_split(staged, split, [np.random.default_rng([seed, stream, i]) for i in range(count)], hard, size)
         (staged / "shapes.json").write_text(json.dumps(parameters), encoding="utf-8")
-        _put_in_place(staged, root, parameters, aside=Path(scratch) / "old")
+        _put_in_place(staged, root, parameters, aside=scratch / "old")
     return root
 
 

@@ -21,7 +21,6 @@ from torch import Tensor
 
 from ldie.tasks.detection import geometry
 from ldie.tasks.detection.sample import Sample
-from ldie.tasks.detection.windows import whole_multiples
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of R, G, B in the brightness of a pixel (ITU-R BT.601)."""
@@ -135,29 +134,6 @@ class RandomMirror:
 
 
 @dataclass(frozen=True)
-class Clip:
-    """Cuts boxes and polygons at the image's border and leaves out objects with no area."""
-
-    def __call__(self, sample: Sample, rng: Generator | None = None) -> Sample:
-        """Nothing random."""
-        return geometry.clip(sample)
-
-
-@dataclass(frozen=True)
-class CropToMultiple:
-    """Crops right and bottom so that height and width are multiples; a smaller image is padded to one multiple.
-
-    The top left corner stays, so coordinates do too.
-    """
-
-    multiple: int = 16
-
-    def __call__(self, sample: Sample, rng: Generator | None = None) -> Sample:
-        """Nothing random."""
-        return geometry.crop(sample, 0, 0, whole_multiples(geometry.image_size(sample), self.multiple))
-
-
-@dataclass(frozen=True)
 class Photometric:
     """Random brightness, contrast, saturation and hue, each applied with ``probability``.
 
@@ -192,22 +168,6 @@ class Photometric:
 
     def _ranges(self) -> tuple[float, float, float, float]:
         return self.brightness, self.contrast, self.saturation, self.hue
-
-
-@dataclass(frozen=True)
-class Normalize:
-    """uint8 RGB to float32: divided by 255, channels reversed if asked, minus mean, divided by standard deviation."""
-
-    mean: tuple[float, float, float] = (0.408, 0.447, 0.470)
-    """Per channel, in the network's order."""
-    std: tuple[float, float, float] = (0.289, 0.274, 0.278)
-    """Per channel, in the network's order."""
-    bgr: bool = True
-    """Whether the network takes blue, green, red."""
-
-    def __call__(self, sample: Sample, rng: Generator | None = None) -> Sample:
-        """Nothing random."""
-        return replace(sample, image=normalize(sample.image, self.mean, self.std, bgr=self.bgr))
 
 
 def normalize(image: Tensor, mean: Sequence[float], std: Sequence[float], *, bgr: bool = False) -> Tensor:
