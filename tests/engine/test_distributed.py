@@ -62,6 +62,14 @@ def test_resume_is_exact_on_two_ranks(run):
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="names of threads are read from /proc")
+def test_no_thread_outlives_the_process_group(run):
+    """One that meets the end of the interpreter with a tensor in its hands aborts the process."""
+    for rank in run[1]:
+        assert any("gloo" in name for name in rank["threads"]["during"])
+        assert not any("gloo" in name for name in rank["threads"]["after"])
+
+
 @pytest.mark.parametrize(("name", "index"), [("cuda", 3), ("cuda:1", 1)])
 def test_cuda_without_an_index_is_the_ranks_own(name, index, monkeypatch):
     chosen = []

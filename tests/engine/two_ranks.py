@@ -42,6 +42,11 @@ def average_some_gradients() -> list[list[float] | None]:
     return [None if p.grad is None else p.grad.tolist() for p in params]
 
 
+def thread_names() -> list[str]:
+    """Of this process, where the system tells."""
+    return [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+
+
 def train(data_dir: str, work_dir: Path, steps: int, resume: bool = False) -> tuple[dict, list[list[float]]]:
     """Metrics and weights after ``steps`` steps."""
     config = override(ToyConfig(), ["solver.batch_size=2", f"solver.max_iter={steps}"])
@@ -68,7 +73,9 @@ def main() -> None:
             "resumed_weights": resumed_weights,
             "ranks": distributed.gather(distributed.rank()),
         }
-        (out / f"rank{distributed.rank()}.json").write_text(json.dumps(report))
+        rank, during = distributed.rank(), thread_names()
+    report["threads"] = {"during": during, "after": thread_names()}
+    (out / f"rank{rank}.json").write_text(json.dumps(report))
 
 
 if __name__ == "__main__":
