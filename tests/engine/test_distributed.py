@@ -38,6 +38,10 @@ def test_gradients_are_means_and_missing_ones_count_as_zero(run):
         assert rank["gradients"] == [[1.5, 3.0], [2.0, 3.0], [2.0, 3.0], None]
 
 
+def test_gradients_travel_in_buckets_and_nobody_waits(run):
+    assert all(rank["buckets"] for rank in run[1])
+
+
 def test_one_log_with_means_over_ranks(run):
     out, ranks = run
     records = [record for record in read_log(out / "straight" / "log.jsonl") if record["kind"] == "train"]
