@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from engine.sums import ACCUMULATE, SYSTEM, SumsConfig, SumsModel, SumsRecipe
+from engine.two_ranks import thread_names
 from ldie.config import override
 from ldie.engine import distributed
 from ldie.engine.trainer import Trainer
@@ -73,3 +74,4 @@ def train(work_dir: Path, recipe: str, batch_size: int) -> dict[str, float]:
 if __name__ == "__main__":
     with distributed.process_group(CPU):
         train(Path(sys.argv[1]), sys.argv[2], batch_size=3)
+    assert not any("gloo" in name for name in thread_names())

@@ -44,8 +44,7 @@ class TrainingRuntime:
             return module
         self._averaged_in_backward |= {p for p in module.parameters() if p.requires_grad}
         devices = [self.device] if self.device.type == "cuda" else None
-        # buffers: the loop gives all ranks those of rank 0 before it evaluates or saves
-        return DistributedDataParallel(module, devices, broadcast_buffers=False, gradient_as_bucket_view=True)
+        return DistributedDataParallel(module, devices, gradient_as_bucket_view=True)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The context of a forward pass."""
