@@ -69,6 +69,26 @@ class Runtime(Protocol):
 
     device: torch.device
 
+    @property
+    def world_size(self) -> int:
+        """How many processes train together, each on a batch of its own."""
+
+    def total(self, counts: Tensor) -> Tensor:
+        """Sum over the processes; the host does not wait for the device.
+
+        Averaged gradients are those of all processes' batches together only where every process has the same weight in
+        them. A loss that is a mean over something whose number the data decides (peaks, covered cells, matched boxes)
+        is to be multiplied by that number and divided by its total over ``world_size``.
+        """
+
+    def replicate(self, module: nn.Module) -> nn.Module:
+        """The module to call in training steps that are one forward of it and one backward.
+
+        On several processes it is a DistributedDataParallel, which averages gradients during the backward;
+        :meth:`apply` does so right before the step for all other parameters. Call it in the recipe's constructor, once
+        it is settled which parameters learn.
+        """
+
     def autocast(self) -> AbstractContextManager[Any]:
         """The context of a forward pass."""
 

@@ -38,6 +38,10 @@ def test_gradients_are_means_and_missing_ones_count_as_zero(run):
         assert rank["gradients"] == [[1.5, 3.0], [2.0, 3.0], [2.0, 3.0], None]
 
 
+def test_gradients_travel_in_buckets_and_nobody_waits(run):
+    assert all(rank["buckets"] for rank in run[1])
+
+
 def test_one_log_with_means_over_ranks(run):
     out, ranks = run
     records = [record for record in read_log(out / "straight" / "log.jsonl") if record["kind"] == "train"]
@@ -60,6 +64,14 @@ def test_resume_is_exact_on_two_ranks(run):
     assert [rank["resumed_weights"] for rank in ranks] == [rank["weights"] for rank in ranks]
     (_, a), (_, b) = (checkpoint.load_weights(checkpoint.newest(out / name)) for name in ("straight", "resumed"))
     assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="names of threads are read from /proc")
+def test_no_thread_outlives_the_process_group(run):
+    """One that meets the end of the interpreter with a tensor in its hands aborts the process."""
+    for rank in run[1]:
+        assert any("gloo" in name for name in rank["threads"]["during"])
+        assert not any("gloo" in name for name in rank["threads"]["after"])
 
 
 @pytest.mark.parametrize(("name", "index"), [("cuda", 3), ("cuda:1", 1)])

@@ -119,13 +119,14 @@ def test_an_unknown_task_is_named(capsys):
     assert "unknown task 'sum'; known: detection, sums" in capsys.readouterr().err
 
 
-def test_two_ranks_are_one_process_with_the_doubled_batch(tmp_path):
+@pytest.mark.parametrize("recipe", two_ranks_sums.RECIPES)
+def test_two_ranks_are_one_process_with_the_doubled_batch(tmp_path, recipe):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += [str(Path(two_ranks_sums.__file__)), str(tmp_path / "two")]
+    command += [str(Path(two_ranks_sums.__file__)), str(tmp_path / "two"), recipe]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    metrics = two_ranks_sums.train(tmp_path / "one", batch_size=6)
+    metrics = two_ranks_sums.train(tmp_path / "one", recipe, batch_size=6)
     (one, two) = (checkpoint.load_weights(checkpoint.newest(tmp_path / name)) for name in ("one", "two"))
     assert all(value.dtype == torch.float64 for value in one[1].values())
     torch.testing.assert_close(one[1], two[1], rtol=0, atol=1e-8)

@@ -10,6 +10,7 @@ import json
 import sys
 from pathlib import Path
 from typing import ClassVar
+from unittest import mock
 
 import torch
 from engine.toy import SYSTEM, ToyConfig, ToyRecipe
@@ -42,6 +43,27 @@ def average_some_gradients() -> list[list[float] | None]:
     return [None if p.grad is None else p.grad.tolist() for p in params]
 
 
+def average_in_buckets() -> bool:
+    """Whether gradients of two types, in many buckets, become means, keep their layout and are not waited for."""
+    generator = torch.Generator().manual_seed(distributed.rank())
+    params = [nn.Parameter(torch.zeros(4, 3, 2, 2)) for _ in range(5)] + [nn.Parameter(torch.zeros(3).double())]
+    gradients = [torch.randn(p.shape, generator=generator, dtype=p.dtype) for p in params]
+    expected = [sum(parts) / 2 for parts in zip(*distributed.gather(gradients))]
+    for p, gradient in zip(params, gradients):
+        p.grad = gradient.to(memory_format=torch.channels_last) if gradient.ndim == 4 else gradient
+    strides = [p.grad.stride() for p in params]
+    with mock.patch.object(distributed, "BUCKET_BYTES", 400), mock.patch.object(torch.Tensor, "tolist", None):
+        distributed.average_gradients(params)
+    return all(
+        torch.equal(p.grad, mean) and p.grad.stride() == stride for p, mean, stride in zip(params, expected, strides)
+    )
+
+
+def thread_names() -> list[str]:
+    """Of this process, where the system tells."""
+    return [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+
+
 def train(data_dir: str, work_dir: Path, steps: int, resume: bool = False) -> tuple[dict, list[list[float]]]:
     """Metrics and weights after ``steps`` steps."""
     config = override(ToyConfig(), ["solver.batch_size=2", f"solver.max_iter={steps}"])
@@ -62,13 +84,16 @@ def main() -> None:
         _, resumed_weights = train(data_dir, out / "resumed", steps=8, resume=True)
         report = {
             "gradients": average_some_gradients(),
+            "buckets": average_in_buckets(),
             "metrics": metrics,
             "losses": losses,
             "weights": weights,
             "resumed_weights": resumed_weights,
             "ranks": distributed.gather(distributed.rank()),
         }
-        (out / f"rank{distributed.rank()}.json").write_text(json.dumps(report))
+        rank, during = distributed.rank(), thread_names()
+    report["threads"] = {"during": during, "after": thread_names()}
+    (out / f"rank{rank}.json").write_text(json.dumps(report))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run by torchrun from test_sums.py: trains the sums on two gloo ranks, with half the batch on each.
 
-Argument: work folder.
+Arguments: work folder, name of the recipe.
 """
 
 import dataclasses
@@ -10,9 +10,11 @@ from pathlib import Path
 
 import torch
 from engine.sums import ACCUMULATE, SYSTEM, SumsConfig, SumsModel, SumsRecipe
+from engine.two_ranks import thread_names
 from ldie.config import override
 from ldie.engine import distributed
 from ldie.engine.trainer import Trainer
+from torch.nn.parallel import DistributedDataParallel
 
 CPU = torch.device("cpu")
 
@@ -26,7 +28,7 @@ class ExactModel(SumsModel):
 
 
 class ExactRecipe(SumsRecipe):
-    """SGD, and all randomness keyed by the sample: no batch comes again by a draw of the rank's own."""
+    """Two optimizers on one graph, both SGD; all draws keyed by the sample: no batch comes again by a rank's own."""
 
     def __init__(self, model, config, runtime):
         super().__init__(model, config, runtime)
@@ -42,10 +44,28 @@ class ExactRecipe(SumsRecipe):
         return {"loss": loss.detach()}
 
 
-def train(work_dir: Path, batch_size: int) -> dict[str, float]:
+class OneGraphRecipe(SumsRecipe):
+    """One optimizer, one forward and one backward: DistributedDataParallel averages its gradients."""
+
+    def __init__(self, model, config, runtime):
+        super().__init__(model, config, runtime)
+        self._optimizers = {"all": torch.optim.SGD(model.parameters(), config.solver.lr, momentum=0.9)}
+        self.replica = runtime.replicate(model)
+        assert isinstance(self.replica, DistributedDataParallel) == (runtime.world_size > 1)
+
+    def train_step(self, batch, step):
+        loss = (self.replica(batch["tokens"]) - batch["answers"].double()).square().mean()
+        self.runtime.update(self._optimizers["all"], loss, clip=1.0)
+        return {"loss": loss.detach()}
+
+
+RECIPES = {"two optimizers": ExactRecipe, "one graph": OneGraphRecipe}
+
+
+def train(work_dir: Path, recipe: str, batch_size: int) -> dict[str, float]:
     config = override(SumsConfig(), [f"solver.batch_size={batch_size}", "solver.max_iter=20", "solver.lr=0.01"])
     config = dataclasses.replace(config, output_dir=str(work_dir))
-    system = dataclasses.replace(SYSTEM, model=ExactModel, recipe=ExactRecipe)
+    system = dataclasses.replace(SYSTEM, model=ExactModel, recipe=RECIPES[recipe])
     with distributed.first_rank_first():
         system.task.prepare(config)
     return Trainer(system, config, *system.task.open(config, ["train", "val"]), CPU).run()
@@ -53,4 +73,5 @@ def train(work_dir: Path, batch_size: int) -> dict[str, float]:
 
 if __name__ == "__main__":
     with distributed.process_group(CPU):
-        train(Path(sys.argv[1]), batch_size=3)
+        train(Path(sys.argv[1]), sys.argv[2], batch_size=3)
+    assert not any("gloo" in name for name in thread_names())

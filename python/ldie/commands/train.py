@@ -31,8 +31,8 @@ def train(options: argparse.Namespace) -> int:
         work_dir = Path(config.output_dir)
         make_folder(work_dir)
         train_set, val_set = open_data(system.task, config, (config.dataset.train, config.dataset.val))
-        trainer = Trainer(system, config, train_set, val_set, device, options.resume, options.overwrite)
-        metrics = trainer.run()
+        # no name for it: what a recipe replicated holds the process group, which goes down at the end of this block
+        metrics = Trainer(system, config, train_set, val_set, device, options.resume, options.overwrite).run()
     return INTERRUPTED if metrics is None else 0
 
 

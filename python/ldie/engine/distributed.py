@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 T = TypeVar("T")
+
+BUCKET_BYTES = 2**25
+"""Gradients that travel together: enough to use the network well, little enough that several are under way."""
 
 
 def is_active() -> bool:
@@ -36,6 +40,9 @@ def process_group(device: torch.device) -> Iterator[None]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
         yield
         return
+    # Torch imports this with its first optimizer step, and defaults of its functions take hold of the group there is at
+    # that time: its threads would outlive destroy_process_group and abort the process where they meet its end.
+    importlib.import_module("torch.distributed.nn.functional")
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield
@@ -78,34 +85,69 @@ def broadcast_state(module: nn.Module) -> None:
 
 
 def average_gradients(params: Sequence[Tensor]) -> None:
-    """Replaces each gradient by its mean over the ranks.
+    """Replaces each gradient by its mean over the ranks, for recipes that DistributedDataParallel cannot serve.
 
-    DistributedDataParallel ties one backward to one forward. A recipe may run two optimizers on one graph, call one
-    network for three inputs and leave networks out in some phases; so gradients are averaged once, flat, right before
-    the optimizer step. A parameter without a gradient on all ranks stays without (optimizers then skip it); on some
-    ranks only, it counts as zero there.
+    That one ties a backward to a forward. A recipe may run two optimizers on one graph, call one network for three
+    inputs and leave networks out in some phases; so gradients are averaged right before the optimizer step, in buckets
+    that are all under way at once.
+
+    A parameter without a gradient on some ranks counts as zero there, one without on all ranks stays without
+    (optimizers then skip it). Only a rank that lacks a gradient has to ask for that, which waits for the device.
     """
     if not is_active() or not params:
         return
-    present = torch.tensor([p.grad is not None for p in params], device=params[0].device, dtype=torch.float32)
-    dist.all_reduce(present)
-    used = [p for p, count in zip(params, present.tolist()) if count]
-    for dtype in {p.dtype for p in used}:
-        group = [p for p in used if p.dtype == dtype]
-        flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in group])
-        dist.all_reduce(flat)
-        flat /= world_size()
-        for p, grad in zip(group, flat.split([p.numel() for p in group])):
-            p.grad = grad.view_as(p)
+    present = torch.tensor([p.grad is not None for p in params], dtype=torch.float32)
+    missing = not bool(present.all())
+    present = present.to(params[0].device, non_blocking=True)
+    asked = dist.all_reduce(present, async_op=True)
+    under_way = []
+    for bucket in _buckets(params):
+        flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in bucket])
+        under_way.append((bucket, flat, dist.all_reduce(flat, async_op=True)))
+    for bucket, flat, work in under_way:
+        work.wait()
+        _take(bucket, flat.div_(world_size()))
+    asked.wait()
+    if missing:
+        for p, count in zip(params, present.tolist()):
+            if not count:
+                p.grad = None
+
+
+def _buckets(params: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Parameters of one type, up to about :data:`BUCKET_BYTES` together."""
+    for dtype in dict.fromkeys(p.dtype for p in params):
+        bucket: list[Tensor] = []
+        size = 0
+        for p in (p for p in params if p.dtype == dtype):
+            bucket.append(p)
+            size += p.numel() * p.element_size()
+            if size >= BUCKET_BYTES:
+                yield bucket
+                bucket, size = [], 0
+        if bucket:
+            yield bucket
+
+
+def _take(bucket: Sequence[Tensor], flat: Tensor) -> None:
+    """Copies a bucket's values into the gradients, which keep their memory layout."""
+    for p, values in zip(bucket, flat.split([p.numel() for p in bucket])):
+        if p.grad is None:
+            p.grad = torch.empty_like(p)
+        p.grad.copy_(values.view_as(p))
+
+
+def total(values: Tensor) -> Tensor:
+    """Sum of a tensor over the ranks."""
+    if is_active():
+        values = values.clone()
+        dist.all_reduce(values)
+    return values
 
 
 def mean(values: Tensor) -> Tensor:
     """Mean of a tensor over the ranks."""
-    if is_active():
-        values = values.clone()
-        dist.all_reduce(values)
-        values /= world_size()
-    return values
+    return total(values) / world_size() if is_active() else values
 
 
 def gather(item: T) -> list[T]:

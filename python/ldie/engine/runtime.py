@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from ldie.engine import distributed
@@ -26,6 +27,24 @@ class TrainingRuntime:
         self.device = device
         self._dtype = {"none": None, "bf16": torch.bfloat16, "fp16": torch.float16}[mixed_precision]
         self.scaler = torch.amp.GradScaler(device.type, enabled=mixed_precision == "fp16")
+        self._averaged_in_backward: set[Tensor] = set()
+
+    @property
+    def world_size(self) -> int:
+        """See :attr:`ldie.contract.Runtime.world_size`."""
+        return distributed.world_size()
+
+    def total(self, counts: Tensor) -> Tensor:
+        """See :meth:`ldie.contract.Runtime.total`."""
+        return distributed.total(counts)
+
+    def replicate(self, module: nn.Module) -> nn.Module:
+        """See :meth:`ldie.contract.Runtime.replicate`."""
+        if not distributed.is_active():
+            return module
+        self._averaged_in_backward |= {p for p in module.parameters() if p.requires_grad}
+        devices = [self.device] if self.device.type == "cuda" else None
+        return DistributedDataParallel(module, devices, gradient_as_bucket_view=True)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The context of a forward pass."""
@@ -42,7 +61,7 @@ class TrainingRuntime:
     def apply(self, optimizer: Optimizer, clip: float = 0.0) -> None:
         """See :meth:`ldie.contract.Runtime.apply`."""
         params = parameters(optimizer)
-        distributed.average_gradients(params)
+        distributed.average_gradients([p for p in params if p not in self._averaged_in_backward])
         if clip > 0:
             self.scaler.unscale_(optimizer)
             nn.utils.clip_grad_norm_(params, clip)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -14,20 +15,25 @@ from ldie.systems.centernet.detector import Maps
 from ldie.systems.centernet.targets import CellTargets
 
 
+def full_precision(values: Tensor) -> Tensor:
+    """As float32, in which losses are computed whatever the networks are; float64 stays."""
+    return values if values.dtype == torch.float64 else values.float()
+
+
 def detection_losses(maps: Maps, targets: CellTargets, config: DetectorSolver) -> dict[str, Tensor]:
     """Unweighted terms of CenterNet's loss: focal on the centres, L1 on size and on centre offset."""
     centers = targets.centers
     return {
         "hm_loss": ldie_ext.center_focal_loss_from_boxes(
-            maps.heatmap.float(),
+            full_precision(maps.heatmap),
             targets.boxes,
             targets.labels,
             targets.offsets,
             alpha=config.hm_loss_alpha,
             beta=config.hm_loss_beta,
         ),
-        "wh_loss": ldie_ext.gather_l1_loss(maps.wh.float(), centers.index, centers.wh, centers.valid),
-        "reg_loss": ldie_ext.gather_l1_loss(maps.offset.float(), centers.index, centers.offset, centers.valid),
+        "wh_loss": ldie_ext.gather_l1_loss(full_precision(maps.wh), centers.index, centers.wh, centers.valid),
+        "reg_loss": ldie_ext.gather_l1_loss(full_precision(maps.offset), centers.index, centers.offset, centers.valid),
     }
 
 
@@ -35,7 +41,7 @@ def reconstruction_loss(features: Tensor, images: Tensor) -> Tensor:
     """Mean distance of features [B,3,h,w] from the images [B,3,H,W] that they stand for, reduced to h x w."""
     size = (features.shape[2], features.shape[3])
     reduced = functional.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
-    return functional.l1_loss(features.float(), reduced)
+    return functional.l1_loss(full_precision(features), reduced)
 
 
 def weighted_sum(losses: dict[str, Tensor], config: DetectorSolver) -> Tensor:
@@ -69,7 +75,7 @@ def adversarial_loss(
     """
     options = config.model.discriminator
     kind = config.solver.adv_loss_fn
-    scores = scores.float()
+    scores = full_precision(scores)
     if scores.ndim == 2:
         scores = scores[:, :, None, None]
     if side == "discriminator" and config.solver.legacy_inplace:

@@ -19,9 +19,16 @@ from ldie.systems.centernet.config import CenterNetConfig
 from ldie.systems.centernet.detector import Maps
 from ldie.systems.centernet.gradient_penalty import gradient_penalty
 from ldie.systems.centernet.inputs import network_input
-from ldie.systems.centernet.losses import adversarial_loss, detection_losses, reconstruction_loss, weighted_sum
+from ldie.systems.centernet.losses import (
+    adversarial_loss,
+    detection_losses,
+    full_precision,
+    reconstruction_loss,
+    weighted_sum,
+)
 from ldie.systems.centernet.model import CenterNet
 from ldie.systems.centernet.pretrained import load_imagenet_pretrained, load_pretrained
+from ldie.systems.centernet.ranks import RankShares, rank_shares, weighted
 from ldie.systems.centernet.targets import CellTargets, Crop, ScaleBatch, cell_targets, collate_crops
 from ldie.tasks.detection import Sample
 
@@ -34,6 +41,12 @@ class CenterNetRecipe(Recipe):
 
     Each learns on its own loss: extractors and detector on detection plus the adversarial term, the discriminator on
     its negative.
+
+    Several processes learn what one learns from all their images together (:mod:`ldie.systems.centernet.ranks`), with
+    two exceptions: batch normalisation takes the statistics of each process's own images (unless
+    ``solver.sync_batchnorm`` on GPUs), and each process draws the gradient penalty's points itself.
+    Two optimizers on one graph and a detector that waits in one phase are nothing for DistributedDataParallel, so the
+    gradients are averaged before the steps.
     """
 
     best_metric: ClassVar[str] = "bbox/AP"
@@ -51,6 +64,8 @@ class CenterNetRecipe(Recipe):
             "discriminator": Adam(model.discriminator.parameters(), solver.discriminator.lr),
         }
         self._crops = ScaleCrops(config)
+        self._shares: list[RankShares] = []
+        """Of the running step."""
 
     @property
     def optimizers(self) -> dict[str, Optimizer]:
@@ -103,6 +118,7 @@ class CenterNetRecipe(Recipe):
         with torch.set_grad_enabled(phase != "discriminator"), self.runtime.autocast():
             features = self.model.extract(images)
         targets = self._targets(batch, features)
+        self._shares = rank_shares(targets, (features.shape[2], features.shape[3]), self.config, self.runtime)
         terms: dict[str, Tensor] = {}
         losses: dict[str, Tensor] = {}
         if phase != "discriminator":
@@ -156,10 +172,10 @@ class CenterNetRecipe(Recipe):
             maps = self.model.detector(features)
         total = []
         parts = zip(*(m.chunk(count) for m in maps))
-        for scale, target, outputs, part, image in zip(
-            model.valid_scale, targets, parts, features.chunk(count), images
+        for scale, target, share, outputs, part, image in zip(
+            model.valid_scale, targets, self._shares, parts, features.chunk(count), images
         ):
-            losses = detection_losses(Maps(*outputs), target, solver)
+            losses = share.detection(detection_losses(Maps(*outputs), target, solver))
             if model.detector.image_input:
                 losses["recon_loss"] = reconstruction_loss(part, image)
             terms |= {f"{name}:{scale}": loss for name, loss in losses.items()}
@@ -172,8 +188,8 @@ class CenterNetRecipe(Recipe):
         """Weighted mean over the scales of one side's adversarial terms, which are added to ``terms``."""
         scales = self.config.model.valid_scale
         losses = [
-            adversarial_loss(part, scale, target, self.config, side)
-            for part, scale, target in zip(scores.chunk(len(scales)), scales, targets)
+            weighted(adversarial_loss(part, scale, target, self.config, side), share.cells)
+            for part, scale, target, share in zip(scores.chunk(len(scales)), scales, targets, self._shares)
         ]
         name = {"detector": "det_adv_loss", "discriminator": "dis_adv_loss"}[side]
         terms |= {f"{name}:{scale}": loss for scale, loss in zip(scales, losses)}
@@ -186,7 +202,9 @@ class CenterNetRecipe(Recipe):
         loss = self._adversarial_loss(scores, targets, "discriminator", terms)
         solver = self.config.solver.discriminator
         if solver.gp:
-            scales = features.float().chunk(len(self.config.model.valid_scale))  # slopes of slopes need the precision
+            scales = full_precision(features).chunk(
+                len(self.config.model.valid_scale)
+            )  # slopes of slopes need the precision
             terms["gradient_penalty"] = gradient_penalty(self.model.scores, scales)
             loss = loss + solver.gp_weight * terms["gradient_penalty"]
         return loss
