@@ -35,13 +35,13 @@ inline Tensor matrices_tensor(const Tensor& like, const Matrices& m, int64_t bat
   return torch::stable::from_blob(m.data, {sizes, 3}, {strides, 3}, like.device(), like.scalar_type());
 }
 
+#if defined(LDIE_BACKEND_CPU)
 inline Tensor matrix_tensor(const Tensor& like, const Matrices& m, int64_t index, int64_t element_bytes) {
   const int64_t sizes[] = {m.rows, m.columns}, strides[] = {m.row_stride, m.column_stride};
   void* const data = static_cast<char*>(m.data) + index * m.batch_stride * element_bytes;
   return torch::stable::from_blob(data, {sizes, 2}, {strides, 2}, like.device(), like.scalar_type());
 }
 
-#if defined(LDIE_BACKEND_CPU)
 // Rows [begin, end) of each matrix.
 inline Matrices row_range(const Matrices& m, int64_t begin, int64_t end, int64_t element_bytes) {
   void* const data = static_cast<char*>(m.data) + begin * m.row_stride * element_bytes;
@@ -95,20 +95,10 @@ inline void multiply(const Tensor& like, int64_t batch, const Matrices& a, const
                      const Matrices* addend) {
 #if defined(LDIE_BACKEND_CUDA)
   constexpr auto baddbmm_out = aoti_torch_cuda_baddbmm_out;
-  constexpr auto addmm_out = aoti_torch_cuda_addmm_out;
 #else
   constexpr auto baddbmm_out = aoti_torch_cpu_baddbmm_out;
-  constexpr auto addmm_out = aoti_torch_cpu_addmm_out;
 #endif
   if (batch == 0 || out.rows == 0 || out.columns == 0) return;
-  if (batch == 1 && addend && addend->row_stride == 0) {  // cuBLAS adds a row as it stores, if it sees that it is one
-    const Tensor row = torch::stable::from_blob(addend->data, {&out.columns, 1}, {&addend->column_stride, 1},
-                                                like.device(), like.scalar_type());
-    const Tensor left = detail::matrix_tensor(like, a, 0, 0), right = detail::matrix_tensor(like, b, 0, 0);
-    const Tensor result = detail::matrix_tensor(like, out, 0, 0);
-    TORCH_ERROR_CODE_CHECK(addmm_out(result.get(), row.get(), left.get(), right.get(), 1, 1));
-    return;
-  }
   const Tensor result = detail::matrices_tensor(like, out, batch);
   const bool onto_itself = !addend || addend->data == out.data;  // the same handle, or it would be copied first
   const Tensor added = onto_itself ? result : detail::matrices_tensor(like, *addend, batch);
