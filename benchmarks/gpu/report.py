@@ -59,6 +59,13 @@ def sanitizer_errors(results: Path, tool: str) -> Counter[str]:
     return found
 
 
+def checked(results: Path, step: str) -> tuple[Counter[str], list[Row], Counter[str]]:
+    """Of a step: tests by outcome, the lines of those that went wrong, and what the sanitizer complained of."""
+    outcomes = test_outcomes(results, step).values()
+    complaints = sanitizer_errors(results, step) if step != "tests" else Counter()
+    return Counter(row["outcome"] for row in outcomes), [row for row in outcomes if row["outcome"] in BAD], complaints
+
+
 def merged_rows(results: Path) -> tuple[list[Row], float | None]:
     """The benchmark's rows with the launches of the other run, and the copy's bytes a second."""
     counted = {(row["op"], row["case"]): row for row in lines(results / "launches.jsonl") if "op" in row}
@@ -140,16 +147,13 @@ def summary(results: Path) -> tuple[str, bool]:
         parts.append(f"{step['step']}: {step['seconds']} s{late}")
         failed |= bool(late)
     for step in STEPS:
-        outcomes = test_outcomes(results, step)
-        count = Counter(row["outcome"] for row in outcomes.values())
+        count, bad, complaints = checked(results, step)
         parts.append(f"{step}: {', '.join(f'{n} {outcome}' for outcome, n in count.most_common()) or 'nothing ran'}")
-        bad = [row for row in outcomes.values() if row["outcome"] in BAD]
         for row in bad[:MOST_SHOWN]:
             last = (row.get("text", "").strip().splitlines() or [""])[-1]
             parts.append(f"  {row['outcome']} {row['id']}: {last[:160]}")
-        complaints = sanitizer_errors(results, step) if step != "tests" else Counter()
         parts += [f"  {count} x {complaint}" for complaint, count in complaints.most_common(MOST_SHOWN)]
-        failed |= bool(bad) or bool(complaints) or (step in ran and not outcomes)
+        failed |= bool(bad) or bool(complaints) or (step in ran and not count)
     return "\n".join(parts) + "\n", failed
 
 
@@ -158,11 +162,12 @@ def result(results: Path) -> dict[str, Any]:
     rows, bandwidth = merged_rows(results)
     checks = {}
     for step in STEPS:
-        outcomes = test_outcomes(results, step)
-        bad = {row["id"]: row["outcome"] for row in outcomes.values() if row["outcome"] in BAD}
-        complaints = sanitizer_errors(results, step) if step != "tests" else Counter()
-        count = Counter(row["outcome"] for row in outcomes.values())
-        checks[step] = {"count": dict(count), "bad": bad, "complaints": dict(complaints)}
+        count, bad, complaints = checked(results, step)
+        checks[step] = {
+            "count": dict(count),
+            "bad": {row["id"]: row["outcome"] for row in bad},
+            "complaints": dict(complaints),
+        }
     machine = json.loads((results / "machine.json").read_text())
     return {"environment": machine, "copy_bandwidth": bandwidth, "steps": lines(results / "steps.jsonl"),
             "checks": checks, "rows": rows}  # fmt: skip
