@@ -155,7 +155,7 @@ def test_help(command, capsys):
         ),
         (["train", "toy", "--work-dir", "{tmp}/file"], "{tmp}/file"),
         (["train", "toy", "--resume", "--work-dir", "{tmp}/empty"], "no checkpoint to resume from"),
-        (["train", "toy", "--device", "quantum"], "--device quantum"),
+        (["train", "toy", "--device", "quantum"], "--device must be cpu, cuda or cuda:N, got 'quantum'"),
         (["train", "toy", "--device", "cuda:99"], "--device cuda:99 cannot be used here"),
         (["eval", "{tmp}/empty"], "no checkpoint in this folder"),
         (["eval", "{tmp}/nowhere"], "no such file"),

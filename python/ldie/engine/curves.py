@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+from ldie.files import write_whole
+
 Curve: TypeAlias = Sequence[tuple[int, float]]
 """Steps and values."""
 
@@ -31,4 +33,4 @@ def plot_curves(curves: Mapping[str, Mapping[str, Curve]], path: Path, columns: 
         axes.grid(alpha=0.3)
         if len(lines) > 1:
             axes.legend(fontsize="small")
-    figure.savefig(path, dpi=100)
+    write_whole(path, lambda temporary: figure.savefig(temporary, dpi=100, format="png"))

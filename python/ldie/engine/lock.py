@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from ldie.errors import CheckpointError
@@ -32,6 +33,8 @@ class RunLock:
                 f"{work_dir}: another run is writing there (process {owner}); wait for it or stop it, "
                 "or choose another --work-dir"
             ) from None
+        except OSError as error:
+            raise CheckpointError(f"{self._path}: cannot be written ({error.strerror}); free space") from error
 
     def _take(self) -> bool:
         self._file = self._path.open("a+", encoding="ascii")
@@ -53,4 +56,5 @@ class RunLock:
         """Lets other runs in; harmless when it is done twice."""
         if not self._file.closed:
             self._path.unlink(missing_ok=True)
-            self._file.close()
+            with suppress(OSError):  # the number in it, on a full disk
+                self._file.close()

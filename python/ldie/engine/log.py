@@ -6,15 +6,16 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from ldie import console
 from ldie.engine import distributed
 from ldie.errors import CheckpointError, TrainingError
 from ldie.files import write_text
@@ -111,7 +112,8 @@ class RunLog:
     def close(self) -> None:
         """Flushes and closes the files."""
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # what could not be written has been said by write
+                self._file.close()
         if self._writer is not None:
             self._writer.close()
 
@@ -139,8 +141,8 @@ class _ConsoleHandler(logging.Handler):
             tqdm.write(self.format(record), file=sys.stdout)
             sys.stdout.flush()
         except OSError as error:
-            print(f"ldie: stdout cannot be written ({error.strerror}); going on without it", file=sys.stderr)
-            sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+            console.give_up_stdout()
+            console.say(f"stdout cannot be written ({error.strerror}); going on without it")
 
 
 def configure_console(debug: bool = False) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ldie.contract import Facts
-from ldie.files import make_folder, write_text
+from ldie.files import make_folder, write_image, write_text
 from ldie.tasks.detection.detections import Detections, detect
 from ldie.tasks.detection.images import files_of, read_image
 from ldie.tasks.detection.model import DetectionModel
@@ -30,7 +30,7 @@ def write_predictions(
     annotations: list[dict[str, Any]] = []
     names = _picture_names(files)
     for image_id, (file, name, found) in enumerate(zip(files, names, detect(model, files, batch_size)), start=1):
-        found.draw(min_score).save(out / name)
+        write_image(out / name, found.draw(min_score))
         logger.info("%s: %s -> %s", file, _summary(found, min_score), out / name)
         height, width = found.size
         images.append({"id": image_id, "file_name": str(file), "height": height, "width": width})

@@ -14,7 +14,7 @@ import torch
 from ldie.config import RunConfig
 from ldie.contract import Facts, Results, Task
 from ldie.errors import DataError
-from ldie.files import write_text
+from ldie.files import make_folder, write_image, write_text
 from ldie.tasks.detection.catalog import locate_data, open_splits
 from ldie.tasks.detection.coco import CocoDataset
 from ldie.tasks.detection.detections import Detections, detect
@@ -108,7 +108,7 @@ class DetectionTask(Task):
         samples = [dataset[i] for i in range(min(_REPORTED_IMAGES, len(dataset)))]
         if samples:
             pictures = folder / "pictures"
-            pictures.mkdir(parents=True, exist_ok=True)
+            make_folder(pictures)
             _draw_results(pictures, samples, dataset.class_names, results)
             _draw_heatmaps(pictures, samples, model)
 
@@ -130,15 +130,15 @@ class DetectionTask(Task):
         for i in range(min(count, len(dataset))):
             sample = dataset[i]
             pictures.append(draw_sample(sample, dataset.class_names, dataset.skeleton))
-            pictures[-1].save(out / f"{split}_{sample.image_id}.png")
+            write_image(out / f"{split}_{sample.image_id}.png", pictures[-1])
         if pictures:
-            grid(pictures[:_GRID_IMAGES]).save(out / f"{split}.png")
+            write_image(out / f"{split}.png", grid(pictures[:_GRID_IMAGES]))
         logger.info("%d of %d images, %d classes: %s", len(pictures), len(dataset), len(dataset.class_names), out)
 
 
 def _draw_results(folder: Path, samples: Sequence[Sample], class_names: Sequence[str], results: Results) -> None:
     shown = [draw_prediction(sample.image, results[sample.image_id], class_names, truth=sample) for sample in samples]
-    grid(shown).save(folder / "predictions.png")
+    write_image(folder / "predictions.png", grid(shown))
 
 
 def _draw_heatmaps(folder: Path, samples: Sequence[Sample], model: DetectionModel) -> None:
@@ -146,7 +146,7 @@ def _draw_heatmaps(folder: Path, samples: Sequence[Sample], model: DetectionMode
         heatmaps = model.heatmaps([sample.image for sample in samples])
     for name, heats in heatmaps.items():
         overlays = [draw_heatmap(sample.image, heat) for sample, heat in zip(samples, heats)]
-        grid(overlays).save(folder / f"{name}.png")
+        write_image(folder / f"{name}.png", grid(overlays))
 
 
 def _short(names: Sequence[str]) -> str:
