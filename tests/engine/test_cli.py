@@ -4,30 +4,11 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from ldie import systems
+from engine.command import FAST, error_line
+from ldie import __version__, systems
 from ldie.cli import main
 from ldie.engine import checkpoint
 from PIL import Image
-
-FAST = ["--device", "cpu", "--set", "solver.max_iter=4"]
-
-
-@pytest.fixture(scope="module")
-def run_dir(data_dir, tmp_path_factory):
-    work_dir = tmp_path_factory.mktemp("cli") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(systems.SYSTEMS, "toy", "engine.toy")
-        assert main(["train", "toy", "--data", str(data_dir), "--work-dir", str(work_dir), *FAST]) == 0
-    return work_dir
-
-
-def error_line(capsys, arguments):
-    """The one line on stderr of a command that must fail with bad input."""
-    capsys.readouterr()
-    assert main(list(map(str, arguments))) == 1
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1 and lines[0].startswith("ldie: ")
-    return lines[0]
 
 
 def test_training_says_where_everything_is(data_dir, tmp_path, capsys):
@@ -119,7 +100,14 @@ def test_show_draws_the_data(data_dir, tmp_path):
         ["predict", "x"],
         ["train", "toy", "--seed", "x"],
         ["train", "toy", "--seed", "-1"],
+        ["train", "toy", "--seed", str(2**63)],
+        ["train", "toy", "--seed", "9" * 5000],
+        ["show", "--data", "shapes", "--seed", str(10**30)],
         ["eval", "x", "--batch-size", "0"],
+        ["eval", "x", "--batch-size", str(2**31)],
+        ["predict", "x", "y", "--min-score", "nan"],
+        ["predict", "x", "y", "--min-score", "1e999"],
+        ["show", "--data", "x", "--count", str(10**30)],
         ["show", "--data", "x", "--count", "-3"],
     ],
 )
@@ -127,7 +115,8 @@ def test_bad_usage(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
-    assert "usage: ldie" in capsys.readouterr().err
+    text = capsys.readouterr().err
+    assert "usage: ldie" in text and len(text) < 1200
 
 
 @pytest.mark.parametrize("command", ["train", "eval", "predict", "show", "info"])
@@ -237,6 +226,13 @@ def test_overwrite_and_resume(data_dir, tmp_path, capsys, monkeypatch):
 def test_debug_shows_the_traceback():
     with pytest.raises(ValueError, match="unknown system"):
         main(["train", "nothing", "--debug"])
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"ldie {__version__}\n"
 
 
 def test_info(capsys):
