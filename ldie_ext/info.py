@@ -17,8 +17,6 @@ def main() -> int:
             from ldie_ext import _report  # imports torch and loads the native libraries
         except (ImportError, OSError) as error:  # an OSError: a library that torch itself lacks
             problem = " ".join(str(error).split())
-            if isinstance(error, ImportError) and error.name == "ldie_ext":
-                problem += "; build it with `pip install --no-build-isolation .` in the source tree"
     if problem is not None:
         print(f"ldie_ext: {problem}", file=sys.stderr)
         return 1

@@ -74,9 +74,13 @@ def say(message: str) -> None:
 
 def printable(text: str) -> str:
     """A text on one line of bounded length, with escapes for what a terminal would not show or would obey."""
-    text = " ".join(text.split())
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    text = escaped(" ".join(text.split()))
     return _shortened(re.sub(rf"\S{{{_WORD + 1},}}", lambda word: _shortened(word[0], _WORD), text), _LINE)
+
+
+def escaped(text: str) -> str:
+    """A text with escapes for line breaks, control characters and halves of characters."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def one_line(error: Exception) -> str | None:
