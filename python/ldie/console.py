@@ -129,7 +129,7 @@ def _is_first(line: str) -> bool:
     error_file = os.environ.get("TORCHELASTIC_ERROR_FILE")
     if not error_file:
         return True
-    name = f"said-{hashlib.sha256(line.encode()).hexdigest()[:16]}"
+    name = f".ldie-{hashlib.sha256(line.encode()).hexdigest()[:16]}"
     try:
         (Path(error_file).parents[1] / name).touch(exist_ok=False)
     except FileExistsError:

@@ -206,6 +206,15 @@ def test_predict_writes_nothing_when_an_image_is_bad(run_dir, bad_inputs, capsys
     assert not out.exists() or not list(out.iterdir())
 
 
+def test_predict_names_all_images_that_are_bad(run_dir, bad_inputs, capsys):
+    missing = [bad_inputs / f"missing{i}.png" for i in range(8)]
+    line = error_line(capsys, ["predict", run_dir, bad_inputs / "photo.png", *missing[:2], bad_inputs / "file"])
+    assert line.startswith(f"ldie: {missing[0]}: no such image")
+    assert line.endswith(f"; 2 more cannot be read: {missing[1]}, {bad_inputs / 'file'}")
+    line = error_line(capsys, ["predict", run_dir, *missing])
+    assert "7 more cannot be read" in line and line.endswith(f"{missing[5]}, ...")
+
+
 def test_overwrite_and_resume(data_dir, tmp_path, capsys, monkeypatch):
     command = ["train", "toy", "--data", str(data_dir), "--work-dir", str(tmp_path / "run"), *FAST]
     assert main(command) == 0

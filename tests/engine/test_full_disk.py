@@ -97,7 +97,7 @@ def test_an_old_file_stays_where_the_new_one_has_no_room(tmp_path):
 
 
 def test_generated_data_appears_whole_or_not_at_all(tmp_path):
-    with room(2000), pytest.raises(DataError, match="shapes: cannot be generated .*; free space"):
+    with room(2000), pytest.raises(DataError, match=r"shapes: cannot be generated .*; free space"):
         build_shapes(tmp_path / "shapes", train=2, val=1)
     assert not list(tmp_path.iterdir())
 

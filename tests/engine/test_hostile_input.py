@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Options, configurations and files that nobody should give: each ends in one line that names what is wrong."""
 
+import hashlib
+import json
 import pickle
 import shutil
+from pathlib import Path
 
 import ldie
 import numpy as np
@@ -14,6 +17,7 @@ from ldie.config import RunConfig, override
 from ldie.engine import checkpoint
 from ldie.errors import CheckpointError, ConfigError
 from ldie.nn.weights import read_weights
+from safetensors.torch import save as serialize
 
 LONG = "n" * 5000
 PRINT = ["train", "toy", "--print-config"]
@@ -177,6 +181,35 @@ def test_names_that_no_file_can_have(name, run_dir, data_dir, tmp_path, capsys):
         ldie.load(name)
 
 
+@pytest.mark.parametrize("name", [LONG, "x/" * 3000, "a\0b", "\ud800", "\x1b[31mred\n", ""])
+def test_image_names_that_no_file_can_have(name, run_dir, data_dir, tmp_path, capsys):
+    data = Path(shutil.copytree(data_dir, tmp_path / "data"))
+    for split in ("train2017", "val2017"):
+        file = data / "annotations" / f"instances_{split}.json"
+        content = json.loads(file.read_text())
+        content["images"][0]["file_name"] = name
+        file.write_text(json.dumps(content))
+    for command in (
+        ["train", "toy", "--data", data, "--work-dir", tmp_path / "run", *FAST],
+        ["eval", run_dir, "--data", data, "--out", tmp_path / "eval"],
+        ["show", "--data", data, "--out", tmp_path / "show"],
+    ):
+        assert str(data) in error_line(capsys, command)
+
+
+@pytest.mark.parametrize("name", [LONG, "a\0b", "\ud800", "\x1b[31mred\n"])
+def test_class_names_may_be_anything(name, data_dir, tmp_path):
+    data = Path(shutil.copytree(data_dir, tmp_path / "data"))
+    for split in ("train2017", "val2017"):
+        file = data / "annotations" / f"instances_{split}.json"
+        file.write_text(file.read_text().replace('"blue"', json.dumps(name)))
+    photo, run = str(data / "val2017" / "001.png"), str(tmp_path / "run")
+    assert main(["train", "toy", "--data", str(data), "--work-dir", run, *FAST]) == 0
+    assert main(["predict", run, photo, "--out", str(tmp_path / "out"), "--min-score", "0"]) == 0
+    categories = json.loads((tmp_path / "out" / "predictions.json").read_text())["categories"]
+    assert [category["name"] for category in categories] == ["red", name]
+
+
 FOREIGN = {
     "empty": (b"", "empty"),
     "pickle": (pickle.dumps({"a": np.zeros(3)}), "a pickle"),
@@ -198,6 +231,12 @@ def test_files_that_are_no_checkpoint_are_named(kind, tmp_path, capsys):
     assert line.startswith(f"ldie: {file}: not a readable checkpoint (") and expected in line
     with pytest.raises(CheckpointError, match=r"no readable weights|holds no named tensors"):
         read_weights(file)
+
+
+def test_a_header_of_thousands_of_levels(tmp_path, capsys):
+    file, text = tmp_path / "deep.safetensors", "[" * 100_000
+    file.write_bytes(serialize({}, {"ldie": text, "sha256": hashlib.sha256(text.encode()).hexdigest()}))
+    assert f"{file}: not a readable checkpoint (maximum recursion depth" in error_line(capsys, ["eval", file])
 
 
 class Thing:
