@@ -86,9 +86,10 @@ def escaped(text: str) -> str:
 def one_line(error: Exception) -> str | None:
     """The message of an error that the user can do something about; None for any other."""
     text = str(error)
+    if text.startswith("Caught "):  # in a data-loading process, whose traceback torch puts into the text
+        text = text.strip().splitlines()[-1].partition(": ")[2]
     if isinstance(error, UserError):
-        # one from a data-loading process comes with its traceback
-        return text.strip().splitlines()[-1].partition(": ")[2] if text.startswith("Caught ") else text
+        return text
     if type(error).__name__ == "OutOfMemoryError":  # torch's; asking torch would import it
         return "the GPU is out of memory; lower solver.batch_size or the image size, or use --device cpu"
     if isinstance(error, MemoryError) or "DefaultCPUAllocator" in text:

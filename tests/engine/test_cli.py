@@ -2,6 +2,7 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from engine.command import FAST, error_line
@@ -204,6 +205,16 @@ def test_predict_writes_nothing_when_an_image_is_bad(run_dir, bad_inputs, capsys
     out = bad_inputs / "out"
     error_line(capsys, ["predict", run_dir, bad_inputs / "photo.png", bad_inputs / "file", "--out", out])
     assert not out.exists() or not list(out.iterdir())
+
+
+@pytest.mark.parametrize("name", ["photo.png", "photo.jpg"])
+def test_predict_does_not_replace_an_image(name, run_dir, bad_inputs, capsys, monkeypatch):
+    monkeypatch.chdir(bad_inputs)
+    Image.open("photo.png").save("photo.jpg")
+    before = Path("photo.png").read_bytes()
+    line = error_line(capsys, ["predict", run_dir, name, "photo.png", "--out", bad_inputs / "empty" / ".."])
+    assert "photo.png: is one of the images, which its picture would replace; choose another --out" in line
+    assert Path("photo.png").read_bytes() == before
 
 
 def test_predict_names_all_images_that_are_bad(run_dir, bad_inputs, capsys):

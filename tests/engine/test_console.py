@@ -111,6 +111,10 @@ def test_messages_have_an_end():
         (RuntimeError("[gloo/pair.cc:1] Connection closed by peer\nmore"), "another process of this run has ended"),
         (ModuleNotFoundError("No module named 'torch'"), "No module named 'torch'; python -m ldie_ext.info tells more"),
         (UserError("what is wrong"), "what is wrong"),
+        (
+            OSError("Caught OSError in DataLoader worker\nTraceback\nOSError: [Errno 5] I/O error"),
+            "[Errno 5] I/O error; ",
+        ),
         (DataError("Caught DataError in DataLoader worker\nTraceback\nldie.errors.DataError: a: b"), "a: b"),
     ],
 )

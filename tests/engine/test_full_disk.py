@@ -113,7 +113,7 @@ def test_a_log_that_is_full_says_so_once(tmp_path):
 
 
 def test_a_lock_without_room(tmp_path):
-    with room(0), pytest.raises(CheckpointError, match=r"\.lock: cannot be written"):
+    with room(0), pytest.raises(CheckpointError, match=r"\.lock: cannot be written and locked \(File too large\)"):
         RunLock(tmp_path)
     assert not list(tmp_path.iterdir())
     RunLock(tmp_path).release()

@@ -34,7 +34,10 @@ class RunLock:
                 "or choose another --work-dir"
             ) from None
         except OSError as error:
-            raise CheckpointError(f"{self._path}: cannot be written ({error.strerror}); free space") from error
+            raise CheckpointError(
+                f"{self._path}: cannot be written and locked ({error.strerror}); "
+                "free space or choose another --work-dir"
+            ) from error
 
     def _take(self) -> bool:
         self._file = self._path.open("a+", encoding="ascii")

@@ -119,15 +119,18 @@ class RunLog:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The records of a ``log.jsonl``; a last line that was cut off is left out."""
+    """The records of a ``log.jsonl``; what comes after a line that was cut off or damaged is left out."""
     if not path.is_file():
         return []
     records = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
+            record = json.loads(line)
+            if record["kind"] not in ("train", "eval") or not isinstance(record["step"], int):
+                raise ValueError("no record of ours")
+        except (ValueError, TypeError, KeyError, RecursionError):
             break
+        records.append(record)
     return records
 
 

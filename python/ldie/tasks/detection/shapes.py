@@ -116,7 +116,7 @@ def _parameters_of(root: Path) -> Any:
         return None
     try:
         return json.loads((root / "shapes.json").read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         raise DataError(f"{root}: exists and is no generated shapes data set; remove it or choose another") from None
 
 
