@@ -27,7 +27,6 @@ _TRAIN_EXAMPLES = """examples:
 """
 
 
-INTERRUPTED, UNREAD = 130, 141  # what shells report of a program that SIGINT or SIGPIPE ended
 _MOST, SEEDS = 2**31 - 1, 2**63 - 1
 
 
@@ -39,15 +38,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _run(arguments)
     except BrokenPipeError:
         console.give_up_stdout()
-        return UNREAD
+        return console.UNREAD
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return console.INTERRUPTED
 
 
 def _run(arguments: Sequence[str] | None) -> int:
     options = build_parser().parse_args(arguments)
     try:
-        from ldie import commands  # imports torch: not before the usage is known to be right
+        with console.imports():
+            from ldie import commands  # imports torch: not before the usage is known to be right
 
         return commands.COMMANDS[options.command](options)
     except BrokenPipeError:

@@ -9,12 +9,16 @@ import hashlib
 import io
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 from ldie.errors import UserError
 
+INTERRUPTED, UNREAD = 130, 141
+"""Exit codes: what shells report of a program that SIGINT or SIGPIPE ended."""
 _WORD, _LINE = 240, 2000
 """Characters of one word, say a file name, and of a message that are shown whole."""
 
@@ -57,6 +61,23 @@ def stdout_written() -> Iterator[None]:
             give_up_stdout()
             say(f"stdout cannot be written ({error.strerror}); free space or print elsewhere")
             raise SystemExit(1) from None
+
+
+@contextlib.contextmanager
+def imports() -> Iterator[None]:
+    """Ctrl-C inside ends the process at once: in the middle of an import, torch and NumPy may lose it or break.
+
+    There is nothing to save yet.
+    """
+    ours = threading.current_thread() is threading.main_thread() and "torch" not in sys.modules
+    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda number, frame: os._exit(INTERRUPTED))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def give_up_stdout() -> None:

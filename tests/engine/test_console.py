@@ -155,6 +155,24 @@ def test_ctrl_c_during_the_imports_is_silent():
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
+@pytest.mark.parametrize(("ignored", "code"), [(False, 130), (True, 0)])
+def test_ctrl_c_that_an_import_swallows_ends_the_process(ignored, code):
+    """Unless the process was started in the background, where shells have it ignore Ctrl-C."""
+    done = run(
+        "import os, signal, sys\n"
+        "class Swallowing:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        try:\n"
+        "            if name == 'torch': os.kill(os.getpid(), signal.SIGINT)\n"
+        "        except KeyboardInterrupt: pass\n"
+        "sys.meta_path.insert(0, Swallowing())\n"
+        f"if {ignored}: signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "from ldie.cli import main; sys.exit(main(['info']))"
+    )
+    assert (done.returncode, done.stderr) == (code, "")
+    assert bool(done.stdout) is ignored
+
+
 def test_ldie_without_torch_says_so():
     done = run("import sys; sys.modules['torch'] = None\nfrom ldie.cli import main; sys.exit(main(['info']))")
     assert done.returncode == 1 and done.stdout == ""

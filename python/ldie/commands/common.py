@@ -11,8 +11,6 @@ from ldie.config import RunConfig, merge
 from ldie.contract import Task
 from ldie.engine import checkpoint, distributed
 
-INTERRUPTED = 130
-
 
 def with_data(config: RunConfig, root: str | None) -> RunConfig:
     """The configuration with the data that ``--data`` names, if it does."""

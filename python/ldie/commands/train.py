@@ -6,8 +6,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ldie.commands.common import INTERRUPTED, open_data, with_data
+from ldie.commands.common import open_data, with_data
 from ldie.config import RunConfig, load_yaml, merge, override, to_yaml
+from ldie.console import INTERRUPTED
 from ldie.contract import System
 from ldie.engine import checkpoint, distributed
 from ldie.engine.log import configure_console
