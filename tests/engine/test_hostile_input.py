@@ -289,6 +289,13 @@ def test_folders_that_are_none(place, run_dir, data_dir, tmp_path, capsys):
     assert (tmp_path / "file").read_text() == "mine"
 
 
+def test_a_work_folder_that_can_hold_no_checkpoints_is_refused_before_the_first_step(data_dir, tmp_path, capsys):
+    (tmp_path / "checkpoints").write_text("mine")
+    line = error_line(capsys, ["train", "toy", "--data", data_dir, "--work-dir", tmp_path, *FAST])
+    assert line.startswith(f"ldie: {tmp_path / 'checkpoints'}: cannot be used as a folder")
+    assert not (tmp_path / "log.jsonl").exists()
+
+
 def test_override_of_thousands_of_levels_is_an_unknown_key():
     with pytest.raises(ConfigError, match="unknown configuration key"):
         override(RunConfig(), [".".join(["solver"] * 5000) + "=1"])

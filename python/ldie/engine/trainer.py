@@ -215,6 +215,7 @@ class Trainer:
         if writer:
             if overwrite:
                 checkpoint.clear(self.work_dir, self.task.files)
+            make_folder(self.work_dir / checkpoint.FOLDER)  # what cannot be is said before the first step
             checkpoint.prune(self.work_dir, self.config.solver.keep_checkpoints)
             remove_temporary(self.work_dir)
             notes = "".join(f"# {key}: {value}\n" for key, value in {"command": command(), **versions()}.items())

@@ -115,7 +115,10 @@ def _parameters_of(root: Path) -> Any:
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return None
     try:
-        return json.loads((root / "shapes.json").read_bytes())
+        found = json.loads((root / "shapes.json").read_bytes())
+        if not isinstance(found, dict) or "format" not in found:
+            raise ValueError("not ours")
+        return found
     except (OSError, ValueError, RecursionError):
         raise DataError(f"{root}: exists and is no generated shapes data set; remove it or choose another") from None
 
