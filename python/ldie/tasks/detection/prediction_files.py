@@ -25,11 +25,11 @@ def write_predictions(
     """Runs a model on image files and folders: see :meth:`ldie.contract.Task.predict`."""
     files = files_of(paths)
     _check_readable(files)  # nothing is written unless every image can be read
+    make_folder(out)
     names = _picture_names(files)
     given = {file.resolve() for file in files}
     for name in (name for name in names if (out / name).resolve() in given):
         raise DataError(f"{out / name}: is one of the images, which its picture would replace; choose another --out")
-    make_folder(out)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for image_id, (file, name, found) in enumerate(zip(files, names, detect(model, files, batch_size)), start=1):
