@@ -80,9 +80,8 @@ def _levels(gray: NDArray[np.generic]) -> NDArray[np.uint8]:
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     white = next((limit for limit in ranges if high <= limit), high)
     if low < 0 or high < white / 16:
-        low, white = min(low, 0.0), high
-    else:
-        low = 0.0
+        white = high
+    low = min(low, 0.0)
     scale = 255 / max(white - low, 1e-30)
     scaled = np.nan_to_num(values * scale - low * scale, nan=0.0)  # in this order the largest floats do not overflow
     return scaled.clip(0, 255).round().astype(np.uint8)

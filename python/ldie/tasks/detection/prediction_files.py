@@ -14,6 +14,7 @@ from ldie.files import make_folder, write_text
 from ldie.tasks.detection.detections import Detections, detect
 from ldie.tasks.detection.images import files_of, read_image
 from ldie.tasks.detection.model import DetectionModel
+from ldie.tasks.detection.visualization import save_picture
 
 logger = logging.getLogger("ldie")
 
@@ -30,7 +31,7 @@ def write_predictions(
     annotations: list[dict[str, Any]] = []
     names = _picture_names(files)
     for image_id, (file, name, found) in enumerate(zip(files, names, detect(model, files, batch_size)), start=1):
-        found.draw(min_score).save(out / name)
+        save_picture(found.draw(min_score), out / name)
         logger.info("%s: %s -> %s", file, _summary(found, min_score), out / name)
         height, width = found.size
         images.append({"id": image_id, "file_name": str(file), "height": height, "width": width})

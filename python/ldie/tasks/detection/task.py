@@ -23,7 +23,7 @@ from ldie.tasks.detection.model import DetectionModel
 from ldie.tasks.detection.prediction_files import write_predictions
 from ldie.tasks.detection.results import coco_detections
 from ldie.tasks.detection.sample import Sample
-from ldie.tasks.detection.visualization import draw_heatmap, draw_prediction, draw_sample, grid
+from ldie.tasks.detection.visualization import draw_heatmap, draw_prediction, draw_sample, grid, save_picture
 
 logger = logging.getLogger("ldie")
 _REPORTED_IMAGES = 12
@@ -130,15 +130,15 @@ class DetectionTask(Task):
         for i in range(min(count, len(dataset))):
             sample = dataset[i]
             pictures.append(draw_sample(sample, dataset.class_names, dataset.skeleton))
-            pictures[-1].save(out / f"{split}_{sample.image_id}.png")
+            save_picture(pictures[-1], out / f"{split}_{sample.image_id}.png")
         if pictures:
-            grid(pictures[:_GRID_IMAGES]).save(out / f"{split}.png")
+            save_picture(grid(pictures[:_GRID_IMAGES]), out / f"{split}.png")
         logger.info("%d of %d images, %d classes: %s", len(pictures), len(dataset), len(dataset.class_names), out)
 
 
 def _draw_results(folder: Path, samples: Sequence[Sample], class_names: Sequence[str], results: Results) -> None:
     shown = [draw_prediction(sample.image, results[sample.image_id], class_names, truth=sample) for sample in samples]
-    grid(shown).save(folder / "predictions.png")
+    save_picture(grid(shown), folder / "predictions.png")
 
 
 def _draw_heatmaps(folder: Path, samples: Sequence[Sample], model: DetectionModel) -> None:
@@ -146,7 +146,7 @@ def _draw_heatmaps(folder: Path, samples: Sequence[Sample], model: DetectionMode
         heatmaps = model.heatmaps([sample.image for sample in samples])
     for name, heats in heatmaps.items():
         overlays = [draw_heatmap(sample.image, heat) for sample, heat in zip(samples, heats)]
-        grid(overlays).save(folder / f"{name}.png")
+        save_picture(grid(overlays), folder / f"{name}.png")
 
 
 def _short(names: Sequence[str]) -> str:
