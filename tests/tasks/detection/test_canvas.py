@@ -113,9 +113,13 @@ def test_a_box_that_ends_far_outside_is_cut_at_the_picture(far: float, crowd: bo
     assert (edges == class_color(0)).all(1).mean() > (0.4 if crowd else 0.99)
 
 
-def test_what_is_nowhere_is_not_drawn() -> None:
-    boxes = torch.tensor([[float("nan"), 0, 50, 50], [0, 0, 50, float("nan")]])
-    points = torch.full((2, 2, 3), float("nan"))
+def test_what_is_nowhere_or_beside_the_picture_is_not_drawn() -> None:
+    nowhere = float("nan")
+    boxes = torch.tensor([[nowhere, 0, 50, 50], [0, nowhere, 50, 50], [0, 0, nowhere, 50], [0, 0, 50, nowhere]])
+    boxes = torch.cat(
+        [boxes, torch.tensor([[1e9, 0, 2e9, 50], [0, -1e9, 50, -9], [-90, 0, -50, 50], [0, 200, 9, 250]])]
+    )
+    points = torch.full((8, 2, 3), float("nan"))
     picture = draw_sample(annotated(gray(128, 128), boxes, keypoints=points), ["a"], skeleton=[(0, 1)])
     assert picture.getcolors() == [(384 * 384, (100, 100, 100))]
     assert draw_prediction(gray(128, 128), found(boxes, keypoints=points), ["a"]).getcolors() == picture.getcolors()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TypeAlias
@@ -124,14 +125,16 @@ class Canvas:
         return np.add.outer(np.arange(len(self._rows)), np.arange(len(self._columns))) % (2 * stripe) < stripe
 
     def _place(self, box: Sequence[float]) -> Rectangle | None:
-        """A box in pixels of the picture, cut a little outside of it; None if a corner is nowhere."""
-        if any(value != value for value in box):
+        """A box in pixels of the picture, cut a little outside of it; None if nothing of it is in the picture."""
+        (height, width), (x1, y1, x2, y2) = self.size, box
+        inside = min(x1, x2) <= width and max(x1, x2) >= 0 and min(y1, y2) <= height and max(y1, y2) >= 0
+        if not inside or any(math.isnan(value) for value in box):
             return None
-        (x1, x2), (y1, y2) = (
+        (left, right), (top, bottom) = (
             sorted(_within(value * scale, limit, 2 * self._unit) for value in values)
-            for values, scale, limit in zip((box[::2], box[1::2]), self._scale, self._region[2:])
+            for values, scale, limit in zip(((x1, x2), (y1, y2)), self._scale, self._region[2:])
         )
-        return x1, y1, x2, y2
+        return left, top, right, bottom
 
     def _is_near(self, point: Sequence[float]) -> bool:
         """Whether a point is not so far outside that drawing would never get there."""

@@ -23,7 +23,8 @@ class CocoDataset(Dataset[Sample]):
 
     Reads ``root/SPLIT/`` (images) and ``root/annotations/instances_SPLIT.json``; keypoints come from
     ``person_keypoints_SPLIT.json`` where that file exists (matched by annotation id), else from the instances file.
-    All of it is checked here; only an image's contents are checked when it is read.
+    All of it is checked here; only an image's contents are checked when it is read. An image with an EXIF orientation
+    is read upright, or as it is stored where only so it has the annotated size.
 
     Args:
         root: Folder of the data set.

@@ -42,13 +42,13 @@ def write_predictions(
 
 def _picture_names(images: Sequence[Path]) -> list[str]:
     """One file name per image; images of the same name in different folders are numbered."""
-    names: list[str] = []
+    names: dict[str, None] = {}  # an ordered set
     for image in images:
         name, number = f"{image.stem}.png", 2
         while name in names:
             name, number = f"{image.stem}_{number}.png", number + 1
-        names.append(name)
-    return names
+        names[name] = None
+    return list(names)
 
 
 def _summary(found: Detections, min_score: float) -> str:

@@ -126,14 +126,16 @@ class DetectionTask(Task):
     def show(self, config: RunConfig, split: str, count: int, out: Path) -> None:
         """See :meth:`Task.show`: boxes, masks, keypoints and crowds of images, one by one and side by side."""
         (dataset,) = self.open(config, [split])
-        pictures = []
-        for i in range(min(count, len(dataset))):
+        count = min(count, len(dataset))
+        first = []  # of many pictures, not all are kept
+        for i in range(count):
             sample = dataset[i]
-            pictures.append(draw_sample(sample, dataset.class_names, dataset.skeleton))
-            save_picture(pictures[-1], out / f"{split}_{sample.image_id}.png")
-        if pictures:
-            save_picture(grid(pictures[:_GRID_IMAGES]), out / f"{split}.png")
-        logger.info("%d of %d images, %d classes: %s", len(pictures), len(dataset), len(dataset.class_names), out)
+            picture = draw_sample(sample, dataset.class_names, dataset.skeleton)
+            save_picture(picture, out / f"{split}_{sample.image_id}.png")
+            first += [picture] if i < _GRID_IMAGES else []
+        if first:
+            save_picture(grid(first), out / f"{split}.png")
+        logger.info("%d of %d images, %d classes: %s", count, len(dataset), len(dataset.class_names), out)
 
 
 def _draw_results(folder: Path, samples: Sequence[Sample], class_names: Sequence[str], results: Results) -> None:
