@@ -104,19 +104,23 @@ def files_of(paths: Iterable[Path]) -> list[Path]:
     """Image files: those given, and those in the folders given, in the order of their names.
 
     Raises:
-        DataError: A folder without images.
+        DataError: A folder without images, or one that cannot be read.
     """
-    readable = Image.registered_extensions().keys() - {".pdf", ".palm"}  # which Pillow only writes
     files: list[Path] = []
     for path in paths:
-        if not path.is_dir():
-            files.append(path)
-            continue
-        inside = sorted(file for file in path.iterdir() if file.suffix.lower() in readable)
-        if not inside:
-            raise DataError(f"{path}: no images in this folder; give image files or a folder of some")
-        files += inside
+        try:
+            files += _inside(path) if path.is_dir() else [path]
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror}); make it readable") from error
     return files
+
+
+def _inside(folder: Path) -> list[Path]:
+    readable = Image.registered_extensions().keys() - {".pdf", ".palm"}  # which Pillow only writes
+    inside = sorted(file for file in folder.iterdir() if file.suffix.lower() in readable)
+    if not inside:
+        raise DataError(f"{folder}: no images in this folder; give image files or a folder of some")
+    return inside
 
 
 def _open(path: str | Path) -> tuple[Image.Image, int]:
