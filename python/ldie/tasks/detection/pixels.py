@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import Image
 from torch import Tensor
 
 _TURNS = {
@@ -23,7 +23,7 @@ _INVERSE = {6: 8, 8: 6}
 """The orientation whose turn undoes another's; the others undo themselves."""
 _RANGES = (1.0, 255.0, 4095.0, 65535.0)
 """White of floats, and of gray values of 8, 12 and 16 bits."""
-_BITS_PER_SAMPLE, _SAMPLE_FORMAT = 258, 339  # tags of TIFF
+_ORIENTATION, _BITS_PER_SAMPLE, _SAMPLE_FORMAT = 274, 258, 339  # tags of EXIF data and TIFF files
 
 
 def turned_upright(image: Image.Image) -> tuple[Image.Image, int]:
@@ -58,7 +58,7 @@ def to_pixels(image: Image.Image) -> Tensor:
 
 def _orientation(image: Image.Image) -> int:
     try:
-        value = image.getexif().get(ExifTags.Base.Orientation)
+        value = image.getexif().get(_ORIENTATION)
     except Exception:  # the parser fails in many ways, and an image with damaged EXIF data is still an image
         return 1
     return value if isinstance(value, int) and value in _TURNS else 1
