@@ -20,11 +20,6 @@ def write_text(path: Path, text: str) -> None:
     write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def write_image(path: Path, image: Any) -> None:
-    """Writes what Pillow can ``save`` as PNG; it appears whole or not at all."""
-    write_whole(path, lambda temporary: image.save(temporary, format="PNG"))
-
-
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     """Lets ``write`` write a temporary file beside ``path``, which then takes its place.
 

@@ -15,7 +15,10 @@ Curve: TypeAlias = Sequence[tuple[int, float]]
 
 
 def plot_curves(curves: Mapping[str, Mapping[str, Curve]], path: Path, columns: int = 3) -> None:
-    """Writes one PNG with a panel per entry of ``curves`` and, in each, a line per name of (step, value) pairs."""
+    """Writes one PNG with a panel per entry of ``curves`` and, in each, a line per name of (step, value) pairs.
+
+    The file appears whole or not at all.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator

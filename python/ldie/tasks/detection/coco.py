@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from ldie.errors import DataError
 from ldie.tasks.detection.annotations import Annotation, AnnotationFile, Category, ImageInfo, read_annotations
-from ldie.tasks.detection.images import read_image
+from ldie.tasks.detection.images import read_annotated_image
 from ldie.tasks.detection.masks import Masks, from_coco
 from ldie.tasks.detection.sample import Sample
 
@@ -23,7 +23,8 @@ class CocoDataset(Dataset[Sample]):
 
     Reads ``root/SPLIT/`` (images) and ``root/annotations/instances_SPLIT.json``; keypoints come from
     ``person_keypoints_SPLIT.json`` where that file exists (matched by annotation id), else from the instances file.
-    All of it is checked here; only an image's contents are checked when it is read.
+    All of it is checked here; only an image's contents are checked when it is read. An image with an EXIF orientation
+    is read upright, or as it is stored where only so it has the annotated size.
 
     Args:
         root: Folder of the data set.
@@ -103,23 +104,17 @@ class CocoDataset(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         info = self.images[index]
-        path = self.image_dir / info.file_name
-        image = read_image(path)
-        if image.shape[1:] != (info.height, info.width):
-            raise DataError(
-                f"{path}: has {image.shape[1]} x {image.shape[2]} pixels, but {self.annotation_file} says "
-                f"{info.height} x {info.width}; restore the image that was annotated"
-            )
+        size = info.height, info.width
         annotations = self._annotations[info.id]
         return Sample(
-            image=image,
+            image=read_annotated_image(self.image_dir / info.file_name, size, self.annotation_file),
             image_id=info.id,
             boxes=_boxes(annotations),
             labels=torch.tensor([self._label_of[a.category_id] for a in annotations], dtype=torch.int64),
             iscrowd=torch.tensor([a.iscrowd for a in annotations], dtype=torch.bool),
-            masks=_masks(annotations, (info.height, info.width)) if self.has_masks else None,
+            masks=_masks(annotations, size) if self.has_masks else None,
             keypoints=_keypoints(annotations, len(self.keypoint_names)),
-            size=(info.height, info.width),
+            size=size,
             file_name=info.file_name,
         )
 
