@@ -2,60 +2,39 @@
 
 from __future__ import annotations
 
-import platform
+import re
 import sys
+from importlib import metadata
 
-import torch
-
-import ldie_ext
-from ldie_ext import _host, _library, _register
-
-
-def _devices() -> list[str]:
-    lines = [f"cpu    {torch.get_num_threads()} threads, capability {torch.backends.cpu.get_cpu_capability()}"]
-    for index in range(torch.cuda.device_count()):
-        major, minor = torch.cuda.get_device_capability(index)
-        lines.append(f"cuda:{index} {torch.cuda.get_device_name(index)}, sm_{major}{minor}")
-    if torch.cuda.device_count() == 0:
-        lines.append("cuda   none")
-    return lines
-
-
-def _libraries() -> list[str]:
-    statuses = _library.load()
-    lines = [f"{status.name:10} {'loaded' if status.loaded else 'not loaded'}: {status.reason}" for status in statuses]
-    other = sorted(path.stem for path in _library.FOLDER.glob("_C*.so") if path.stem not in {s.name for s in statuses})
-    lines += [f"{name:10} present, not needed here" for name in other]
-    return lines
-
-
-def report() -> str:
-    """Versions, devices, libraries, build flags and ops, as text."""
-    build = _host.build_info()
-    sections = {
-        "versions": [
-            f"ldie_ext {ldie_ext.__version__}",
-            f"torch {torch.__version__} (CUDA {torch.version.cuda or 'none'})",
-            f"Python {sys.version.split()[0]} on {platform.platform()}",
-        ],
-        "devices": _devices(),
-        "libraries": _libraries(),
-        "build": [
-            f"{build['compiler']}, {build['build_type']}, for CPU {build['cpu_capabilities']}",
-            f"against torch {build['torch']}",
-            f"nvcc {build['cuda']} for {build['cuda_architectures']}" if build["cuda"] else "without CUDA",
-        ],
-        "ops": sorted(_register.registrations),
-    }
-    return "\n".join(f"{title}\n" + "\n".join(f"  {line}" for line in lines) for title, lines in sections.items())
+OLDEST_TORCH = (2, 11)
 
 
 def main() -> int:
-    """Prints the report."""
-    import ldie_ext.ops  # noqa: F401  (registers the ops that the report lists)
-
-    print(report())
+    """Prints the report, or in one line why there is none."""
+    problem = _torch_problem()
+    if problem is None:
+        try:
+            from ldie_ext import _report  # imports torch and loads the native libraries
+        except (ImportError, OSError) as error:  # an OSError: a library that torch itself lacks
+            problem = " ".join(str(error).split())
+    if problem is not None:
+        print(f"ldie_ext: {problem}", file=sys.stderr)
+        return 1
+    print(_report.report())
     return 0
+
+
+def _torch_problem() -> str | None:
+    """What is wrong with the torch that is installed, without importing it."""
+    oldest = ".".join(map(str, OLDEST_TORCH))
+    try:
+        version = metadata.version("torch")
+    except metadata.PackageNotFoundError:
+        return f"torch is not installed; pip install 'torch>={oldest}'"
+    numbers = re.match(r"(\d+)\.(\d+)", version)
+    if numbers and (int(numbers[1]), int(numbers[2])) < OLDEST_TORCH:
+        return f"torch {version} is too old; pip install 'torch>={oldest}'"
+    return None
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import ldie_ext
-from ldie_ext import _library, _register, _stub, info
+from ldie_ext import _library, _register, _report, _stub
 from ldie_ext.ops import PUBLIC
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -123,7 +123,7 @@ def test_importing_the_operators_does_not_import_pydantic() -> None:
 
 
 def test_info_names_libraries_and_ops() -> None:
-    text = info.report()
+    text = _report.report()
     assert f"torch {torch.__version__}" in text
     assert all(status.name in text for status in _library.load())
     assert all(name in text for name in native_ops())

@@ -34,6 +34,7 @@ def load(source: str | Path, device: str | torch.device | None = None) -> Predic
 
     Raises:
         CheckpointError: Nothing there, not readable, or of another version.
+        ConfigError: A device that is not here.
 
     Example:
         >>> import torch

@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ``ldie`` command: train, eval, predict, show, info.
 
-Exit codes: 0 done, 1 bad input (one line on stderr), 2 bad usage, 130 stopped by Ctrl-C (a checkpoint is written).
+Exit codes: 0 done, 1 bad input (one line on stderr), 2 bad usage, 130 stopped by Ctrl-C (a checkpoint is written), 141
+nobody reads stdout any more.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
+import ldie
+from ldie import console
 from ldie.systems import SYSTEMS
 from ldie.tasks import TASKS
 
@@ -23,30 +27,54 @@ _TRAIN_EXAMPLES = """examples:
 """
 
 
+_MOST, SEEDS = 2**31 - 1, 2**63 - 1
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    options = build_parser().parse_args(arguments)
-    from ldie import commands  # imports torch: not before the usage is known to be right
-
+    console.prepare_streams()
     try:
-        return commands.COMMANDS[options.command](options)
+        with console.stdout_written():
+            return _run(arguments)
+    except BrokenPipeError:
+        console.give_up_stdout()
+        return console.UNREAD
     except KeyboardInterrupt:
-        return commands.INTERRUPTED
+        return console.INTERRUPTED
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    options = build_parser().parse_args(arguments)
+    try:
+        with console.imports():
+            from ldie import commands  # imports torch: not before the usage is known to be right
+
+        return commands.COMMANDS[options.command](options)
+    except BrokenPipeError:
+        raise
     except Exception as error:
-        message = commands.one_line(error)
+        message = console.one_line(error)
         if options.debug or message is None:
             raise
-        print(f"ldie: {message}", file=sys.stderr)
+        console.say(message)
         return 1
+
+
+class _Parser(argparse.ArgumentParser):
+    """Keeps its errors to one line, whatever the arguments hold."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(console.printable(message))
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="ldie",
         description="Trains, evaluates and runs detection, segmentation and image-editing systems on ldie_ext.",
-        epilog="exit codes: 0 done, 1 bad input, 2 bad usage, 130 stopped by Ctrl-C",
+        epilog="exit codes: 0 done, 1 bad input, 2 bad usage, 130 stopped by Ctrl-C, 141 nobody reads stdout",
     )
+    parser.add_argument("--version", action="version", version=f"ldie {ldie.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
     _add_train(commands)
     _add_eval(commands)
@@ -78,7 +106,7 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     )
     _add_data(parser, "to train and evaluate on (default: the configuration's, shapes)")
     parser.add_argument("--work-dir", type=Path, metavar="DIR", help="where everything goes (default: runs/SYSTEM)")
-    parser.add_argument("--seed", type=_at_least(0), help="of weights, order, augmentation and generated data")
+    parser.add_argument("--seed", type=_whole(0, SEEDS), help="of weights, order, augmentation and generated data")
     existing = parser.add_mutually_exclusive_group()
     text = "go on from the newest checkpoint in the work folder, with its configuration (--preset, --config not used)"
     existing.add_argument("--resume", action="store_true", help=text)
@@ -109,7 +137,7 @@ def _add_predict(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--out", type=Path, default=Path("predictions"), metavar="DIR", help=text)
     _add_batch_size(parser)
     text = "draw detections from this score on; the json has all (default: %(default)s)"
-    parser.add_argument("--min-score", type=float, default=0.3, metavar="S", help=text)
+    parser.add_argument("--min-score", type=_score, default=0.3, metavar="S", help=text)
     _add_device(parser)
 
 
@@ -123,8 +151,8 @@ def _add_show(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--out", type=Path, default=Path("pictures"), metavar="DIR", help=text)
     parser.add_argument("--split", default="train2017", help="which part of the data (default: %(default)s)")
     text = "how many images, from the first on (default: %(default)s)"
-    parser.add_argument("--count", type=_at_least(1), default=16, help=text)
-    parser.add_argument("--seed", type=_at_least(0), default=0, help="of generated shapes (default: %(default)s)")
+    parser.add_argument("--count", type=_whole(1), default=16, help=text)
+    parser.add_argument("--seed", type=_whole(0, SEEDS), default=0, help="of generated shapes (default: %(default)s)")
 
 
 def _add_checkpoint(parser: argparse.ArgumentParser) -> None:
@@ -143,20 +171,33 @@ def _add_data(parser: argparse.ArgumentParser, use: str, required: bool = False)
 
 def _add_batch_size(parser: argparse.ArgumentParser) -> None:
     text = "images that go through the model together (default: %(default)s)"
-    parser.add_argument("--batch-size", type=_at_least(1), default=8, metavar="N", help=text)
+    parser.add_argument("--batch-size", type=_whole(1), default=8, metavar="N", help=text)
 
 
 def _add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="cpu, cuda or cuda:N (default: a GPU if there is one)")
 
 
-def _at_least(minimum: int) -> Callable[[str], int]:
-    """Type of an option that takes whole numbers from ``minimum`` on."""
+def _whole(least: int, most: int = _MOST) -> Callable[[str], int]:
+    """Type of an option that takes whole numbers in a range."""
 
     def whole_number(text: str) -> int:
-        value = int(text)
-        if value < minimum:
-            raise argparse.ArgumentTypeError(f"must be at least {minimum}, got {value}")
+        try:
+            value = int(text)
+        except ValueError:  # no number, or thousands of digits
+            value = least - 1
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"must be a whole number from {least} to {most}, got {text!r}")
         return value
 
     return whole_number
+
+
+def _score(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, got {text!r}")
+    return value

@@ -13,6 +13,7 @@ import difflib
 import json
 import math
 import re
+import sys
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,10 +26,17 @@ from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, Valida
 from pydantic_core import ErrorDetails, to_jsonable_python
 
 from ldie.errors import ConfigError
+from ldie.files import first_line
 
 Config = TypeVar("Config")
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(ge=1)]
+_MOST = 2**31 - 1
+Count = Annotated[int, Field(ge=0, le=_MOST)]
+Positive = Annotated[int, Field(ge=1, le=_MOST)]
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Processes = Annotated[int, Field(ge=0, le=1024)]
+
+_NESTED, _VALUES, _BYTES = 20, 10_000, 100_000
+"""What a configuration never needs: so deeply nested, so many values (repeated ones count), so large a file."""
 
 
 def _rate(value: float) -> float:
@@ -77,7 +85,7 @@ class SolverConfig:
     """Steps between checkpoints; 0: only after the last step (and on Ctrl-C)."""
     keep_checkpoints: Positive = 2
     """How many of the newest checkpoints stay, next to the best one; a resume needs two if one is damaged."""
-    num_workers: Count = 0
+    num_workers: Processes = 0
     """Processes that load data; 0: load in the training process."""
     sync_batchnorm: bool = False
     """Batch statistics over all processes (CUDA only)."""
@@ -106,7 +114,7 @@ class RunConfig:
     """Autocast type of the training step; ``false`` is none, ``true`` fp16."""
     output_dir: str = "runs/default"
     """Work folder: configuration, log, checkpoints, metrics, pictures."""
-    seed: Count = 0
+    seed: Seed = 0
     """Of weights, sample order, augmentation and generated data."""
 
 
@@ -140,6 +148,8 @@ def override(config: Config, assignments: Iterable[str]) -> Config:
         names = key.strip().lower().split(".")
         if not separator or names == [""]:
             raise ConfigError(f"expected key=value, got {assignment!r}")
+        if len(names) > _NESTED:
+            raise ConfigError(f"unknown configuration key {key.strip()}")
         value = _read_text(text.strip(), _follow(type(config), names)[1], key.strip())
         for name in reversed(names):
             value = {name: value}
@@ -155,14 +165,17 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or type(error).__name__
+        with path.open("rb") as file:
+            text = file.read(_BYTES + 1)
+        if len(text) > _BYTES:
+            raise ValueError(f"larger than {_BYTES // 1000} kB")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or first_line(error)
         raise ConfigError(f"{path}: cannot be read ({reason}); give a YAML file") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" at line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{path}: not valid YAML{line}; correct it or leave it out") from error
+    try:
+        values = _parse(text)
+    except ValueError as error:
+        raise ConfigError(f"{path}: not valid YAML {error}; correct it or leave it out") from error
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -181,7 +194,15 @@ def to_yaml(config: Any) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads ``5e-4`` as a number, like YAML 1.2; for 1.1 it is a string."""
+    """Reads ``5e-4`` as a number, like YAML 1.2, and no key twice."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"{key.value} is given twice", problem_mark=key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -192,6 +213,50 @@ for _side in (_Loader, _Dumper):
     _side.add_implicit_resolver(
         "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
     )
+
+
+def _parse(text: str | bytes) -> Any:
+    """The value of a YAML document, in UTF-8 or with the byte order mark of UTF-16.
+
+    Raises:
+        ValueError: It has none; the message says where and why.
+    """
+    try:
+        _check_events(yaml.parse(text, _Loader))
+        return yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"at line {mark.line + 1} " if mark else ""
+        reason = getattr(error, "problem", None) or getattr(error, "reason", None) or first_line(error)
+        raise ValueError(f"{where}({reason})") from error
+    except (ValueError, KeyError, IndexError, AttributeError, TypeError, OverflowError) as error:  # a date of month 13
+        raise ValueError(f"(a value does not fit its type: {first_line(error)})") from error
+
+
+def _check_events(events: Iterable[yaml.Event]) -> None:
+    """Refuses nesting that ends in Python's recursion limit, and aliases that repeat each other without end."""
+    sizes: dict[str, int] = {}  # values in each anchor
+    inside: list[tuple[str | None, int]] = []  # anchors that are open, and how many values there were before
+    count = 0
+    for event in events:
+        problem = None
+        count += 1
+        if isinstance(event, yaml.CollectionStartEvent):
+            inside.append((event.anchor, count))
+            if len(inside) > _NESTED:
+                problem = f"nested more than {_NESTED} deep"
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = inside.pop()
+            if anchor:
+                sizes[anchor] = count - before
+        elif isinstance(event, yaml.AliasEvent):
+            count += sizes.get(event.anchor or "", 0)
+            if event.anchor in (anchor for anchor, _ in inside):
+                problem = f"{event.anchor} contains itself"
+        if count > _VALUES:
+            problem = f"more than {_VALUES} values"
+        if problem:
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)  # type: ignore[arg-type]
 
 
 def _overlay(current: Any, value: Any, key: str) -> Any:
@@ -209,6 +274,12 @@ def _overlay(current: Any, value: Any, key: str) -> Any:
         return [_overlay(None, item, f"{key}[{i}]") for i, item in enumerate(value)]
     if isinstance(value, float) and math.isnan(value):
         raise ConfigError(f"{key} must be a number, got nan")
+    if isinstance(value, int) and abs(value) > sys.float_info.max:
+        raise ConfigError(
+            f"{key} must be a number below {sys.float_info.max:.1e}, got one of {value.bit_length()} bits"
+        )
+    if isinstance(value, str) and "\0" in value:
+        raise ConfigError(f"{key} must be without NUL characters, got {value!r}")
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -222,9 +293,9 @@ def _read_text(text: str, kinds: Sequence[Any], key: str) -> Any:
     if (lists or "," in text) and not text.startswith(("[", "{")):
         text = f"[{text}]"
     try:
-        return yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{key}: {text!r} is not a YAML value") from error
+        return _parse(text)
+    except ValueError as error:
+        raise ConfigError(f"{key}: {text!r} is not a YAML value {error}") from error
 
 
 def _follow(root: type, location: Iterable[str | int]) -> tuple[str, Sequence[Any]]:
@@ -274,6 +345,8 @@ def _message(error: ErrorDetails, root: type) -> str:
             return f"{key} {context['error']}"
         case "greater_than_equal":
             return f"{key} must be at least {context['ge']}, got {value!r}"
+        case "less_than_equal":
+            return f"{key} must be at most {context['le']}, got {value!r}"
         case name if name in _TYPES:
             return f"{key} must be {_TYPES[name]}, got {value!r}"
     return f"{key}: {error['msg']}, got {value!r}"

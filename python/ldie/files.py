@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +26,20 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     Raises:
         CheckpointError: The disk is full, or the folder cannot be written to.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # a part of the name is enough, as the whole one may be as long as names can be
+    temporary = path.with_name(f".{path.name[:40]}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
         with temporary.open("rb+") as file:  # the data must be on disk before its name is
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError as error:
-        raise CheckpointError(
-            f"{path}: cannot be written ({first_line(error)}); free space or choose another folder"
-        ) from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise CheckpointError(f"{path}: cannot be written ({reason}); free space or choose another folder") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError, ValueError):
+            temporary.unlink()
 
 
 def remove_temporary(folder: Path) -> None:
@@ -76,11 +77,54 @@ def make_folder(folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{folder}: cannot be used as a folder ({error.strerror}); choose another") from error
+    except (OSError, ValueError) as error:  # a ValueError: characters that no name can have
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise ConfigError(f"{folder}: cannot be used as a folder ({reason}); choose another") from error
+
+
+def is_file(path: Path) -> bool:
+    """Whether it is a file; a name that no file can have is none."""
+    return os.path.isfile(path)  # noqa: PTH113 (Path's raises an OSError where a name is too long)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether it is a folder; a name that no folder can have is none."""
+    return os.path.isdir(path)  # noqa: PTH112 (as above)
+
+
+_PICKLES = ((b"PK", "a zip archive, as torch.save writes"), (b"\x80", "a pickle"))
+_FOREIGN = (
+    (b"version https://git-lfs", "a pointer of git-lfs, which git lfs pull replaces by the file"),
+    (b"<", "a web page instead of the file it leads to"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"\x1f\x8b", "compressed by gzip"),
+    (b"{", "a text file"),
+)
+
+
+def foreign_kind(path: Path, pickles: bool = True) -> str | None:
+    """What a file is that was taken for weights and cannot be read, by how it begins; None if that says nothing.
+
+    Args:
+        path: The file.
+        pickles: Whether what torch.save writes counts as foreign too.
+    """
+    try:
+        with path.open("rb") as file:
+            beginning = file.read(64)
+    except (OSError, ValueError):
+        return None
+    if not beginning:
+        return "empty"
+    if beginning[8:9] == b"{":  # safetensors, whose first bytes are a length
+        return None
+    kinds = (*_FOREIGN, *_PICKLES) if pickles else _FOREIGN
+    return next((kind for start, kind in kinds if beginning.lstrip().startswith(start)), None)
 
 
 def first_line(error: BaseException) -> str:
     """The first line of an error's text, or its type where it has none."""
     text = str(error).strip()
+    if "eights only load failed" in text:  # torch goes on with how to run the code in the file
+        return "it holds Python objects besides tensors, and they could run code"
     return text.splitlines()[0] if text else type(error).__name__

@@ -60,7 +60,7 @@ def load(source: str | Path, device: str | torch.device | None = None) -> Predic
     target = distributed.local_device(None if device is None else str(device))
     path = Path(source)
     name, _, preset = str(source).partition(":")
-    if path.exists() or name not in SYSTEMS:
+    if name not in SYSTEMS or path.exists():
         return load_checkpoint(checkpoint.find_weights(path), target)
     system = get_system(name)
     config = system.preset(preset or None)

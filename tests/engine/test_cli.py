@@ -2,32 +2,14 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from ldie import systems
+from engine.command import FAST, error_line
+from ldie import __version__, systems
 from ldie.cli import main
 from ldie.engine import checkpoint
 from PIL import Image
-
-FAST = ["--device", "cpu", "--set", "solver.max_iter=4"]
-
-
-@pytest.fixture(scope="module")
-def run_dir(data_dir, tmp_path_factory):
-    work_dir = tmp_path_factory.mktemp("cli") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(systems.SYSTEMS, "toy", "engine.toy")
-        assert main(["train", "toy", "--data", str(data_dir), "--work-dir", str(work_dir), *FAST]) == 0
-    return work_dir
-
-
-def error_line(capsys, arguments):
-    """The one line on stderr of a command that must fail with bad input."""
-    capsys.readouterr()
-    assert main(list(map(str, arguments))) == 1
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1 and lines[0].startswith("ldie: ")
-    return lines[0]
 
 
 def test_training_says_where_everything_is(data_dir, tmp_path, capsys):
@@ -119,7 +101,14 @@ def test_show_draws_the_data(data_dir, tmp_path):
         ["predict", "x"],
         ["train", "toy", "--seed", "x"],
         ["train", "toy", "--seed", "-1"],
+        ["train", "toy", "--seed", str(2**63)],
+        ["train", "toy", "--seed", "9" * 5000],
+        ["show", "--data", "shapes", "--seed", str(10**30)],
         ["eval", "x", "--batch-size", "0"],
+        ["eval", "x", "--batch-size", str(2**31)],
+        ["predict", "x", "y", "--min-score", "nan"],
+        ["predict", "x", "y", "--min-score", "1e999"],
+        ["show", "--data", "x", "--count", str(10**30)],
         ["show", "--data", "x", "--count", "-3"],
     ],
 )
@@ -127,7 +116,8 @@ def test_bad_usage(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
-    assert "usage: ldie" in capsys.readouterr().err
+    text = capsys.readouterr().err
+    assert "usage: ldie" in text and len(text) < 1200
 
 
 @pytest.mark.parametrize("command", ["train", "eval", "predict", "show", "info"])
@@ -155,7 +145,7 @@ def test_help(command, capsys):
         ),
         (["train", "toy", "--work-dir", "{tmp}/file"], "{tmp}/file"),
         (["train", "toy", "--resume", "--work-dir", "{tmp}/empty"], "no checkpoint to resume from"),
-        (["train", "toy", "--device", "quantum"], "--device quantum"),
+        (["train", "toy", "--device", "quantum"], "--device must be cpu, cuda or cuda:N, got 'quantum'"),
         (["train", "toy", "--device", "cuda:99"], "--device cuda:99 cannot be used here"),
         (["eval", "{tmp}/empty"], "no checkpoint in this folder"),
         (["eval", "{tmp}/nowhere"], "no such file"),
@@ -217,6 +207,25 @@ def test_predict_writes_nothing_when_an_image_is_bad(run_dir, bad_inputs, capsys
     assert not out.exists() or not list(out.iterdir())
 
 
+@pytest.mark.parametrize("name", ["photo.png", "photo.jpg"])
+def test_predict_does_not_replace_an_image(name, run_dir, bad_inputs, capsys, monkeypatch):
+    monkeypatch.chdir(bad_inputs)
+    Image.open("photo.png").save("photo.jpg")
+    before = Path("photo.png").read_bytes()
+    line = error_line(capsys, ["predict", run_dir, name, "photo.png", "--out", bad_inputs / "empty" / ".."])
+    assert "photo.png: is one of the images, which its picture would replace; choose another --out" in line
+    assert Path("photo.png").read_bytes() == before
+
+
+def test_predict_names_all_images_that_are_bad(run_dir, bad_inputs, capsys):
+    missing = [bad_inputs / f"missing{i}.png" for i in range(8)]
+    line = error_line(capsys, ["predict", run_dir, bad_inputs / "photo.png", *missing[:2], bad_inputs / "file"])
+    assert line.startswith(f"ldie: {missing[0]}: no such image")
+    assert line.endswith(f"; 2 more cannot be read: {missing[1]}, {bad_inputs / 'file'}")
+    line = error_line(capsys, ["predict", run_dir, *missing])
+    assert "7 more cannot be read" in line and line.endswith(f"{missing[5]}, ...")
+
+
 def test_overwrite_and_resume(data_dir, tmp_path, capsys, monkeypatch):
     command = ["train", "toy", "--data", str(data_dir), "--work-dir", str(tmp_path / "run"), *FAST]
     assert main(command) == 0
@@ -237,6 +246,13 @@ def test_overwrite_and_resume(data_dir, tmp_path, capsys, monkeypatch):
 def test_debug_shows_the_traceback():
     with pytest.raises(ValueError, match="unknown system"):
         main(["train", "nothing", "--debug"])
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"ldie {__version__}\n"
 
 
 def test_info(capsys):

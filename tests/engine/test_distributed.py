@@ -80,5 +80,6 @@ def test_cuda_without_an_index_is_the_ranks_own(name, index, monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "3")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(torch, "empty", lambda size, device: None)  # what shows that the device works
     assert distributed.local_device(name) == torch.device("cuda", index)
     assert chosen == [torch.device("cuda", index)]

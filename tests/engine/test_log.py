@@ -76,6 +76,18 @@ def test_tensorboard_when_installed(tmp_path, monkeypatch):
     assert calls == [(str(tmp_path / "tensorboard"), 5), ("train/loss", 2.0, 5), "closed"]
 
 
+@pytest.mark.parametrize(
+    "line", [b"\0\0\0", b"\xff", b"[]", b'{"step": 2}', b'{"kind": "other", "step": 2}', b"[" * 9999]
+)
+def test_what_follows_a_damaged_line_is_left_out(tmp_path, line):
+    path = tmp_path / "log.jsonl"
+    whole = b'{"kind": "train", "step": 1}'
+    path.write_bytes(b"\n".join([whole, line, whole]))
+    assert read_log(path) == [{"kind": "train", "step": 1}]
+    RunLog(tmp_path, resume_step=1).close()
+    assert path.read_bytes() == whole + b"\n"
+
+
 def test_no_tensorboard(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     RunLog(tmp_path).close()

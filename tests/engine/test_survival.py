@@ -165,6 +165,28 @@ def test_whole_steps_are_saved_when_data_fails(data_dir, tmp_path, monkeypatch):
     assert_same_ending(tmp_path / "straight", tmp_path / "run")
 
 
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("out of memory"), DataError("a batch that cannot be used")])
+def test_an_error_inside_a_step_costs_that_step_only(data_dir, tmp_path, monkeypatch, error):
+    original = toy.ToyRecipe.train_step
+
+    def train_step(self, batch, step):
+        if step == 5:
+            self.model.features(batch["image"])  # moves running statistics, as a step that fails does
+            raise error
+        return original(self, batch, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(toy.ToyRecipe, "train_step", train_step)
+        with pytest.raises(type(error)):
+            train(data_dir, tmp_path / "run")
+    assert checkpoint.newest(tmp_path / "run") == checkpoint.weights_path(tmp_path / "run", 5)
+    train(data_dir, tmp_path / "straight", "solver.max_iter=5")
+    (_, a), (_, b) = (checkpoint.load_weights(checkpoint.newest(tmp_path / name)) for name in ("run", "straight"))
+    for name in (name for name in a if "running" not in name and "batches" not in name):
+        assert torch.equal(a[name], b[name]), name
+    assert train(data_dir, tmp_path / "run") is not None
+
+
 def test_half_a_step_is_not_saved(data_dir, tmp_path, monkeypatch):
     original = toy.ToyRecipe.train_step
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from ldie.commands.common import INTERRUPTED, one_line
 from ldie.commands.evaluate import evaluate
 from ldie.commands.info import info
 from ldie.commands.predict import predict
@@ -20,5 +19,3 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "show": show,
     "info": info,
 }
-
-__all__ = ["COMMANDS", "INTERRUPTED", "one_line"]

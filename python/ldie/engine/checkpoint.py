@@ -16,6 +16,7 @@ import pickle
 import shutil
 import zipfile
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from safetensors.torch import save as serialize
 from torch import Tensor
 
 from ldie.errors import CheckpointError
-from ldie.files import first_line, write_whole
+from ldie.files import first_line, foreign_kind, is_file, is_folder, write_whole
 
 logger = logging.getLogger("ldie")
 
@@ -64,20 +65,36 @@ def load_weights(path: Path) -> tuple[Header, dict[str, Tensor]]:
         CheckpointError: The file is missing, damaged, or not one of ours.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if _HEADER not in metadata:
-                raise CheckpointError(f"{path}: a safetensors file without ldie's header; give a file ldie train wrote")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if metadata.get(_CHECKSUM) != _checksum(tensors, metadata[_HEADER]):
-            raise ValueError("its contents do not fit its checksum")
-        return _header(json.loads(metadata[_HEADER])), tensors
+        return _read_weights(path)
     except CheckpointError:
         raise
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"{path}: not a readable checkpoint ({first_line(error)}); train again or give another"
-        ) from error
+    except _UNREADABLE as error:
+        reason = foreign_kind(path) or first_line(error)
+        raise CheckpointError(f"{path}: not a readable checkpoint ({reason}); {_advice(path)}") from error
+
+
+_UNREADABLE = (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError)
+
+
+def _read_weights(path: Path) -> tuple[Header, dict[str, Tensor]]:
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+        if _HEADER not in metadata:
+            raise CheckpointError(f"{path}: a safetensors file without ldie's header; give a file ldie train wrote")
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if metadata.get(_CHECKSUM) != _checksum(tensors, metadata[_HEADER]):
+        raise ValueError("its contents do not fit its checksum")
+    return _header(json.loads(metadata[_HEADER])), tensors
+
+
+def _advice(damaged: Path) -> str:
+    """What to do where a file of a run is damaged: take the best or the newest that is not."""
+    for other in (damaged.with_name(BEST), *reversed(_step_files(damaged.parent))):
+        with suppress(*_UNREADABLE):  # a CheckpointError is a ValueError
+            if other != damaged:
+                _read_weights(other)
+                return f"{other} is whole, give that"
+    return "train again or give another"
 
 
 def _checksum(tensors: Mapping[str, Tensor], header: str) -> str:
@@ -139,8 +156,12 @@ def resume_path(weights: Path) -> Path:
 
 def resumable(work_dir: Path) -> list[Path]:
     """Weights files with a resume file beside them, oldest first."""
-    files = sorted((work_dir / FOLDER).glob("step_*.safetensors"))
-    return [path for path in files if resume_path(path).is_file()]
+    return [path for path in _step_files(work_dir / FOLDER) if is_file(resume_path(path))]
+
+
+def _step_files(folder: Path) -> list[Path]:
+    """Weights files of steps, oldest first."""
+    return sorted(folder.glob("step_*.safetensors")) if is_folder(folder) else []
 
 
 def newest(work_dir: Path) -> Path:
@@ -187,16 +208,14 @@ def find_weights(path: Path) -> Path:
     Raises:
         CheckpointError: Nothing there.
     """
-    if path.is_file():
+    if is_file(path):
         return path
-    if not path.is_dir():
+    if not is_folder(path):
         raise CheckpointError(f"{path}: no such file; give a .safetensors checkpoint or the work folder of a run")
     for folder in (path / FOLDER, path):
-        if (folder / BEST).is_file():
-            return folder / BEST
-        steps = sorted(folder.glob("step_*.safetensors"))
-        if steps:
-            return steps[-1]
+        found = [folder / BEST] if (folder / BEST).is_file() else _step_files(folder)
+        if found:
+            return found[-1]
     raise CheckpointError(f"{path}: no checkpoint in this folder; give the work folder of a run or a .safetensors file")
 
 

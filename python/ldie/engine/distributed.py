@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -12,6 +13,9 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+from ldie.errors import ConfigError, UserError
+from ldie.files import first_line
 
 T = TypeVar("T")
 
@@ -51,13 +55,28 @@ def process_group(device: torch.device) -> Iterator[None]:
 
 
 def local_device(name: str | None = None) -> torch.device:
-    """The device of this process: ``name`` if given, else a GPU, else the CPU; ``cuda`` alone is the rank's own GPU."""
-    device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if device.type == "cuda":
-        if device.index is None:  # which set_device does not take
-            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        if torch.cuda.is_available():  # where it is not, the first tensor says so clearly, set_device does not
+    """The device of this process, seen to work: ``name`` if given, else a GPU, else the CPU.
+
+    ``cuda`` alone is the rank's own GPU.
+
+    Raises:
+        ConfigError: Another kind of device, or one that is not here.
+    """
+    if name is None:
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", name):
+        raise ConfigError(f"--device must be cpu, cuda or cuda:N, got {name!r}")
+    device = torch.device(name)
+    if device.type == "cuda" and device.index is None:  # which set_device does not take
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    try:
+        if torch.cuda.is_available() and device.type == "cuda":
             torch.cuda.set_device(device)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"--device {name} cannot be used here ({first_line(error)}); use cpu, or see ldie info"
+        ) from error
     return device
 
 
@@ -69,12 +88,33 @@ def barrier() -> None:
 
 @contextmanager
 def first_rank_first() -> Iterator[None]:
-    """What rank 0 does inside, for instance writing files, is done before the other ranks come in."""
+    """What rank 0 does inside, for instance writing files, is done before the other ranks come in.
+
+    Raises:
+        UserError: What rank 0 met; the other ranks do not come in then.
+    """
     if rank() != 0:
-        barrier()
-    yield
-    if rank() == 0:
-        barrier()
+        _hear_of_rank_0()
+        yield
+        return
+    try:
+        yield
+    except UserError as error:
+        _tell_ranks(error)
+        raise
+    _tell_ranks(None)
+
+
+def _tell_ranks(failure: UserError | None) -> None:
+    if is_active():
+        dist.broadcast_object_list([failure], src=0)
+
+
+def _hear_of_rank_0() -> None:
+    heard: list[Any] = [None]
+    dist.broadcast_object_list(heard, src=0)
+    if heard[0] is not None:
+        raise heard[0]
 
 
 def broadcast_state(module: nn.Module) -> None:

@@ -8,6 +8,8 @@ import shlex
 import sys
 from importlib import metadata
 
+from ldie.console import escaped
+
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that results depend on; packages not installed are left out."""
@@ -21,5 +23,5 @@ def versions() -> dict[str, str]:
 
 
 def command() -> str:
-    """The command line of this process, ready for a shell."""
-    return shlex.join(sys.orig_argv)
+    """The command line of this process on one line, ready for a shell unless a word holds a line break."""
+    return escaped(shlex.join(sys.orig_argv))

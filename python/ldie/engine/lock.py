@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from ldie.errors import CheckpointError
@@ -32,6 +33,11 @@ class RunLock:
                 f"{work_dir}: another run is writing there (process {owner}); wait for it or stop it, "
                 "or choose another --work-dir"
             ) from None
+        except OSError as error:
+            raise CheckpointError(
+                f"{self._path}: cannot be written and locked ({error.strerror}); "
+                "free space or choose another --work-dir"
+            ) from error
 
     def _take(self) -> bool:
         self._file = self._path.open("a+", encoding="ascii")
@@ -44,13 +50,18 @@ class RunLock:
         if not self._path.exists() or not os.path.samestat(self._path.stat(), os.fstat(self._file.fileno())):
             self._file.close()
             return False
-        self._file.truncate(0)
-        self._file.write(f"{os.getpid()}\n")
-        self._file.flush()
+        try:
+            self._file.truncate(0)
+            self._file.write(f"{os.getpid()}\n")
+            self._file.flush()
+        except OSError:
+            self.release()
+            raise
         return True
 
     def release(self) -> None:
         """Lets other runs in; harmless when it is done twice."""
         if not self._file.closed:
             self._path.unlink(missing_ok=True)
-            self._file.close()
+            with suppress(OSError):  # the number in it, on a full disk
+                self._file.close()

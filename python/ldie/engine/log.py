@@ -6,15 +6,16 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from ldie import console
 from ldie.engine import distributed
 from ldie.errors import CheckpointError, TrainingError
 from ldie.files import write_text
@@ -111,21 +112,25 @@ class RunLog:
     def close(self) -> None:
         """Flushes and closes the files."""
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # what could not be written has been said by write
+                self._file.close()
         if self._writer is not None:
             self._writer.close()
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The records of a ``log.jsonl``; a last line that was cut off is left out."""
+    """The records of a ``log.jsonl``; what comes after a line that was cut off or damaged is left out."""
     if not path.is_file():
         return []
     records = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
+            record = json.loads(line)
+            if record["kind"] not in ("train", "eval") or not isinstance(record["step"], int):
+                raise ValueError("no record of ours")
+        except (ValueError, TypeError, KeyError, RecursionError):
             break
+        records.append(record)
     return records
 
 
@@ -139,8 +144,8 @@ class _ConsoleHandler(logging.Handler):
             tqdm.write(self.format(record), file=sys.stdout)
             sys.stdout.flush()
         except OSError as error:
-            print(f"ldie: stdout cannot be written ({error.strerror}); going on without it", file=sys.stderr)
-            sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+            console.give_up_stdout()
+            console.say(f"stdout cannot be written ({error.strerror}); going on without it")
 
 
 def configure_console(debug: bool = False) -> None:

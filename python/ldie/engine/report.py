@@ -14,7 +14,7 @@ from ldie.engine import checkpoint
 from ldie.engine.curves import plot_curves
 from ldie.engine.evaluation import Evaluation
 from ldie.engine.log import logger, read_log
-from ldie.files import write_text
+from ldie.files import make_folder, write_text
 
 PICTURES = "pictures"
 
@@ -47,7 +47,7 @@ def write_curves(work_dir: Path, headline: Callable[[Mapping[str, float]], Mappi
         }
         for name, value in sorted((headline(values) if kind == "eval" else values).items()):
             panels[kind][re.split("[:/]", name)[0]][name].append((step, value))
-    (work_dir / PICTURES).mkdir(exist_ok=True)
+    make_folder(work_dir / PICTURES)
     for kind, name in (("train", "loss.png"), ("eval", "metrics.png")):
         if panels[kind]:
             plot_curves(panels[kind], work_dir / PICTURES / name)

@@ -28,6 +28,8 @@ class TrainingRuntime:
         self._dtype = {"none": None, "bf16": torch.bfloat16, "fp16": torch.float16}[mixed_precision]
         self.scaler = torch.amp.GradScaler(device.type, enabled=mixed_precision == "fp16")
         self._averaged_in_backward: set[Tensor] = set()
+        self.has_updated = False
+        """Whether an optimizer has changed weights since the last whole step."""
 
     @property
     def world_size(self) -> int:
@@ -65,6 +67,7 @@ class TrainingRuntime:
         if clip > 0:
             self.scaler.unscale_(optimizer)
             nn.utils.clip_grad_norm_(params, clip)
+        self.has_updated = True
         self.scaler.step(optimizer)
 
     def update(self, optimizer: Optimizer, loss: Tensor, clip: float = 0.0) -> None:
@@ -76,6 +79,7 @@ class TrainingRuntime:
         """Adapts the fp16 scale; the loop calls it once after every training step."""
         if self.scaler.is_enabled():
             self.scaler.update()
+        self.has_updated = False
 
     def random_state(self) -> dict[str, Tensor]:
         """States of the random generators that a step may draw from."""

@@ -85,7 +85,6 @@ class Trainer:
         self._meter = Meter()
         self._clock = time.monotonic()
         self._saved_step = -1
-        self._inside_step = False
         self.model, self.recipe = self._build(config)
         self.config = self.model.config
         self._lock: RunLock | None = None
@@ -144,10 +143,7 @@ class Trainer:
                 self._save()
             if last or stop.wanted(self.state.step):
                 break
-            batch = next(batches)
-            self._inside_step = True
-            self._train_step(batch)
-            self._inside_step = False
+            self._train_step(next(batches))
             bar.update()
             if self._due(solver.log_step):
                 self._log(log)
@@ -170,9 +166,10 @@ class Trainer:
     def _save_whole_steps(self) -> None:
         """Saves what an error after a step would cost.
 
-        Not inside a step, whose networks may be half updated, and not on several ranks, which cannot agree any more.
+        An error inside a step, such as of memory, leaves the weights of the step before unless an optimizer has changed
+        some; only random numbers and running statistics have seen its batch. Several ranks cannot agree any more.
         """
-        if self._inside_step or distributed.is_active() or self._saved_step == self.state.step:
+        if self.runtime.has_updated or distributed.is_active() or self._saved_step == self.state.step:
             return
         try:
             self._save()
@@ -197,9 +194,10 @@ class Trainer:
 
     def _start(self, resume: bool, overwrite: bool) -> None:
         writer = distributed.rank() == 0
-        if writer:
-            make_folder(self.work_dir)
-            self._lock = RunLock(self.work_dir)
+        with distributed.first_rank_first():
+            if writer:
+                make_folder(self.work_dir)
+                self._lock = RunLock(self.work_dir)
         if resume:
             path = checkpoint.newest(self.work_dir)
             self._load(path)
@@ -217,6 +215,7 @@ class Trainer:
         if writer:
             if overwrite:
                 checkpoint.clear(self.work_dir, self.task.files)
+            make_folder(self.work_dir / checkpoint.FOLDER)  # what cannot be is said before the first step
             checkpoint.prune(self.work_dir, self.config.solver.keep_checkpoints)
             remove_temporary(self.work_dir)
             notes = "".join(f"# {key}: {value}\n" for key, value in {"command": command(), **versions()}.items())

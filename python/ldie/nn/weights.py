@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ldie.errors import CheckpointError
-from ldie.files import first_line
+from ldie.files import first_line, foreign_kind
 
 logger = logging.getLogger("ldie")
 
@@ -34,9 +34,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         content: Any = load_file(path) if path.suffix == ".safetensors" else _load_torch(path)
     except (SafetensorError, OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        raise CheckpointError(
-            f"{path}: no readable weights ({first_line(error)}); give a .safetensors or .pth file"
-        ) from error
+        reason = foreign_kind(path, pickles=path.suffix == ".safetensors") or first_line(error)
+        raise CheckpointError(f"{path}: no readable weights ({reason}); give a .safetensors or .pth file") from error
     weights = {name: value for name, value in content.items() if isinstance(value, Tensor)}
     if not weights:
         raise CheckpointError(f"{path}: holds no named tensors; give a .safetensors or .pth file of weights")

@@ -61,11 +61,15 @@ def test_built_once_and_rebuilt_for_other_parameters(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["shapes"]
 
 
-def test_other_contents_are_not_overwritten(tmp_path: Path) -> None:
+@pytest.mark.parametrize("found", [None, "[]", "{}", "{", "[" * 100_000])
+def test_other_contents_are_not_overwritten(found: str | None, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
+    if found is not None:
+        (tmp_path / "shapes.json").write_text(found)
     with pytest.raises(DataError, match="is no generated shapes data set; remove it or choose another"):
         build_shapes(tmp_path, train=1, val=1)
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+    assert {path.name for path in tmp_path.iterdir()} <= {"thesis.txt", "shapes.json"}
 
 
 def test_what_a_killed_build_left_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

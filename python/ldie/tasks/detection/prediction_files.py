@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ldie.contract import Facts
+from ldie.errors import DataError
 from ldie.files import make_folder, write_text
 from ldie.tasks.detection.detections import Detections, detect
 from ldie.tasks.detection.images import files_of, read_image
@@ -24,12 +25,14 @@ def write_predictions(
 ) -> None:
     """Runs a model on image files and folders: see :meth:`ldie.contract.Task.predict`."""
     files = files_of(paths)
-    for file in files:
-        read_image(file)  # nothing is written unless every image can be read
+    _check_readable(files)  # nothing is written unless every image can be read
     make_folder(out)
+    names = _picture_names(files)
+    given = {file.resolve() for file in files}
+    for name in (name for name in names if (out / name).resolve() in given):
+        raise DataError(f"{out / name}: is one of the images, which its picture would replace; choose another --out")
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    names = _picture_names(files)
     for image_id, (file, name, found) in enumerate(zip(files, names, detect(model, files, batch_size)), start=1):
         save_picture(found.draw(min_score), out / name)
         logger.info("%s: %s -> %s", file, _summary(found, min_score), out / name)
@@ -38,6 +41,19 @@ def write_predictions(
         annotations += found.to_coco(image_id)
     write_text(out / "predictions.json", json.dumps(_coco_document(images, annotations, model.facts)))
     logger.info("COCO json   %s", out / "predictions.json")
+
+
+def _check_readable(files: Sequence[Path]) -> None:
+    problems: dict[Path, DataError] = {}
+    for file in files:
+        try:
+            read_image(file)
+        except DataError as error:
+            problems[file] = error
+    if problems:
+        first, *others = problems
+        more = f"; {len(others)} more cannot be read: {', '.join(map(str, others[:5]))}" if others else ""
+        raise DataError(f"{problems[first]}{more}{', ...' if len(others) > 5 else ''}")
 
 
 def _picture_names(images: Sequence[Path]) -> list[str]:

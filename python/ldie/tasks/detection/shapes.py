@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ldie.errors import DataError
-from ldie.files import scratch_folder
+from ldie.files import first_line, scratch_folder
 from ldie.tasks.detection.contours import mask_to_polygons
 from ldie.tasks.detection.masks import clip_polygon
 from ldie_ext import rle_encode
@@ -81,7 +81,7 @@ def build_shapes(
 
     Raises:
         ValueError: A parameter out of range.
-        DataError: The folder holds something else.
+        DataError: The folder holds something else, or cannot be written to.
 
     Example:
         >>> import tempfile
@@ -95,13 +95,18 @@ def build_shapes(
     parameters = {"format": FORMAT, "hard": hard, "seed": seed, "train": train, "val": val, "size": size}
     if _parameters_of(root) == parameters:
         return root
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with scratch_folder(root) as scratch:
-        staged = scratch / "new"
-        for stream, (split, count) in enumerate({"train2017": train, "val2017": val}.items()):
-            _write_split(staged, split, [np.random.default_rng([seed, stream, i]) for i in range(count)], hard, size)
-        (staged / "shapes.json").write_text(json.dumps(parameters), encoding="utf-8")
-        _put_in_place(staged, root, parameters, aside=scratch / "old")
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        with scratch_folder(root) as scratch:
+            staged = scratch / "new"
+            for stream, (split, count) in enumerate({"train2017": train, "val2017": val}.items()):
+                streams = [np.random.default_rng([seed, stream, i]) for i in range(count)]
+                _write_split(staged, split, streams, hard, size)
+            (staged / "shapes.json").write_text(json.dumps(parameters), encoding="utf-8")
+            _put_in_place(staged, root, parameters, aside=scratch / "old")
+    except (OSError, UnicodeEncodeError) as error:
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise DataError(f"{root}: cannot be generated ({reason}); free space or choose another folder") from error
     return root
 
 
@@ -110,8 +115,11 @@ def _parameters_of(root: Path) -> Any:
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return None
     try:
-        return json.loads((root / "shapes.json").read_bytes())
-    except (OSError, ValueError):
+        found = json.loads((root / "shapes.json").read_bytes())
+        if not isinstance(found, dict) or "format" not in found:
+            raise ValueError("not ours")
+        return found
+    except (OSError, ValueError, RecursionError):
         raise DataError(f"{root}: exists and is no generated shapes data set; remove it or choose another") from None
 
 

@@ -14,7 +14,7 @@ import torch
 from ldie.config import RunConfig
 from ldie.contract import Facts, Results, Task
 from ldie.errors import DataError
-from ldie.files import write_text
+from ldie.files import make_folder, write_text
 from ldie.tasks.detection.catalog import locate_data, open_splits
 from ldie.tasks.detection.coco import CocoDataset
 from ldie.tasks.detection.detections import Detections, detect
@@ -108,7 +108,7 @@ class DetectionTask(Task):
         samples = [dataset[i] for i in range(min(_REPORTED_IMAGES, len(dataset)))]
         if samples:
             pictures = folder / "pictures"
-            pictures.mkdir(parents=True, exist_ok=True)
+            make_folder(pictures)
             _draw_results(pictures, samples, dataset.class_names, results)
             _draw_heatmaps(pictures, samples, model)
 
