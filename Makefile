@@ -21,6 +21,9 @@ export LDIE_CUDA ?= $(if $(GPU),AUTO,OFF)
 export LDIE_CUDA_ARCHITECTURES ?= $(or $(GPU),90)-real
 SETTINGS = printf '%s\n' "$$LDIE_CPU_CAPABILITIES" "$$LDIE_CUDA" "$$LDIE_CUDA_ARCHITECTURES" "$$LDIE_CMAKE_ARGS"
 
+# Threads that spin while they wait hold up the others where cores are shared (python/ldie/threads.py).
+export OMP_WAIT_POLICY ?= passive
+
 # The GPU machine's Python and torch, for which the package is built where it need not be compiled again.
 GPU_PYTHON ?= python3.12
 GPU_TORCH ?= 2.11.0
@@ -82,7 +85,7 @@ format: $(VENV)/lint  ## rewrite the sources in the project's format, and the ty
 	git ls-files '*.h' '*.cpp' '*.cu' '*.cuh' | xargs $(BIN)/clang-format -i
 
 bench: setup  ## run the benchmarks; PEER=python uses an environment that also has torchvision
-	PYTHONPATH=. OMP_WAIT_POLICY=passive $(or $(PEER),$(BIN)/python) $(BENCH) --benchmark-json=build/bench.json
+	PYTHONPATH=. $(or $(PEER),$(BIN)/python) $(BENCH) --benchmark-json=build/bench.json
 	$(BIN)/python benchmarks/report.py build/bench.json
 
 gpu-package: $(GPU_BIN)/python  ## build what a GPU machine is given for gpu-check, for its Python and torch

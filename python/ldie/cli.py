@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ldie.systems import SYSTEMS
 from ldie.tasks import TASKS
+from ldie.threads import share_cores
 
 _TRAIN_EXAMPLES = """examples:
   ldie train centernet                          on generated shapes, into runs/centernet
@@ -26,6 +27,7 @@ _TRAIN_EXAMPLES = """examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = build_parser().parse_args(arguments)
+    share_cores()
     from ldie import commands  # imports torch: not before the usage is known to be right
 
     try:
