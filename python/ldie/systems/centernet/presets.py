@@ -23,15 +23,15 @@ TINY = CenterNetConfig(
     model=CenterNetModel(
         extractor=ExtractorConfig(stem_stride=2, depth=1),
         detector=DetectorConfig(type="skip", input_channel=32, widths=(32, 64, 96), blocks=1, head_channel=32),
-        discriminator=DiscriminatorConfig(hidden_channel=32, blocks=2),
+        discriminator=DiscriminatorConfig(hidden_channel=32, blocks=1),
     ),
     solver=CenterNetSolver(
         batch_size=8,
-        max_iter=860,
+        max_iter=900,
         lr_schedule="cosine",
         contents_match=True,
         warmup_iter=30,
-        detector=DetectorSolver(lr=2e-3, adv_loss_weight=0.02, init_train_iter=720),
+        detector=DetectorSolver(lr=2e-3, adv_loss_weight=0.02, init_train_iter=700),
         discriminator=DiscriminatorSolver(lr=2e-4, init_train_iter=40),
         data=DataConfig(heatmap_size=32, resize_range=(0.9, 1.11), color_jitter=0.1),
     ),
