@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 # Every target does its own set-up in .venv from a fresh clone; it needs python3 (3.10+) with venv, and g++.
-# With nvcc on PATH the CUDA kernels are compiled too (LDIE_CUDA=OFF turns that off).
 SHELL := /bin/bash
 PYTHON ?= python3
 WORK_DIR ?= runs/centernet
@@ -14,16 +13,23 @@ BENCH := -m pytest -c benchmarks/pytest.ini --rootdir=benchmarks benchmarks
 ASAN := LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0
 EMULATED := LDIE_BACKENDS=emulated $(BIN)/python -m pytest -m sanitize
 
-# Kernels for the GPU that is here, or else for one architecture, to see that they compile; `pip install .` builds for all.
-GPU := $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1 | tr -d .)
+# What this machine runs and no more, unless the environment says otherwise: one CPU library, and with a GPU and nvcc
+# its CUDA kernels. `pip install .` and .ci/run build all libraries.
+GPU := $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | sed -n '1s/^\([0-9]*\)\.\([0-9]\)$$/\1\2/p')
+export LDIE_CPU_CAPABILITIES ?= native
+export LDIE_CUDA ?= $(if $(GPU),AUTO,OFF)
 export LDIE_CUDA_ARCHITECTURES ?= $(or $(GPU),90)-real
+SETTINGS = printf '%s\n' "$$LDIE_CPU_CAPABILITIES" "$$LDIE_CUDA" "$$LDIE_CUDA_ARCHITECTURES" "$$LDIE_CMAKE_ARGS"
+
+# Threads that spin while they wait hold up the others where cores are shared (python/ldie/threads.py).
+export OMP_WAIT_POLICY ?= passive
 
 # The GPU machine's Python and torch, for which the package is built where it need not be compiled again.
 GPU_PYTHON ?= python3.12
 GPU_TORCH ?= 2.11.0
 GPU_BIN ?= .venv-gpu/bin
 
-.PHONY: help setup train test sanitize lint format bench gpu-package gpu-check clean
+.PHONY: FORCE help setup train test sanitize lint format bench gpu-package gpu-check clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,8 +41,12 @@ $(VENV)/created:
 	$(PIP) install torch==2.13.0 "setuptools>=77" "pybind11>=2.13" "cmake>=3.24" ninja
 	@touch $@
 
+# Written anew only when the settings change, and then all is built by the new ones.
+$(VENV)/settings: $(VENV)/created FORCE
+	@$(SETTINGS) | cmp -s - $@ || $(SETTINGS) > $@
+
 # Editable, so that the native libraries stand beside the Python files; build isolation would fetch a second torch.
-$(VENV)/installed: $(VENV)/created $(NATIVE)
+$(VENV)/installed: $(VENV)/created $(VENV)/settings $(NATIVE)
 	@echo "building and installing ldie_ext and ldie"
 	$(PIP) install --no-build-isolation -e ".[test]"
 	@touch $@
@@ -75,7 +85,7 @@ format: $(VENV)/lint  ## rewrite the sources in the project's format, and the ty
 	git ls-files '*.h' '*.cpp' '*.cu' '*.cuh' | xargs $(BIN)/clang-format -i
 
 bench: setup  ## run the benchmarks; PEER=python uses an environment that also has torchvision
-	PYTHONPATH=. OMP_WAIT_POLICY=passive $(or $(PEER),$(BIN)/python) $(BENCH) --benchmark-json=build/bench.json
+	PYTHONPATH=. $(or $(PEER),$(BIN)/python) $(BENCH) --benchmark-json=build/bench.json
 	$(BIN)/python benchmarks/report.py build/bench.json
 
 gpu-package: $(GPU_BIN)/python  ## build what a GPU machine is given for gpu-check, for its Python and torch

@@ -2,7 +2,8 @@
 """Thin driver: metadata is in pyproject.toml, the native build in CMakeLists.txt.
 
 Environment: LDIE_CUDA=AUTO|ON|OFF (default AUTO: ON where nvcc is found), LDIE_CUDA_ARCHITECTURES="90",
-LDIE_CPU_CAPABILITIES="DEFAULT;AVX2;AVX512", LDIE_CMAKE_ARGS (more arguments for cmake), MAX_JOBS.
+LDIE_CPU_CAPABILITIES="DEFAULT;AVX2;AVX512" or native (the best of these that this machine runs),
+LDIE_CMAKE_ARGS (more arguments for cmake), MAX_JOBS.
 """
 
 import os
@@ -39,6 +40,16 @@ def cuda_arguments() -> list[str]:
     return ["-DLDIE_CUDA=ON", f"-DCMAKE_CUDA_COMPILER={nvcc}"]
 
 
+def cpu_arguments() -> list[str]:
+    """Cmake arguments for LDIE_CPU_CAPABILITIES, which cmake would take with any spelling."""
+    wanted = os.environ.get("LDIE_CPU_CAPABILITIES")
+    if not wanted:
+        return []
+    if wanted != "native" and not set(wanted.split(";")) <= {"DEFAULT", "AVX2", "AVX512"}:
+        sys.exit(f"LDIE_CPU_CAPABILITIES must be native or some of DEFAULT;AVX2;AVX512, got {wanted!r}")
+    return [f"-DLDIE_CPU_CAPABILITIES={wanted}"]
+
+
 class CMakeBuild(build_ext):
     """Runs cmake once and installs every library beside the Python files of ldie_ext."""
 
@@ -52,14 +63,17 @@ class CMakeBuild(build_ext):
             *("cmake", "-S", str(ROOT), "-B", str(build), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release"),
             *(f"-DPython_EXECUTABLE={sys.executable}", f"-DCMAKE_INSTALL_PREFIX={package}"),
             *cuda_arguments(),
+            *cpu_arguments(),
         ]
-        for option in ("LDIE_CUDA_ARCHITECTURES", "LDIE_CPU_CAPABILITIES"):
-            if os.environ.get(option):
-                configure.append(f"-D{option}={os.environ[option]}")
+        if os.environ.get("LDIE_CUDA_ARCHITECTURES"):
+            configure.append(f"-DLDIE_CUDA_ARCHITECTURES={os.environ['LDIE_CUDA_ARCHITECTURES']}")
         configure += os.environ.get("LDIE_CMAKE_ARGS", "").split()
         subprocess.check_call(configure, env=tools)
         jobs = os.environ.get("MAX_JOBS") or str(os.cpu_count() or 1)
-        subprocess.check_call(["cmake", "--build", str(build), "--target", "install", "--parallel", jobs], env=tools)
+        subprocess.check_call(["cmake", "--build", str(build), "--parallel", jobs], env=tools)
+        for library in package.glob("_C*.so"):  # of an earlier build for more instruction sets, or with CUDA: outdated
+            library.unlink()
+        subprocess.check_call(["cmake", "--install", str(build)], env=tools)
 
 
 packages = find_packages(str(ROOT), include=["ldie_ext", "ldie_ext.*"]) + find_packages(str(ROOT / "python"))

@@ -10,6 +10,9 @@ import torch
 
 FOLDER = Path(__file__).parent
 
+#: CPU libraries by the instruction set that each needs, in torch's words, the best first.
+_CPU_LIBRARIES = {"AVX512": "_C_avx512", "AVX2": "_C_avx2", "DEFAULT": "_C"}
+
 #: The ops that public functions call, by name, as registered. Tests put those of the emulated CUDA kernels here.
 ops = SimpleNamespace()
 
@@ -26,23 +29,33 @@ class Status:
 _statuses: list[Status] = []
 
 
-def _cpu_library() -> Path:
-    """The CPU library for the best instruction set that this machine runs and that was built."""
+def _cpu_library() -> tuple[str, Path]:
+    """The CPU library for the best instruction set that this machine runs and that was built, after that set's name."""
+    capability = _capability()
+    built = [name for name, library in _CPU_LIBRARIES.items() if (FOLDER / f"{library}.so").exists()]
+    sets = list(_CPU_LIBRARIES)
+    for name in sets[sets.index(capability) :]:
+        if name in built:
+            return name, FOLDER / f"{_CPU_LIBRARIES[name]}.so"
+    if built:
+        raise ImportError(
+            f"ldie_ext in {FOLDER} is built for {' and '.join(built)}, but torch finds only {capability} here. Build "
+            "it on this machine: `LDIE_CPU_CAPABILITIES=native pip install --no-build-isolation .` in the source tree"
+        )
+    raise ImportError(
+        f"ldie_ext has no native library in {FOLDER}. Build it with `pip install --no-build-isolation .` "
+        "(or `-e .`) in the source tree; when you run from inside the source tree, only `-e` puts it there."
+    )
+
+
+def _capability() -> str:
+    """The instruction set of torch's own kernels here; ATEN_CPU_CAPABILITY lowers it, and so chooses our library."""
     capability = torch.backends.cpu.get_cpu_capability()
-    suitable = {"AVX512": ("_C_avx512", "_C_avx2"), "AVX2": ("_C_avx2",)}.get(capability, ())
-    for name in suitable:
-        if (FOLDER / f"{name}.so").exists():
-            return FOLDER / f"{name}.so"
-    return FOLDER / "_C.so"
+    return capability if capability in _CPU_LIBRARIES else "DEFAULT"
 
 
 def _load_cpu() -> None:
-    path = _cpu_library()
-    if not path.exists():
-        raise ImportError(
-            f"ldie_ext has no native library in {FOLDER}. Build it with `pip install --no-build-isolation .` "
-            "(or `-e .`) in the source tree; when you run from inside the source tree, only `-e` puts it there."
-        )
+    name, path = _cpu_library()
     try:
         torch.ops.load_library(path)
     except OSError as error:
@@ -50,7 +63,9 @@ def _load_cpu() -> None:
             f"{path.name} does not load into torch {torch.__version__}: {error}. ldie_ext needs torch >= 2.11; "
             "reinstall it with `pip install --no-build-isolation --force-reinstall --no-deps .`"
         ) from error
-    _statuses.append(Status(path.stem, True, f"CPU capability {torch.backends.cpu.get_cpu_capability()}"))
+    capability = _capability()
+    better = f"; this machine runs {capability}, and LDIE_CPU_CAPABILITIES=native builds for that"
+    _statuses.append(Status(path.stem, True, f"for CPU capability {name}{'' if name == capability else better}"))
 
 
 def _load_cuda() -> None:

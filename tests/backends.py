@@ -48,7 +48,7 @@ SANITIZED = os.environ.get("LDIE_EMULATOR_MODE", "plain") != "plain" or "LDIE_SA
 def _emulated_library() -> Path:
     from emulator.build import ensure
 
-    return ensure(os.environ.get("LDIE_EMULATOR_MODE", "plain")) / "_C_emulated.so"
+    return ensure(os.environ.get("LDIE_EMULATOR_MODE", "plain"), "_C_emulated") / "_C_emulated.so"
 
 
 def emulated_launches() -> int:

@@ -144,15 +144,43 @@ def test_outdated_library_says_what_to_do() -> None:
     del _register.registrations["of_the_future"]
 
 
-@pytest.mark.parametrize("capability", ["DEFAULT", "AVX2", "AVX512"])
+@pytest.mark.parametrize(
+    ("capability", "built", "loaded"),
+    [
+        ("AVX512", ["_C", "_C_avx2", "_C_avx512"], "_C_avx512"),
+        ("AVX512", ["_C", "_C_avx2"], "_C_avx2"),
+        ("AVX512", ["_C_avx2"], "_C_avx2"),
+        ("AVX2", ["_C", "_C_avx2", "_C_avx512"], "_C_avx2"),
+        ("AVX2", ["_C_avx2"], "_C_avx2"),
+        ("AVX2", ["_C", "_C_avx512"], "_C"),
+        ("NO AVX", ["_C", "_C_avx2", "_C_avx512"], "_C"),
+    ],
+)
 def test_loader_takes_the_best_library_that_runs(
-    capability: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    capability: str, built: list[str], loaded: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     monkeypatch.setattr(_library, "FOLDER", tmp_path)
-    assert _library._cpu_library().name == "_C.so"
-    (tmp_path / "_C_avx2.so").touch()
-    assert _library._cpu_library().name == ("_C.so" if capability == "DEFAULT" else "_C_avx2.so")
-    (tmp_path / "_C_avx512.so").touch()
-    best = {"DEFAULT": "_C.so", "AVX2": "_C_avx2.so", "AVX512": "_C_avx512.so"}
-    assert _library._cpu_library().name == best[capability]
+    monkeypatch.setattr(_library, "_statuses", [])
+    monkeypatch.setattr(torch.ops, "load_library", lambda _: None)
+    for name in built:
+        (tmp_path / f"{name}.so").touch()
+    _library._load_cpu()
+    (status,) = _library._statuses
+    assert status.name == loaded
+    is_best = loaded == _library._CPU_LIBRARIES[_library._capability()]
+    assert ("LDIE_CPU_CAPABILITIES=native" in status.reason) != is_best
+
+
+@pytest.mark.parametrize(("capability", "built"), [("AVX2", "_C_avx512"), ("NO AVX", "_C_avx2")])
+def test_library_for_a_better_machine_says_what_to_do(
+    capability: str, built: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(_library, "FOLDER", tmp_path)
+    (tmp_path / f"{built}.so").touch()
+    with pytest.raises(
+        ImportError, match=r"is built for AVX\d+, .* only (AVX2|DEFAULT) here.*LDIE_CPU_CAPABILITIES=native"
+    ) as caught:
+        _library._load_cpu()
+    assert "\n" not in str(caught.value)

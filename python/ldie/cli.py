@@ -17,6 +17,7 @@ import ldie
 from ldie import console
 from ldie.systems import SYSTEMS
 from ldie.tasks import TASKS
+from ldie.threads import share_cores
 
 _TRAIN_EXAMPLES = """examples:
   ldie train centernet                          on generated shapes, into runs/centernet
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     options = build_parser().parse_args(arguments)
+    share_cores()
     try:
         with console.imports():
             from ldie import commands  # imports torch: not before the usage is known to be right

@@ -12,14 +12,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 MODES = ("plain", "asan", "race")
-JOBS = 2
 
 
-def ensure(mode: str) -> Path:
+def ensure(mode: str, library: str = "emulator") -> Path:
     """Builds what is out of date for one mode and returns the folder of its libraries.
 
     Args:
         mode: ``plain``, ``asan`` or ``race``.
+        library: ``_C_emulated``, all ops; ``planted``, the few kernels of its own tests; ``emulator``, both.
 
     Returns:
         The folder that holds ``_C_emulated.so`` and ``planted.so``.
@@ -39,7 +39,7 @@ def ensure(mode: str) -> Path:
                 "-S", ROOT, "-B", build, "-G", "Ninja", f"-DLDIE_EMULATOR={mode}", "-DLDIE_CUDA=OFF",
                 f"-DPython_EXECUTABLE={sys.executable}",
             )  # fmt: skip
-        _run("--build", build, "--target", "emulator", "-j", JOBS)
+        _run("--build", build, "--target", library, "-j", len(os.sched_getaffinity(0)))
     return ROOT / "tests" / "emulator" / "lib" / mode
 
 

@@ -55,7 +55,7 @@ def planted(mode: str) -> Planted:
     """Builds what is out of date and loads it; not for asan, whose library only a prepared process can load."""
     from emulator.build import ensure
 
-    return Planted(ensure(mode))
+    return Planted(ensure(mode, "planted"))
 
 
 def run_under_asan(*names: str, bug: bool) -> subprocess.CompletedProcess[str]:
@@ -71,7 +71,7 @@ def run_under_asan(*names: str, bug: bool) -> subprocess.CompletedProcess[str]:
         "LD_PRELOAD": f"{library('libasan.so')} {library('libstdc++.so')}",
         "ASAN_OPTIONS": "detect_leaks=0",
     }
-    command = [sys.executable, __file__, str(ensure("asan")), str(int(bug)), *names]
+    command = [sys.executable, __file__, str(ensure("asan", "planted")), str(int(bug)), *names]
     return subprocess.run(command, env=environment, text=True, capture_output=True, timeout=120)
 
 
