@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ldie.tasks.detection import DataError
+import torch
+from ldie.tasks.detection import DataError, Prediction, Sample
 from PIL import Image
 
 SQUARE = [2.0, 2.0, 6.0, 2.0, 6.0, 6.0, 2.0, 6.0]
@@ -51,3 +52,10 @@ def message(function: Callable[[], object]) -> str:
     text = str(caught.value)
     assert "\n" not in text and ";" in text  # one line: what is wrong; what to do
     return text
+
+
+def perfect(sample: Sample) -> Prediction:
+    """The sample's own objects as predictions, crowds left out."""
+    kept = sample.select(~sample.iscrowd)
+    scores = torch.full((len(kept),), 0.9)
+    return Prediction(kept.boxes, scores, kept.labels, kept.masks, kept.keypoints, sample.size)

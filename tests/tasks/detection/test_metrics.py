@@ -14,6 +14,7 @@ from ldie.tasks.detection.annotations import parse_annotations
 from ldie.tasks.detection.masks import from_coco
 from ldie.tasks.detection.metrics import METRIC_NAMES, coco_metrics, coco_stats
 from ldie.tasks.detection.results import coco_detections
+from tasks.detection.coco_files import perfect
 
 from ldie_ext.coco import mask as ldie_mask
 
@@ -181,13 +182,6 @@ def test_detections_are_plain_coco_records():
     assert record["image_id"] == 9 and record["category_id"] == 5 and record["bbox"] == [1.0, 2.0, 3.0, 6.0]
     assert record["keypoints"] == [1.0, 2.0, 0.5] and isinstance(record["segmentation"]["counts"], str)
     np.testing.assert_array_equal(coco_mask.decode(record["segmentation"]), mask)
-
-
-def perfect(sample):
-    """The sample's own objects as predictions, crowds left out."""
-    kept = sample.select(~sample.iscrowd)
-    scores = torch.full((len(kept),), 0.9)
-    return Prediction(kept.boxes, scores, kept.labels, kept.masks, kept.keypoints, sample.size)
 
 
 @pytest.fixture(scope="module")

@@ -13,21 +13,16 @@ import torch
 from ldie.systems import get_system
 from ldie.tasks.detection import CocoDataset, DataError, Prediction
 from ldie.tasks.detection.metrics import coco_metrics
-from tasks.detection.coco_files import CONTENT, SQUARE, Content, message, write
+from tasks.detection.coco_files import CONTENT, SQUARE, Content, message, perfect, write
 
 NAMES = ["nose", "left_eye", "right_eye"]
 POINTS = [3, 3, 2, 4, 3, 1, 3, 5, 2]
 
 
-def perfect_metrics(dataset: CocoDataset, **fields: Any) -> dict[str, float]:
-    """Metrics of the samples' own objects, crowds left out, with some fields of the predictions replaced."""
-    predictions = {}
-    for sample in (dataset[i] for i in range(len(dataset))):
-        kept = sample.select(~sample.iscrowd)
-        scores = torch.full((len(kept),), 0.9)
-        found = Prediction(kept.boxes, scores, kept.labels, kept.masks, kept.keypoints, sample.size)
-        predictions[sample.image_id] = Prediction(**(vars(found) | fields))
-    return coco_metrics(dataset, predictions)
+def perfect_metrics(dataset: CocoDataset) -> dict[str, float]:
+    """Metrics of the samples' own objects."""
+    samples = (dataset[i] for i in range(len(dataset)))
+    return coco_metrics(dataset, {sample.image_id: perfect(sample) for sample in samples})
 
 
 def check_perfect(metrics: dict[str, float], *kinds: str) -> None:
