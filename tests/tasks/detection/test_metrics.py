@@ -154,9 +154,21 @@ def test_no_predictions_at_all(kind):
     assert stats[0] == 0.0 and set(stats) <= {0.0, -1.0}
 
 
-def test_no_truth_is_minus_one():
-    truth = {**make_truth(np.random.default_rng(0)), "annotations": []}
-    assert set(coco_stats(parsed(truth), [], "bbox", [1, 2])) == {-1.0}
+@pytest.mark.parametrize("kind", ["bbox", "segm", "keypoints"])
+def test_no_truth_is_minus_one(kind):
+    truth = make_truth(np.random.default_rng(0))
+    detections = coco_detections(make_predictions(truth, np.random.default_rng(1), 0.05), CATEGORY_IDS)
+    truth["annotations"] = []
+    for found in ([], detections):
+        assert set(coco_stats(parsed(truth), found, kind, [1, 2])) == {-1.0}
+
+
+def test_classes_without_objects_change_nothing():
+    truth = make_truth(np.random.default_rng(0))
+    detections = coco_detections(make_predictions(truth, np.random.default_rng(1), 0.05), CATEGORY_IDS)
+    expected = coco_stats(parsed(truth), detections, "bbox", range(1, 7))
+    truth["categories"] += [{"id": id, "name": "rare"} for id in range(1, 900) if id not in CATEGORY_IDS]
+    assert coco_stats(parsed(truth), detections, "bbox", range(1, 7)) == expected
 
 
 def test_other_keypoint_counts_use_one_sigma_for_all():

@@ -68,18 +68,22 @@ def coco_stats(
 
     from ldie.tasks.detection.mask_evaluator import MaskEvaluator
 
-    images, categories = _numbers(truth.images.keys() & set(image_ids)), _numbers(truth.categories)
+    images = _numbers(truth.images.keys() & set(image_ids))
+    objects = [item for item in truth.annotations.values() if item.image_id in images]
+    categories = _numbers(
+        {item.category_id for item in objects}
+    )  # the evaluator's tables need 0.2 MB a class; others do not count
     points = max((len(category.keypoints) for category in truth.categories.values()), default=0)
 
     def renumbered(record: Mapping[str, Any]) -> dict[str, Any]:
         return {**record, "image_id": images[record["image_id"]], "category_id": categories[record["category_id"]]}
 
-    objects = (_record(item, kind, points) for item in truth.annotations.values() if item.image_id in images)
+    records = (renumbered(_record(item, kind, points)) for item in objects)
     ground_truth = COCO({
         "images": [{"id": n, "height": truth.images[id].height, "width": truth.images[id].width}
                    for id, n in images.items()],
         "categories": [{"id": n} for n in categories.values()],
-        "annotations": [{"id": n, **renumbered(record)} for n, record in enumerate(objects, start=1)],
+        "annotations": [{"id": n, **record} for n, record in enumerate(records, start=1)],
     })  # fmt: skip
     # the evaluator takes a detection's area from its box if it has one, so keypoints come without
     fields = ("image_id", "category_id", "score", _FIELDS[kind])
