@@ -8,12 +8,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+from ldie.files import write_whole
+
 Curve: TypeAlias = Sequence[tuple[int, float]]
 """Steps and values."""
 
 
 def plot_curves(curves: Mapping[str, Mapping[str, Curve]], path: Path, columns: int = 3) -> None:
-    """Writes one PNG with a panel per entry of ``curves`` and, in each, a line per name of (step, value) pairs."""
+    """Writes one PNG with a panel per entry of ``curves`` and, in each, a line per name of (step, value) pairs.
+
+    The file appears whole or not at all.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -31,4 +36,4 @@ def plot_curves(curves: Mapping[str, Mapping[str, Curve]], path: Path, columns: 
         axes.grid(alpha=0.3)
         if len(lines) > 1:
             axes.legend(fontsize="small")
-    figure.savefig(path, dpi=100)
+    write_whole(path, lambda temporary: figure.savefig(temporary, dpi=100, format="png"))

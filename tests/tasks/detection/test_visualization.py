@@ -1,18 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
+import colorsys
+from itertools import combinations
+
 import numpy as np
 import pytest
 import torch
 from ldie.tasks.detection import Prediction, Sample
+from ldie.tasks.detection.canvas import MIN_SIDE, Canvas
+from ldie.tasks.detection.colors import class_color
 from ldie.tasks.detection.masks import from_coco, to_bitmaps
-from ldie.tasks.detection.visualization import (
-    MIN_SIDE,
-    Canvas,
-    class_color,
-    draw_heatmap,
-    draw_prediction,
-    draw_sample,
-    grid,
-)
+from ldie.tasks.detection.visualization import draw_heatmap, draw_prediction, draw_sample, grid
 from PIL import Image
 
 NAMES = ["circle", "square"]
@@ -43,6 +40,11 @@ def prediction(score=0.9, **changes):
     return Prediction(**{**values, **changes})
 
 
+def tint(label, background=(100, 100, 100)):
+    """A background under the mask of a class."""
+    return tuple(round(0.6 * below + 0.4 * channel) for below, channel in zip(background, class_color(label)))
+
+
 def at(picture, x, y):
     """Colour at the middle of original pixel coordinates (x, y) of a 128-pixel image."""
     return picture.getpixel((int(x * MIN_SIDE / 128), int(y * MIN_SIDE / 128)))
@@ -59,7 +61,7 @@ def test_boxes_have_class_colours_and_a_label_at_the_corner():
     assert at(picture, 65, 75) == (100, 100, 100)
     label = np.asarray(picture)[135:150, 120:165]
     assert (label == class_color(1)).all(2).mean() > 0.3
-    assert (label == 255).all(2).sum() > 10  # the text
+    assert (label > 180).all(2).sum() > 10  # the text
 
 
 def test_a_label_stays_inside_the_image():
@@ -68,14 +70,49 @@ def test_a_label_stays_inside_the_image():
     assert (pixels[2:10, -40:] == class_color(1)).all(2).mean() > 0.2
 
 
-def test_truth_is_white_and_dashed_and_weak_predictions_are_left_out():
-    picture = draw_prediction(gray(), prediction(0.9), NAMES, truth=sample())
-    edge = np.asarray(picture)[150, 3 * 40 : 3 * 90]
-    white = (edge == 255).all(1).mean()
-    assert 0.3 < white < 0.8
+@pytest.mark.parametrize("background", [0, 100, 255])
+def test_truth_is_black_and_white_on_any_background_and_has_its_name(background):
+    image = torch.full((3, 128, 128), background, dtype=torch.uint8)
+    picture = draw_prediction(image, prediction(0.9), NAMES, truth=sample())
+    pixels = np.asarray(picture)
+    edge = pixels[149:152, 3 * 62 : 3 * 85]  # three rows around y = 50
+    assert 0.3 < (edge[1] == 255).all(1).mean() < 0.8 and (edge[[0, 2]] == 0).all()
     assert at(picture, 20, 50) == class_color(0)
+    name = pixels[302:319, 120:160]  # below the lower left corner
+    assert (name == 0).all(2).mean() > 0.5 and (name > 180).all(2).sum() > 10
+
+
+def test_truth_shows_beside_a_prediction_in_its_place():
+    same = prediction(boxes=sample().boxes)
+    edge = np.asarray(draw_prediction(gray(), same, NAMES, truth=sample()))[149:152, 3 * 70]
+    assert edge.tolist() == [list(class_color(0))] * 2 + [[0, 0, 0]]
+
+
+def test_crowds_of_the_truth_are_named_so():
+    plain, crowd = (
+        draw_prediction(gray(), prediction(0.1), NAMES, truth=sample(iscrowd=torch.tensor([flag])))
+        for flag in (False, True)
+    )
+    black = [(np.asarray(picture)[302:319] == 0).all(2).sum() for picture in (plain, crowd)]
+    assert black[1] > 1.5 * black[0]
+
+
+def test_weak_predictions_are_left_out():
     weak = draw_prediction(gray(), prediction(0.2), NAMES)
     assert weak.getcolors() == [(384 * 384, (100, 100, 100))]
+
+
+def test_instances_of_a_class_have_one_hue_and_neighbours_another_shade():
+    boxes = torch.tensor([[10.0 + 20 * i, 40, 25 + 20 * i, 60] for i in (3, 0, 2, 1)])
+    several = {"boxes": boxes, "labels": torch.tensor([1, 1, 1, 1])}
+    found = prediction(**several, scores=torch.ones(4))
+    drawn = draw_sample(sample(**several, iscrowd=torch.zeros(4, dtype=torch.bool)), NAMES)
+    for picture in (drawn, draw_prediction(gray(), found, NAMES)):
+        colors = [at(picture, 10 + 20 * i, 55) for i in range(4)]
+        assert colors == [class_color(1, i) for i in range(4)]
+        assert all(sum(abs(x - y) for x, y in zip(a, b)) > 80 for a, b in combinations(colors, 2))
+        hues = [colorsys.rgb_to_hsv(*(channel / 255 for channel in color))[0] for color in colors]
+        assert max(hues) - min(hues) < 0.01
 
 
 @pytest.mark.parametrize(
@@ -87,8 +124,7 @@ def test_truth_is_white_and_dashed_and_weak_predictions_are_left_out():
 )
 def test_masks_tint_what_they_cover(mask):
     picture = draw_sample(sample(masks=from_coco([mask], (128, 128))), NAMES)
-    expected = [int(0.6 * 100 + 0.4 * channel) for channel in class_color(1)]
-    assert at(picture, 65.5, 75.5) == tuple(expected)
+    assert at(picture, 65.5, 75.5) == tint(1)
     assert at(picture, 20.5, 20.5) == (100, 100, 100)
 
 
@@ -100,7 +136,7 @@ def test_predicted_masks_of_at_least_the_score_tint():
         "masks": from_coco(squares, (128, 128)),
     }  # fmt: skip
     picture = draw_prediction(gray(), prediction(**both), NAMES)
-    assert at(picture, 95.5, 75.5) == tuple(int(0.6 * 100 + 0.4 * channel) for channel in class_color(1))
+    assert at(picture, 95.5, 75.5) == tint(1)
     assert at(picture, 35.5, 75.5) == (100, 100, 100)
 
 
@@ -163,8 +199,7 @@ def test_masks_have_an_outline_and_crowds_are_hatched():
     for crowd, least, most in ((False, 0.95, 1.0), (True, 0.4, 0.6)):
         picture = draw_sample(sample(masks=from_coco([square], (128, 128)), iscrowd=torch.tensor([crowd])), NAMES)
         pixels = np.asarray(picture)
-        tint = [int(0.6 * 100 + 0.4 * channel) for channel in class_color(1)]
-        assert least <= (pixels[180:280, 150:250] == tint).all(2).mean() <= most
+        assert least <= (pixels[180:280, 150:250] == tint(1)).all(2).mean() <= most
     canvas = Canvas(gray())
     canvas.mask(to_bitmaps(from_coco([square], (128, 128)), (128, 128))[0], class_color(1))
     edge = (np.asarray(canvas.image) == class_color(1)).all(2)
@@ -184,8 +219,7 @@ def test_small_objects_lie_on_large_ones():
     masks = [[[x1, y1, x2, y1, x2, y2, x1, y2]] for x1, y1, x2, y2 in boxes.tolist()]
     both = {"boxes": boxes, "labels": torch.tensor([0, 1]), "iscrowd": torch.tensor([False, False])}
     picture = draw_sample(sample(masks=from_coco(masks, (128, 128)), **both), NAMES)
-    large = [int(0.6 * 100 + 0.4 * channel) for channel in class_color(1)]
-    assert at(picture, 65, 75) == tuple(int(0.6 * a + 0.4 * b) for a, b in zip(large, class_color(0)))
+    assert at(picture, 65, 75) == tint(0, tint(1))
 
 
 def test_the_skeleton_joins_labelled_points():

@@ -20,7 +20,7 @@ from ldie.tasks.detection.annotations import (
     brief,
     read_annotations,
 )
-from ldie.tasks.detection.images import read_image
+from ldie.tasks.detection.images import read_annotated_image
 from ldie.tasks.detection.layouts import ImageFolder, find_split, leaves_folder
 from ldie.tasks.detection.masks import Masks, from_coco
 from ldie.tasks.detection.sample import Sample
@@ -32,7 +32,8 @@ class CocoDataset(Dataset[Sample]):
     Reads ``root/SPLIT/`` (images) and ``root/annotations/instances_SPLIT.json``, or what else
     :data:`~ldie.tasks.detection.layouts.LAYOUTS` names; keypoints come from ``person_keypoints_SPLIT.json`` where that
     file exists (matched by annotation id), else from the instances file. All of it is checked here; only an image's
-    contents are checked when it is read.
+    contents are checked when it is read. An image with an EXIF orientation is read upright, or as it is stored where
+    only so it has the annotated size.
 
     Args:
         root: Folder of the data set.
@@ -113,23 +114,17 @@ class CocoDataset(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         info = self.images[index]
-        path = self.image_dir / info.file_name
-        image = read_image(path)
-        if image.shape[1:] != (info.height, info.width):
-            raise DataError(
-                f"{path}: has {image.shape[1]} x {image.shape[2]} pixels, but {self.annotation_file} says "
-                f"{info.height} x {info.width}; restore the image that was annotated"
-            )
+        size = info.height, info.width
         annotations = self._annotations[info.id]
         return Sample(
-            image=image,
+            image=read_annotated_image(self.image_dir / info.file_name, size, self.annotation_file),
             image_id=info.id,
             boxes=_boxes(annotations),
             labels=torch.tensor([self._label_of[a.category_id] for a in annotations], dtype=torch.int64),
             iscrowd=torch.tensor([a.iscrowd for a in annotations], dtype=torch.bool),
-            masks=_masks(annotations, (info.height, info.width)) if self.has_masks else None,
+            masks=_masks(annotations, size) if self.has_masks else None,
             keypoints=_keypoints(annotations, len(self.keypoint_names)),
-            size=(info.height, info.width),
+            size=size,
             file_name=info.file_name,
         )
 

@@ -14,6 +14,7 @@ from ldie.files import make_folder, write_text
 from ldie.tasks.detection.detections import Detections, detect
 from ldie.tasks.detection.images import files_of, read_image
 from ldie.tasks.detection.model import DetectionModel
+from ldie.tasks.detection.visualization import save_picture
 
 logger = logging.getLogger("ldie")
 
@@ -30,7 +31,7 @@ def write_predictions(
     annotations: list[dict[str, Any]] = []
     names = _picture_names(files)
     for image_id, (file, name, found) in enumerate(zip(files, names, detect(model, files, batch_size)), start=1):
-        found.draw(min_score).save(out / name)
+        save_picture(found.draw(min_score), out / name)
         logger.info("%s: %s -> %s", file, _summary(found, min_score), out / name)
         height, width = found.size
         images.append({"id": image_id, "file_name": str(file), "height": height, "width": width})
@@ -41,13 +42,13 @@ def write_predictions(
 
 def _picture_names(images: Sequence[Path]) -> list[str]:
     """One file name per image; images of the same name in different folders are numbered."""
-    names: list[str] = []
+    names: dict[str, None] = {}  # an ordered set
     for image in images:
         name, number = f"{image.stem}.png", 2
         while name in names:
             name, number = f"{image.stem}_{number}.png", number + 1
-        names.append(name)
-    return names
+        names[name] = None
+    return list(names)
 
 
 def _summary(found: Detections, min_score: float) -> str:

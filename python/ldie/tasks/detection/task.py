@@ -23,7 +23,7 @@ from ldie.tasks.detection.model import DetectionModel
 from ldie.tasks.detection.prediction_files import write_predictions
 from ldie.tasks.detection.results import coco_detections
 from ldie.tasks.detection.sample import Sample
-from ldie.tasks.detection.visualization import draw_heatmap, draw_prediction, draw_sample, grid
+from ldie.tasks.detection.visualization import draw_heatmap, draw_prediction, draw_sample, grid, save_picture
 
 logger = logging.getLogger("ldie")
 _REPORTED_IMAGES = 12
@@ -132,19 +132,21 @@ class DetectionTask(Task):
     def show(self, config: RunConfig, split: str, count: int, out: Path) -> None:
         """See :meth:`Task.show`: boxes, masks, keypoints and crowds of images, one by one and side by side."""
         (dataset,) = self.open(config, [split])
-        pictures = []
-        for i in range(min(count, len(dataset))):
+        count = min(count, len(dataset))
+        first = []  # of many pictures, not all are kept
+        for i in range(count):
             sample = dataset[i]
-            pictures.append(draw_sample(sample, dataset.class_names, dataset.skeleton))
-            pictures[-1].save(out / f"{split}_{sample.image_id}.png")
-        if pictures:
-            grid(pictures[:_GRID_IMAGES]).save(out / f"{split}.png")
-        logger.info("%d of %d images, %d classes: %s", len(pictures), len(dataset), len(dataset.class_names), out)
+            picture = draw_sample(sample, dataset.class_names, dataset.skeleton)
+            save_picture(picture, out / f"{split}_{sample.image_id}.png")
+            first += [picture] if i < _GRID_IMAGES else []
+        if first:
+            save_picture(grid(first), out / f"{split}.png")
+        logger.info("%d of %d images, %d classes: %s", count, len(dataset), len(dataset.class_names), out)
 
 
 def _draw_results(folder: Path, samples: Sequence[Sample], class_names: Sequence[str], results: Results) -> None:
     shown = [draw_prediction(sample.image, results[sample.image_id], class_names, truth=sample) for sample in samples]
-    grid(shown).save(folder / "predictions.png")
+    save_picture(grid(shown), folder / "predictions.png")
 
 
 def _draw_heatmaps(folder: Path, samples: Sequence[Sample], model: DetectionModel) -> None:
@@ -152,7 +154,7 @@ def _draw_heatmaps(folder: Path, samples: Sequence[Sample], model: DetectionMode
         heatmaps = model.heatmaps([sample.image for sample in samples])
     for name, heats in heatmaps.items():
         overlays = [draw_heatmap(sample.image, heat) for sample, heat in zip(samples, heats)]
-        grid(overlays).save(folder / f"{name}.png")
+        save_picture(grid(overlays), folder / f"{name}.png")
 
 
 def _short(names: Sequence[str]) -> str:
