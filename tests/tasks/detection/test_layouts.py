@@ -47,6 +47,14 @@ def test_layouts(tmp_path: Path, annotation_file: str, folder: str) -> None:
     assert [dataset[i].image.shape for i in (0, 1)] == [(3, 10, 12)] * 2
 
 
+@pytest.mark.parametrize(("annotation_file", "folder"), [FOLDERS[0], FOLDERS[-1]])
+def test_the_folder_that_is_missing_is_named(tmp_path: Path, annotation_file: str, folder: str) -> None:
+    place(tmp_path, annotation_file, folder)
+    (tmp_path / folder).rename(tmp_path / "elsewhere")
+    text = message(lambda: CocoDataset(tmp_path, "val2017"))
+    assert text.startswith(f"{tmp_path / folder}: no such folder; put the images of ")
+
+
 def test_names_relative_to_the_data_set(tmp_path: Path) -> None:
     place(tmp_path, "annotations/instances_val2017.json", "val2017", names=("val2017/a.png", "./val2017/b.png"))
     dataset = CocoDataset(tmp_path, "val2017")

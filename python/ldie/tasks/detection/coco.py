@@ -141,13 +141,11 @@ class CocoDataset(Dataset[Sample]):
     def _find_images(self, folders: tuple[Path, ...]) -> tuple[Path, list[ImageInfo]]:
         """The folder that the images are in, and the images under the names that they have there."""
         listed = list(self.truth.images.values())
-        candidates = [ImageFolder(folder) for folder in folders]
-        fitting = [folder for folder in candidates if folder.find(listed[0].file_name)]
-        if not fitting and all(folder.path == self.root for folder in candidates):
-            raise DataError(
-                f"{self.root / self.split}: no such folder; put the images of {self.annotation_file.name} there"
-            )
-        folder = (fitting or candidates)[0]
+        there = [ImageFolder(folder) for folder in folders if folder.is_dir()]
+        fitting = [folder for folder in there if folder.find(listed[0].file_name)]
+        if not fitting and all(folder.path == self.root for folder in there):
+            raise DataError(f"{folders[0]}: no such folder; put the images of {self.annotation_file.name} there")
+        folder = (fitting or there)[0]
         return folder.path, [info._replace(file_name=self._name_in(folder, info)) for info in listed]
 
     def _name_in(self, folder: ImageFolder, info: ImageInfo) -> str:

@@ -28,7 +28,7 @@ class SplitFiles(NamedTuple):
     name: str
     annotation_file: Path
     image_dirs: tuple[Path, ...]
-    """Folders that may hold its images and exist; the data set's own folder comes last."""
+    """Folders that may hold its images, whether they exist or not."""
 
 
 def find_split(root: Path, split: str) -> SplitFiles:
@@ -85,7 +85,7 @@ def _fitting(root: Path, split: str) -> SplitFiles | None:
         file = root / pattern.format(split=split)
         if file.exists():
             places = (root / folder.format(split=split) for folder in folders)
-            return SplitFiles(split, file, tuple(place for place in places if place.is_dir()))
+            return SplitFiles(split, file, tuple(places))
     return None
 
 
