@@ -80,6 +80,12 @@ def test_what_is_looked_for_and_what_is_there_is_named(tmp_path: Path) -> None:
     assert text.endswith("; name a split that is there: default, test, val, valid")
 
 
+@pytest.mark.parametrize("split", ["x" * 5000, "x/" * 3000, "a\0b", "\x1b[31m\n", "\ud800", ""])
+def test_splits_that_no_file_can_have(tmp_path: Path, split: str) -> None:
+    text = message(lambda: CocoDataset(tmp_path, split))
+    assert "no such annotation file" in text and len(text) < 700 and text.isprintable()
+
+
 NAMES = [
     ("fold\\a.png", "fold/a.png"),
     (".\\fold\\a.png", "fold/a.png"),
@@ -111,6 +117,7 @@ def test_a_name_with_a_back_slash_of_its_own(tmp_path: Path) -> None:
         ("/a.png", "leaves the folder"),
         ("x" * 5000, "no such image in"),
         ("a\0.png", "no such image in"),
+        ("\ud800.png", "file_name '\\ud800.png' of image"),
     ],
 )
 def test_names_that_lead_nowhere(tmp_path: Path, name: str, reason: str) -> None:

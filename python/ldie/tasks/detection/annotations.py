@@ -181,7 +181,7 @@ def _collect(
 
 def _category(entry: dict[str, Any]) -> Category:
     names = _given(entry, "keypoints", [])
-    if not isinstance(names, list) or not all(isinstance(name, str) and _is_unicode(name) for name in names):
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError(f"keypoints must be a list of names, got {brief(names)}")
     return Category(_integer(entry, "id"), _text(entry, "name"), tuple(names), _skeleton(entry, len(names)))
 
@@ -335,14 +335,7 @@ def _text(entry: dict[str, Any], key: str) -> str:
     value = entry.get(key)
     if not isinstance(value, str) or not value:
         raise ValueError(f"{key} must be a text, got {brief(value)}")
-    if not _is_unicode(value):
-        raise ValueError(f"{key} must be a text, got {brief(value)} with half of a character (a lone surrogate)")
     return value
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether a text can be written down; JSON's escapes can give halves of characters."""
-    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def brief(value: Any) -> str:

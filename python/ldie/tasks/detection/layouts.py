@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import errno
 import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from ldie.errors import DataError
+from ldie.tasks.detection.annotations import brief
 
 _COCO_FOLDERS = ("{split}", "images/{split}", "images", ".")
 LAYOUTS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -42,7 +44,8 @@ def find_split(root: Path, split: str) -> SplitFiles:
         others = [files for name in OTHER_NAMES.get(split, ()) if (files := _fitting(root, name))]
         found = others[0] if len(others) == 1 else None
     if found is None:
-        first, *rest = (pattern.format(split=split) for pattern, _ in LAYOUTS)
+        shown = split if split.isprintable() and len(split) < 60 else brief(split)
+        first, *rest = (pattern.format(split=shown) for pattern, _ in LAYOUTS)
         names = _splits(root)
         advice = f"name a split that is there: {', '.join(names)}" if names else "a data set needs one for each split"
         raise DataError(f"{root / first}: no such annotation file, nor {', '.join(rest)}; {advice}")
@@ -83,10 +86,19 @@ def leaves_folder(file_name: str) -> bool:
 def _fitting(root: Path, split: str) -> SplitFiles | None:
     for pattern, folders in LAYOUTS:
         file = root / pattern.format(split=split)
-        if file.exists():
+        if _is_there(file):
             places = (root / folder.format(split=split) for folder in folders)
             return SplitFiles(split, file, tuple(places))
     return None
+
+
+def _is_there(file: Path) -> bool:
+    try:
+        return file.exists()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return False
 
 
 def _splits(root: Path) -> list[str]:
