@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -12,55 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ldie.tasks.detection import CocoDataset, DataError, locate_data, open_splits, read_image
+from ldie.tasks.detection import CocoDataset, locate_data, open_splits, read_image
 from ldie.tasks.detection.masks import to_bitmaps
 from PIL import Image
+from tasks.detection.coco_files import CONTENT, SQUARE, Content, message, write
 
 from ldie_ext import RLE, Polygons
-
-SQUARE = [2.0, 2.0, 6.0, 2.0, 6.0, 6.0, 2.0, 6.0]
-CONTENT: dict[str, Any] = {
-    "images": [
-        {"id": 7, "file_name": "a.png", "height": 10, "width": 12},
-        {"id": 3, "file_name": "b.png", "height": 10, "width": 12},
-    ],
-    "categories": [{"id": 18, "name": "dog"}, {"id": 1, "name": "person"}],
-    "annotations": [
-        {"id": 1, "image_id": 7, "category_id": 18, "bbox": [2, 2, 4, 4], "segmentation": [SQUARE]},
-        {"id": 2, "image_id": 7, "category_id": 1, "bbox": [1.5, 0, 2, 3], "segmentation": [SQUARE, [1, 1, 2, 2]]},
-        {
-            "id": 3,
-            "image_id": 7,
-            "category_id": 1,
-            "bbox": [0, 0, 12, 10],
-            "iscrowd": 1,
-            "segmentation": {"size": [10, 12], "counts": [20, 30, 70]},
-        },
-    ],
-}
-Content = dict[str, Any]
 
 
 def open_data(name_or_dir: str | Path, work_dir: Path) -> list[CocoDataset]:
     return open_splits(locate_data(name_or_dir, work_dir), ["train2017", "val2017"])
-
-
-def write(root: Path, content: Content | str, split: str = "train2017", kind: str = "instances") -> Path:
-    for folder in (root / split, root / "annotations"):
-        folder.mkdir(parents=True, exist_ok=True)
-    for name in ("a.png", "b.png"):
-        Image.new("RGB", (12, 10), (200, 100, 50)).save(root / split / name)
-    path = root / "annotations" / f"{kind}_{split}.json"
-    path.write_text(content if isinstance(content, str) else json.dumps(content))
-    return path
-
-
-def message(function: Callable[[], object]) -> str:
-    with pytest.raises(DataError) as caught:
-        function()
-    text = str(caught.value)
-    assert "\n" not in text and ";" in text  # one line: what is wrong; what to do
-    return text
 
 
 def test_samples(tmp_path: Path) -> None:
@@ -183,6 +143,19 @@ MALFORMED: list[tuple[Callable[[Content], object], str]] = [
     ),
     (put("annotations", segmentation={"size": [5, 5], "counts": [25]}), "run lengths of size [5, 5] in an image of"),
     (put("annotations", keypoints=[1, 2, 2]), "keypoints must hold x, y, v for each of the 0 keypoints"),
+    (put("images", id=10**64), "id must be an integer of at most 64 digits, got 1000"),
+    (put("images", height=10**9, width=10**9), "height and width must be at most 1000000"),
+    (put("images", height=10**6, width=10**6), "with at most 2147483647 pixels, got 1000000 x 1000000"),
+    (put("annotations", bbox=[-121, 2, 3, 4]), "bbox reaches -121, but coordinates in an image of 10 x 12 pixels must"),
+    (put("annotations", bbox=[2, 2, 1e9, 4]), "bbox reaches 1e+09, but"),
+    (put("annotations", bbox=[0, 0, 1e39, 1]), "bbox reaches 1e+39, but coordinates"),
+    (put("annotations", bbox=[119, 0, 2, 1]), "must lie within -120 to 120 (10 times its longer side)"),
+    (put("annotations", segmentation=[[1, 1, 3, 1, 3, 1e8]]), "polygon reaches 1e+08, but coordinates"),
+    (put("annotations", segmentation=[SQUARE, [1, 1, 3, -1e300, 3, 3]]), "polygon reaches -1e+300, but"),
+    (put("annotations", area=-1), "area must be a finite number of at least 0, got -1"),
+    (put("annotations", area=math.nan), "area must be a finite number of at least 0, got nan"),
+    (put("annotations", area=10**400), "area must be a finite number of at least 0, got 1000"),
+    (put("annotations", area="12"), "area must be a finite number of at least 0, got '12'"),
     (put("images", file_name="../a.png"), "leaves the folder"),
 ]
 
@@ -223,7 +196,7 @@ def test_missing_parts(tmp_path: Path) -> None:
     write(tmp_path, CONTENT)
     (tmp_path / "train2017" / "b.png").unlink()
     text = message(lambda: CocoDataset(tmp_path, "train2017"))
-    assert text.startswith(str(tmp_path / "train2017" / "b.png")) and "no such image" in text
+    assert f"file_name 'b.png' of image 3: no such image in {tmp_path / 'train2017'}" in text
     (tmp_path / "train2017" / "a.png").unlink()
     (tmp_path / "train2017").rmdir()
     assert "no such folder" in message(lambda: CocoDataset(tmp_path, "train2017"))

@@ -91,7 +91,7 @@ def test_photographs_score_as_by_pycocotools(photographs, split, noise):
     predictions = jittered_all(dataset, rng, noise)
     assert any(annotation.iscrowd for i in range(len(dataset)) for annotation in dataset.objects(i))
     metrics, expected = coco_metrics(dataset, predictions), pycocotools_metrics(dataset, predictions)
-    assert metrics == pytest.approx(expected, abs=1e-9, rel=0)
+    assert metrics == pytest.approx(expected, abs=1e-12, rel=0)
     for kind in METRIC_NAMES:
         assert 0.001 < metrics[f"{kind}/AP"] < 0.999
 

@@ -4,14 +4,17 @@ import copy
 import dataclasses
 import io
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from ldie.tasks.detection import CocoDataset, Prediction, build_shapes
+from ldie.tasks.detection.annotations import parse_annotations
 from ldie.tasks.detection.masks import from_coco
 from ldie.tasks.detection.metrics import METRIC_NAMES, coco_metrics, coco_stats
 from ldie.tasks.detection.results import coco_detections
+from tasks.detection.coco_files import perfect
 
 from ldie_ext.coco import mask as ldie_mask
 
@@ -83,6 +86,10 @@ def make_predictions(truth, rng, noise):
     return predictions
 
 
+def parsed(truth):
+    return parse_annotations(truth, Path("truth.json"))
+
+
 def oracle(truth, detections, kind, image_ids):
     """pycocotools' summary."""
     with contextlib.redirect_stdout(io.StringIO()):
@@ -109,9 +116,9 @@ def test_numbers_are_those_of_pycocotools(kind, noise):
     image_ids = [image["id"] for image in truth["images"]]
     for ids in (image_ids, image_ids[:3]):
         some = [record for record in detections if record["image_id"] in ids]
-        stats = coco_stats(truth, some, kind, ids)
+        stats = coco_stats(parsed(truth), some, kind, ids)
         assert len(stats) == len(METRIC_NAMES[kind])
-        np.testing.assert_allclose(stats, oracle(truth, some, kind, ids), rtol=0, atol=1e-9)
+        np.testing.assert_allclose(stats, oracle(truth, some, kind, ids), rtol=0, atol=1e-12)
         assert 0 < stats[0] <= 1
 
 
@@ -123,7 +130,7 @@ def test_masks_are_compared_by_ldie_ext_alone(monkeypatch):
     monkeypatch.setattr(faster_mask, "iou", None)
     truth = make_truth(np.random.default_rng(0))
     detections = coco_detections(make_predictions(truth, np.random.default_rng(1), 0.05), CATEGORY_IDS)
-    stats = coco_stats(truth, detections, "segm", [image["id"] for image in truth["images"]])
+    stats = coco_stats(parsed(truth), detections, "segm", [image["id"] for image in truth["images"]])
     assert 0 < stats[0] <= 1
     pairs = {(record["image_id"], record["category_id"]) for record in truth["annotations"]}
     assert len(calls) >= len(pairs & {(record["image_id"], record["category_id"]) for record in detections}) > 0
@@ -137,28 +144,42 @@ def test_only_the_hundred_best_of_an_image_count(kind):
     many = [{**record, "score": record["score"] / (1 + n)} for n in range(30) for record in detections]
     assert max(Counter((record["image_id"], record["category_id"]) for record in many).values()) > 100
     expected = oracle(truth, many, kind, image_ids)
-    np.testing.assert_allclose(coco_stats(truth, many, kind, image_ids), expected, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(coco_stats(parsed(truth), many, kind, image_ids), expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["bbox", "segm", "keypoints"])
 def test_no_predictions_at_all(kind):
     truth = make_truth(np.random.default_rng(0))
-    stats = coco_stats(truth, [], kind, [image["id"] for image in truth["images"]])
+    stats = coco_stats(parsed(truth), [], kind, [image["id"] for image in truth["images"]])
     assert stats[0] == 0.0 and set(stats) <= {0.0, -1.0}
 
 
-def test_no_truth_is_minus_one():
-    truth = {**make_truth(np.random.default_rng(0)), "annotations": []}
-    assert set(coco_stats(truth, [], "bbox", [1, 2])) == {-1.0}
+@pytest.mark.parametrize("kind", ["bbox", "segm", "keypoints"])
+def test_no_truth_is_minus_one(kind):
+    truth = make_truth(np.random.default_rng(0))
+    detections = coco_detections(make_predictions(truth, np.random.default_rng(1), 0.05), CATEGORY_IDS)
+    truth["annotations"] = []
+    for found in ([], detections):
+        assert set(coco_stats(parsed(truth), found, kind, [1, 2])) == {-1.0}
+
+
+def test_classes_without_objects_change_nothing():
+    truth = make_truth(np.random.default_rng(0))
+    detections = coco_detections(make_predictions(truth, np.random.default_rng(1), 0.05), CATEGORY_IDS)
+    expected = coco_stats(parsed(truth), detections, "bbox", range(1, 7))
+    truth["categories"] += [{"id": id, "name": "rare"} for id in range(1, 900) if id not in CATEGORY_IDS]
+    assert coco_stats(parsed(truth), detections, "bbox", range(1, 7)) == expected
 
 
 def test_other_keypoint_counts_use_one_sigma_for_all():
     # one point off by a tenth of the object's size, the other exact: OKS = (1 + exp(-1/2)) / 2 = 0.803
     annotation = {"id": 1, "image_id": 1, "category_id": 2, "bbox": [0, 0, 100, 100], "area": 100.0**2, "iscrowd": 0}
     annotation |= {"keypoints": [10, 10, 2, 50, 50, 2], "num_keypoints": 2}
-    truth = {"images": [{"id": 1, "width": SIDE, "height": SIDE}], "categories": [{"id": 2, "name": "a"}]}
+    truth = {"images": [{"id": 1, "width": SIDE, "height": SIDE}], "categories": []}
+    truth["images"][0]["file_name"] = "a.png"
+    truth["categories"] = [{"id": 2, "name": "a", "keypoints": ["nose", "tail"]}]
     result = {"image_id": 1, "category_id": 2, "score": 1.0, "keypoints": [10, 10, 1, 60, 50, 1]}
-    stats = coco_stats({**truth, "annotations": [annotation]}, [result], "keypoints", [1])
+    stats = coco_stats(parsed({**truth, "annotations": [annotation]}), [result], "keypoints", [1])
     assert stats[0] == pytest.approx(7 / 10)  # thresholds 0.50 to 0.80 of 0.50 to 0.95
 
 
@@ -173,13 +194,6 @@ def test_detections_are_plain_coco_records():
     assert record["image_id"] == 9 and record["category_id"] == 5 and record["bbox"] == [1.0, 2.0, 3.0, 6.0]
     assert record["keypoints"] == [1.0, 2.0, 0.5] and isinstance(record["segmentation"]["counts"], str)
     np.testing.assert_array_equal(coco_mask.decode(record["segmentation"]), mask)
-
-
-def perfect(sample):
-    """The sample's own objects as predictions, crowds left out."""
-    kept = sample.select(~sample.iscrowd)
-    scores = torch.full((len(kept),), 0.9)
-    return Prediction(kept.boxes, scores, kept.labels, kept.masks, kept.keypoints, sample.size)
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,8 @@ def locate_data(name_or_dir: str | Path, work_dir: str | Path, *, seed: int = 0)
     if not root.is_dir():
         raise DataError(
             f"{root}: no such folder; give {' or '.join(GENERATED)} or a folder in COCO's layout "
-            "(images in train2017/ and val2017/, annotations/instances_train2017.json and ..._val2017.json)"
+            "(images in train2017/ and val2017/, annotations/instances_train2017.json and ..._val2017.json) or that of "
+            "another tool (docs/datasets.md)"
         )
     return root
 

@@ -5,15 +5,23 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from ldie.errors import DataError
-from ldie.tasks.detection.annotations import Annotation, AnnotationFile, Category, ImageInfo, read_annotations
+from ldie.tasks.detection.annotations import (
+    Annotation,
+    AnnotationFile,
+    Category,
+    ImageInfo,
+    brief,
+    read_annotations,
+)
 from ldie.tasks.detection.images import read_annotated_image
+from ldie.tasks.detection.layouts import ImageFolder, find_split, leaves_folder
 from ldie.tasks.detection.masks import Masks, from_coco
 from ldie.tasks.detection.sample import Sample
 
@@ -21,10 +29,11 @@ from ldie.tasks.detection.sample import Sample
 class CocoDataset(Dataset[Sample]):
     """The images of one split with their objects; images without objects are kept.
 
-    Reads ``root/SPLIT/`` (images) and ``root/annotations/instances_SPLIT.json``; keypoints come from
-    ``person_keypoints_SPLIT.json`` where that file exists (matched by annotation id), else from the instances file.
-    All of it is checked here; only an image's contents are checked when it is read. An image with an EXIF orientation
-    is read upright, or as it is stored where only so it has the annotated size.
+    Reads ``root/SPLIT/`` (images) and ``root/annotations/instances_SPLIT.json``, or what else
+    :data:`~ldie.tasks.detection.layouts.LAYOUTS` names; keypoints come from ``person_keypoints_SPLIT.json`` where that
+    file exists (matched by annotation id), else from the instances file. All of it is checked here; only an image's
+    contents are checked when it is read. An image with an EXIF orientation is read upright, or as it is stored where
+    only so it has the annotated size.
 
     Args:
         root: Folder of the data set.
@@ -36,32 +45,33 @@ class CocoDataset(Dataset[Sample]):
 
     def __init__(self, root: str | Path, split: str) -> None:
         self.root = Path(root)
-        self.split = split
-        self.image_dir = self.root / split
-        self.annotation_file = self.root / "annotations" / f"instances_{split}.json"
-        content = read_annotations(self.annotation_file)
+        files = find_split(self.root, split)
+        self.split = files.name
+        self.annotation_file = files.annotation_file
+        self.truth = read_annotations(self.annotation_file)
+        """What the annotation file says, with the keypoints of the other file."""
         for section in ("categories", "images"):
-            if not getattr(content, section):
+            if not getattr(self.truth, section):
                 raise DataError(f"{self.annotation_file}: {section} is empty; give a data set with some")
-        self.keypoint_file: Path | None = self.root / "annotations" / f"person_keypoints_{split}.json"
+        self.keypoint_file: Path | None = self.root / "annotations" / f"person_keypoints_{self.split}.json"
         """The file with keypoints, None when the data set has none."""
+        self.keypoint_truth: AnnotationFile | None = None
+        """The objects whose keypoints are to be found, with those keypoints; images may be left out."""
         if self.keypoint_file.exists():
-            content = _with_keypoints(content, read_annotations(self.keypoint_file))
-        elif any(category.keypoints for category in content.categories.values()):
-            self.keypoint_file = self.annotation_file
+            self.truth, self.keypoint_truth = _joined(self.truth, self.keypoint_file)
+        elif any(category.keypoints for category in self.truth.categories.values()):
+            self.keypoint_file, self.keypoint_truth = self.annotation_file, self.truth
         else:
             self.keypoint_file = None
-        self.categories: list[Category] = [content.categories[id] for id in sorted(content.categories)]
+        self.categories: list[Category] = [self.truth.categories[id] for id in sorted(self.truth.categories)]
         """Classes in the order of labels."""
-        self.images: list[ImageInfo] = list(content.images.values())
-        """Images in the order of indices."""
+        self.image_dir, self.images = self._find_images(files.image_dirs)
         self._annotations: dict[int, list[Annotation]] = {image.id: [] for image in self.images}
-        for annotation in content.annotations.values():
+        for annotation in self.truth.annotations.values():
             self._annotations[annotation.image_id].append(annotation)
-        self.has_masks = all(a.segmentation is not None for a in content.annotations.values())
+        self.has_masks = all(a.segmentation is not None for a in self.truth.annotations.values())
         """Whether every object has a segmentation; if not, samples have no masks."""
         self._label_of = {category.id: label for label, category in enumerate(self.categories)}
-        self._check_files()
 
     @property
     def class_names(self) -> list[str]:
@@ -128,37 +138,55 @@ class CocoDataset(Dataset[Sample]):
         part.images = [self.images[index] for index in indices]
         return part
 
-    def _check_files(self) -> None:
-        if not self.image_dir.is_dir():
-            raise DataError(f"{self.image_dir}: no such folder; put the images of {self.annotation_file.name} there")
-        present = {entry.name for entry in self.image_dir.iterdir()}
-        for image in self.images:
-            parts = PurePosixPath(image.file_name).parts
-            if len(parts) == 1 and image.file_name in present:
-                continue
-            path = self.image_dir / image.file_name
-            if ".." in parts or PurePosixPath(image.file_name).is_absolute():
-                raise DataError(
-                    f"{self.annotation_file}: file_name {image.file_name!r} of image {image.id} leaves "
-                    f"the folder {self.image_dir}; correct it"
-                )
-            if not path.is_file():
-                raise DataError(
-                    f"{path}: no such image, but {self.annotation_file} lists it; restore the file or remove the entry"
-                )
+    def _find_images(self, folders: tuple[Path, ...]) -> tuple[Path, list[ImageInfo]]:
+        """The folder that the images are in, and the images under the names that they have there."""
+        listed = list(self.truth.images.values())
+        there = [ImageFolder(folder) for folder in folders if folder.is_dir()]
+        fitting = [folder for folder in there if folder.find(listed[0].file_name)]
+        if not fitting and all(folder.path == self.root for folder in there):
+            raise DataError(f"{folders[0]}: no such folder; put the images of {self.annotation_file.name} there")
+        folder = (fitting or there)[0]
+        return folder.path, [info._replace(file_name=self._name_in(folder, info)) for info in listed]
+
+    def _name_in(self, folder: ImageFolder, info: ImageInfo) -> str:
+        entry = f"{self.annotation_file}: file_name {brief(info.file_name)} of image {info.id}"
+        if leaves_folder(info.file_name):
+            raise DataError(f"{entry} leaves the folder {folder.path}; correct it")
+        name = folder.find(info.file_name)
+        if name is None:
+            tried = ", with slashes for its back slashes neither" if "\\" in info.file_name else ""
+            raise DataError(f"{entry}: no such image in {folder.path}{tried}; restore the file or remove the entry")
+        return name
 
 
-def _with_keypoints(content: AnnotationFile, extra: AnnotationFile) -> AnnotationFile:
-    """``content`` with the keypoints of ``extra``'s annotations and categories of the same ids."""
-    categories = dict(content.categories)
+def _joined(truth: AnnotationFile, path: Path) -> tuple[AnnotationFile, AnnotationFile]:
+    """``truth`` with the keypoints of the file ``path``, by the ids of annotations and categories; and its own truth.
+
+    The latter is what the file says of categories that ``truth`` has.
+    """
+    extra = read_annotations(path)
+    for id in truth.images.keys() & extra.images.keys():
+        if truth.images[id][2:] != extra.images[id][2:]:
+            raise DataError(f"{path}: image {id} has another size than in the instances file; correct one of them")
+    categories = dict(truth.categories)
     for id, category in extra.categories.items():
         if id in categories:
             categories[id] = categories[id]._replace(keypoints=category.keypoints, skeleton=category.skeleton)
-    annotations = dict(content.annotations)
-    for id, annotation in extra.annotations.items():
-        if id in annotations:
-            annotations[id] = annotations[id]._replace(keypoints=annotation.keypoints)
-    return AnnotationFile(categories, content.images, annotations)
+    annotations = {}
+    for id, annotation in truth.annotations.items():
+        other = extra.annotations.get(id)
+        if other is not None:
+            if (other.image_id, other.category_id) != (annotation.image_id, annotation.category_id):
+                raise DataError(
+                    f"{path}: annotation {id} is of another image or category than in the instances file; "
+                    "give files whose annotation ids agree"
+                )
+            annotation = annotation._replace(keypoints=other.keypoints, num_keypoints=other.num_keypoints)
+        elif annotation.category_id in extra.categories:
+            annotation = annotation._replace(keypoints=None, num_keypoints=0)
+        annotations[id] = annotation
+    known = {id: a._replace(segmentation=None) for id, a in extra.annotations.items() if a.category_id in categories}
+    return AnnotationFile(categories, truth.images, annotations), AnnotationFile(categories, extra.images, known)
 
 
 def _boxes(annotations: list[Annotation]) -> Tensor:

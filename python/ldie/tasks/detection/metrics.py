@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
+from ldie.tasks.detection.annotations import Annotation, AnnotationFile
 from ldie.tasks.detection.coco import CocoDataset
 from ldie.tasks.detection.results import coco_detections
 from ldie.tasks.detection.sample import Prediction
@@ -31,34 +30,35 @@ def coco_metrics(dataset: CocoDataset, predictions: Mapping[Any, Prediction]) ->
     """Box metrics, and those of masks and keypoints where predictions carry them.
 
     Args:
-        dataset: Its annotation file is the truth.
+        dataset: Its annotations are the truth.
         predictions: By image id; empty ones are legal. Only these images count.
 
     Returns:
         ``bbox/AP``, ``bbox/AP50``, ... in 0..1; -1 where there is no truth to find, as COCO's code has it.
     """
     detections = coco_detections(predictions, dataset.label_to_category_id)
-    image_ids = list(predictions)
-    files: dict[Kind, Path] = {"bbox": dataset.annotation_file}
+    truths: dict[Kind, AnnotationFile] = {"bbox": dataset.truth}
     if dataset.has_masks and any(prediction.masks is not None for prediction in predictions.values()):
-        files["segm"] = dataset.annotation_file
-    if dataset.keypoint_file and any(prediction.keypoints is not None for prediction in predictions.values()):
-        files["keypoints"] = dataset.keypoint_file
-    truths = {file: json.loads(file.read_text(encoding="utf-8")) for file in set(files.values())}
+        truths["segm"] = dataset.truth
+    if dataset.keypoint_truth and any(prediction.keypoints is not None for prediction in predictions.values()):
+        truths["keypoints"] = dataset.keypoint_truth
     metrics: dict[str, float] = {}
-    for kind, file in files.items():
-        stats = coco_stats(truths[file], detections, kind, image_ids)
+    for kind, truth in truths.items():
+        stats = coco_stats(truth, detections, kind, list(predictions))
         metrics |= {f"{kind}/{name}": value for name, value in zip(METRIC_NAMES[kind], stats)}
     return metrics
 
 
 def coco_stats(
-    truth: dict[str, Any], detections: Sequence[dict[str, Any]], kind: Kind, image_ids: Sequence[int]
+    truth: AnnotationFile, detections: Iterable[Mapping[str, Any]], kind: Kind, image_ids: Iterable[int]
 ) -> list[float]:
     """COCO's summary for boxes, masks or keypoints, in the order of ``METRIC_NAMES``.
 
+    The evaluator takes an annotation's id for whether it is matched and keeps ids as C numbers, so it gets numbers from
+    1 on in place of all ids; in the order of the ids, which decides between equal scores.
+
     Args:
-        truth: Content of a COCO annotation file; it is not changed.
+        truth: The objects that are to be found.
         detections: COCO result records, possibly none.
         kind: What is compared.
         image_ids: The images that were predicted. Those that ``truth`` does not list (a file of keypoints may leave out
@@ -68,33 +68,57 @@ def coco_stats(
 
     from ldie.tasks.detection.mask_evaluator import MaskEvaluator
 
-    listed = {image["id"] for image in truth["images"]}
+    images = _numbers(truth.images.keys() & set(image_ids))
+    objects = [item for item in truth.annotations.values() if item.image_id in images]
+    categories = _numbers(
+        {item.category_id for item in objects}
+    )  # the evaluator's tables need 0.2 MB a class; others do not count
+    points = max((len(category.keypoints) for category in truth.categories.values()), default=0)
+
+    def renumbered(record: Mapping[str, Any]) -> dict[str, Any]:
+        return {**record, "image_id": images[record["image_id"]], "category_id": categories[record["category_id"]]}
+
+    records = (renumbered(_record(item, kind, points)) for item in objects)
+    ground_truth = COCO({
+        "images": [{"id": n, "height": truth.images[id].height, "width": truth.images[id].width}
+                   for id, n in images.items()],
+        "categories": [{"id": n} for n in categories.values()],
+        "annotations": [{"id": n, **record} for n, record in enumerate(records, start=1)],
+    })  # fmt: skip
     # the evaluator takes a detection's area from its box if it has one, so keypoints come without
     fields = ("image_id", "category_id", "score", _FIELDS[kind])
-    results = [{key: record[key] for key in fields} for record in detections if record["image_id"] in listed]
-    points = max((len(annotation.get("keypoints", ())) // 3 for annotation in truth["annotations"]), default=0)
-    annotations = [_complete(annotation, points) for annotation in truth["annotations"]]
-    ground_truth = COCO({**truth, "annotations": annotations})
+    results = [
+        renumbered({key: item[key] for key in fields})
+        for item in detections
+        if item["image_id"] in images and item["category_id"] in categories
+    ]
     evaluator: COCOeval_faster
     if kind == "segm":
         evaluator = MaskEvaluator(ground_truth, results)
     else:
         sigmas = [_OTHER_SIGMA] * points if points != _BODY_POINTS else None  # None: COCO's own
         evaluator = COCOeval_faster(ground_truth, ground_truth.loadRes(results), kind, kpt_oks_sigmas=sigmas)
-    evaluator.params.imgIds = [image_id for image_id in image_ids if image_id in listed]
+    evaluator.params.imgIds = list(images.values())
     evaluator.run()
     return [float(value) for value in evaluator.all_stats[: len(METRIC_NAMES[kind])]]
 
 
-def _complete(annotation: dict[str, Any], points: int) -> dict[str, Any]:
-    """A copy with what the evaluator needs and files may leave out; missing keypoints fill up as not labelled."""
-    _, _, width, height = annotation["bbox"]
-    keypoints = list(annotation.get("keypoints", ()))
-    seen = sum(visibility > 0 for visibility in keypoints[2::3])
-    return {
-        "iscrowd": 0,
-        "area": width * height,
-        "num_keypoints": seen,
-        **annotation,
-        "keypoints": keypoints + [0] * (3 * points - len(keypoints)),
+def _numbers(ids: Iterable[int]) -> dict[int, int]:
+    return {id: number for number, id in enumerate(sorted(ids), start=1)}
+
+
+def _record(item: Annotation, kind: Kind, points: int) -> dict[str, Any]:
+    """An object as the evaluator takes it; missing keypoints fill up as not labelled."""
+    record = {
+        "image_id": item.image_id,
+        "category_id": item.category_id,
+        "bbox": list(item.box),
+        "area": item.area,
+        "iscrowd": int(item.iscrowd),
     }
+    if kind == "segm":
+        return {**record, "segmentation": item.segmentation}
+    if kind == "keypoints":
+        seen = list(item.keypoints or ())
+        return {**record, "keypoints": seen + [0.0] * (3 * points - len(seen)), "num_keypoints": item.num_keypoints}
+    return record

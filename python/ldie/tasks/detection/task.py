@@ -78,11 +78,17 @@ class DetectionTask(Task):
             raise ValueError("classes and category_ids differ in number")
 
     def check(self, dataset: CocoDataset, facts: Facts, origin: str) -> None:
-        """See :meth:`Task.check`: classes must be the same."""
+        """See :meth:`Task.check`: classes must be the same, and keypoints where both have some."""
         if dataset.class_names != facts["classes"]:
             raise DataError(
                 f"{dataset.annotation_file}: classes {_short(dataset.class_names)} differ from those of {origin}: "
                 f"{_short(facts['classes'])}; evaluate on data with the same categories"
+            )
+        names = list(dataset.keypoint_names)
+        if names and facts["keypoints"] and names != facts["keypoints"]:
+            raise DataError(
+                f"{dataset.keypoint_file}: keypoints {_short(names)} differ from those of {origin}: "
+                f"{_short(facts['keypoints'])}; evaluate on data with the same keypoints, or without any"
             )
 
     def key(self, sample: Sample) -> Hashable:
