@@ -29,6 +29,7 @@ if __name__ == "__main__":
 import faster_coco_eval  # noqa: F401  (what the commands import, once for all)
 import matplotlib.pyplot  # noqa: F401
 import torch
+from ldie import console
 from ldie.cli import main as ldie
 from ldie.tasks.detection import build_shapes, open_splits
 from ldie.tasks.detection import task as detection_task  # noqa: F401
@@ -50,15 +51,13 @@ STEPS: dict[str, Callable[[Path, Path], int]] = {
 
 
 def _load(root: Path) -> int:
-    from ldie import commands
-
     try:
         open_splits(root, SPLITS)
     except Exception as error:
-        message = commands.one_line(error)
+        message = console.one_line(error)
         if message is None:
             raise
-        print(f"ldie: {message}", file=sys.stderr)
+        console.say(message)
         return 1
     return 0
 
