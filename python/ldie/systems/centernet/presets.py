@@ -39,7 +39,7 @@ TINY = CenterNetConfig(
 )
 """Minutes on two CPU cores: crops of 128, 64 and 32 pixels on a common map of 32 x 32 cells.
 
-Steps of the last phase take half as long again and hardly add to what is found, hence few of them."""
+A step of the last phase takes half as long again as one of the first, hence few of them."""
 
 OVERFIT = replace(
     TINY,
