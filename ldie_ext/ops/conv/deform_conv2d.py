@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ldie_ext import _library
+from ldie_ext._layout import channels_last, make_empty
 from ldie_ext._register import register
 
 __all__ = ["deform_conv2d"]
@@ -78,18 +79,13 @@ def as_pair(value: Pair) -> tuple[int, int]:
 
 def _laid_out_as(input: Tensor, images: Tensor) -> Tensor:
     """The images in the memory format of the input; native code gives channels-last ones."""
-    return images.contiguous() if input.is_contiguous() else images
-
-
-def _channels_last(like: Tensor, shape: tuple[int, ...]) -> Tensor:
-    batch, channels, height, width = shape
-    return like.new_empty((batch, height, width, channels)).permute(0, 3, 1, 2)
+    return images if channels_last([input]) else images.contiguous()
 
 
 def _fake(
     input: Tensor, offset: Tensor, weight: Tensor, bias: Tensor | None, mask: Tensor | None, *options: int
 ) -> Tensor:
-    return _channels_last(input, (input.shape[0], weight.shape[0], *offset.shape[2:]))
+    return make_empty(input, (input.shape[0], weight.shape[0], *offset.shape[2:]), channels_last=True)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -119,7 +115,7 @@ def _backward_fake(
 ) -> tuple[Tensor, ...]:
     needs_input, needs_points, needs_weight = options[-3:]
     return (
-        _channels_last(input, input.shape) if needs_input else input.new_empty(0),
+        make_empty(input, input.shape, channels_last=True) if needs_input else input.new_empty(0),
         offset.new_empty(offset.shape if needs_points else 0),
         mask.new_empty(mask.shape) if needs_points and mask is not None else input.new_empty(0),
         weight.new_empty(weight.shape if needs_weight else 0),

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 from torch import Tensor
 
 from ldie_ext import _library
+from ldie_ext._layout import channels_last
 from ldie_ext._options import option_code
 from ldie_ext.ops.roi.roi_align import coordinates, size_pair
 
@@ -80,6 +81,6 @@ def multiscale_roi_align(
     height, width = size_pair(output_size)
     first_level = int(-math.log2(spatial_scales[0])) if spatial_scales and spatial_scales[0] > 0 else 0
     return _library.ops.roi_align(
-        list(features), coordinates(boxes, features[0]), offsets, height, width, list(spatial_scales), sampling_ratio,
-        aligned, canonical_scale, canonical_level, first_level, rule,
+        list(features), coordinates(boxes, features[0]), offsets, height, width, channels_last(features),
+        list(spatial_scales), sampling_ratio, aligned, canonical_scale, canonical_level, first_level, rule,
     )  # fmt: skip

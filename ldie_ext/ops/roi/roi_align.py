@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ldie_ext import _library
+from ldie_ext._layout import channels_last, make_empty
 from ldie_ext._register import register
 from ldie_ext.ops.ragged.integers import integers
 
@@ -66,8 +67,8 @@ def roi_align(
         boxes, offsets = flatten_boxes(boxes)
     height, width = size_pair(output_size)
     return _library.ops.roi_align(
-        [input], coordinates(boxes, input), offsets, height, width, [spatial_scale], sampling_ratio, aligned,
-        224.0, 4, 0, 0,
+        [input], coordinates(boxes, input), offsets, height, width, channels_last([input]), [spatial_scale],
+        sampling_ratio, aligned, 224.0, 4, 0, 0,
     )  # fmt: skip
 
 
@@ -93,46 +94,38 @@ def flatten_boxes(boxes: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     return flat, integers(offsets, flat)
 
 
-def _fake(features: list[Tensor], boxes: Tensor, offsets: Tensor | None, height: int, width: int, *_: object) -> Tensor:
-    shape = (boxes.shape[0], features[0].shape[1], height, width)
-    return features[0].new_empty(shape).contiguous(memory_format=_format(_channels_last(features)))
-
-
-def _channels_last(features: Sequence[Tensor]) -> bool:
-    """The rule of the native code: channels last when every map is that and not also the other."""
-    every = all(feature.is_contiguous(memory_format=torch.channels_last) for feature in features)
-    return every and not all(feature.is_contiguous() for feature in features)
-
-
-def _format(channels_last: bool) -> torch.memory_format:
-    return torch.channels_last if channels_last else torch.contiguous_format
+def _fake(
+    features: list[Tensor], boxes: Tensor, offsets: Tensor | None, height: int, width: int, channels_last: bool,
+    *_: object,
+) -> Tensor:  # fmt: skip
+    return make_empty(features[0], (boxes.shape[0], features[0].shape[1], height, width), channels_last)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    features, boxes, offsets, _, _, *options = inputs
+    features, boxes, offsets, _, _, ctx.channels_last, *ctx.options = inputs
     ctx.save_for_backward(boxes, offsets)
     ctx.sizes = [side for feature in features for side in feature.shape[2:]]
-    ctx.batch, ctx.channels_last, ctx.options = features[0].shape[0], _channels_last(features), options
+    ctx.batch = features[0].shape[0]
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     boxes, offsets = ctx.saved_tensors
     grads = _library.ops.roi_align_backward(grad, boxes, offsets, ctx.sizes, ctx.batch, ctx.channels_last, *ctx.options)
-    return grads, *[None] * 11
+    return grads, *[None] * 12
 
 
 def _backward_fake(
     grad: Tensor, boxes: Tensor, offsets: Tensor | None, sizes: list[int], batch: int, channels_last: bool, *_: object
 ) -> list[Tensor]:
     shapes = [(batch, grad.shape[1], *sizes[i : i + 2]) for i in range(0, len(sizes), 2)]
-    return [grad.new_empty(shape).contiguous(memory_format=_format(channels_last)) for shape in shapes]
+    return [make_empty(grad, shape, channels_last) for shape in shapes]
 
 
 # The op is linear in the features, so the gradient of its backward is the op itself.
 def _save_linear(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
-    grad, boxes, offsets, _, _, _, *options = inputs
+    grad, boxes, offsets, _, _, *ctx.options = inputs
     ctx.save_for_backward(boxes, offsets)
-    ctx.bins, ctx.options = grad.shape[2:], options
+    ctx.bins = grad.shape[2:]
 
 
 def _backward_backward(ctx: Any, tangents: list[Tensor]) -> tuple[Any, ...]:
