@@ -53,4 +53,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name.startswith("__"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(module("torchvision.ops", f"{name} is not among the names that {__name__} replaces"), name)
+    value = getattr(module("torchvision.ops", f"{name} is not among the names that {__name__} replaces"), name)
+    globals()[name] = value  # found at once the next time
+    return value
