@@ -45,8 +45,9 @@ def roi_align(
 
     Returns:
         [K, C, h, w] in the input's dtype, channels last in memory when the input is. All 0 for a RoI whose image does
-        not exist or whose coordinates are not finite on the map (NaN, infinite), and for an aligned RoI of extent 0
-        or below on an adaptive grid.
+        not exist or with a coordinate that is not finite on the map (NaN, infinite), and for an aligned RoI of extent
+        0 or below on an adaptive grid. One infinite corner leaves a RoI that is not aligned as it is: x2 or y2 of
+        minus infinity lies before x1 or y1 as any smaller end does, and the extent is 1 cell.
 
     Raises:
         RuntimeError: a shape, dtype or device does not fit, or output_size or spatial_scale is not positive.
