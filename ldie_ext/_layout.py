@@ -11,10 +11,13 @@ import torch
 from torch import Tensor
 
 
-def channels_last(images: Sequence[Tensor]) -> bool:
+def channels_last(images: list[Tensor]) -> bool:
     """Channels last when every tensor is that, and they are not all contiguous too, as one-channel maps are."""
-    every = all(image.is_contiguous(memory_format=torch.channels_last) for image in images)
-    return every and not all(image.is_contiguous() for image in images)
+    every, plain = True, True
+    for image in images:
+        every = every and image.is_contiguous(memory_format=torch.channels_last)
+        plain = plain and image.is_contiguous()
+    return every and not plain
 
 
 def make_empty(like: Tensor, shape: Sequence[int], channels_last: bool) -> Tensor:

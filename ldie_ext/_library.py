@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType
 
 import torch
 
 FOLDER = Path(__file__).parent
 
-#: The ops that public functions call, by name, as registered. Tests put those of the emulated CUDA kernels here.
-ops = SimpleNamespace()
+#: The ops that public functions call, by name, as registered; a module, through which TorchScript sees them too. Tests
+#: put those of the emulated CUDA kernels here.
+ops = ModuleType(f"{__name__}.ops")
 
 
 @dataclass(frozen=True)

@@ -16,17 +16,17 @@ from ldie_ext.compat.torchvision._functions import (
     batched_nms,
     box_iou,
     complete_box_iou,
+    deform_conv2d,
     distance_box_iou,
     generalized_box_iou,
+    nms,
+    roi_align,
     sigmoid_focal_loss,
 )
 from ldie_ext.compat.torchvision._matcher import Matcher
 from ldie_ext.compat.torchvision._patch import patch, patched, unpatch
 from ldie_ext.compat.torchvision._peer import module
 from ldie_ext.nn import AnchorGenerator, DeformConv2d, MultiScaleRoIAlign, RoIAlign
-from ldie_ext.ops.conv.deform_conv2d import deform_conv2d
-from ldie_ext.ops.roi.roi_align import roi_align
-from ldie_ext.ops.suppression.nms import nms
 
 __all__ = [
     "AnchorGenerator",

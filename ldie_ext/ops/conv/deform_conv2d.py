@@ -21,9 +21,9 @@ def deform_conv2d(
     offset: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
-    stride: Pair = (1, 1),
-    padding: Pair = (0, 0),
-    dilation: Pair = (1, 1),
+    stride: int | tuple[int, int] = (1, 1),
+    padding: int | tuple[int, int] = (0, 0),
+    dilation: int | tuple[int, int] = (1, 1),
     mask: Tensor | None = None,
 ) -> Tensor:
     """Deformable convolution: each tap of the kernel reads the input where an offset moves it, times a mask.
@@ -67,14 +67,17 @@ def deform_conv2d(
                 [3.5000, 4.5000, 2.5000],
                 [6.5000, 7.5000, 4.0000]])
     """
-    options = (*as_pair(stride), *as_pair(padding), *as_pair(dilation))
-    output = _library.ops.deform_conv2d(input, offset, weight, bias, mask, *options)
+    (stride_y, stride_x), (padding_y, padding_x) = as_pair(stride), as_pair(padding)
+    dilation_y, dilation_x = as_pair(dilation)
+    output = _library.ops.deform_conv2d(
+        input, offset, weight, bias, mask, stride_y, stride_x, padding_y, padding_x, dilation_y, dilation_x
+    )
     return _laid_out_as(input, output).to(input.dtype)  # another dtype comes from autocast
 
 
-def as_pair(value: Pair) -> tuple[int, int]:
+def as_pair(value: int | tuple[int, int]) -> tuple[int, int]:
     """One number for both directions, or two numbers."""
-    return (value, value) if isinstance(value, int) else (value[0], value[1])
+    return (value, value) if isinstance(value, int) else value
 
 
 def _laid_out_as(input: Tensor, images: Tensor) -> Tensor:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.jit import is_tracing  # type: ignore[attr-defined]
 
 from ldie_ext import _library
 from ldie_ext._layout import channels_last, make_empty
@@ -18,8 +18,8 @@ __all__ = ["roi_align"]
 
 def roi_align(
     input: Tensor,
-    boxes: Tensor | Sequence[Tensor],
-    output_size: int | Sequence[int],
+    boxes: Tensor | list[Tensor],
+    output_size: int | list[int] | tuple[int, int],
     spatial_scale: float = 1.0,
     sampling_ratio: int = -1,
     aligned: bool = False,
@@ -63,22 +63,29 @@ def roi_align(
         tensor([[[[ 2.5000,  4.5000],
                   [10.5000, 12.5000]]]])
     """
-    offsets = None
-    if not isinstance(boxes, Tensor):
-        boxes, offsets = flatten_boxes(boxes)
+    offsets: Tensor | None = None
+    if isinstance(boxes, Tensor):
+        flat = boxes
+    else:
+        flat, offsets = flatten_boxes(boxes)
     height, width = size_pair(output_size)
     return _library.ops.roi_align(
-        [input], coordinates(boxes, input), offsets, height, width, channels_last([input]), [spatial_scale],
+        [input], coordinates(flat, input), offsets, height, width, channels_last([input]), [spatial_scale],
         sampling_ratio, aligned, 224.0, 4, 0, 0,
     )  # fmt: skip
 
 
-def size_pair(size: int | Sequence[int]) -> tuple[int, int]:
+# What follows here is also read by TorchScript, which knows lists and tuples, but no sequences.
+
+
+def size_pair(size: int | list[int] | tuple[int, int]) -> tuple[int, int]:
     """(height, width) of a size that may be one number."""
-    if isinstance(size, (int, torch.SymInt)):
-        return size, size
-    height, width = size
-    return height, width
+    if isinstance(size, list):
+        height, width = size
+        return height, width
+    if isinstance(size, tuple):
+        return size
+    return size, size
 
 
 def coordinates(boxes: Tensor, features: Tensor) -> Tensor:
@@ -86,12 +93,15 @@ def coordinates(boxes: Tensor, features: Tensor) -> Tensor:
     return boxes.to(torch.float64 if features.dtype == torch.float64 else torch.float32)
 
 
-def flatten_boxes(boxes: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+def flatten_boxes(boxes: list[Tensor]) -> tuple[Tensor, Tensor]:
     """Boxes [K, 4] and offsets [B + 1] of one tensor for each image."""
+    flat = torch.cat(boxes)
+    if is_tracing():  # what is traced here serves other numbers of boxes too
+        counts = torch.stack([torch._shape_as_tensor(image)[0] for image in boxes])
+        return flat, torch.nn.functional.pad(counts.cumsum(0), [1, 0]).to(flat.device)
     offsets = [0]
     for image in boxes:
         offsets.append(offsets[-1] + image.shape[0])
-    flat = torch.cat(list(boxes))
     return flat, integers(offsets, flat)
 
 
