@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from op_checks import assert_same, random_boxes
 from torch import Tensor, nn
 
 import ldie_ext
+from ldie_ext.compat import torchvision as compat
 from ldie_ext.nn import DeformConv2d, MultiScaleRoIAlign, RoIAlign
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*deprecated:DeprecationWarning")
@@ -82,9 +84,10 @@ def test_traced_pooling_serves_other_numbers_of_boxes() -> None:
         assert_same(traced(fine, coarse, *regions), Pooled()(fine, coarse, *regions))
 
 
-@pytest.mark.parametrize("function", [ldie_ext.nms, ldie_ext.roi_align, ldie_ext.deform_conv2d])
-def test_functions_are_scriptable(function: Callable[..., Tensor]) -> None:
-    assert f"ldie_ext::{function.__name__}(" in str(torch.jit.script(function).graph)
+@pytest.mark.parametrize("library", [ldie_ext, compat])
+@pytest.mark.parametrize("name", ["nms", "roi_align", "deform_conv2d"])
+def test_functions_are_scriptable(library: ModuleType, name: str) -> None:
+    assert f"ldie_ext::{name}(" in str(torch.jit.script(getattr(library, name)).inlined_graph)
 
 
 def test_gradients_of_scripted_code() -> None:

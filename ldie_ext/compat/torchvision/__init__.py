@@ -1,7 +1,8 @@
 """torchvision.ops' names, defaults and results on this library's ops, and a switch for torchvision's own models.
 
 Replace ``from torchvision.ops import nms`` by ``from ldie_ext.compat.torchvision import nms``: nothing else changes,
-and torchvision need not be installed. Names of torchvision.ops that are not replaced are forwarded to it.
+and torchvision need not be installed. Names of torchvision.ops that are not replaced are forwarded to it. Modules,
+``nms``, ``roi_align`` and ``deform_conv2d`` can be scripted by torch.jit; the other functions cannot.
 
 ``patch()`` makes torchvision itself use these ops, also where its models have bound them already and in models that
 were built before; ``unpatch()`` restores it, and ``with patched():`` does both.

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.jit import is_scripting  # type: ignore[attr-defined]
 
 import ldie_ext
 from ldie_ext.compat.torchvision._peer import original
-from ldie_ext.ops.conv.deform_conv2d import Pair
+from ldie_ext.ops.conv.deform_conv2d import deform_conv2d as _deform_conv2d
 from ldie_ext.ops.losses._reduction import REDUCTIONS, Reduction
+from ldie_ext.ops.roi.roi_align import roi_align as _roi_align
+from ldie_ext.ops.suppression.nms import nms as _nms
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     """:func:`ldie_ext.nms`; quantized boxes are left to torchvision."""
-    function = original("nms", "quantized boxes") if boxes.is_quantized else ldie_ext.nms
-    return function(boxes, scores, iou_threshold)
+    if not is_scripting() and boxes.is_quantized:
+        return original("nms", "quantized boxes")(boxes, scores, iou_threshold)
+    return _nms(boxes, scores, iou_threshold)
 
 
 def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: float) -> Tensor:
@@ -88,13 +92,20 @@ def roi_align(
     aligned: bool = False,
 ) -> Tensor:
     """:func:`ldie_ext.roi_align`; quantized tensors are left to torchvision."""
+    if not is_scripting():
+        _check_boxes(boxes)
+    if not is_scripting() and input.is_quantized:
+        theirs = original("roi_align", "quantized tensors")
+        return theirs(input, boxes, output_size, spatial_scale, sampling_ratio, aligned)
+    return _roi_align(input, boxes, output_size, spatial_scale, sampling_ratio, aligned)
+
+
+def _check_boxes(boxes: Tensor | list[Tensor]) -> None:
     columns, each = (5, [boxes]) if isinstance(boxes, Tensor) else (4, boxes)
     for tensor in each:
         if tensor.dim() != 2 or tensor.shape[1] != columns:
             what = "The boxes tensor shape" if columns == 5 else "The shape of the tensor in the boxes list"
             raise AssertionError(f"{what} is not correct: it must be [K, {columns}], got {list(tensor.shape)}")
-    function = original("roi_align", "quantized tensors") if input.is_quantized else ldie_ext.roi_align
-    return function(input, boxes, output_size, spatial_scale, sampling_ratio, aligned)
 
 
 def deform_conv2d(
@@ -102,12 +113,18 @@ def deform_conv2d(
     offset: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
-    stride: Pair = (1, 1),
-    padding: Pair = (0, 0),
-    dilation: Pair = (1, 1),
+    stride: int | tuple[int, int] = (1, 1),
+    padding: int | tuple[int, int] = (0, 0),
+    dilation: int | tuple[int, int] = (1, 1),
     mask: Tensor | None = None,
 ) -> Tensor:
     """:func:`ldie_ext.deform_conv2d`."""
+    if not is_scripting():
+        _check_taps(offset, weight, mask)
+    return _deform_conv2d(input, offset, weight, bias, stride, padding, dilation, mask)
+
+
+def _check_taps(offset: Tensor, weight: Tensor, mask: Tensor | None) -> None:
     taps = weight.shape[-2:].numel()
     groups = offset.shape[1] // (2 * taps)
     if groups == 0:
@@ -117,4 +134,3 @@ def deform_conv2d(
         )
     if mask is not None and mask.shape[1] != groups * taps:
         raise RuntimeError(f"mask.shape[1] is not valid: got: {mask.shape[1]} expected: {groups * taps}")
-    return ldie_ext.deform_conv2d(input, offset, weight, bias, stride, padding, dilation, mask)
