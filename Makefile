@@ -7,6 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NATIVE := $(shell find csrc -type f) CMakeLists.txt setup.py pyproject.toml
 PIP := $(BIN)/pip --disable-pip-version-check -q
+PARITY = PYTHONPATH=.:python $(or $(PEER),$(BIN)/python)
 BENCH := -m pytest -c benchmarks/pytest.ini --rootdir=benchmarks benchmarks
 
 # A sanitized library in an unsanitized Python: the sanitizer's runtime has to be there first.
@@ -29,7 +30,7 @@ GPU_PYTHON ?= python3.12
 GPU_TORCH ?= 2.11.0
 GPU_BIN ?= .venv-gpu/bin
 
-.PHONY: FORCE help setup train test sanitize lint format bench gpu-package gpu-check clean
+.PHONY: FORCE help setup train test sanitize lint format bench parity gpu-package gpu-check clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +88,10 @@ format: $(VENV)/lint  ## rewrite the sources in the project's format, and the ty
 bench: setup  ## run the benchmarks; PEER=python uses an environment that also has torchvision
 	PYTHONPATH=. $(or $(PEER),$(BIN)/python) $(BENCH) --benchmark-json=build/bench.json
 	$(BIN)/python benchmarks/report.py build/bench.json
+
+parity: setup  ## every comparison with torchvision, in an environment that has it: PEER=python
+	$(PARITY) -c 'import torch, torchvision; print("torch", torch.__version__, "torchvision", torchvision.__version__)'
+	$(PARITY) -m pytest -m parity -v -v -rs $$(grep -rl 'importorskip("torchvision' tests --include='test_*.py')
 
 gpu-package: $(GPU_BIN)/python  ## build what a GPU machine is given for gpu-check, for its Python and torch
 	PATH="$(GPU_BIN):$$PATH" PYTHONPATH=benchmarks $(GPU_BIN)/python -m gpu.package

@@ -1,4 +1,9 @@
 # Written by `python -m ldie_ext._stub`.
+from ldie_ext import coco as coco
+from ldie_ext import compat as compat
+from ldie_ext import info as info
+from ldie_ext import nn as nn
+from ldie_ext import ops as ops
 from ldie_ext.ops.adversarial.box_class_masks import box_class_masks as box_class_masks
 from ldie_ext.ops.adversarial.masked_scale_loss import masked_scale_loss as masked_scale_loss
 from ldie_ext.ops.adversarial.masked_scale_loss import materialize_masked_scores as materialize_masked_scores
@@ -49,3 +54,4 @@ from ldie_ext.ops.suppression.nms_padded import nms_padded as nms_padded
 from ldie_ext.ops.suppression.soft_nms import soft_nms as soft_nms
 
 __version__: str
+_MODULES: tuple[str, ...]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType
 
 import torch
 
@@ -13,8 +13,9 @@ FOLDER = Path(__file__).parent
 #: CPU libraries by the instruction set that each needs, in torch's words, the best first.
 _CPU_LIBRARIES = {"AVX512": "_C_avx512", "AVX2": "_C_avx2", "DEFAULT": "_C"}
 
-#: The ops that public functions call, by name, as registered. Tests put those of the emulated CUDA kernels here.
-ops = SimpleNamespace()
+#: The ops that public functions call, by name, as registered; a module, through which TorchScript sees them too. Tests
+#: put those of the emulated CUDA kernels here.
+ops = ModuleType(f"{__name__}.ops")
 
 
 @dataclass(frozen=True)

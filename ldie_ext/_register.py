@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import torch
+from torch.jit._builtins import _register_builtin
 
 from ldie_ext import _library
 from ldie_ext._autograd import make_autograd_kernel, without_autograd
@@ -53,7 +54,9 @@ def register(
     """
     registration = Registration(name, fake, setup_context, backward, discrete, autocast)
     registrations[name] = registration
-    setattr(_library.ops, name, apply(registration, NAMESPACE))
+    op = apply(registration, NAMESPACE)
+    setattr(_library.ops, name, op)
+    _register_builtin(op, f"{NAMESPACE}::{name}")  # what TorchScript calls where a public function calls it
 
 
 def apply(registration: Registration, namespace: str) -> Callable[..., Any]:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import ldie_ext
 from ldie_ext.ops import PUBLIC
 
 PATH = Path(__file__).with_name("__init__.pyi")
 
 
 def stub() -> str:
-    """One re-export for each public name."""
+    """One re-export for each module and each public name."""
     exports = sorted(f"from {value.__module__} import {name} as {name}" for name, value in PUBLIC.items())
-    return "\n".join(["# Written by `python -m ldie_ext._stub`.", *exports, "", "__version__: str", ""])
+    exports = [*(f"from ldie_ext import {name} as {name}" for name in ldie_ext._MODULES), *exports]
+    variables = ("__version__: str", "_MODULES: tuple[str, ...]")
+    return "\n".join(["# Written by `python -m ldie_ext._stub`.", *exports, "", *variables, ""])
 
 
 def main() -> int:

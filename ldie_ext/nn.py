@@ -8,11 +8,13 @@ from functools import lru_cache
 from typing import Any
 
 import torch
+import torch.fx
 from torch import Tensor, nn
 
+from ldie_ext._options import option_code
 from ldie_ext.ops.boxes.grid_anchors import Convention, Lists, Numbers, Pairs, flat_anchors, per_level
 from ldie_ext.ops.conv.deform_conv2d import Pair, as_pair, deform_conv2d
-from ldie_ext.ops.roi.multiscale_roi_align import LevelRule, multiscale_roi_align
+from ldie_ext.ops.roi.multiscale_roi_align import LEVEL_RULES, LevelRule, log2, pool_pyramid
 from ldie_ext.ops.roi.roi_align import flatten_boxes, roi_align, size_pair
 
 __all__ = ["AnchorGenerator", "DeformConv2d", "MultiScaleRoIAlign", "RoIAlign"]
@@ -203,7 +205,7 @@ class RoIAlign(nn.Module):
         self.sampling_ratio = sampling_ratio
         self.aligned = aligned
 
-    def forward(self, input: Tensor, rois: Tensor | Sequence[Tensor]) -> Tensor:
+    def forward(self, input: Tensor, rois: Tensor | list[Tensor]) -> Tensor:
         """Pools ``rois`` ([K, 5], or [L, 4] for each image) out of ``input``."""
         return roi_align(input, rois, self.output_size, self.spatial_scale, self.sampling_ratio, self.aligned)
 
@@ -237,10 +239,12 @@ class MultiScaleRoIAlign(nn.Module):
         torch.Size([2, 8, 7, 7])
     """
 
+    __annotations__ = {"scales": list[float] | None}
+
     def __init__(
         self,
         featmap_names: Sequence[str],
-        output_size: int | Sequence[int],
+        output_size: int | list[int] | tuple[int, int],
         sampling_ratio: int,
         *,
         canonical_scale: float = 224,
@@ -252,31 +256,23 @@ class MultiScaleRoIAlign(nn.Module):
         self.featmap_names = list(featmap_names)
         self.output_size = size_pair(output_size)
         self.sampling_ratio = sampling_ratio
-        self.canonical_scale = canonical_scale
+        self.canonical_scale = float(canonical_scale)
         self.canonical_level = canonical_level
         self.aligned = aligned
         self.levels = levels
+        self.rule = option_code("levels", levels, LEVEL_RULES)
         self.scales: list[float] | None = None
 
-    def forward(self, x: dict[str, Tensor], boxes: Sequence[Tensor], image_shapes: Sequence[tuple[int, int]]) -> Tensor:
+    def forward(self, x: dict[str, Tensor], boxes: list[Tensor], image_shapes: list[tuple[int, int]]) -> Tensor:
         """Pools the boxes [L, 4] of each image; ``image_shapes`` are the images' sizes before padding."""
-        features = [features for name, features in x.items() if name in self.featmap_names]
-        if not features:
-            raise ValueError(f"no feature map of {list(x)} is among featmap_names, {self.featmap_names}")
-        padded = [max(sizes) for sizes in zip(*image_shapes, strict=True)]
-        self.scales = [_power_of_two_scale(feature, padded) for feature in features]
-        count = self._levels_in_use(self.scales)
-        flat, offsets = flatten_boxes(boxes)
-        return multiscale_roi_align(
-            features[:count], flat, offsets, self.output_size, self.scales[:count], self.sampling_ratio, self.aligned,
-            canonical_scale=self.canonical_scale, canonical_level=self.canonical_level, levels=self.levels,
+        features = _chosen_maps(x, self.featmap_names)
+        scales = _power_of_two_scales(features, image_shapes)
+        if isinstance(scales, list):  # and not what stands for it while torch.fx traces
+            self.scales = scales
+        return _pool_maps(
+            features, boxes, scales, self.output_size, self.sampling_ratio, self.aligned, self.canonical_scale,
+            self.canonical_level, self.rule,
         )  # fmt: skip
-
-    def _levels_in_use(self, scales: Sequence[float]) -> int:
-        """The level of the last scale is torchvision's last: where two maps have one scale, it never reads the last."""
-        if self.levels != "torchvision":
-            return len(scales)
-        return max(1, min(len(scales), 1 + round(math.log2(scales[0] / scales[-1]))))
 
     def extra_repr(self) -> str:
         """The constructor's main arguments."""
@@ -285,6 +281,46 @@ class MultiScaleRoIAlign(nn.Module):
         )
 
 
-def _power_of_two_scale(feature: Tensor, image_size: Sequence[int]) -> float:
-    """Cells per pixel, by the heights."""
-    return float(2 ** round(math.log2(feature.shape[2] / image_size[0])))
+def _chosen_maps(x: dict[str, Tensor], names: list[str]) -> list[Tensor]:
+    features: list[Tensor] = []
+    for name, level in x.items():
+        if name in names:
+            features.append(level)
+    if len(features) == 0:
+        raise ValueError(f"no feature map of {list(x.keys())} is among featmap_names, {names}")
+    return features
+
+
+def _power_of_two_scales(features: list[Tensor], image_shapes: list[tuple[int, int]]) -> list[float]:
+    """Cells per pixel of each map, by the heights of maps and padded images."""
+    if len(image_shapes) == 0:
+        raise ValueError("images list should not be empty: image_shapes must have one size for each image")
+    height = max([shape[0] for shape in image_shapes])
+    return [2.0 ** round(log2(float(feature.shape[2]) / float(height))) for feature in features]
+
+
+def _pool_maps(
+    features: list[Tensor],
+    boxes: list[Tensor],
+    scales: list[float],
+    output_size: tuple[int, int],
+    sampling_ratio: int,
+    aligned: bool,
+    canonical_scale: float,
+    canonical_level: int,
+    rule: int,
+) -> Tensor:
+    count = len(scales)
+    if (
+        rule == 0
+    ):  # torchvision's last level is that of the last scale: with two maps of one scale it never reads the last
+        count = max(1, min(count, 1 + int(log2(scales[0] / scales[-1]) + 0.5)))
+    flat, offsets = flatten_boxes(boxes)
+    return pool_pyramid(
+        features[:count], flat, offsets, output_size, scales[:count], sampling_ratio, aligned, canonical_scale,
+        canonical_level, rule,
+    )  # fmt: skip
+
+
+for _function in ("_chosen_maps", "_pool_maps", "_power_of_two_scales", "deform_conv2d", "roi_align"):
+    torch.fx.wrap(_function)  # torch.fx records calls of these and does not look inside, as it does with torchvision's

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,8 +26,19 @@ def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     return chosen
 
 
+def needs_torchvision(item: pytest.Item) -> bool:
+    """Whether a test, or the file that it stands in, is skipped where torchvision is not installed."""
+    asks = 'importorskip("torchvision'
+    outermost = [line for line in inspect.getsource(item.module).splitlines() if not line.startswith(" ")]
+    return asks in "\n".join(outermost) or asks in inspect.getsource(item.function)
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m looks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out the cases of backends that are not wanted."""
+    """Marks the comparisons with torchvision, and leaves out the cases of backends that are not wanted."""
+    for item in items:
+        if isinstance(item, pytest.Function) and needs_torchvision(item):
+            item.add_marker(pytest.mark.parity)
     if not WANTED:
         return
 

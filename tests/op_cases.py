@@ -15,7 +15,7 @@ import ldie_ext
 from ldie_ext import RLE, Polygons, nn
 
 H, W = 24, 32
-COUNT = 8
+BATCH, COUNT = 2, 8  # images and objects; read when inputs are made, so that a test may set others
 
 
 @dataclass(frozen=True)
@@ -64,21 +64,26 @@ def _tensors(result: Any) -> Iterator[Tensor]:
             yield from _tensors(part)
 
 
-def boxes(count: int = COUNT) -> Tensor:
-    return random_boxes(count, H, W)
+def boxes(count: int | None = None) -> Tensor:
+    return random_boxes(count or COUNT, H, W)
+
+
+def offsets() -> Tensor:
+    """The images' shares of the objects."""
+    return torch.tensor([0, COUNT] if BATCH == 1 else [0, 3, COUNT])
 
 
 def objects() -> tuple[Tensor, Tensor, Tensor]:
-    """Boxes, labels and offsets of two images."""
-    return boxes(), torch.randint(0, 3, (COUNT,)), torch.tensor([0, 3, COUNT])
+    """Boxes, labels and offsets."""
+    return boxes(), torch.randint(0, 3, (COUNT,)), offsets()
 
 
-def masks(count: int = COUNT) -> Tensor:
-    return torch.rand(count, H, W) < 0.5
+def masks(count: int | None = None) -> Tensor:
+    return torch.rand(count or COUNT, H, W) < 0.5
 
 
 def maps(channels: int = 3) -> Tensor:
-    return torch.randn(2, channels, H, W)
+    return torch.randn(BATCH, channels, H, W)
 
 
 def polygons() -> tuple[Tensor, Tensor, Tensor]:
@@ -93,8 +98,8 @@ def runs() -> tuple[Tensor, Tensor, Tensor]:
 
 
 def anchors() -> tuple[Tensor, Tensor, Tensor]:
-    """Scores, deltas and anchors of two images."""
-    return torch.randn(2, 50), 0.1 * torch.randn(2, 50, 4), boxes(50)
+    """Scores, deltas and anchors."""
+    return torch.randn(BATCH, 50), 0.1 * torch.randn(BATCH, 50, 4), boxes(50)
 
 
 PROPOSALS: dict[str, Any] = {"pre_nms": 20, "post_nms": 10, "iou_threshold": 0.5}
@@ -111,14 +116,14 @@ CASES = [
     Case("encode_boxes", lambda: (boxes(), boxes() + torch.tensor([0, 0, 1, 1])), ldie_ext.encode_boxes, (0, 1)),
     Case("grid_anchors", lambda: (boxes(),),
          lambda like: ldie_ext.grid_anchors((8, 16), (0.5, 1.0), [(2, 3), (1, 2)], (8, 16), device=like.device)),
-    Case("match_boxes", lambda: (boxes(), torch.tensor([0, 3, COUNT]), boxes(20)),
+    Case("match_boxes", lambda: (boxes(), offsets(), boxes(20)),
          lambda *inputs: ldie_ext.match_boxes(*inputs, 0.5, 0.3, allow_low_quality=True)),
-    Case("sample_labels", lambda: (torch.randint(-2, 4, (2, 50)), torch.randint(99, (2,))),
+    Case("sample_labels", lambda: (torch.randint(-2, 4, (BATCH, 50)), torch.randint(99, (BATCH,))),
          lambda matches, seeds: ldie_ext.sample_labels(matches, 16, 0.25, seeds)),
-    Case("select_proposals", lambda: (*anchors(), torch.tensor([[H, W], [H, W]])),
+    Case("select_proposals", lambda: (*anchors(), torch.tensor([[H, W]] * BATCH)),
          lambda *inputs: ldie_ext.select_proposals(*inputs[:3], [30, 20], inputs[3], **PROPOSALS)),
     Case("select_proposals", anchors,
-         lambda *inputs: ldie_ext.select_proposals(*inputs, [30, 20], [(H, W)] * 2, **PROPOSALS),
+         lambda *inputs: ldie_ext.select_proposals(*inputs, [30, 20], [(H, W)] * BATCH, **PROPOSALS),
          form="sizes in a list"),
     # suppression
     Case("nms", lambda: (boxes(), torch.rand(COUNT)), lambda *inputs: ldie_ext.nms(*inputs, 0.5), waits=KEPT),
@@ -131,36 +136,36 @@ CASES = [
          lambda *inputs: ldie_ext.mask_nms(*inputs, 0.5), waits=KEPT),
     Case("matrix_nms", lambda: (masks(), torch.arange(COUNT) % 3, torch.rand(COUNT)), ldie_ext.matrix_nms),
     # roi
-    Case("roi_align", lambda: (maps(), torch.cat([torch.arange(COUNT)[:, None] % 2, boxes()], 1)),
+    Case("roi_align", lambda: (maps(), torch.cat([torch.arange(COUNT)[:, None] % BATCH, boxes()], 1)),
          lambda *inputs: ldie_ext.roi_align(*inputs, 3), (0,)),
-    Case("roi_align", lambda: (maps(), boxes(3), boxes(5)),
+    Case("roi_align", lambda: (maps(), *(boxes(3) for _ in range(BATCH))),
          lambda maps, *rest: ldie_ext.roi_align(maps, rest, 3), (0,), "boxes in a list"),
-    Case("multiscale_roi_align", lambda: (maps(), maps()[..., ::2, ::2], boxes(), torch.tensor([0, 3, COUNT])),
+    Case("multiscale_roi_align", lambda: (maps(), maps()[..., ::2, ::2], boxes(), offsets()),
          lambda fine, coarse, *rest: ldie_ext.multiscale_roi_align([fine, coarse], *rest, 3, (1, 0.5)), (0, 1)),
     # heatmap
     Case("center_heatmap", objects, lambda *inputs: ldie_ext.center_heatmap(*inputs, 3, (H, W))),
     Case("center_targets", objects, lambda *inputs: ldie_ext.center_targets(*inputs, (H, W), 6)),
     Case("decode_keypoints", lambda: (torch.randn(4, 2, 7, 7), boxes(4)), ldie_ext.decode_keypoints),
     Case("gather_l1_loss",
-         lambda: (maps(2), torch.randint(H * W, (2, 5)), torch.randn(2, 5, 2), torch.rand(2, 5) < 0.7),
+         lambda: (maps(2), torch.randint(H * W, (BATCH, 5)), torch.randn(BATCH, 5, 2), torch.rand(BATCH, 5) < 0.7),
          ldie_ext.gather_l1_loss, (0,)),
     Case("heatmap_peaks", lambda: (maps().sigmoid(),), lambda scores: ldie_ext.heatmap_peaks(scores, 10)),
     Case("keypoint_targets", lambda: (20 * torch.rand(COUNT, 5, 3), boxes()),
          lambda *inputs: ldie_ext.keypoint_targets(*inputs, (7, 7))),
     # losses
-    Case("center_focal_loss", lambda: (maps(), torch.rand(2, 3, H, W)), ldie_ext.center_focal_loss, (0,)),
+    Case("center_focal_loss", lambda: (maps(), torch.rand(BATCH, 3, H, W)), ldie_ext.center_focal_loss, (0,)),
     Case("center_focal_loss_from_boxes", lambda: (maps(), *objects()), ldie_ext.center_focal_loss_from_boxes, (0,)),
     Case("dice_loss", lambda: (torch.randn(COUNT, 50), torch.rand(COUNT, 50)), ldie_ext.dice_loss, (0,)),
     Case("sigmoid_focal_loss", lambda: (torch.randn(COUNT, 5), torch.rand(COUNT, 5)),
          lambda *inputs: ldie_ext.sigmoid_focal_loss(*inputs, reduction="mean"), (0,)),
     Case("spatial_softmax_cross_entropy",
-         lambda: (maps(), torch.randint(H * W, (2, 3)), torch.rand(2, 3) < 0.7),
+         lambda: (maps(), torch.randint(H * W, (BATCH, 3)), torch.rand(BATCH, 3) < 0.7),
          ldie_ext.spatial_softmax_cross_entropy, (0,)),
     # adversarial
     Case("box_class_masks", objects, lambda *inputs: ldie_ext.box_class_masks(*inputs, 3, (H, W))),
     Case("masked_scale_loss", lambda: (maps(), *objects()),
          lambda scores, *rest: ldie_ext.masked_scale_loss(scores, 1, *rest, num_classes=3), (0,)),
-    Case("materialize_masked_scores", lambda: (maps(), masks(4).view(2, 2, H, W)),
+    Case("materialize_masked_scores", lambda: (maps(), masks(2 * BATCH).view(BATCH, 2, H, W)),
          ldie_ext.materialize_masked_scores, (0,)),
     # conv
     Case("deform_conv2d",
@@ -194,9 +199,9 @@ CASES = [
     # modules that do more than call an op
     Case("nn.AnchorGenerator", lambda: (maps(),),
          lambda maps: nn.AnchorGenerator(((8,),), ((0.5, 1.0),))(ImageList(maps), [maps])),
-    Case("nn.MultiScaleRoIAlign", lambda: (maps(), maps()[..., ::2, ::2], boxes(3), boxes(5)),
+    Case("nn.MultiScaleRoIAlign", lambda: (maps(), maps()[..., ::2, ::2], *(boxes(3) for _ in range(BATCH))),
          lambda fine, coarse, *rest: nn.MultiScaleRoIAlign(["0", "1"], 3, 2)(
-             {"0": fine, "1": coarse}, rest, [(H, W)] * 2), (0, 1)),
+             {"0": fine, "1": coarse}, rest, [(H, W)] * BATCH), (0, 1)),
 ]
 # fmt: on
 

@@ -133,7 +133,7 @@ def test_each_tensor_of_a_list_gets_its_gradient(backend: Backend) -> None:
 
     def pool(*features: Tensor) -> Tensor:
         scales = [1 / 4, 1 / 8, 1 / 16]
-        return _library.ops.roi_align(list(features), boxes, offsets, 2, 2, scales, 2, True, 16.0, 3, 2, 0)
+        return _library.ops.roi_align(list(features), boxes, offsets, 2, 2, False, scales, 2, True, 16.0, 3, 2, 0)
 
     for chosen in (levels[0], levels[2]):  # the others require none
         chosen.requires_grad_()

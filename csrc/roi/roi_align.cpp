@@ -35,14 +35,19 @@ ScalarType coordinate_dtype(ScalarType features) {
   return features == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
 }
 
-bool is_channels_last(const Tensor& tensor) {
-  const int64_t channels = tensor.size(1), width = tensor.size(3);
-  return tensor.stride(1) == 1 && tensor.stride(3) == channels && tensor.stride(2) == width * channels &&
-         tensor.stride(0) == tensor.size(2) * width * channels;
+// Whether the elements already stand in this order, without gaps; sides of 1 may have any stride, as in PyTorch.
+bool stands_in_format(const Tensor& tensor, bool channels_last) {
+  constexpr int kContiguous[] = {3, 2, 1, 0}, kChannelsLast[] = {1, 3, 2, 0};
+  int64_t stride = 1;
+  for (const int dim : channels_last ? kChannelsLast : kContiguous) {
+    if (tensor.size(dim) != 1 && tensor.stride(dim) != stride) return false;
+    stride *= tensor.size(dim);
+  }
+  return true;
 }
 
 Tensor in_format(const Tensor& tensor, bool channels_last) {
-  if (channels_last ? is_channels_last(tensor) : tensor.is_contiguous()) return tensor;
+  if (stands_in_format(tensor, channels_last)) return tensor;
   return torch::stable::contiguous(tensor, channels_last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous);
 }
 
@@ -51,16 +56,6 @@ Tensor make_empty_in_format(const Tensor& like, std::initializer_list<int64_t> s
   const MemoryFormat format = channels_last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous;
   return in_huge_pages(
       torch::stable::empty(sizes, like.scalar_type(), std::nullopt, like.device(), std::nullopt, format));
-}
-
-// Channels last when every feature map is that and not also the other, as maps of one channel or one cell are.
-bool prefer_channels_last(const std::vector<Tensor>& features) {
-  bool all = true, any = false;
-  for (const Tensor& feature : features) {
-    all = all && is_channels_last(feature);
-    any = any || !feature.is_contiguous();
-  }
-  return all && any;
 }
 
 Pyramid check_features(const std::vector<Tensor>& features) {
@@ -142,8 +137,8 @@ RoiLayout<A> make_layout(const Tensor& boxes, const OptionalTensor& offsets, con
 }
 
 Tensor roi_align_op(std::vector<Tensor> features, const Tensor& boxes_, const OptionalTensor& offsets_, int64_t bins_y,
-                    int64_t bins_x, std::vector<double> spatial_scales, int64_t sampling_ratio, bool aligned,
-                    double canonical_scale, int64_t canonical_level, int64_t first_level, int64_t rule) {
+                    int64_t bins_x, bool channels_last, std::vector<double> spatial_scales, int64_t sampling_ratio,
+                    bool aligned, double canonical_scale, int64_t canonical_level, int64_t first_level, int64_t rule) {
   const Options options{std::move(spatial_scales), sampling_ratio, aligned, canonical_scale,
                         canonical_level,           first_level,    rule};
   const Pyramid pyramid = check_features(features);
@@ -151,7 +146,6 @@ Tensor roi_align_op(std::vector<Tensor> features, const Tensor& boxes_, const Op
   check_boxes(boxes_, offsets_, features[0], pyramid.batch);
   check_positive(kOp, "the height of output_size", bins_y);
   check_positive(kOp, "the width of output_size", bins_x);
-  const bool channels_last = prefer_channels_last(features);
   for (Tensor& feature : features) feature = in_format(feature, channels_last);
   const Tensor boxes = as_contiguous(boxes_);
   const OptionalTensor offsets = as_contiguous(offsets_);
@@ -204,9 +198,9 @@ std::vector<Tensor> roi_align_backward_op(const Tensor& grad_, const Tensor& box
 }
 
 LDIE_SCHEMA(
-    "roi_align(Tensor[] features, Tensor boxes, Tensor? offsets, SymInt height, SymInt width, float[] spatial_scales, "
-    "int sampling_ratio, bool aligned, float canonical_scale, int canonical_level, int first_level, int rule) "
-    "-> Tensor");
+    "roi_align(Tensor[] features, Tensor boxes, Tensor? offsets, SymInt height, SymInt width, bool channels_last, "
+    "float[] spatial_scales, int sampling_ratio, bool aligned, float canonical_scale, int canonical_level, "
+    "int first_level, int rule) -> Tensor");
 LDIE_REGISTER("roi_align", roi_align_op)
 LDIE_SCHEMA(
     "roi_align_backward(Tensor grad, Tensor boxes, Tensor? offsets, SymInt[] sizes, SymInt batch, bool channels_last, "

@@ -100,3 +100,63 @@ def test_other_forms_are_left_to_torchvision() -> None:
         expected = call()
         with patched():
             torch.testing.assert_close(call(), expected, rtol=0, atol=0)
+
+
+def test_quantized_tensors_are_left_to_torchvision() -> None:
+    def quantize(values: Tensor, scale: float) -> Tensor:
+        return torch.quantize_per_tensor(values, scale, 0, torch.quint8)
+
+    boxes, scores = quantize(BOXES, 1.0), quantize(torch.rand(12), 0.01)
+    features = quantize(FEATURES["0"][:1], 0.01)  # qroi_align takes one image
+    rois = quantize(torch.cat([torch.zeros(12, 1), BOXES / 4], dim=1), 1.0)
+    for call in (lambda: ops.nms(boxes, scores, 0.5), lambda: ops.roi_align(features, rois, 3).int_repr()):
+        expected = call()
+        with patched():
+            torch.testing.assert_close(call(), expected, rtol=0, atol=0)
+
+
+def test_nothing_to_suppress_needs_no_other_arguments() -> None:
+    for empty in (torch.empty(0), torch.empty(0, 4)):
+        expected = ops.batched_nms(empty, None, None, None)
+        with patched():
+            found = ops.batched_nms(empty, None, None, None)
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+        assert found.dtype == torch.int64
+
+
+#: What a caller may match: the class, and words of the message.
+MESSAGES: list[tuple[Callable[[], Any], type[Exception], str]] = [
+    (lambda: ops.roi_align(FEATURES["0"], BOXES, 3), AssertionError, "The boxes tensor shape is not correct"),
+    (
+        lambda: ops.roi_align(FEATURES["0"], [BOXES[:, :3]], 3),
+        AssertionError,
+        "The shape of the tensor in the boxes list is not correct",
+    ),
+    (lambda: convolve(offset=1), RuntimeError, "the shape of the offset tensor at dimension 1 is not valid"),
+    (lambda: convolve(mask=2), RuntimeError, r"mask\.shape\[1\] is not valid"),
+    (lambda: ops.sigmoid_focal_loss(torch.rand(3), torch.rand(3), alpha=2), ValueError, "Invalid alpha value: 2"),
+    (
+        lambda: ops.sigmoid_focal_loss(torch.rand(3), torch.rand(3), reduction="x"),
+        ValueError,
+        "Invalid Value for arg 'reduction'",
+    ),
+    (lambda: ops.DeformConv2d(3, 4, 3, groups=2), ValueError, "in_channels must be divisible by groups"),
+    (
+        lambda: ops.MultiScaleRoIAlign(["0"], 3, 2)(FEATURES, [BOXES, BOXES], []),
+        ValueError,
+        "images list should not be empty",
+    ),
+]
+
+
+def convolve(offset: int = 18, mask: int = 9) -> Tensor:
+    inputs = torch.rand(1, 4, 5, 5), torch.rand(1, offset, 3, 3), torch.rand(2, 4, 3, 3)
+    return ops.deform_conv2d(*inputs, mask=torch.rand(1, mask, 3, 3))
+
+
+@pytest.mark.parametrize(("call", "kind", "words"), MESSAGES)
+def test_errors_match_as_torchvisions(call: Callable[[], Any], kind: type[Exception], words: str) -> None:
+    with pytest.raises(kind, match=words):
+        call()
+    with patched(), pytest.raises(kind, match=words):
+        call()

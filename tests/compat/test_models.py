@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from compat import detectors, profiling
 from compat.corners import Corners
 from torch import nn
 
 from ldie_ext.compat.torchvision import patched
 
 pytest.importorskip("torchvision")
+pytest.importorskip("pydantic")  # of ldie, which reads the photographs
+from compat import detectors, profiling
 
 
 class Setting:

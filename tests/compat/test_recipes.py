@@ -166,6 +166,20 @@ def test_detectron2_pooler(detectron: dict[str, Any]) -> None:
     torch.testing.assert_close(pooled, pool_by_level(features, rois, levels, 0))
 
 
+def test_detectron2_pooler_is_safe_to_trace(detectron: dict[str, Any]) -> None:
+    """Other numbers of boxes than those that were traced."""
+    pooler = detectron["FusedROIPooler"](7, [1 / stride for stride in STRIDES], 2)
+
+    def pool(first: Tensor, second: Tensor, *features: Tensor) -> Tensor:
+        return pooler(list(features), [Boxes(first), Boxes(second)])
+
+    features = pyramid()
+    traced = torch.jit.trace(pool, (random_boxes(9, 500, 500), random_boxes(4, 500, 500), *features), check_trace=False)
+    for counts in ((2, 11), (0, 5), (3, 0)):
+        regions = [random_boxes(count, 500, 500) for count in counts]
+        torch.testing.assert_close(traced(*regions, *features), pool(*regions, *features), rtol=0, atol=0)
+
+
 def test_detectron2_labels(detectron: dict[str, Any]) -> None:
     anchors, gt_boxes = random_boxes(200, 60, 60), [random_boxes(5, 60, 60), torch.empty(0, 4)]
     instances = [SimpleNamespace(gt_boxes=Boxes(boxes)) for boxes in gt_boxes]

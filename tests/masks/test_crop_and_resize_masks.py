@@ -48,7 +48,7 @@ def test_both_conventions(backend: Backend, size: int, dtype: torch.dtype) -> No
     torch.testing.assert_close(values.double(), means(masks, boxes, size, False), rtol=0, atol=1e-5)
     exact = means(masks, boxes, size, True)
     clear = (exact - 0.5).abs() > 1e-5
-    bits = crop(masks, boxes, size, backend)
+    bits = crop(masks, boxes, size, backend, convention="detectron2")
     assert clear.double().mean() > 0.9
     assert_same(bits[clear], exact[clear] >= 0.5)
 
@@ -76,8 +76,9 @@ def test_halves_are_set(backend: Backend) -> None:
     """Seven samples a bin, of which the left half is set: exactly one half, however it is divided."""
     masks = torch.zeros(1, 14, 14, dtype=torch.bool)
     masks[:, :, :7] = True
-    assert crop(masks, torch.tensor([[3.5, 0.0, 10.5, 7.0]]), 1, backend).all()
-    assert crop(masks, torch.tensor([[3.5, 0.0, 10.5, 7.0]]), 1, backend, convention="torchvision").shape == (1, 1, 1)
+    box = torch.tensor([[3.5, 0.0, 10.5, 7.0]])
+    assert crop(masks, box, 1, backend, convention="detectron2").all()
+    assert crop(masks, box, 1, backend, convention="torchvision").shape == (1, 1, 1)
 
 
 def test_instances_choose_masks(backend: Backend) -> None:
@@ -94,7 +95,7 @@ def test_degenerate_boxes(backend: Backend) -> None:
     ones = torch.ones(5, 12, 13, dtype=torch.bool)
     for convention in ("torchvision", "detectron2"):
         assert not crop(ones, wild, 4, backend, convention=convention).any()
-    assert not crop(ones[:2], point, 4, backend).any()
+    assert not crop(ones[:2], point, 4, backend, convention="detectron2").any()
     assert crop(ones[:2], point, 4, backend, convention="torchvision").gt(0.99).all()
 
 
@@ -163,4 +164,4 @@ def test_same_as_torchvision() -> None:
             ldie_ext.crop_and_resize_masks(masks, boxes, size, convention="torchvision"), values, rtol=0, atol=1e-6
         )
         half = tv.ops.roi_align(masks[:, None].float(), rois, (size, size), 1.0, 0, True)[:, 0] >= 0.5
-        assert_same(ldie_ext.crop_and_resize_masks(masks, boxes, size), half)
+        assert_same(ldie_ext.crop_and_resize_masks(masks, boxes, size, convention="detectron2"), half)

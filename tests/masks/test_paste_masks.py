@@ -87,8 +87,8 @@ def test_degenerate_boxes(backend: Backend, convention: str) -> None:
 
 def test_swapped_ends(backend: Backend) -> None:
     masks, boxes = torch.rand(3, 8, 8), torch.tensor([[10.0, 1.0, 2.0, 9.0]]).expand(3, 4)
-    mirrored = paste(masks.flip(2), boxes[:, [2, 1, 0, 3]], (10, 12), backend)
-    assert_same(paste(masks, boxes, (10, 12), backend), mirrored)
+    mirrored = paste(masks.flip(2), boxes[:, [2, 1, 0, 3]], (10, 12), backend, convention="detectron2")
+    assert_same(paste(masks, boxes, (10, 12), backend, convention="detectron2"), mirrored)
     assert mirrored.any()
     assert not paste(masks, boxes, (10, 12), backend, convention="torchvision").any()
 

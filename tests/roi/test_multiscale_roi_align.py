@@ -128,7 +128,7 @@ def test_errors_name_the_argument(backend: Backend) -> None:
 def test_dispatcher_contract(backend: Backend) -> None:
     features = on(backend, make_pyramid(2, side=32), torch.contiguous_format)
     boxes, offsets = make_boxes(5, 32).to(backend.device), torch.tensor([0, 1, 5], device=backend.device)
-    options = (2, 3, SCALES, 2, False, 24.0, 3, 2, 1)
+    options = (2, 3, False, SCALES, 2, False, 24.0, 3, 2, 1)
     torch.library.opcheck(backend.op("roi_align"), (features, boxes, offsets, *options))
 
 

@@ -115,6 +115,24 @@ def test_rois_without_an_image(backend: Backend, memory_format: torch.memory_for
     assert input.grad.sum().item() == pytest.approx(12)
 
 
+@pytest.mark.parametrize("ratio", [-1, 2])
+@pytest.mark.parametrize("aligned", [False, True])
+def test_infinite_corners(backend: Backend, aligned: bool, ratio: int) -> None:
+    """Every corner on either axis: 0, but for an end of minus infinity, which is an end before the begin."""
+    input = torch.rand(1, 2, 8, 9, device=backend.device) + 1
+    for corner in range(4):
+        for value in (INF, -INF, NAN):
+            roi = torch.tensor([[0, 2.0, 1.0, 6.0, 7.0]], device=backend.device)
+            roi[0, 1 + corner] = value
+            output = ldie_ext.roi_align(input, roi, (2, 3), 1.0, ratio, aligned)
+            if corner >= 2 and value == -INF and not aligned:
+                roi[0, 1 + corner] = -5.0
+                assert_same(output, ldie_ext.roi_align(input, roi, (2, 3), 1.0, ratio, aligned))
+                assert output.all()
+            else:
+                assert not output.any()
+
+
 def test_values_beside_the_bins_do_not_matter(backend: Backend) -> None:
     """An infinity in the map reaches the bins that read its cell, and no others."""
     input = torch.ones(1, 1, 32, 40, device=backend.device)

@@ -14,7 +14,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 import ldie_ext
 
-OPTIONS = (None, 2, 3, [0.5], -1, True, 224.0, 4, 0, 0)  # offsets, bins, scales, ... of the native op
+OPTIONS = ([0.5], -1, True, 224.0, 4, 0, 0)  # scales, ... of the native ops
 
 
 def make_rois(count: int, side: float, batch: int = 2, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -88,10 +88,10 @@ def test_deterministic(backend: Backend) -> None:
 def test_dispatcher_contract(backend: Backend, memory_format: torch.memory_format) -> None:
     input = torch.randn(2, 3, 8, 9, device=backend.device).to(memory_format=memory_format).requires_grad_()
     rois = make_rois(4, 16).to(backend.device)
-    torch.library.opcheck(backend.op("roi_align"), ([input], rois, *OPTIONS))
+    last = memory_format is torch.channels_last
+    torch.library.opcheck(backend.op("roi_align"), ([input], rois, None, 2, 3, last, *OPTIONS))
     tangent = torch.randn(4, 3, 2, 3, device=backend.device, requires_grad=True)
-    sizes, last = [8, 9], memory_format is torch.channels_last
-    torch.library.opcheck(backend.op("roi_align_backward"), (tangent, rois, None, sizes, 2, last, *OPTIONS[3:]))
+    torch.library.opcheck(backend.op("roi_align_backward"), (tangent, rois, None, [8, 9], 2, last, *OPTIONS))
 
 
 def test_compiles(backend: Backend) -> None:

@@ -1,7 +1,8 @@
 """torchvision.ops' names, defaults and results on this library's ops, and a switch for torchvision's own models.
 
 Replace ``from torchvision.ops import nms`` by ``from ldie_ext.compat.torchvision import nms``: nothing else changes,
-and torchvision need not be installed. Names of torchvision.ops that are not replaced are forwarded to it.
+and torchvision need not be installed. Names of torchvision.ops that are not replaced are forwarded to it. Modules,
+``nms``, ``roi_align`` and ``deform_conv2d`` can be scripted by torch.jit; the other functions cannot.
 
 ``patch()`` makes torchvision itself use these ops, also where its models have bound them already and in models that
 were built before; ``unpatch()`` restores it, and ``with patched():`` does both.
@@ -16,17 +17,17 @@ from ldie_ext.compat.torchvision._functions import (
     batched_nms,
     box_iou,
     complete_box_iou,
+    deform_conv2d,
     distance_box_iou,
     generalized_box_iou,
+    nms,
+    roi_align,
     sigmoid_focal_loss,
 )
 from ldie_ext.compat.torchvision._matcher import Matcher
 from ldie_ext.compat.torchvision._patch import patch, patched, unpatch
 from ldie_ext.compat.torchvision._peer import module
 from ldie_ext.nn import AnchorGenerator, DeformConv2d, MultiScaleRoIAlign, RoIAlign
-from ldie_ext.ops.conv.deform_conv2d import deform_conv2d
-from ldie_ext.ops.roi.roi_align import roi_align
-from ldie_ext.ops.suppression.nms import nms
 
 __all__ = [
     "AnchorGenerator",
@@ -53,4 +54,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name.startswith("__"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(module("torchvision.ops", f"{name} is not among the names that {__name__} replaces"), name)
+    value = getattr(module("torchvision.ops", f"{name} is not among the names that {__name__} replaces"), name)
+    globals()[name] = value  # found at once the next time
+    return value

@@ -37,7 +37,7 @@ def pool_levels(
     """``MultiScaleRoIAlign.forward``: all levels and images in one launch."""
     features = [features for name, features in x.items() if name in self.featmap_names]
     count = _levels_in_use(self.map_levels, features)
-    if count == 0 or any(level.dtype != features[0].dtype for level in features):
+    if count == 0 or any(level.dtype != features[0].dtype or level.is_quantized for level in features):
         return original(self, x, boxes, image_shapes)  # the first call also infers the scales
     flat, offsets = flatten_boxes(boxes)
     return ldie_ext.multiscale_roi_align(

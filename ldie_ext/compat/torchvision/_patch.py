@@ -13,18 +13,17 @@ from typing import Any
 
 import torch
 
-import ldie_ext
 from ldie_ext.compat.torchvision import _functions, _matching, _methods, _peer
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {  # by their names in torchvision.ops
     "batched_nms": _functions.batched_nms,
     "box_iou": _functions.box_iou,
     "complete_box_iou": _functions.complete_box_iou,
-    "deform_conv2d": ldie_ext.deform_conv2d,
+    "deform_conv2d": _functions.deform_conv2d,
     "distance_box_iou": _functions.distance_box_iou,
     "generalized_box_iou": _functions.generalized_box_iou,
-    "nms": ldie_ext.nms,
-    "roi_align": ldie_ext.roi_align,
+    "nms": _functions.nms,
+    "roi_align": _functions.roi_align,
     "sigmoid_focal_loss": _functions.sigmoid_focal_loss,
 }
 
@@ -58,8 +57,8 @@ def patch() -> None:
     torchvision's may), and second derivatives of the overlaps and of the focal loss raise.
 
     Kept from torchvision are subclasses that bring a matcher, a similarity or a choice of levels of their own, and
-    what runs under torch.jit.trace, and so the ONNX export, which knows torchvision's ops only. torch.jit.script reads
-    Python sources: script models before patch() or after unpatch().
+    quantized tensors, and what torch.jit.trace and torch.jit.script make, before patch() or after it, and so the ONNX
+    export, which knows torchvision's ops only.
 
     It changes the modules of the process: call it before threads use torchvision, not while they do.
 
@@ -102,12 +101,16 @@ def patched() -> Iterator[None]:
             unpatch()
 
 
-def _stand_in(ours: Callable[..., Any], theirs: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(theirs)
-    def stand_in(*args: Any, **kwargs: Any) -> Any:
-        return (theirs if torch.jit.is_tracing() else ours)(*args, **kwargs)  # type: ignore[attr-defined]
+def _stand_in(ours: Callable[..., Any], theirs: FunctionType) -> Callable[..., Any]:
+    """What is called in their place. TorchScript reads its source, and the globals of that, as theirs."""
+    is_tracing = torch.jit.is_tracing  # type: ignore[attr-defined]
 
-    return stand_in
+    def stand_in(*args: Any, **kwargs: Any) -> Any:
+        return (theirs if is_tracing() else ours)(*args, **kwargs)
+
+    names = dict(theirs.__globals__)  # where none is replaced: scripted code is torchvision's throughout
+    in_their_place = FunctionType(stand_in.__code__, names, closure=stand_in.__closure__)
+    return functools.wraps(theirs)(in_their_place)
 
 
 def _patch_method(owner: type, name: str, ours: Callable[..., Any]) -> None:

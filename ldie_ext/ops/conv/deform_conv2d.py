@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ldie_ext import _library
+from ldie_ext._layout import channels_last, make_empty
 from ldie_ext._register import register
 
 __all__ = ["deform_conv2d"]
@@ -20,9 +21,9 @@ def deform_conv2d(
     offset: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
-    stride: Pair = (1, 1),
-    padding: Pair = (0, 0),
-    dilation: Pair = (1, 1),
+    stride: int | tuple[int, int] = (1, 1),
+    padding: int | tuple[int, int] = (0, 0),
+    dilation: int | tuple[int, int] = (1, 1),
     mask: Tensor | None = None,
 ) -> Tensor:
     """Deformable convolution: each tap of the kernel reads the input where an offset moves it, times a mask.
@@ -66,30 +67,28 @@ def deform_conv2d(
                 [3.5000, 4.5000, 2.5000],
                 [6.5000, 7.5000, 4.0000]])
     """
-    options = (*as_pair(stride), *as_pair(padding), *as_pair(dilation))
-    output = _library.ops.deform_conv2d(input, offset, weight, bias, mask, *options)
+    (stride_y, stride_x), (padding_y, padding_x) = as_pair(stride), as_pair(padding)
+    dilation_y, dilation_x = as_pair(dilation)
+    output = _library.ops.deform_conv2d(
+        input, offset, weight, bias, mask, stride_y, stride_x, padding_y, padding_x, dilation_y, dilation_x
+    )
     return _laid_out_as(input, output).to(input.dtype)  # another dtype comes from autocast
 
 
-def as_pair(value: Pair) -> tuple[int, int]:
+def as_pair(value: int | tuple[int, int]) -> tuple[int, int]:
     """One number for both directions, or two numbers."""
-    return (value, value) if isinstance(value, int) else (value[0], value[1])
+    return (value, value) if isinstance(value, int) else value
 
 
 def _laid_out_as(input: Tensor, images: Tensor) -> Tensor:
     """The images in the memory format of the input; native code gives channels-last ones."""
-    return images.contiguous() if input.is_contiguous() else images
-
-
-def _channels_last(like: Tensor, shape: tuple[int, ...]) -> Tensor:
-    batch, channels, height, width = shape
-    return like.new_empty((batch, height, width, channels)).permute(0, 3, 1, 2)
+    return images if channels_last([input]) else images.contiguous()
 
 
 def _fake(
     input: Tensor, offset: Tensor, weight: Tensor, bias: Tensor | None, mask: Tensor | None, *options: int
 ) -> Tensor:
-    return _channels_last(input, (input.shape[0], weight.shape[0], *offset.shape[2:]))
+    return make_empty(input, (input.shape[0], weight.shape[0], *offset.shape[2:]), channels_last=True)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -119,7 +118,7 @@ def _backward_fake(
 ) -> tuple[Tensor, ...]:
     needs_input, needs_points, needs_weight = options[-3:]
     return (
-        _channels_last(input, input.shape) if needs_input else input.new_empty(0),
+        make_empty(input, input.shape, channels_last=True) if needs_input else input.new_empty(0),
         offset.new_empty(offset.shape if needs_points else 0),
         mask.new_empty(mask.shape) if needs_points and mask is not None else input.new_empty(0),
         weight.new_empty(weight.shape if needs_weight else 0),

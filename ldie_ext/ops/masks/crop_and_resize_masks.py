@@ -23,7 +23,7 @@ def crop_and_resize_masks(
     *,
     instances: Tensor | None = None,
     packed_width: int | None = None,
-    convention: Literal["detectron2", "torchvision"] = "detectron2",
+    convention: Literal["torchvision", "detectron2"] = "torchvision",
 ) -> Tensor:
     """Masks cropped to boxes and scaled to M x M: the mask targets of Mask R-CNN, without a float copy of the masks.
 
@@ -37,11 +37,11 @@ def crop_and_resize_masks(
         mask_size: M, at least 1.
         instances: int64 [N], the mask of each box; without it, box n is of mask n.
         packed_width: W of packed masks.
-        convention: 'detectron2' (``BitMasks.crop_and_resize``: aligned, at least a half) or 'torchvision'
-            (``project_masks_on_boxes``: pixel centres at 0, boxes of at least one pixel, the means themselves).
+        convention: 'torchvision' (``project_masks_on_boxes``: pixel centres at 0, boxes of at least one pixel, the
+            means themselves) or 'detectron2' (``BitMasks.crop_and_resize``: aligned, at least a half).
 
     Returns:
-        [N, M, M], bool by detectron2's convention, by torchvision's float32 (float64 for float64 boxes). 0 where the
+        [N, M, M], float32 (float64 for float64 boxes) by torchvision's convention, bool by detectron2's. 0 where the
         index is of no mask or a coordinate is not finite, and for boxes without area by detectron2's convention.
 
     Raises:
@@ -54,7 +54,7 @@ def crop_and_resize_masks(
 
     Example:
         >>> masks = torch.tensor([[[1, 1, 0, 0], [1, 1, 0, 0], [1, 1, 1, 1], [1, 1, 1, 1]]]).bool()
-        >>> crop_and_resize_masks(masks, torch.tensor([[0.0, 0.0, 4.0, 4.0]]), 2).int()
+        >>> crop_and_resize_masks(masks, torch.tensor([[0.0, 0.0, 4.0, 4.0]]), 2, convention="detectron2").int()
         tensor([[[1, 0],
                  [1, 1]]], dtype=torch.int32)
     """

@@ -23,7 +23,7 @@ def paste_masks(
     size: tuple[int, int],
     *,
     threshold: float = 0.5,
-    convention: Literal["detectron2", "torchvision"] = "detectron2",
+    convention: Literal["torchvision", "detectron2"] = "torchvision",
     packed: bool = False,
     out: Tensor | None = None,
 ) -> Tensor:
@@ -32,8 +32,8 @@ def paste_masks(
     With ``bilinear`` interpolation of mask ``m``, whose cells outside are 0, at cell coordinates of width ``w`` (the
     height likewise)::
 
-        detectron2:   bilinear(m, (x + 0.5 - x1) / (x2 - x1) * w - 0.5) >= threshold
         torchvision:  bilinear(m, (x - X1 + 0.5) / (X2 - X1 + 1) * (w + 2) - 1.5) > threshold   for X1 <= x <= X2
+        detectron2:   bilinear(m, (x + 0.5 - x1) / (x2 - x1) * w - 0.5) >= threshold
 
     where X1 and X2 are those of the box made larger by ``(w + 2) / w`` about its centre, truncated to integers. The
     values in between are never in memory, and nothing waits for the device. Run lengths of the result, without masks
@@ -44,16 +44,16 @@ def paste_masks(
         boxes: float [N, 4], x1 y1 x2 y2 in pixels, computed in float32 (float64 for float64 masks).
         size: (H, W) of the image.
         threshold: above 0.
-        convention: 'detectron2' (``paste_masks_in_image`` by ``grid_sample``) or 'torchvision'
-            (``paste_masks_in_image(...) > threshold``).
+        convention: 'torchvision' (``paste_masks_in_image(...) > threshold``) or 'detectron2'
+            (``paste_masks_in_image`` by ``grid_sample``).
         packed: 8 pixels a byte, bit 0 leftmost.
         out: written and returned instead of a new tensor; on the CPU, big masks cost several times less when their
             memory is used again.
 
     Returns:
-        bool [N, H, W], or uint8 [N, H, ceil(W / 8)] when packed. Boxes without area are empty by detectron2's
-        convention and one pixel or a line by torchvision's; a box whose ends are swapped shows its mask mirrored by
-        detectron2's and is empty by torchvision's; boxes outside of the image or with NaN or infinite coordinates are
+        bool [N, H, W], or uint8 [N, H, ceil(W / 8)] when packed. Boxes without area are one pixel or a line by
+        torchvision's convention and empty by detectron2's; a box whose ends are swapped is empty by torchvision's and
+        shows its mask mirrored by detectron2's; boxes outside of the image or with NaN or infinite coordinates are
         empty.
 
     Raises:
@@ -67,10 +67,10 @@ def paste_masks(
     Example:
         >>> masks, boxes = torch.tensor([[[0.9, 0.1], [0.9, 0.9]]]), torch.tensor([[0.0, 0.0, 4.0, 4.0]])
         >>> paste_masks(masks, boxes, (4, 5)).int()
-        tensor([[[1, 1, 0, 0, 0],
-                 [1, 1, 0, 0, 0],
+        tensor([[[0, 1, 0, 0, 0],
+                 [1, 1, 1, 0, 0],
                  [1, 1, 1, 1, 0],
-                 [1, 1, 1, 1, 0]]], dtype=torch.int32)
+                 [1, 1, 1, 1, 1]]], dtype=torch.int32)
     """
     if masks.dim() == 4:
         masks = masks.squeeze(1)

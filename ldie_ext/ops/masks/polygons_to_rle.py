@@ -45,7 +45,7 @@ def polygons_to_rle(polygons: Polygons, size: tuple[int, int], *, max_runs: int 
     """
     tensors = polygons.coords, polygons.part_offsets, polygons.instance_offsets
     counts, offsets = _library.ops.polygons_to_rle(*tensors, *size, max_runs)
-    return RLE(counts, offsets, integers(size, counts).expand(len(polygons), 2))
+    return RLE(counts, offsets, integers(list(size), counts).expand(len(polygons), 2))
 
 
 def _fake(

@@ -43,7 +43,7 @@ def rle_encode(masks: Tensor, *, packed_width: int | None = None, max_runs: int 
     """
     width = masks.shape[-1] if packed_width is None else packed_width
     counts, offsets = _library.ops.rle_encode(masks, width, packed_width is not None, max_runs)
-    return RLE(counts, offsets, integers((masks.shape[1], width), masks).expand(masks.shape[0], 2))
+    return RLE(counts, offsets, integers([masks.shape[1], width], masks).expand(masks.shape[0], 2))
 
 
 def _fake(masks: Tensor, width: int, packed: bool, max_runs: int | None) -> tuple[Tensor, Tensor]:

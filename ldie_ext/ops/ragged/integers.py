@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -13,7 +11,7 @@ from ldie_ext._register import register
 __all__: list[str] = []
 
 
-def integers(values: Sequence[int], like: Tensor) -> Tensor:
+def integers(values: list[int], like: Tensor) -> Tensor:
     """int64 [N] on the device of ``like``.
 
     Unlike ``torch.tensor(values, device=...)`` it copies nothing from the host, which a GPU would have to be waited

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 from torch import Tensor
+from torch.jit import is_scripting  # type: ignore[attr-defined]
 
 from ldie_ext import _library
+from ldie_ext._layout import channels_last
 from ldie_ext._options import option_code
 from ldie_ext.ops.roi.roi_align import coordinates, size_pair
 
@@ -22,7 +24,7 @@ def multiscale_roi_align(
     features: Sequence[Tensor],
     boxes: Tensor,
     offsets: Tensor,
-    output_size: int | Sequence[int],
+    output_size: int | list[int] | tuple[int, int],
     spatial_scales: Sequence[float],
     sampling_ratio: int = -1,
     aligned: bool = False,
@@ -77,9 +79,38 @@ def multiscale_roi_align(
         tensor([0., 1., 2.])
     """
     rule = option_code("levels", levels, LEVEL_RULES)
-    height, width = size_pair(output_size)
-    first_level = int(-math.log2(spatial_scales[0])) if spatial_scales and spatial_scales[0] > 0 else 0
-    return _library.ops.roi_align(
-        list(features), coordinates(boxes, features[0]), offsets, height, width, list(spatial_scales), sampling_ratio,
-        aligned, canonical_scale, canonical_level, first_level, rule,
+    return pool_pyramid(
+        list(features), boxes, offsets, size_pair(output_size), list(spatial_scales), sampling_ratio, aligned,
+        canonical_scale, canonical_level, rule,
     )  # fmt: skip
+
+
+def pool_pyramid(
+    features: list[Tensor],
+    boxes: Tensor,
+    offsets: Tensor,
+    output_size: tuple[int, int],
+    spatial_scales: list[float],
+    sampling_ratio: int,
+    aligned: bool,
+    canonical_scale: float,
+    canonical_level: int,
+    rule: int,
+) -> Tensor:
+    """The same with the rule's native code; TorchScript reads this."""
+    first_level = 0
+    if len(spatial_scales) > 0 and spatial_scales[0] > 0:
+        first_level = int(-log2(spatial_scales[0]))
+    height, width = output_size
+    return _library.ops.roi_align(
+        features, coordinates(boxes, features[0]), offsets, height, width, channels_last(features), spatial_scales,
+        sampling_ratio, aligned, canonical_scale, canonical_level, first_level, rule,
+    )  # fmt: skip
+
+
+def log2(value: float) -> float:
+    """The logarithm to base 2, which TorchScript's math lacks."""
+    if is_scripting():
+        return math.log(value) / math.log(2.0)
+    else:
+        return math.log2(value)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.jit import is_tracing  # type: ignore[attr-defined]
 
 from ldie_ext import _library
+from ldie_ext._layout import channels_last, make_empty
 from ldie_ext._register import register
 from ldie_ext.ops.ragged.integers import integers
 
@@ -17,8 +18,8 @@ __all__ = ["roi_align"]
 
 def roi_align(
     input: Tensor,
-    boxes: Tensor | Sequence[Tensor],
-    output_size: int | Sequence[int],
+    boxes: Tensor | list[Tensor],
+    output_size: int | list[int] | tuple[int, int],
     spatial_scale: float = 1.0,
     sampling_ratio: int = -1,
     aligned: bool = False,
@@ -44,8 +45,9 @@ def roi_align(
 
     Returns:
         [K, C, h, w] in the input's dtype, channels last in memory when the input is. All 0 for a RoI whose image does
-        not exist or whose coordinates are not finite on the map (NaN, infinite), and for an aligned RoI of extent 0
-        or below on an adaptive grid.
+        not exist or with a coordinate that is not finite on the map (NaN, infinite), and for an aligned RoI of extent
+        0 or below on an adaptive grid. One infinite corner leaves a RoI that is not aligned as it is: x2 or y2 of
+        minus infinity lies before x1 or y1 as any smaller end does, and the extent is 1 cell.
 
     Raises:
         RuntimeError: a shape, dtype or device does not fit, or output_size or spatial_scale is not positive.
@@ -61,22 +63,29 @@ def roi_align(
         tensor([[[[ 2.5000,  4.5000],
                   [10.5000, 12.5000]]]])
     """
-    offsets = None
-    if not isinstance(boxes, Tensor):
-        boxes, offsets = flatten_boxes(boxes)
+    offsets: Tensor | None = None
+    if isinstance(boxes, Tensor):
+        flat = boxes
+    else:
+        flat, offsets = flatten_boxes(boxes)
     height, width = size_pair(output_size)
     return _library.ops.roi_align(
-        [input], coordinates(boxes, input), offsets, height, width, [spatial_scale], sampling_ratio, aligned,
-        224.0, 4, 0, 0,
+        [input], coordinates(flat, input), offsets, height, width, channels_last([input]), [spatial_scale],
+        sampling_ratio, aligned, 224.0, 4, 0, 0,
     )  # fmt: skip
 
 
-def size_pair(size: int | Sequence[int]) -> tuple[int, int]:
+# What follows here is also read by TorchScript, which knows lists and tuples, but no sequences.
+
+
+def size_pair(size: int | list[int] | tuple[int, int]) -> tuple[int, int]:
     """(height, width) of a size that may be one number."""
-    if isinstance(size, (int, torch.SymInt)):
-        return size, size
-    height, width = size
-    return height, width
+    if isinstance(size, list):
+        height, width = size
+        return height, width
+    if isinstance(size, tuple):
+        return size
+    return size, size
 
 
 def coordinates(boxes: Tensor, features: Tensor) -> Tensor:
@@ -84,55 +93,50 @@ def coordinates(boxes: Tensor, features: Tensor) -> Tensor:
     return boxes.to(torch.float64 if features.dtype == torch.float64 else torch.float32)
 
 
-def flatten_boxes(boxes: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+def flatten_boxes(boxes: list[Tensor]) -> tuple[Tensor, Tensor]:
     """Boxes [K, 4] and offsets [B + 1] of one tensor for each image."""
+    flat = torch.cat(boxes)
+    if is_tracing():  # what is traced here serves other numbers of boxes too
+        counts = torch.stack([torch._shape_as_tensor(image)[0] for image in boxes])
+        return flat, torch.nn.functional.pad(counts.cumsum(0), [1, 0]).to(flat.device)
     offsets = [0]
     for image in boxes:
         offsets.append(offsets[-1] + image.shape[0])
-    flat = torch.cat(list(boxes))
     return flat, integers(offsets, flat)
 
 
-def _fake(features: list[Tensor], boxes: Tensor, offsets: Tensor | None, height: int, width: int, *_: object) -> Tensor:
-    shape = (boxes.shape[0], features[0].shape[1], height, width)
-    return features[0].new_empty(shape).contiguous(memory_format=_format(_channels_last(features)))
-
-
-def _channels_last(features: Sequence[Tensor]) -> bool:
-    """The rule of the native code: channels last when every map is that and not also the other."""
-    every = all(feature.is_contiguous(memory_format=torch.channels_last) for feature in features)
-    return every and not all(feature.is_contiguous() for feature in features)
-
-
-def _format(channels_last: bool) -> torch.memory_format:
-    return torch.channels_last if channels_last else torch.contiguous_format
+def _fake(
+    features: list[Tensor], boxes: Tensor, offsets: Tensor | None, height: int, width: int, channels_last: bool,
+    *_: object,
+) -> Tensor:  # fmt: skip
+    return make_empty(features[0], (boxes.shape[0], features[0].shape[1], height, width), channels_last)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    features, boxes, offsets, _, _, *options = inputs
+    features, boxes, offsets, _, _, ctx.channels_last, *ctx.options = inputs
     ctx.save_for_backward(boxes, offsets)
     ctx.sizes = [side for feature in features for side in feature.shape[2:]]
-    ctx.batch, ctx.channels_last, ctx.options = features[0].shape[0], _channels_last(features), options
+    ctx.batch = features[0].shape[0]
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     boxes, offsets = ctx.saved_tensors
     grads = _library.ops.roi_align_backward(grad, boxes, offsets, ctx.sizes, ctx.batch, ctx.channels_last, *ctx.options)
-    return grads, *[None] * 11
+    return grads, *[None] * 12
 
 
 def _backward_fake(
     grad: Tensor, boxes: Tensor, offsets: Tensor | None, sizes: list[int], batch: int, channels_last: bool, *_: object
 ) -> list[Tensor]:
     shapes = [(batch, grad.shape[1], *sizes[i : i + 2]) for i in range(0, len(sizes), 2)]
-    return [grad.new_empty(shape).contiguous(memory_format=_format(channels_last)) for shape in shapes]
+    return [make_empty(grad, shape, channels_last) for shape in shapes]
 
 
 # The op is linear in the features, so the gradient of its backward is the op itself.
 def _save_linear(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
-    grad, boxes, offsets, _, _, _, *options = inputs
+    grad, boxes, offsets, _, _, *ctx.options = inputs
     ctx.save_for_backward(boxes, offsets)
-    ctx.bins, ctx.options = grad.shape[2:], options
+    ctx.bins = grad.shape[2:]
 
 
 def _backward_backward(ctx: Any, tangents: list[Tensor]) -> tuple[Any, ...]:

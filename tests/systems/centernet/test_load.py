@@ -5,7 +5,6 @@ from __future__ import annotations
 import doctest
 import json
 import logging
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import ldie
 import numpy as np
 import pytest
 import torch
+from documents import ROOT, python_blocks, run_clean
 from ldie.cli import main
 from ldie.engine.trainer import Trainer
 from ldie.errors import CheckpointError, DataError
@@ -46,14 +46,11 @@ def assert_same(a: Detections, b: Detections) -> None:
         assert torch.equal(getattr(a, name), getattr(b, name))
 
 
-def test_the_lines_of_the_readme_run(place, monkeypatch, capsys):
-    text = (Path(__file__).parents[3] / "README.md").read_text()
-    (code,) = (block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "ldie.load" in block)
+def test_the_lines_of_the_readme_run(place):
+    (code,) = (block for block in python_blocks(ROOT / "README.md") if "ldie.load" in block)
     assert len([line for line in code.splitlines() if line]) == 5
-    monkeypatch.chdir(place)
-    exec(code)
-    assert "tensor" in capsys.readouterr().out
-    with Image.open("street_found.png") as picture:
+    assert "tensor" in run_clean(code, place)
+    with Image.open(place / "street_found.png") as picture:
         assert picture.size == (384, 384)
 
 
