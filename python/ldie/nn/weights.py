@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from ldie.errors import CheckpointError
+from ldie.weights.names import short
 
 logger = logging.getLogger("ldie")
 
@@ -47,15 +48,11 @@ def copy_fitting(network: nn.Module, weights: Mapping[str, Tensor], what: str) -
     network.load_state_dict(fitting, strict=False)
     fresh = [name for name in own if name not in fitting]
     if fresh:
-        logger.warning("%s: %d of %d weights start afresh: %s", what, len(fresh), len(own), _short(fresh))
+        logger.warning("%s: %d of %d weights start afresh: %s", what, len(fresh), len(own), short(fresh))
 
 
 def _differences(network: nn.Module, weights: Mapping[str, Tensor]) -> tuple[str, str]:
     """Names, with shapes, that only the network or only the weights have."""
     own = {f"{name} {list(value.shape)}" for name, value in network.state_dict().items()}
     given = {f"{name} {list(value.shape)}" for name, value in weights.items()}
-    return _short(sorted(own - given)), _short(sorted(given - own))
-
-
-def _short(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "") if names else "none"
+    return short(sorted(own - given)), short(sorted(given - own))
