@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 Value = TypeVar("Value")
@@ -22,6 +22,8 @@ class NameTable:
 
     Args:
         rules: Patterns of the second spelling by those of the first; the first rule that fits counts.
+        older: Patterns of the first spelling by those that it has replaced, for files that are older.
+        dropped: Patterns of what files hold besides, and no model needs.
 
     Example:
         >>> table = NameTable({"layer<n>.<b>.bn<k>.*": "stages.<n-1>.<b>.norm<k>.*"})
@@ -31,12 +33,17 @@ class NameTable:
         'layer3.0.bn1.weight'
     """
 
-    def __init__(self, rules: Mapping[str, str]) -> None:
+    def __init__(
+        self, rules: Mapping[str, str], *, older: Mapping[str, str] | None = None, dropped: Sequence[str] = ()
+    ) -> None:
         self.rules = dict(rules)
         self._rules = [(_reader(source), _writer(target)) for source, target in self.rules.items()]
+        self._older = NameTable(older) if older else None
+        self._dropped = [_reader(pattern) for pattern in (f"*{COUNTERS}", *dropped)]
 
     def rename(self, name: str) -> str | None:
         """The name in the second spelling; None: no rule fits."""
+        name = (self._older and self._older.rename(name)) or name
         for read, write in self._rules:
             values = read(name)
             if values is not None:
@@ -44,14 +51,14 @@ class NameTable:
         return None
 
     def inverse(self) -> NameTable:
-        """From the second spelling to the first."""
+        """From the second spelling to the first, never to an older one."""
         return NameTable({target: source for source, target in self.rules.items()})
 
     def rename_all(self, values: Mapping[str, Value]) -> tuple[dict[str, Value], list[str]]:
-        """The values under their new names, and the names that no rule fits; counters are left out of both."""
+        """The values under their new names, and the names that no rule fits; batch norm's counters are dropped."""
         renamed, unknown = {}, []
         for name, value in values.items():
-            if name.endswith(COUNTERS):
+            if any(read(name) is not None for read in self._dropped):
                 continue
             new = self.rename(name)
             if new is None or new in renamed:
@@ -59,11 +66,6 @@ class NameTable:
             else:
                 renamed[new] = value
         return renamed, unknown
-
-
-def respelled(table: NameTable, values: Mapping[str, Value]) -> dict[str, Value]:
-    """The values with those names changed that the table has; for files in an older spelling."""
-    return {table.rename(name) or name: value for name, value in values.items()}
 
 
 def _reader(pattern: str) -> Callable[[str], dict[str, str] | None]:
