@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+import shlex
 from pathlib import Path
 
 import ldie
@@ -11,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 from engine.command import error_line
-from ldie.cli import main
+from ldie.cli import build_parser, main
 from ldie.commands.import_weights import convert
-from ldie.config import merge
+from ldie.config import merge, override
 from ldie.errors import CheckpointError
 from ldie.systems.centernet import SYSTEM
 from ldie.systems.centernet.inputs import evaluation_corner, evaluation_image
@@ -206,6 +208,16 @@ def test_without_a_discriminator_all_steps_are_the_detector_s(caplog):
         terms = recipe.train_step(make_batch(recipe), 9)
     assert "total_loss" in terms and not any("adv" in name for name in terms)
     assert not any(name.startswith("discriminator") for name in recipe.model.state_dict())
+
+
+def test_the_commands_of_the_document_are_right():
+    text = (Path(__file__).parents[3] / "docs" / "weights.md").read_text()
+    (block,) = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    lines = [shlex.split(line) for line in block.splitlines()]
+    assert [line[:2] for line in lines] == [["ldie", name] for name in ("import", "eval", "predict", "train")]
+    for line in lines:
+        options = build_parser().parse_args(line[1:])
+    override(PRESETS[options.preset], options.set).check()
 
 
 def test_the_preset_is_that_of_the_published_code():
