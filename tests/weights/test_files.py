@@ -48,6 +48,16 @@ def test_safetensors_by_any_name(name, tmp_path):
 
 
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_protocols_of_torch_s_pickles(legacy, protocol, tmp_path, recwarn):
+    """torch itself warns of others than 2, and takes only some of them."""
+    path = tmp_path / "w.pth"
+    torch.save({"model": TENSORS}, path, pickle_protocol=protocol, _use_new_zipfile_serialization=not legacy)
+    assert_equal(read_weights(path), TENSORS)
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
 @pytest.mark.parametrize("name", ["w.pth", "w"])
 def test_files_of_torch(legacy, name, tmp_path):
     content = {"state_dict": as_module({f"module.{key}": value for key, value in TENSORS.items()}), "epoch": 3}

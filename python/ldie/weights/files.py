@@ -4,13 +4,11 @@
 from __future__ import annotations
 
 import pickle
-import struct
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -18,18 +16,12 @@ from ldie.errors import CheckpointError
 from ldie.files import first_line, foreign_kind
 from ldie.weights.arrays import ARRAYS, Array
 from ldie.weights.pickles import read_pickle
-from ldie.weights.torch_files import ARCHIVE, LEGACY, read_torch
+from ldie.weights.torch_files import ARCHIVE, is_legacy, read_torch
 
 WRAPPERS = ("state_dict", "model")
 """Keys under which training scripts keep the weights in a file that has more."""
 PREFIXES = ("module.", "model.")
 """What DistributedDataParallel and training scripts put before every name."""
-
-_UNREADABLE = (
-    SafetensorError, OSError, EOFError, RuntimeError, ValueError, KeyError, IndexError, TypeError, AttributeError,
-    MemoryError, OverflowError, struct.error, zipfile.BadZipFile, pickle.UnpicklingError,
-)  # fmt: skip
-"""What damaged files end in, whoever reads them."""
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -43,12 +35,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         CheckpointError: The file is missing, damaged, or holds objects that only code can make.
     """
     try:
-        content = _unwrapped(_reader(path)(path))
-    except _UNREADABLE as error:
+        weights = _tensors(_unwrapped(_reader(path)(path)))
+    except Exception as error:  # what damaged files end in, whoever reads them
         reason = foreign_kind(path, pickles=path.suffix == ".safetensors") or first_line(error)
         raise CheckpointError(f"{path}: no readable weights ({reason}); give a .safetensors or .pth file") from error
-    values = {name: value.tensor if isinstance(value, Array) else value for name, value in content.items()}
-    weights = {name: value for name, value in values.items() if isinstance(name, str) and isinstance(value, Tensor)}
     if not weights:
         raise CheckpointError(f"{path}: holds no named tensors; give a .safetensors or .pth file of weights")
     for prefix in PREFIXES:
@@ -56,13 +46,28 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return weights
 
 
+def _tensors(content: Mapping[Any, Any]) -> dict[str, Tensor]:
+    """The tensors with names; all have numbers of their own in memory, as many as their shape says."""
+    weights = {}
+    for name, value in content.items():
+        tensor = value.tensor if isinstance(value, Array) else value
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+            continue
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
+            raise ValueError(f"{name} is sparse, quantized or without numbers")
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise ValueError(f"{name} of shape {list(tensor.shape)[:8]} is larger than its numbers")
+        weights[name] = tensor.detach()
+    return weights
+
+
 def _reader(path: Path) -> Callable[[Path], Any]:
     with path.open("rb") as file:
-        beginning = file.read(len(LEGACY))
+        beginning = file.read(32)
     if path.suffix == ".safetensors" or beginning[8:9] == b"{":  # its first bytes are the length of a JSON text
         return load_file
-    if beginning == LEGACY or beginning.startswith(ARCHIVE):
-        return lambda path: read_torch(path, legacy=beginning == LEGACY)
+    if (legacy := is_legacy(beginning)) or beginning.startswith(ARCHIVE):
+        return lambda path: read_torch(path, legacy)
     if beginning.startswith(pickle.PROTO):
         return _read_arrays
     raise ValueError("neither safetensors nor a file of torch.save nor a pickle of protocol 2 to 5")

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-import math
 import pickle
+import warnings
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,9 +19,13 @@ from ldie.weights.pickles import Inert, Known, Table, read_pickle, refusal
 
 ARCHIVE = b"PK\x03\x04"
 """How the files of torch begin."""
-LEGACY = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)
-"""How those of torch before 1.6 begin."""
+_MAGIC = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2).removeprefix(pickle.PROTO + b"\2")
 _OTHER_ORDER = "it was written on a machine of the other byte order"
+
+
+def is_legacy(beginning: bytes) -> bool:
+    """Whether a file that begins so is one of torch before 1.6: with the pickle, of any protocol, of its number."""
+    return beginning.startswith(pickle.PROTO) and _MAGIC in beginning[:24]
 
 
 def read_torch(path: Path, legacy: bool) -> Any:
@@ -29,7 +33,7 @@ def read_torch(path: Path, legacy: bool) -> Any:
 
     Args:
         path: The file.
-        legacy: Whether it is of torch before 1.6: begins with :data:`LEGACY`, and is no archive.
+        legacy: Whether it is of torch before 1.6: see :func:`is_legacy`.
 
     Raises:
         pickle.UnpicklingError: It holds more than tensors, plain values and the objects of :data:`_HARMLESS`.
@@ -38,7 +42,9 @@ def read_torch(path: Path, legacy: bool) -> Any:
     if not legacy:
         _check_archive(path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of protocols that torch may not know in full
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:  # objects that torch does not know
         return _read_legacy(path) if legacy else _read_archive(path)
 
@@ -140,10 +146,7 @@ def _rebuild(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tens
     """A view of a storage; as_strided checks that it stays inside."""
     if not isinstance(storage, _Storage):
         raise refusal("a tensor of an unknown kind")
-    numbers = storage.raw.view(storage.dtype)
-    if math.prod(size) > len(numbers):
-        raise ValueError(f"a tensor of shape {list(size)[:8]} with {len(numbers)} numbers")
-    return numbers.as_strided(size, stride, offset)
+    return storage.raw.view(storage.dtype).as_strided(size, stride, offset)
 
 
 def _parameter(data: Any, *_: Any) -> Any:
