@@ -9,10 +9,11 @@ import pytest
 import torch
 from ldie.weights import names, read_weights
 from ldie.weights.names import NameTable
-from ldie.weights.rcnn import DETECTRON2, TORCHVISION, background_last
+from ldie.weights.rcnn import DETECTRON2, TORCHVISION, TORCHVISION_V2, background_last
 
 LISTED = Path(__file__).with_name("torchvision_names.txt")
-KEYPOINT, MASK = "keypointrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn"
+KEYPOINT, MASK, MASK_V2 = "keypointrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2"
+TABLES = {KEYPOINT: TORCHVISION, MASK: TORCHVISION, MASK_V2: TORCHVISION_V2}
 
 
 def test_the_example_runs():
@@ -54,7 +55,8 @@ def test_names_without_a_rule_and_names_that_meet():
 
 def listed(model: str, old: bool) -> dict[str, torch.Tensor]:
     """Random tensors under torchvision's names; the old names of a file have no counters of batch norm."""
-    section = LISTED.read_text().split(f"[{model}]\n")[1].split("[")[0]
+    text = LISTED.read_text()
+    section = "".join(text.split(f"[{name}]\n")[1].split("[")[0] for name in ("backbone", model))
     generator, tensors = torch.Generator().manual_seed(0), {}
     for line in section.splitlines():
         name, shape, *before = line.split()
@@ -73,37 +75,46 @@ def printed(model: str) -> set[str]:
         for block in range(blocks):
             place = f"backbone.bottom_up.res{stage}.{block}"
             convs |= {f"{place}.conv{k}" for k in (1, 2, 3)} | ({f"{place}.shortcut"} if block == 0 else set())
+    pyramid = {f"backbone.fpn_{kind}{level}" for kind in ("lateral", "output") for level in (2, 3, 4, 5)}
+    layers = {f"proposal_generator.rpn_head.{part}" for part in ("objectness_logits", "anchor_deltas")}
+    layers |= {"roi_heads.box_head.fc1", "roi_heads.box_predictor.cls_score", "roi_heads.box_predictor.bbox_pred"}
+    if model == KEYPOINT:
+        head, parts = "keypoint_head", [*(f"conv_fcn{i}" for i in range(1, 9)), "score_lowres"]
+    else:
+        head, parts = "mask_head", ["deconv", "predictor"]
+    layers |= {f"roi_heads.{head}.{part}" for part in parts}
+    masks = {f"roi_heads.mask_head.mask_fcn{i}" for i in range(1, 5)} if model != KEYPOINT else set()
+    if model == MASK_V2:
+        convs |= pyramid | masks | {f"roi_heads.box_head.conv{i}" for i in range(1, 5)}
+        layers |= {f"proposal_generator.rpn_head.conv.conv{i}" for i in (0, 1)}
+    else:
+        layers |= pyramid | masks | {"proposal_generator.rpn_head.conv", "roi_heads.box_head.fc2"}
     found = {f"{conv}.weight" for conv in convs}
     found |= {f"{conv}.norm.{part}" for conv in convs for part in ("weight", "bias", "running_mean", "running_var")}
-    layers = {f"backbone.fpn_{kind}{level}" for kind in ("lateral", "output") for level in (2, 3, 4, 5)}
-    layers |= {f"proposal_generator.rpn_head.{part}" for part in ("conv", "objectness_logits", "anchor_deltas")}
-    layers |= {"roi_heads.box_head.fc1", "roi_heads.box_head.fc2"}
-    layers |= {"roi_heads.box_predictor.cls_score", "roi_heads.box_predictor.bbox_pred"}
-    if model == KEYPOINT:
-        layers |= {
-            f"roi_heads.keypoint_head.{part}" for part in (*(f"conv_fcn{i}" for i in range(1, 9)), "score_lowres")
-        }
-    else:
-        layers |= {
-            f"roi_heads.mask_head.{part}" for part in (*(f"mask_fcn{i}" for i in range(1, 5)), "deconv", "predictor")
-        }
     return found | {f"{layer}.{kind}" for layer in layers for kind in ("weight", "bias")}
 
 
-@pytest.mark.parametrize("old", [False, True], ids=["new names", "old names"])
-@pytest.mark.parametrize(("model", "count"), [(KEYPOINT, 313), (MASK, 307)])
-def test_torchvision_s_models_one_to_one(model, count, old):
-    tensors = listed(model, old)
-    assert len(tensors) == count + (0 if old else 53)
-    renamed, unknown = TORCHVISION.rename_all(tensors)
+@pytest.mark.parametrize(
+    ("model", "old", "count", "counters"),
+    [
+        (KEYPOINT, False, 313, 53), (KEYPOINT, True, 313, 0),
+        (MASK, False, 307, 53), (MASK, True, 307, 0),
+        (MASK_V2, False, 363, 69),
+    ],
+)  # fmt: skip
+def test_torchvision_s_models_one_to_one(model, old, count, counters):
+    table, tensors = TABLES[model], listed(model, old)
+    assert len(tensors) == count + counters
+    renamed, unknown = table.rename_all(tensors)
     assert unknown == [] and len(renamed) == count
     assert renamed.keys() == printed(model)
-    back = TORCHVISION.inverse()
+    back = table.inverse()
     current = {name for name in listed(model, old=False) if not name.endswith("num_batches_tracked")}
     assert {back.rename(name) for name in renamed} == current
-    single = [NameTable({source: target}) for source, target in TORCHVISION.rules.items()]
+    assert all(back.rename(table.rename(name)) == name for name in current)
+    single = [NameTable({source: target}) for source, target in table.rules.items()]
     for name in current:
-        assert sum(table.rename(name) is not None for table in single) == 1, name
+        assert sum(rule.rename(name) is not None for rule in single) == 1, name
 
 
 def test_values_keep_to_their_names():
@@ -120,15 +131,15 @@ def test_values_keep_to_their_names():
         "backbone.fpn_output5.weight": "backbone.fpn.layer_blocks.3.0.weight",
     }.items():
         assert torch.equal(new[ours], tensors[theirs])
-    anchors = {"proposal_generator.anchor_generator.cell_anchors.0": torch.ones(3, 4)}
+    anchors = {"pixel_mean": torch.ones(3), "proposal_generator.anchor_generator.cell_anchors.0": torch.ones(3, 4)}
     again, unknown = DETECTRON2.rename_all(new | anchors)
     assert unknown == [] and again.keys() == new.keys()
 
 
-@pytest.mark.parametrize("model", [KEYPOINT, MASK])
+@pytest.mark.parametrize("model", [KEYPOINT, MASK, MASK_V2])
 def test_background_moves_last_in_scores_and_out_of_boxes_and_masks(model):
     """Row by row: class c of torchvision, counted from 1 after the background, is our class c - 1."""
-    given, _ = TORCHVISION.rename_all(listed(model, old=False))
+    given, _ = TABLES[model].rename_all(listed(model, old=False))
     found = background_last(given)
     assert found.keys() == given.keys()
     scores, boxes = "roi_heads.box_predictor.cls_score.{}", "roi_heads.box_predictor.bbox_pred.{}"
@@ -141,7 +152,7 @@ def test_background_moves_last_in_scores_and_out_of_boxes_and_masks(model):
         )
         before, after = given[boxes.format(kind)], found[boxes.format(kind)]
         assert len(after) == 4 * classes and torch.equal(after.unflatten(0, (-1, 4)), before.unflatten(0, (-1, 4))[1:])
-        if model == MASK:
+        if model != KEYPOINT:
             before, after = (part[f"roi_heads.mask_head.predictor.{kind}"] for part in (given, found))
             assert len(after) == classes and all(torch.equal(after[c], before[c + 1]) for c in range(classes))
     same = [name for name in given if "predictor" not in name]

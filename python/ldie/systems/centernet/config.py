@@ -274,6 +274,10 @@ class CenterNetConfig(RunConfig):
                 f"solver.data.heatmap_size must be at least {smallest} for this discriminator, "
                 f"got {self.solver.data.heatmap_size}"
             )
+        if self.solver.discriminator.gp and options.type == "none":
+            raise ConfigError(
+                "solver.discriminator.gp needs a discriminator; unset it, or set model.discriminator.type"
+            )
         if self.solver.discriminator.gp and len(self.model.valid_scale) < 2:
             raise ConfigError("solver.discriminator.gp compares scales; name at least two in model.valid_scale")
 
