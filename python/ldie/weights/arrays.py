@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ldie.weights.pickles import ENCODING, Known, Stateful, Table, put, refusal
 
+_DIMENSIONS = 64
 _TYPES = re.compile(r"[<>|=]?([biuf][1248])")
 
 
@@ -48,7 +49,7 @@ class Array(Stateful):
 
     def fill(self, shape: Any, dtype: Any, fortran: Any, data: Any) -> Array:
         """Takes over raw data; raises a ValueError where they do not make this shape."""
-        if not isinstance(dtype, DType) or type(shape) is not tuple or any(type(n) is not int or n < 0 for n in shape):
+        if not isinstance(dtype, DType) or not _is_shape(shape):
             raise refusal("an array of an unknown kind")
         numbers = dtype.numbers(data)
         if math.prod(shape) != numbers.size:
@@ -59,6 +60,10 @@ class Array(Stateful):
     def take(self, state: Any) -> None:
         """What ``numpy.ndarray.__setstate__`` takes: version, shape, type, Fortran order, data."""
         self.fill(*state[1:])
+
+
+def _is_shape(shape: Any) -> bool:
+    return type(shape) is tuple and len(shape) <= _DIMENSIONS and all(type(n) is int and n >= 0 for n in shape)
 
 
 def _reconstruct(kind: Any, *_: Any) -> Array:

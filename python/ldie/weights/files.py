@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -16,7 +15,7 @@ from ldie.errors import CheckpointError
 from ldie.files import first_line, foreign_kind
 from ldie.weights.arrays import ARRAYS, Array
 from ldie.weights.pickles import read_pickle
-from ldie.weights.torch_files import ARCHIVE, is_legacy, read_torch
+from ldie.weights.torch_files import ARCHIVE, is_legacy, read_archive, read_legacy
 
 WRAPPERS = ("state_dict", "model")
 """Keys under which training scripts keep the weights in a file that has more."""
@@ -47,17 +46,15 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _tensors(content: Mapping[Any, Any]) -> dict[str, Tensor]:
-    """The tensors with names; all have numbers of their own in memory, as many as their shape says."""
+    """The tensors with names; all have as many numbers as their shape says."""
     weights = {}
     for name, value in content.items():
         tensor = value.tensor if isinstance(value, Array) else value
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
             continue
-        if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
-            raise ValueError(f"{name} is sparse, quantized or without numbers")
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
             raise ValueError(f"{name} of shape {list(tensor.shape)[:8]} is larger than its numbers")
-        weights[name] = tensor.detach()
+        weights[name] = tensor
     return weights
 
 
@@ -66,8 +63,10 @@ def _reader(path: Path) -> Callable[[Path], Any]:
         beginning = file.read(32)
     if path.suffix == ".safetensors" or beginning[8:9] == b"{":  # its first bytes are the length of a JSON text
         return load_file
-    if (legacy := is_legacy(beginning)) or beginning.startswith(ARCHIVE):
-        return lambda path: read_torch(path, legacy)
+    if beginning.startswith(ARCHIVE):
+        return read_archive
+    if is_legacy(beginning):
+        return read_legacy
     if beginning.startswith(pickle.PROTO):
         return _read_arrays
     raise ValueError("neither safetensors nor a file of torch.save nor a pickle of protocol 2 to 5")

@@ -15,6 +15,8 @@ from typing import IO, Any
 
 MOST_STEPS = 5_000_000
 """Instructions of one pickle; a large checkpoint has some ten thousand."""
+_USES = 4
+"""How often a pickle uses a byte of its own to make something; arrays of protocol 2 do so twice."""
 ENCODING = "latin1"
 """Of the byte strings of Python 2, such as the contents of its arrays."""
 
@@ -64,6 +66,7 @@ class _Bounded:
         self._file = file
         start = file.tell()
         self._end = file.seek(0, 2)
+        self.size = self._end - start
         file.seek(start)
         self.readline = file.readline
 
@@ -101,9 +104,10 @@ class _Machine(pickle._Unpickler):  # the one in C takes whatever instruction co
     read: Callable[[int], bytes]
     pop_mark: Callable[[], list[Any]]
 
-    def __init__(self, file: Any, table: Table, persistent: Callable[[Any], Any] | None) -> None:
+    def __init__(self, file: _Bounded, table: Table, persistent: Callable[[Any], Any] | None) -> None:
         super().__init__(file, encoding=ENCODING)
         self.dispatch = _Steps(_INSTRUCTIONS)  # type: ignore[misc]  # each machine counts its own
+        self._left = _USES * file.size + MOST_STEPS
         self._table = table
         self._persistent = persistent
 
@@ -118,15 +122,26 @@ class _Machine(pickle._Unpickler):  # the one in C takes whatever instruction co
             raise refusal("a persistent id")
         return self._persistent(pid)
 
+    def _charge(self, values: Any) -> None:
+        """Counts what a call or a state is given: a few bytes can give the same large value again and again."""
+        if not isinstance(values, tuple):
+            return
+        sized = (value for value in values if isinstance(value, (str, bytes, bytearray, list, tuple)))
+        self._left -= len(values) + sum(len(value) for value in sized)
+        if self._left < 0:
+            raise pickle.UnpicklingError("more is made of its values than it has")
+
     def load_reduce(self) -> None:
         arguments, function = self.stack.pop(), self.stack[-1]
-        if not isinstance(function, Known) or function.make is None:
+        self._charge(arguments)
+        if not isinstance(function, Known) or function.make is None or not isinstance(arguments, tuple):
             raise refusal(f"a call of {getattr(function, 'name', type(function).__name__)}")
         self.stack[-1] = function.make(*arguments)
 
     def load_build(self) -> None:
         state, value = self.stack.pop(), self.stack[-1]
         if isinstance(value, Stateful):
+            self._charge(state)
             value.take(state)
         elif not isinstance(value, dict):  # an OrderedDict's own attributes are dropped
             raise refusal(f"a state of {getattr(value, 'name', type(value).__name__)}")
@@ -158,12 +173,13 @@ def _list(value: Any) -> list[Any]:
     return value
 
 
+_KEY_BITS = 64
 _KEYS = (str, int, float, bool, bytes, type(None))
 
 
 def put(mapping: Any, key: Any, value: Any) -> None:
-    """Sets an entry of a mapping; keys are plain, as a tuple of tuples can take forever to hash."""
-    if type(mapping) is not dict or type(key) not in _KEYS:
+    """Sets an entry of a mapping; keys are plain, as tuples of tuples and long numbers can take forever to hash."""
+    if type(mapping) is not dict or type(key) not in _KEYS or (type(key) is int and key.bit_length() > _KEY_BITS):
         raise refusal(f"a {type(mapping).__name__} with a key of type {type(key).__name__}")
     mapping[key] = value
 

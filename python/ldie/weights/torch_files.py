@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What torch.save wrote, read for its tensors alone: also where harmless objects beside them make torch refuse it."""
+"""What torch.save wrote, read for its tensors alone.
+
+``torch.load(weights_only=True)`` would run no code either, but refuses files for harmless objects beside the tensors,
+builds whatever size a few bytes ask for (``bytearray(2**40)``), and passes over checksums.
+"""
 
 from __future__ import annotations
 
+import io
 import pickle
-import warnings
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,37 +32,13 @@ def is_legacy(beginning: bytes) -> bool:
     return beginning.startswith(pickle.PROTO) and _MAGIC in beginning[:24]
 
 
-def read_torch(path: Path, legacy: bool) -> Any:
-    """The contents of a file of torch.save, on the CPU; no code it might hold is run.
-
-    Args:
-        path: The file.
-        legacy: Whether it is of torch before 1.6: see :func:`is_legacy`.
-
-    Raises:
-        pickle.UnpicklingError: It holds more than tensors, plain values and the objects of :data:`_HARMLESS`.
-        ValueError, RuntimeError, KeyError, zipfile.BadZipFile: It is damaged.
-    """
-    if not legacy:
-        _check_archive(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of protocols that torch may not know in full
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:  # objects that torch does not know
-        return _read_legacy(path) if legacy else _read_archive(path)
-
-
-def _check_archive(path: Path) -> None:
-    """Refuses damage, which torch does not look for, and parts that are larger than the file."""
-    with zipfile.ZipFile(path) as archive:
-        parts = archive.infolist()
-        if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
-            raise ValueError("a compressed archive, which torch.save does not write")
-        if sum(part.file_size for part in parts) > path.stat().st_size:
-            raise ValueError("an archive whose parts are larger than itself")
-        if damaged := archive.testzip():
-            raise ValueError(f"the checksum of {damaged} is wrong")
+def _check_sizes(archive: zipfile.ZipFile, size: int) -> None:
+    """Refuses parts that are larger than the file."""
+    parts = archive.infolist()
+    if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
+        raise ValueError("a compressed archive, which torch.save does not write")
+    if sum(part.file_size for part in parts) > size:
+        raise ValueError("an archive whose parts are larger than itself")
 
 
 @dataclass
@@ -93,22 +73,33 @@ class _Storages:
         return _Storage(raw, dtype)
 
 
-def _read_archive(path: Path) -> Any:
+def read_archive(path: Path) -> Any:
+    """The contents of a file of torch.save, on the CPU, of which only tensors and plain values are kept.
+
+    Raises:
+        pickle.UnpicklingError: It holds what no weights need.
+        Exception: It is damaged; checksums are looked at.
+    """
     with zipfile.ZipFile(path) as archive:
-        (name,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
-        folder = name.removesuffix("data.pkl")
+        _check_sizes(archive, path.stat().st_size)
+        names = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+        if len(names) != 1:
+            raise ValueError("an archive that torch.save did not write")
+        folder = names[0].removesuffix("data.pkl")
         if f"{folder}byteorder" in archive.namelist() and archive.read(f"{folder}byteorder") != b"little":
             raise ValueError(_OTHER_ORDER)
 
         def fetch(key: str, _: int) -> Tensor:
             return _bytes(archive.read(f"{folder}data/{key}"))
 
-        with archive.open(name) as file:
-            return read_pickle(file, _NAMES, _Storages(fetch))
+        return read_pickle(io.BytesIO(archive.read(names[0])), _NAMES, _Storages(fetch))
 
 
-def _read_legacy(path: Path) -> Any:
-    """Magic number, version, machine, contents and keys as pickles, then the numbers of each key, counted."""
+def read_legacy(path: Path) -> Any:
+    """The same for a file of torch before 1.6, which has no checksums.
+
+    Magic number, version, machine, contents and keys are pickles, then the numbers of each key follow, counted.
+    """
     size = path.stat().st_size
     with path.open("rb") as file:
         _, _, machine = (read_pickle(file, {}) for _ in range(3))
@@ -125,7 +116,10 @@ def _read_legacy(path: Path) -> Any:
 
         storages = _Storages(fetch)
         content = read_pickle(file, _NAMES, storages)
-        for key in read_pickle(file, {}):
+        keys = read_pickle(file, {})
+        if set(keys) != set(storages.known):
+            raise ValueError("other numbers follow than those of its tensors")
+        for key in keys:
             _fill(storages.known[key], file)
     return content
 
@@ -149,12 +143,23 @@ def _rebuild(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tens
     return storage.raw.view(storage.dtype).as_strided(size, stride, offset)
 
 
+def _rebuild_typed(storage: Any, offset: Any, size: Any, stride: Any, _: Any, __: Any, kind: Any, *___: Any) -> Tensor:
+    """Likewise of a storage of bytes, which is how the rarer types are kept."""
+    dtype = _TYPES.get(kind.name) if isinstance(kind, Known) else None
+    if not isinstance(storage, _Storage) or dtype is None:
+        raise refusal("a tensor of an unknown type")
+    return _rebuild(_Storage(storage.raw, dtype), offset, size, stride)
+
+
+def _rebuild_derived(rebuild: Any, _: Any, arguments: Any, *__: Any) -> Any:
+    """A tensor of a class of its own, or with attributes: the tensor alone."""
+    if not isinstance(rebuild, Known) or rebuild.make is None:
+        raise refusal("a tensor of an unknown class")
+    return rebuild.make(*arguments)
+
+
 def _parameter(data: Any, *_: Any) -> Any:
     return data
-
-
-def _size(numbers: Any) -> tuple[Any, ...]:
-    return tuple(numbers)
 
 
 def _inert(*_: Any) -> Inert:
@@ -169,26 +174,41 @@ def _attribute(owner: Any, name: Any) -> Inert:
 
 
 _STORAGES = {
-    f"torch.{name}Storage": getattr(torch, dtype)
+    f"torch.{device}{name}Storage": getattr(torch, dtype)
+    for device in ("", "cuda.")
     for name, dtype in {
         "Float": "float32", "Double": "float64", "Half": "float16", "BFloat16": "bfloat16", "Long": "int64",
-        "Int": "int32", "Short": "int16", "Char": "int8", "Byte": "uint8", "Bool": "bool",
+        "Int": "int32", "Short": "int16", "Char": "int8", "Byte": "uint8", "Bool": "bool", "storage.Untyped": "uint8",
+        "ComplexFloat": "complex64", "ComplexDouble": "complex128",
     }.items()
 }  # fmt: skip
+_TYPES = {f"torch.{name}": value for name, value in vars(torch).items() if isinstance(value, torch.dtype)}
 _HISTORY = "mmengine.logging.history_buffer.HistoryBuffer"
+_BUILTINS = ("builtins", "__builtin__")
 _HARMLESS: Table = {
     **SCALARS,
     _HISTORY: _inert,
-    **{f"{builtins}.getattr": _attribute for builtins in ("builtins", "__builtin__")},
+    **{f"{builtins}.getattr": _attribute for builtins in _BUILTINS},
+    **{f"{builtins}.{name}": _inert for builtins in _BUILTINS for name in ("set", "complex", "bytearray", "bytes")},
+    "collections.Counter": _inert,
+    "torch._utils._rebuild_sparse_tensor": _inert,
+    "torch._utils._rebuild_meta_tensor_no_storage": _inert,
+    "torch.Size": _inert,
     "torch.device": _inert,
+    "torch.serialization._get_layout": _inert,
 }
-"""What training scripts leave beside tensors; nothing of it is kept."""
+"""What training scripts leave beside tensors, and tensors that no network can take; nothing of it is kept."""
 _NAMES: Table = {
     **ARRAYS,
     **dict.fromkeys(_STORAGES),
+    **dict.fromkeys(_TYPES),
     "torch._utils._rebuild_tensor": _rebuild,
     "torch._utils._rebuild_tensor_v2": _rebuild,
+    "torch._utils._rebuild_tensor_v3": _rebuild_typed,
     "torch._utils._rebuild_parameter": _parameter,
-    "torch.Size": _size,
+    "torch._utils._rebuild_parameter_with_state": _parameter,
+    "torch._tensor._rebuild_from_type_v2": _rebuild_derived,
+    "torch.Tensor": None,
+    "torch.nn.parameter.Parameter": None,
     **_HARMLESS,
 }
