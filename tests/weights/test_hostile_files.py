@@ -156,14 +156,18 @@ def test_the_assembled_pickle_is_read_without_them(place):
 
 
 DIM = b"\x8a\x06" + (2**40).to_bytes(6, "little")
+DEEP = b"Nq\x01" + b"h\x01\x86q\x01" * 60
+"""Tuples that hold the one before twice: short to write, endless to print or to hash."""
 BOMBS = {
+    "endless name of a type": (b"cnumpy\ndtype\n" + DEEP + b"\x85R", "an array of an unknown type"),
+    "endless name of an encoding": (b"c_codecs\nencode\n\x8c\x01a" + DEEP + b"\x86R", "in another encoding"),
     "place in a table": (b"Nr\xff\xff\xff\x7f0K\x01", "holds no named tensors"),
     "bytes": (b"\x8e" + (2**40).to_bytes(8, "little"), "it is cut off"),
     "bytearray": (b"\x96" + (2**40).to_bytes(8, "little"), "it is cut off"),
     "text": (b"\x8d" + (2**40).to_bytes(8, "little"), "it is cut off"),
     "number": (b"\x8b\xff\xff\xff\x7f", "it is cut off"),
     "frame": (b"\x95" + (2**40).to_bytes(8, "little"), "it is cut off"),
-    "key that takes forever to hash": (b"}" + b"N" + b"q\x01h\x01\x86" * 60 + b"Ns", "a key of type tuple"),
+    "key that takes forever to hash": (b"}" + DEEP + b"Ns", "a key of type tuple"),
     "array": (
         b"cnumpy.core.numeric\n_frombuffer\n(C\x04aaaacnumpy\ndtype\n\x8c\x02f4\x85R" + DIM + b"\x85\x8c\x01CtR",
         r"an array of shape \[1099511627776\] with 1 numbers",
@@ -342,6 +346,13 @@ def test_a_legacy_file_that_claims_more_numbers_than_it_has(objects, place):
     assert count in data
     path.write_bytes(data.replace(count, count[:-3] + b"\x8a\x05" + (2**33).to_bytes(5, "little") + b"N"))
     refused(path, "no readable weights")
+
+
+def test_a_legacy_file_whose_keys_take_forever_to_hash(place):
+    path = place.with_name("w.pth")
+    parts = [0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}, {"weight": 1}]
+    path.write_bytes(b"".join(pickle.dumps(part, 2) for part in parts) + b"\x80\x02]" + DEEP + b"a.")
+    refused(path, "other numbers follow than those of its tensors")
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -23,7 +23,7 @@ class DType(Stateful):
     def __init__(self, name: Any, *_: Any) -> None:
         match = _TYPES.fullmatch(name) if isinstance(name, str) else None
         if match is None:
-            raise refusal(f"an array of {name}")
+            raise refusal(f"an array of {name if isinstance(name, str) else 'an unknown type'}")
         self.type = np.dtype(match[1])
 
     def take(self, state: Any) -> None:
@@ -79,7 +79,7 @@ def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> Array:
 def _encode(text: Any, encoding: Any) -> bytes:
     """How protocol 2 writes bytes."""
     if type(text) is not str or encoding not in ("latin1", "latin-1"):
-        raise refusal(f"text in the encoding {encoding}")
+        raise refusal("text in another encoding than latin1")
     return text.encode(ENCODING)
 
 

@@ -117,7 +117,7 @@ def read_legacy(path: Path) -> Any:
         storages = _Storages(fetch)
         content = read_pickle(file, _NAMES, storages)
         keys = read_pickle(file, {})
-        if set(keys) != set(storages.known):
+        if any(type(key) is not str for key in keys) or set(keys) != set(storages.known):
             raise ValueError("other numbers follow than those of its tensors")
         for key in keys:
             _fill(storages.known[key], file)
