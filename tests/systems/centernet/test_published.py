@@ -179,6 +179,16 @@ def test_errors_of_the_command(place, tmp_path, capsys):
     assert not out.exists() and torch.load(file, weights_only=True)["epoch"] == 140
 
 
+@pytest.mark.parametrize("name", ["n" * 5000, "a\nb", "\x1b[31mred", "a\0b"])
+def test_tensors_and_files_of_any_name(name, tmp_path, capsys):
+    file, out = tmp_path / "w.pth", tmp_path / "x.safetensors"
+    torch.save({name: torch.ones(2)}, file)
+    assert "not in it: " in error_line(capsys, ["import", "centernet", file, "--out", out])
+    error_line(capsys, ["import", "centernet", name, "--out", out])
+    error_line(capsys, ["import", "centernet", file, "--out", f"{tmp_path}/{name}"])
+    assert list(tmp_path.iterdir()) == [file]
+
+
 @pytest.mark.parametrize(
     ("size", "seen"), [((31, 32), (32, 64)), ((33, 512), (64, 544)), ((511, 63), (512, 64)), ((1, 1), (32, 32))]
 )
