@@ -15,12 +15,12 @@ PACKAGE = Path(__file__).parents[1] / "python" / "ldie"
 
 ROOMS = {
     "errors": (), "files": (), "console": (), "threads": (), "config": (), "sampling": (), "contract": (), "nn": (),
-    "engine": (), "tasks": (), "systems": ("tasks",), "inference": ("engine", "systems", "tasks"),
+    "weights": (), "engine": (), "tasks": (), "systems": ("tasks",), "inference": ("engine", "systems", "tasks"),
     "commands": ("engine", "inference", "systems", "tasks"), "cli": ("__init__", "commands", "systems", "tasks"),
     "__main__": ("cli",), "__init__": ("inference",),
 }  # fmt: skip
 """Every room of the house, and what it may import beside itself and the ground floor."""
-GROUND = ("errors", "files", "console", "threads", "config", "sampling", "contract", "nn")
+GROUND = ("errors", "files", "console", "threads", "config", "sampling", "contract", "nn", "weights")
 
 
 def modules(package: Path) -> dict[str, Path]:

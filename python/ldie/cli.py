@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ``ldie`` command: train, eval, predict, show, info.
+"""The ``ldie`` command: train, eval, predict, show, import, info.
 
 Exit codes: 0 done, 1 bad input (one line on stderr), 2 bad usage, 130 stopped by Ctrl-C (a checkpoint is written), 141
 nobody reads stdout any more.
@@ -82,6 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_eval(commands)
     _add_predict(commands)
     _add_show(commands)
+    _add_import(commands)
     info = _add(commands, "info", "print versions, devices, loaded native libraries and operators")
     info.epilog = "example:\n  ldie info"
     return parser
@@ -155,6 +156,17 @@ def _add_show(commands: argparse._SubParsersAction) -> None:
     text = "how many images, from the first on (default: %(default)s)"
     parser.add_argument("--count", type=_whole(1), default=16, help=text)
     parser.add_argument("--seed", type=_whole(0, SEEDS), default=0, help="of generated shapes (default: %(default)s)")
+
+
+def _add_import(commands: argparse._SubParsersAction) -> None:
+    parser = _add(commands, "import", "make a checkpoint of published weights; nothing in their file is run")
+    parser.epilog = "example:\n  ldie import centernet ctdet_coco_resdcn18.pth --out resdcn18.safetensors"
+    parser.add_argument("system", metavar="SYSTEM", help=" | ".join(SYSTEMS))
+    text = "weights: safetensors, what torch.save wrote, or a pickle of arrays"
+    parser.add_argument("file", type=Path, metavar="FILE", help=text)
+    parser.add_argument("--out", type=Path, metavar="FILE", required=True, help="the checkpoint, a .safetensors file")
+    text = "the networks that the weights are for (default: the first that the system has published weights for)"
+    parser.add_argument("--preset", metavar="NAME", help=text)
 
 
 def _add_checkpoint(parser: argparse.ArgumentParser) -> None:

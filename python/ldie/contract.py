@@ -8,9 +8,9 @@ of each under a name. The loop (:mod:`ldie.engine`) knows these classes only: no
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 from ldie.config import RunConfig, SolverConfig
 from ldie.errors import ConfigError
 from ldie.sampling import SampleKey, ShuffledSampler
+from ldie.weights.names import NameTable
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -324,6 +325,18 @@ class Task(ABC):
 
 
 @dataclass(frozen=True)
+class Published:
+    """Weights that others trained and published for the networks of a preset, and what they become here."""
+
+    names: NameTable
+    """From the names in a file to the model's."""
+    facts: Callable[[Mapping[str, Tensor]], Facts]
+    """What a model must know of the data, from a file's tensors by name."""
+    adapt: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict
+    """What conventions change: given the tensors under the model's names, the model's tensors."""
+
+
+@dataclass(frozen=True)
 class System:
     """A task, a model and a recipe that belong together, under a name."""
 
@@ -334,6 +347,8 @@ class System:
     presets: Mapping[str, RunConfig]
     """Named configurations; all of one type."""
     default_preset: str = "tiny"
+    published: Mapping[str, Published] = field(default_factory=dict)
+    """Weights that ``ldie import`` can take over, by the preset that they are for."""
 
     def preset(self, name: str | None = None) -> RunConfig:
         """A named configuration, by default the system's own.

@@ -120,7 +120,7 @@ def test_bad_usage(arguments, capsys):
     assert "usage: ldie" in text and len(text) < 1200
 
 
-@pytest.mark.parametrize("command", ["train", "eval", "predict", "show", "info"])
+@pytest.mark.parametrize("command", ["train", "eval", "predict", "show", "import", "info"])
 def test_help(command, capsys):
     with pytest.raises(SystemExit) as caught:
         main([command, "--help"])

@@ -16,7 +16,7 @@ from ldie.cli import main
 from ldie.config import RunConfig, override
 from ldie.engine import checkpoint
 from ldie.errors import CheckpointError, ConfigError
-from ldie.nn.weights import read_weights
+from ldie.weights import read_weights
 from safetensors.torch import save as serialize
 
 LONG = "n" * 5000

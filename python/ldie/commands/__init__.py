@@ -7,6 +7,7 @@ import argparse
 from collections.abc import Callable
 
 from ldie.commands.evaluate import evaluate
+from ldie.commands.import_weights import import_weights
 from ldie.commands.info import info
 from ldie.commands.predict import predict
 from ldie.commands.show import show
@@ -17,5 +18,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "eval": evaluate,
     "predict": predict,
     "show": show,
+    "import": import_weights,
     "info": info,
 }

@@ -143,6 +143,7 @@ def test_bad_values_are_named(assignment, message):
     [
         (["model.discriminator.type=residual_wo_padding", "model.discriminator.blocks=4"], "must be at least 21"),
         (["model.valid_scale=0", "solver.discriminator.gp=true"], "solver.discriminator.gp compares scales"),
+        (["model.discriminator.type=none", "solver.discriminator.gp=true"], "solver.discriminator.gp needs a discrim"),
         (
             ["model.valid_scale=0", "solver.detector.weight_fix=true", "solver.extractor.weight_fix=true"],
             "leave nothing to train",

@@ -11,9 +11,10 @@ import torch
 from ldie.engine import checkpoint
 from ldie.engine.trainer import Trainer
 from ldie.errors import CheckpointError
-from ldie.nn.weights import copy_fitting, copy_whole, read_weights
+from ldie.nn.weights import copy_fitting, copy_whole
 from ldie.systems.centernet import SYSTEM
 from ldie.systems.centernet.recipe import CenterNetRecipe
+from ldie.weights import read_weights
 from safetensors.torch import save_file
 from systems.centernet.helpers import make_shapes, small_config, small_recipe
 from torch import nn

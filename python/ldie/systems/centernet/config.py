@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from ldie.config import LearningRate, ModelConfig, Positive, RunConfig, SolverConfig, spelled
+from ldie.config import Count, LearningRate, ModelConfig, Positive, RunConfig, SolverConfig, spelled
 from ldie.errors import ConfigError
 from ldie.nn.blocks import Activation, Normalization
 
@@ -54,9 +54,9 @@ class DetectorConfig:
 class DiscriminatorConfig:
     """The discriminator tells, at every cell, from which scale a feature comes."""
 
-    type: Literal["residual", "residual_wo_padding", "style"] = "residual"
+    type: Literal["residual", "residual_wo_padding", "style", "none"] = "residual"
     """``residual_wo_padding`` sees no border, its map is smaller than the features'; ``style`` tells the scale of a
-    whole image from the correlations of its channels, and takes no masks."""
+    whole image from the correlations of its channels, and takes no masks; ``none``: all is learned from detection."""
     input_channel: int | None = None
     """So many of the feature channels, from the first; null: all."""
     hidden_channel: int = 64
@@ -214,6 +214,9 @@ class PostprocessConfig:
     nms: bool = True
     """Class-agnostic NMS over the detections of all scales."""
     nms_threshold: float = 0.5
+    pad_multiple: Count = 0
+    """Images are put into the middle of black ones whose sides are the next larger multiples of so many pixels, as
+    CenterNet's published test does with 32; 0: not."""
     crop_multiple: Positive = 1
     """Images are cropped on the right and at the bottom to whole multiples of so many pixels."""
 
@@ -270,6 +273,10 @@ class CenterNetConfig(RunConfig):
             raise ConfigError(
                 f"solver.data.heatmap_size must be at least {smallest} for this discriminator, "
                 f"got {self.solver.data.heatmap_size}"
+            )
+        if self.solver.discriminator.gp and options.type == "none":
+            raise ConfigError(
+                "solver.discriminator.gp needs a discriminator; unset it, or set model.discriminator.type"
             )
         if self.solver.discriminator.gp and len(self.model.valid_scale) < 2:
             raise ConfigError("solver.discriminator.gp compares scales; name at least two in model.valid_scale")

@@ -64,7 +64,9 @@ def gram_matrix(x: Tensor) -> Tensor:
 
 
 def build_discriminator(config: DiscriminatorConfig, channels: int, num_scales: int) -> nn.Module:
-    """The discriminator of ``config.type`` for features [B,channels,H,W]."""
+    """The discriminator of ``config.type`` for features [B,channels,H,W]; what stands for none has no weights."""
+    if config.type == "none":
+        return nn.Identity()
     kind = StyleDiscriminator if config.type == "style" else ResidualDiscriminator
     return kind(config, config.input_channel or channels, num_scales)
 

@@ -33,9 +33,26 @@ def evaluation_size(size: tuple[int, int], scale: int, config: CenterNetConfig) 
 
 
 def evaluation_image(image: Tensor, scale: int, config: CenterNetConfig) -> Tensor:
-    """A whole image [3,H,W] as the extractor of this scale sees it, uint8: resized, cropped to whole multiples."""
+    """A whole image [3,H,W] as the extractor of this scale sees it, uint8: resized, cropped and padded to multiples."""
     size = (image.shape[1], image.shape[2])
     resized = evaluation_size(size, scale, config)
     if resized != size:
         image = resize_image(image, resized)
-    return crop_pixels(image, 0, 0, whole_multiples(resized, config.test.crop_multiple))
+    window = whole_multiples(resized, config.test.crop_multiple)
+    image = crop_pixels(image, 0, 0, window)
+    if not config.test.pad_multiple:
+        return image
+    top, left = evaluation_corner(size, scale, config)
+    return crop_pixels(image, -top, -left, _padded(window, config))
+
+
+def evaluation_corner(size: tuple[int, int], scale: int, config: CenterNetConfig) -> tuple[int, int]:
+    """(top, left) at which a whole image of ``size`` lies in what the extractor of this scale sees."""
+    height, width = whole_multiples(evaluation_size(size, scale, config), config.test.crop_multiple)
+    padded = _padded((height, width), config)
+    return padded[0] // 2 - height // 2, padded[1] // 2 - width // 2
+
+
+def _padded(size: tuple[int, int], config: CenterNetConfig) -> tuple[int, int]:
+    multiple = config.test.pad_multiple
+    return ((size[0] // multiple + 1) * multiple, (size[1] // multiple + 1) * multiple) if multiple else size

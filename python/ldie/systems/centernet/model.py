@@ -15,7 +15,7 @@ from ldie.systems.centernet.decode import decode_maps, merge_scales, rescale_box
 from ldie.systems.centernet.detector import Detector, Maps
 from ldie.systems.centernet.discriminator import build_discriminator
 from ldie.systems.centernet.extractor import build_extractor
-from ldie.systems.centernet.inputs import evaluation_image, evaluation_size, network_input
+from ldie.systems.centernet.inputs import evaluation_corner, evaluation_image, evaluation_size, network_input
 from ldie.tasks.detection import DetectionModel, Prediction
 
 
@@ -77,9 +77,19 @@ class CenterNet(DetectionModel):
         """See :meth:`DetectionModel.heatmaps`: by scale, the largest centre score over the classes."""
         maps = [self._maps(image) for image in images]
         return {
-            f"heatmap_scale_{scale}": [scales[i].heatmap[0].float().sigmoid().amax(0).cpu() for scales in maps]
+            f"heatmap_scale_{scale}": [
+                self._visible(scales[i].heatmap[0].float().sigmoid().amax(0).cpu(), image, scale)
+                for scales, image in zip(maps, images)
+            ]
             for i, scale in enumerate(self.config.model.valid_scale)
         }
+
+    def _visible(self, cells: Tensor, image: Tensor, scale: int) -> Tensor:
+        """The part of a map [h,w] that shows the image, not only what it was padded with."""
+        size, ratio = (image.shape[1], image.shape[2]), self.config.model.down_ratios[scale]
+        ends = zip(evaluation_corner(size, scale, self.config), evaluation_size(size, scale, self.config))
+        rows, columns = (slice(start // ratio, -(-(start + length) // ratio)) for start, length in ends)
+        return cells[rows, columns]
 
     def _maps(self, image: Tensor) -> list[Maps]:
         """The maps of one whole image [3,H,W] by scale in use."""
@@ -91,7 +101,9 @@ class CenterNet(DetectionModel):
         scales = []
         for scale, maps in zip(self.config.model.valid_scale, self._maps(image)):
             found = decode_maps(maps, self.config.model.down_ratios[scale])[0]
-            boxes = rescale_boxes(found.boxes, evaluation_size(size, scale, self.config), size)
+            top, left = evaluation_corner(size, scale, self.config)
+            boxes = found.boxes - found.boxes.new_tensor([left, top, left, top])
+            boxes = rescale_boxes(boxes, evaluation_size(size, scale, self.config), size)
             scales.append(found._replace(boxes=boxes))
         found = merge_scales(scales, self.config.test)
         return Prediction(

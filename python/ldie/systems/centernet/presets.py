@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ldie.config import DatasetConfig
 from ldie.systems.centernet.config import (
     CenterNetConfig,
     CenterNetModel,
@@ -69,4 +70,28 @@ FULL = CenterNetConfig(
 )
 """The published size and schedule: crops of 512, 256 and 128 pixels on a common map of 128 x 128 cells, for GPUs."""
 
-PRESETS = {"tiny": TINY, "overfit": OVERFIT, "full": FULL}
+RESDCN18 = CenterNetConfig(
+    model=CenterNetModel(
+        down_ratios=(4,),
+        valid_scale=(0,),
+        extractor=ExtractorConfig(type="stem", activation="relu"),
+        detector=DetectorConfig(activation="relu"),
+        discriminator=DiscriminatorConfig(type="none"),
+    ),
+    solver=CenterNetSolver(
+        batch_size=114,
+        max_iter=144_000,
+        lr_decay=(92_600, 123_400),
+        sync_batchnorm=True,
+        save_step=10_000,
+        num_workers=16,
+        data=DataConfig(box_threshold=(0.3,)),
+    ),
+    dataset=DatasetConfig(root="coco"),
+    input=InputConfig(bgr=True, mean=(0.40789654, 0.44719302, 0.47026115), std=(0.28863828, 0.27408164, 0.27809835)),
+    test=PostprocessConfig(nms=False, pad_multiple=32),
+)
+"""CenterNet as published (ctdet, ResNet-18 with deformable convolutions), to use its weights and to train on from them:
+one scale, no discriminator, COCO; 140 epochs of it with the steps after 90 and 120."""
+
+PRESETS = {"tiny": TINY, "overfit": OVERFIT, "full": FULL, "resdcn18": RESDCN18}

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from ldie.nn.weights import copy_fitting, copy_whole, read_weights, under
+from ldie.nn.weights import copy_fitting, copy_whole, under
+from ldie.weights import read_weights
 
 SOURCE = "extractors.0."
 """Every extractor starts from that of scale 0: the large images teach the most."""

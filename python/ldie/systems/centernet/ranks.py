@@ -68,7 +68,7 @@ def _counts(targets: CellTargets, size: tuple[int, int], config: CenterNetConfig
 
 def _covered(targets: CellTargets, size: tuple[int, int], config: CenterNetConfig) -> Tensor:
     options = config.model.discriminator
-    if not (options.masking and options.normalize_loss_with_mask):
+    if options.type == "none" or not (options.masking and options.normalize_loss_with_mask):
         return torch.ones(
             (), dtype=torch.int64, device=targets.boxes.device
         )  # divided by all cells, as many everywhere

@@ -40,7 +40,7 @@ class CenterNetRecipe(Recipe):
     """Phase 1 trains extractors and detector alone, phase 2 the discriminator alone, phase 3 both in every step.
 
     Each learns on its own loss: extractors and detector on detection plus the adversarial term, the discriminator on
-    its negative.
+    its negative. Without a discriminator all steps are of phase 1.
 
     Several processes learn what one learns from all their images together (:mod:`ldie.systems.centernet.ranks`), with
     two exceptions: batch normalisation takes the statistics of each process's own images (unless
@@ -59,17 +59,16 @@ class CenterNetRecipe(Recipe):
             network.requires_grad_(False)
         solver = config.solver
         learning = [*model.extractors.parameters(), *model.detector.parameters()]
-        self._optimizers: dict[str, Optimizer] = {
-            "detector": Adam(learning, solver.detector.lr),
-            "discriminator": Adam(model.discriminator.parameters(), solver.discriminator.lr),
-        }
+        self._optimizers: dict[str, Optimizer] = {"detector": Adam(learning, solver.detector.lr)}
+        if config.model.discriminator.type != "none":
+            self._optimizers["discriminator"] = Adam(model.discriminator.parameters(), solver.discriminator.lr)
         self._crops = ScaleCrops(config)
         self._shares: list[RankShares] = []
         """Of the running step."""
 
     @property
     def optimizers(self) -> dict[str, Optimizer]:
-        """See :attr:`Recipe.optimizers`: one for extractors and detector, one for the discriminator."""
+        """See :attr:`Recipe.optimizers`: one for extractors and detector, one for the discriminator if there is one."""
         return self._optimizers
 
     def _fixed(self) -> list[nn.Module]:
@@ -105,7 +104,7 @@ class CenterNetRecipe(Recipe):
     def phase(self, step: int) -> Phase:
         """What the step after ``step`` steps trains."""
         solver = self.config.solver
-        if step < solver.detector.init_train_iter:
+        if step < solver.detector.init_train_iter or "discriminator" not in self._optimizers:
             return "detector"
         if step < solver.detector.init_train_iter + solver.discriminator.init_train_iter:
             return "discriminator"
@@ -130,7 +129,7 @@ class CenterNetRecipe(Recipe):
         if phase == "both":
             losses["detector"] = losses["detector"] + self._adversarial_loss(scores, targets, "detector", terms)
         self._update(losses)
-        if phase == "detector" and self._is_logged(step):
+        if phase == "detector" and "discriminator" in self._optimizers and self._is_logged(step):
             losses["discriminator"] = self._untrained_loss(features, targets, terms)
         names = {"detector": "total_loss", "discriminator": "total_adv_loss"}
         terms |= {names[side]: loss for side, loss in losses.items()}
