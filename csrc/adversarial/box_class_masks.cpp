@@ -5,7 +5,7 @@
 #include "core/library.h"
 #include "core/tensor.h"
 
-namespace ldie {
+namespace ldie::adversarial {
 namespace {
 
 Tensor box_class_masks_op(const Tensor& boxes_, const Tensor& labels_, const Tensor& offsets_, int64_t num_classes,
@@ -50,4 +50,4 @@ LDIE_SCHEMA(
 LDIE_REGISTER("box_class_masks", box_class_masks_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::adversarial

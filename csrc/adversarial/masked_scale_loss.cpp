@@ -7,7 +7,7 @@
 #include "core/library.h"
 #include "core/tensor.h"
 
-namespace ldie {
+namespace ldie::adversarial {
 namespace {
 
 using OptionalTensor = std::optional<Tensor>;
@@ -222,4 +222,4 @@ LDIE_SCHEMA(
 LDIE_REGISTER("masked_scale_loss_double_backward", masked_scale_loss_double_backward_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::adversarial

@@ -9,7 +9,7 @@
 #include "core/half.h"
 #include "core/hd.h"
 
-namespace ldie {
+namespace ldie::adversarial {
 
 // How continuous box edges become whole cells. The values are the schema's ints.
 enum class Rounding : int64_t {
@@ -60,4 +60,4 @@ struct BoxRows {
   }
 };
 
-}  // namespace ldie
+}  // namespace ldie::adversarial

@@ -7,7 +7,7 @@
 #include "core/library.h"
 #include "core/tensor.h"
 
-namespace ldie {
+namespace ldie::boxes {
 namespace {
 
 void check_inputs(const char* op, const Tensor& a, const Tensor& b) {
@@ -79,4 +79,4 @@ LDIE_SCHEMA("box_iou_backward(Tensor grad, Tensor a, Tensor b, int kind, float e
 LDIE_REGISTER("box_iou_backward", box_iou_backward_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::boxes

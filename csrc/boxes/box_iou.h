@@ -15,7 +15,7 @@
 #include "core/box.h"
 #include "core/context.h"
 
-namespace ldie {
+namespace ldie::boxes {
 
 enum class BoxIouKind : int64_t { kIou, kGeneralized, kDistance, kComplete };
 
@@ -207,4 +207,4 @@ LDIE_HD PairGradient<acc_t<T>> pair_gradient(const PairBox<acc_t<T>>& a, const P
   return result;
 }
 
-}  // namespace ldie
+}  // namespace ldie::boxes

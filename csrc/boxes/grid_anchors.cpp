@@ -5,7 +5,7 @@
 #include "core/library.h"
 #include "core/tensor.h"
 
-namespace ldie {
+namespace ldie::boxes {
 namespace {
 
 using Integers = std::vector<int64_t>;
@@ -107,4 +107,4 @@ LDIE_SCHEMA(
 LDIE_REGISTER("grid_anchors", grid_anchors_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::boxes

@@ -10,7 +10,7 @@
 #include "core/context.h"
 #include "core/hd.h"
 
-namespace ldie {
+namespace ldie::boxes {
 
 // The two conventions in use, with ratio = height / width. Both in their peer's precision and order of operations, so
 // that the anchors are the same bits.
@@ -56,4 +56,4 @@ LDIE_HD Box<float> anchor_at(float x, float y, const Box<float>& cell) {
 
 void grid_anchors(const GridAnchors& args, Context& context);
 
-}  // namespace ldie
+}  // namespace ldie::boxes

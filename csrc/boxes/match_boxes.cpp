@@ -7,7 +7,7 @@
 #include "core/library.h"
 #include "core/tensor.h"
 
-namespace ldie {
+namespace ldie::boxes {
 namespace {
 
 constexpr const char* kOp = "match_boxes";
@@ -78,4 +78,4 @@ LDIE_SCHEMA(
 LDIE_REGISTER("match_boxes", match_boxes_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::boxes

@@ -11,7 +11,7 @@
 #include "core/box.h"
 #include "core/context.h"
 
-namespace ldie {
+namespace ldie::boxes {
 
 enum class MatchConvention : int64_t {
   kTorchvision,  // an IoU of NaN, such as 0 / 0, is greater than all others
@@ -51,4 +51,4 @@ struct MatchBoxes {
 template <typename T>
 void match_boxes(const MatchBoxes<T>& args, Context& context);
 
-}  // namespace ldie
+}  // namespace ldie::boxes

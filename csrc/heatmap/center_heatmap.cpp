@@ -5,7 +5,7 @@
 #include "core/library.h"
 #include "core/tensor.h"
 
-namespace ldie {
+namespace ldie::heatmap {
 namespace {
 
 // What the launcher draws into.
@@ -62,4 +62,4 @@ LDIE_SCHEMA(
 LDIE_REGISTER("center_heatmap", center_heatmap_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::heatmap

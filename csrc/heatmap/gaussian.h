@@ -8,7 +8,7 @@
 #include "core/hd.h"
 #include "heatmap/center_cell.h"
 
-namespace ldie {
+namespace ldie::heatmap {
 
 // How far the corners of a box may shift. The values are the schemas' ints.
 enum class RadiusRule : int64_t {
@@ -78,4 +78,4 @@ LDIE_HD CenterGaussian center_gaussian(const T* box, double min_overlap, RadiusR
   return {-1 / (2 * sigma * sigma), cell.x, cell.y, int32_t(radius < kLargestRadius ? radius : kLargestRadius)};
 }
 
-}  // namespace ldie
+}  // namespace ldie::heatmap

@@ -16,7 +16,7 @@
 
 namespace py = pybind11;
 
-namespace ldie {
+namespace ldie::host {
 
 namespace {
 
@@ -295,4 +295,4 @@ void register_masks(py::module_& module) {
   module.def("draw_instances", &draw_instances, py::arg("segmentations"), py::arg("height"), py::arg("width"));
 }
 
-}  // namespace ldie
+}  // namespace ldie::host

@@ -5,7 +5,7 @@
 
 namespace py = pybind11;
 
-namespace ldie {
+namespace ldie::host {
 
 namespace {
 
@@ -165,4 +165,4 @@ py::list to_python(const std::vector<EncodedMask>& masks) {
   return objects;
 }
 
-}  // namespace ldie
+}  // namespace ldie::host

@@ -14,7 +14,7 @@
 #include "host/run_reader.h"
 #include "host/threads.h"
 
-namespace ldie {
+namespace ldie::host {
 
 // {"size": [height, width], "counts": bytes, str, or run lengths}, not yet decoded.
 class RleSource {
@@ -27,9 +27,9 @@ class RleSource {
   template <typename Visit>
   void for_each_span(const Visit& visit) const {
     const int64_t cells = mask_cells(height_, width_);
-    if (is_text_) return ldie::for_each_span(TextRuns(text_, cells), visit);
+    if (is_text_) return ldie::host::for_each_span(TextRuns(text_, cells), visit);
     check_counts(counts_, cells);
-    ldie::for_each_span(CountRuns(counts_), visit);
+    ldie::host::for_each_span(CountRuns(counts_), visit);
   }
 
   int64_t height() const { return height_; }
@@ -78,4 +78,4 @@ auto named(const char* name, int64_t item, const Body& body) {
   }
 }
 
-}  // namespace ldie
+}  // namespace ldie::host

@@ -8,7 +8,7 @@
 #include "core/tensor.h"
 #include "heatmap/center_heatmap.h"
 
-namespace ldie {
+namespace ldie::losses {
 namespace {
 
 void check_inputs(const char* op, const Tensor& logits, const Tensor& boxes, const Tensor& labels,
@@ -33,11 +33,12 @@ Targets make_targets(const Tensor& logits, const Tensor& boxes_, const Tensor& l
   const Tensor boxes = as_contiguous(boxes_);
   Targets targets{as_contiguous(labels), as_contiguous(offsets), {}};
   const int64_t rows = boxes.size(0), height = logits.size(2), width = logits.size(3);
-  CenterGaussian* const gaussians = context.scratch_array<CenterGaussian>(rows);
+  heatmap::CenterGaussian* const gaussians = context.scratch_array<heatmap::CenterGaussian>(rows);
   dispatch_floating(boxes.scalar_type(), [&](auto element) {
     using T = decltype(element);
-    center_gaussians(
-        CenterGaussians<T>{data<T>(boxes), rows, height, width, min_overlap, RadiusRule(radius), gaussians}, context);
+    heatmap::center_gaussians(heatmap::CenterGaussians<T>{data<T>(boxes), rows, height, width, min_overlap,
+                                                          heatmap::RadiusRule(radius), gaussians},
+                              context);
   });
   targets.maps = {gaussians,
                   data<int64_t>(targets.labels),
@@ -115,4 +116,4 @@ LDIE_SCHEMA(
 LDIE_REGISTER("center_focal_loss_from_boxes_backward", center_focal_loss_from_boxes_backward_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::losses

@@ -7,7 +7,7 @@
 #include "core/library.h"
 #include "core/tensor.h"
 
-namespace ldie {
+namespace ldie::losses {
 namespace {
 
 void check_inputs(const char* op, const Tensor& inputs, const Tensor& targets) {
@@ -95,4 +95,4 @@ LDIE_SCHEMA(
 LDIE_REGISTER("dice_loss_backward", dice_loss_backward_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::losses

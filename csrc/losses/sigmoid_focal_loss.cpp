@@ -5,7 +5,7 @@
 #include "core/library.h"
 #include "core/tensor.h"
 
-namespace ldie {
+namespace ldie::losses {
 namespace {
 
 void check_inputs(const char* op, const Tensor& inputs, const Tensor& targets) {
@@ -88,4 +88,4 @@ LDIE_SCHEMA(
 LDIE_REGISTER("sigmoid_focal_loss_backward", sigmoid_focal_loss_backward_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::losses

@@ -7,7 +7,7 @@
 #include "core/library.h"
 #include "core/tensor.h"
 
-namespace ldie {
+namespace ldie::losses {
 namespace {
 
 ScalarType compute_dtype(const Tensor& logits) {
@@ -116,4 +116,4 @@ LDIE_SCHEMA(
 LDIE_REGISTER("spatial_softmax_cross_entropy_backward", spatial_softmax_cross_entropy_backward_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::losses

@@ -4,7 +4,7 @@
 #include "core/check.h"
 #include "core/library.h"
 
-namespace ldie {
+namespace ldie::masks {
 namespace {
 
 constexpr const char* kOp = "crop_and_resize_masks";
@@ -63,4 +63,4 @@ LDIE_SCHEMA(
 LDIE_REGISTER("crop_and_resize_masks", crop_and_resize_masks_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -6,7 +6,7 @@
 #include "core/library.h"
 #include "masks/mask_tensors.h"
 
-namespace ldie {
+namespace ldie::masks {
 namespace {
 
 std::tuple<Tensor, Tensor> mask_centers_op(const Tensor& masks_) {
@@ -23,4 +23,4 @@ LDIE_SCHEMA("mask_centers(Tensor masks) -> (Tensor, Tensor)");
 LDIE_REGISTER("mask_centers", mask_centers_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -4,7 +4,7 @@
 #include "core/library.h"
 #include "masks/mask_tensors.h"
 
-namespace ldie {
+namespace ldie::masks {
 namespace {
 
 constexpr const char* kOp = "mask_iou";
@@ -53,4 +53,4 @@ LDIE_SCHEMA(
 LDIE_REGISTER("mask_iou_rle", mask_iou_rle_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -5,7 +5,7 @@
 #include "masks/mask_set.h"
 #include "masks/rle_tensors.h"
 
-namespace ldie {
+namespace ldie::masks {
 
 inline void check_pixels(const char* op, const char* name, int64_t height, int64_t width) {
   check_map_size(op, height, width);
@@ -47,4 +47,4 @@ inline MaskSet mask_set(const Tensor& counts, const Tensor& offsets, int64_t hei
   return set;
 }
 
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -4,7 +4,7 @@
 #include "core/library.h"
 #include "masks/mask_tensors.h"
 
-namespace ldie {
+namespace ldie::masks {
 namespace {
 
 Tensor masks_to_boxes_op(const Tensor& masks_, int64_t last) {
@@ -20,4 +20,4 @@ LDIE_SCHEMA("masks_to_boxes(Tensor masks, int last) -> Tensor");
 LDIE_REGISTER("masks_to_boxes", masks_to_boxes_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -4,7 +4,7 @@
 
 #include "masks/mask_moments.h"
 
-namespace ldie {
+namespace ldie::masks {
 
 struct MasksToBoxes {
   MaskSet masks;
@@ -24,4 +24,4 @@ struct MasksToBoxes {
 
 void masks_to_boxes(const MasksToBoxes& args, Context& context);
 
-}  // namespace ldie
+}  // namespace ldie::masks

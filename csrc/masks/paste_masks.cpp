@@ -4,7 +4,7 @@
 #include "core/library.h"
 #include "masks/mask_output.h"
 
-namespace ldie {
+namespace ldie::masks {
 namespace {
 
 constexpr const char* kOp = "paste_masks";
@@ -68,4 +68,4 @@ LDIE_SCHEMA(
 LDIE_REGISTER("paste_masks_out", paste_masks_out_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::masks

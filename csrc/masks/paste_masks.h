@@ -11,7 +11,7 @@
 #include "core/half.h"
 #include "core/hd.h"
 
-namespace ldie {
+namespace ldie::masks {
 
 enum class PasteRule {
   torchvision,  // boxes grow by the frame and are cut to whole pixels; F.interpolate; above the threshold
@@ -120,4 +120,4 @@ struct PasteMasks {
 template <typename T>
 void paste_masks(const PasteMasks<T>& args, Context& context);
 
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -5,7 +5,7 @@
 #include "masks/mask_output.h"
 #include "masks/polygon_tensors.h"
 
-namespace ldie {
+namespace ldie::masks {
 namespace {
 
 void draw(const PolygonTensors& polygons, Tensor& masks, int64_t height, int64_t width, bool packed, bool zeroed) {
@@ -50,4 +50,4 @@ LDIE_SCHEMA(
 LDIE_REGISTER("polygons_to_masks_out", polygons_to_masks_out_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::masks

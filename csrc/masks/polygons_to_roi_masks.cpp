@@ -4,7 +4,7 @@
 #include "core/library.h"
 #include "masks/polygon_tensors.h"
 
-namespace ldie {
+namespace ldie::masks {
 namespace {
 
 Tensor polygons_to_roi_masks_op(const Tensor& coords, const Tensor& part_offsets, const Tensor& instance_offsets,
@@ -49,4 +49,4 @@ LDIE_SCHEMA(
 LDIE_REGISTER("polygons_to_roi_masks", polygons_to_roi_masks_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::masks

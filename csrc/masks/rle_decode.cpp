@@ -5,7 +5,7 @@
 #include "masks/mask_output.h"
 #include "masks/rle_tensors.h"
 
-namespace ldie {
+namespace ldie::masks {
 namespace {
 
 constexpr const char* kOp = "rle_decode";
@@ -49,4 +49,4 @@ LDIE_SCHEMA(
 LDIE_REGISTER("rle_decode_out", rle_decode_out_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -6,7 +6,7 @@
 #include "core/library.h"
 #include "masks/rle_tensors.h"
 
-namespace ldie {
+namespace ldie::masks {
 namespace {
 
 std::tuple<Tensor, Tensor> rle_encode_op(const Tensor& masks_, int64_t width, bool packed,
@@ -41,4 +41,4 @@ LDIE_SCHEMA("rle_encode(Tensor masks, SymInt width, bool packed, SymInt? max_run
 LDIE_REGISTER("rle_encode", rle_encode_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::masks

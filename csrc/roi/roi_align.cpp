@@ -7,7 +7,7 @@
 #include "core/library.h"
 #include "core/tensor.h"
 
-namespace ldie {
+namespace ldie::roi {
 namespace {
 
 using OptionalTensor = std::optional<Tensor>;
@@ -215,4 +215,4 @@ LDIE_SCHEMA(
 LDIE_REGISTER("roi_align_backward", roi_align_backward_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::roi

@@ -13,7 +13,7 @@
 #include "core/half.h"
 #include "core/hd.h"
 
-namespace ldie {
+namespace ldie::roi {
 
 constexpr int kMaxLevels = 8;
 
@@ -202,4 +202,4 @@ void roi_align(const RoiAlign<T>& args, Context& context);
 template <typename T>
 void roi_align_backward(const RoiAlignBackward<T>& args, Context& context);
 
-}  // namespace ldie
+}  // namespace ldie::roi

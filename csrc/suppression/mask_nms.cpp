@@ -5,7 +5,7 @@
 #include "suppression/mask_order_tensors.h"
 #include "suppression/nms_tensors.h"
 
-namespace ldie {
+namespace ldie::suppression {
 namespace {
 
 Tensor mask_nms_op(const Tensor& masks_, const Tensor& labels_, const Tensor& scores_, double iou_threshold) {
@@ -16,7 +16,7 @@ Tensor mask_nms_op(const Tensor& masks_, const Tensor& labels_, const Tensor& sc
   TensorContext context(masks);
   dispatch_floating(scores.scalar_type(), [&](auto element) {
     using T = decltype(element);
-    mask_nms(MaskNms<T>{{mask_set(masks), data<int64_t>(labels), data<T>(scores)},
+    mask_nms(MaskNms<T>{{masks::mask_set(masks), data<int64_t>(labels), data<T>(scores)},
                         iou_threshold,
                         mutable_data<int64_t>(kept.rows),
                         mutable_data<int64_t>(kept.count)},
@@ -29,4 +29,4 @@ LDIE_SCHEMA("mask_nms(Tensor masks, Tensor labels, Tensor scores, float iou_thre
 LDIE_REGISTER("mask_nms", mask_nms_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::suppression

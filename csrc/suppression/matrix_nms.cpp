@@ -4,7 +4,7 @@
 #include "core/library.h"
 #include "suppression/mask_order_tensors.h"
 
-namespace ldie {
+namespace ldie::suppression {
 namespace {
 
 Tensor matrix_nms_op(const Tensor& masks_, const Tensor& labels_, const Tensor& scores_, bool gaussian, double sigma) {
@@ -17,10 +17,11 @@ Tensor matrix_nms_op(const Tensor& masks_, const Tensor& labels_, const Tensor& 
   TensorContext context(masks);
   dispatch_floating(scores.scalar_type(), [&](auto element) {
     using T = decltype(element);
-    matrix_nms(
-        MatrixNms<T>{
-            {mask_set(masks), data<int64_t>(labels), data<T>(scores)}, gaussian, sigma, mutable_data<T>(decayed)},
-        context);
+    matrix_nms(MatrixNms<T>{{masks::mask_set(masks), data<int64_t>(labels), data<T>(scores)},
+                            gaussian,
+                            sigma,
+                            mutable_data<T>(decayed)},
+               context);
   });
   return decayed;
 }
@@ -29,4 +30,4 @@ LDIE_SCHEMA("matrix_nms(Tensor masks, Tensor labels, Tensor scores, bool gaussia
 LDIE_REGISTER("matrix_nms", matrix_nms_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::suppression

@@ -8,7 +8,7 @@
 #include "core/library.h"
 #include "suppression/scored_boxes.h"
 
-namespace ldie {
+namespace ldie::suppression {
 namespace {
 
 std::tuple<Tensor, Tensor> soft_nms_op(const Tensor& boxes_, const Tensor& scores_, const std::optional<Tensor>& idxs_,
@@ -50,4 +50,4 @@ LDIE_SCHEMA(
 LDIE_REGISTER("soft_nms", soft_nms_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::suppression

@@ -12,7 +12,7 @@
 #include "core/fast_math.h"
 #include "core/limits.h"
 
-namespace ldie {
+namespace ldie::suppression {
 
 // The values are the schema's ints.
 enum class Decay : int64_t { kLinear = 0, kGaussian = 1, kNaive = 2 };
@@ -72,4 +72,4 @@ void dispatch_decay(Decay decay, const Body& body) {
 template <typename T>
 void soft_nms(const SoftNms<T>& args, Context& context);
 
-}  // namespace ldie
+}  // namespace ldie::suppression
