@@ -69,7 +69,7 @@ ClassCounts class_counts(const Tensor& scores, const OptionalTensor& boxes, cons
   source.height = scores.size(2);
   source.width = scores.size(3);
   source.class_agnostic = class_agnostic;
-  source.rounding = Rounding(rounding);
+  source.rounding = checked_option<Rounding>(kOp, "rounding", rounding);
   if (boxes && masks) check_failed(kOp, "boxes and masks exclude each other: give one of them");
   if (labels.has_value() != boxes.has_value() || offsets.has_value() != boxes.has_value()) {
     check_failed(kOp, "boxes, labels and offsets belong together: give all three or none");

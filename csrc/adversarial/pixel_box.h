@@ -17,6 +17,8 @@ enum class Rounding : int64_t {
   kOutward = 1,  // floor of x1, y1 and ceil of x2, y2: every touched cell counts
 };
 
+constexpr Rounding last_option(Rounding) { return Rounding::kOutward; }
+
 // Half-open cell ranges [x1, x2) x [y1, y2), clipped to the map; empty when x1 >= x2 or y1 >= y2.
 struct PixelBox {
   int32_t x1, y1, x2, y2;

@@ -15,6 +15,7 @@ namespace ldie::boxes {
 // The two conventions in use, with ratio = height / width. Both in their peer's precision and order of operations, so
 // that the anchors are the same bits.
 enum class AnchorConvention : int64_t { kTorchvision, kDetectron2 };
+constexpr AnchorConvention last_option(AnchorConvention) { return AnchorConvention::kDetectron2; }
 
 inline Box<float> torchvision_cell(double size, double ratio) {
   const float height_ratio = std::sqrt(float(ratio)), width_ratio = 1.f / height_ratio;

@@ -17,6 +17,7 @@ enum class MatchConvention : int64_t {
   kTorchvision,  // an IoU of NaN, such as 0 / 0, is greater than all others
   kDetectron2,   // it counts as 0
 };
+constexpr MatchConvention last_option(MatchConvention) { return MatchConvention::kDetectron2; }
 
 constexpr int64_t kBelowLow = -1, kBetween = -2;
 

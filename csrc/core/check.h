@@ -107,6 +107,17 @@ inline void check_offsets(const char* op, const Tensor& offsets, int64_t rows, c
 #endif
 }
 
+// The option that an integer of a schema names: Python's words are turned into these, other callers write what they
+// like. Beside each enumeration stands last_option(Enum), the greatest that there is.
+template <typename Enum>
+Enum checked_option(const char* op, const char* name, int64_t value) {
+  const auto last = int64_t(last_option(Enum()));
+  if (value < 0 || value > last) {
+    check_failed(op, name, " must be the number of an option, 0 to ", last, ", got ", value);
+  }
+  return Enum(value);
+}
+
 inline void check_positive(const char* op, const char* name, int64_t value) {
   if (value < 1) check_failed(op, name, " must be at least 1, got ", value);
 }

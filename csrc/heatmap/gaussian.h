@@ -15,6 +15,7 @@ enum class RadiusRule : int64_t {
   kCornerNet = 0,  // the published code: the larger root, divided by 2, in all three cases
   kExact = 1,      // the roots of CornerNet's three equations
 };
+constexpr RadiusRule last_option(RadiusRule) { return RadiusRule::kExact; }
 
 // The largest shift of the corners that keeps IoU >= min_overlap with the box, the least of three cases (CornerNet,
 // arXiv:1808.01244, section 3.2): one corner in and one out, both in, both out. Term by term as NumPy's float64, so

@@ -8,6 +8,7 @@ namespace ldie::losses {
 
 // The values are the schemas' ints.
 enum class Reduction : int64_t { kNone = 0, kMean = 1, kSum = 2 };
+constexpr Reduction last_option(Reduction) { return Reduction::kSum; }
 
 // What the sum is multiplied with; of nothing the mean is NaN, as in PyTorch.
 inline double reduction_scale(Reduction reduction, int64_t count) {

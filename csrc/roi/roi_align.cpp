@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "roi/roi_align.h"
 
+#include <cmath>
 #include <string>
 
 #include "core/check.h"
@@ -21,7 +22,8 @@ struct Options {
   int64_t sampling_ratio;
   bool aligned;
   double canonical_scale;
-  int64_t canonical_level, first_level, rule;
+  int64_t canonical_level, first_level;
+  LevelRule rule;
 };
 
 // The sizes of a pyramid: (height, width) of each level.
@@ -105,7 +107,9 @@ void check_options(const Options& options, int64_t levels) {
                  options.spatial_scales.size());
   }
   for (const double scale : options.spatial_scales) {
-    if (!(scale > 0)) check_failed(kOp, "spatial_scales must be above 0, got ", scale);
+    if (!(scale > 0 && std::isfinite(scale))) {
+      check_failed(kOp, "spatial_scales must be above 0 and finite, got ", scale);
+    }
   }
   if (options.sampling_ratio > kMaxGrid) {
     check_failed(kOp, "sampling_ratio must be at most ", kMaxGrid, ", got ", options.sampling_ratio);
@@ -128,7 +132,7 @@ RoiLayout<A> make_layout(const Tensor& boxes, const OptionalTensor& offsets, con
   layout.sampling_ratio = int32_t(options.sampling_ratio > 0 ? options.sampling_ratio : 0);
   layout.aligned = options.aligned;
   layout.channels_last = channels_last;
-  layout.choice.rule = LevelRule(options.rule);
+  layout.choice.rule = options.rule;
   layout.choice.canonical_scale = A(options.canonical_scale);
   layout.choice.canonical_level = A(options.canonical_level);
   layout.choice.finest_scale =
@@ -144,8 +148,13 @@ RoiLayout<A> make_layout(const Tensor& boxes, const OptionalTensor& offsets, con
 Tensor roi_align_op(std::vector<Tensor> features, const Tensor& boxes_, const OptionalTensor& offsets_, int64_t bins_y,
                     int64_t bins_x, std::vector<double> spatial_scales, int64_t sampling_ratio, bool aligned,
                     double canonical_scale, int64_t canonical_level, int64_t first_level, int64_t rule) {
-  const Options options{std::move(spatial_scales), sampling_ratio, aligned, canonical_scale,
-                        canonical_level,           first_level,    rule};
+  const Options options{std::move(spatial_scales),
+                        sampling_ratio,
+                        aligned,
+                        canonical_scale,
+                        canonical_level,
+                        first_level,
+                        checked_option<LevelRule>(kOp, "levels", rule)};
   const Pyramid pyramid = check_features(features);
   check_options(options, pyramid.levels());
   check_boxes(boxes_, offsets_, features[0], pyramid.batch);
@@ -175,8 +184,13 @@ std::vector<Tensor> roi_align_backward_op(const Tensor& grad_, const Tensor& box
                                           std::vector<double> spatial_scales, int64_t sampling_ratio, bool aligned,
                                           double canonical_scale, int64_t canonical_level, int64_t first_level,
                                           int64_t rule) {
-  const Options options{std::move(spatial_scales), sampling_ratio, aligned, canonical_scale,
-                        canonical_level,           first_level,    rule};
+  const Options options{std::move(spatial_scales),
+                        sampling_ratio,
+                        aligned,
+                        canonical_scale,
+                        canonical_level,
+                        first_level,
+                        checked_option<LevelRule>(kOp, "levels", rule)};
   check_floating(kOp, "grad", grad_);
   check_shape(kOp, "grad", grad_, {boxes_.size(0), kAnySize, kAnySize, kAnySize}, "[K, C, h, w] with K boxes");
   const Pyramid pyramid{std::move(sizes), batch, grad_.size(1)};

@@ -23,6 +23,7 @@ constexpr int32_t kMaxGrid = 1 << 14;
 
 // How the level of a box is found; the three differ in where they guard log2 against 0 and rounding.
 enum class LevelRule { torchvision, detectron2, mmdet };
+constexpr LevelRule last_option(LevelRule) { return LevelRule::mmdet; }
 
 template <typename A>
 struct LevelChoice {

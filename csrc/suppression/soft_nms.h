@@ -16,6 +16,7 @@ namespace ldie::suppression {
 
 // The values are the schema's ints.
 enum class Decay : int64_t { kLinear = 0, kGaussian = 1, kNaive = 2 };
+constexpr Decay last_option(Decay) { return Decay::kNaive; }
 
 // What marks a score as out of the race; a NaN score is from the start.
 template <typename A>
