@@ -57,6 +57,8 @@ void paste_masks_out_op(const Tensor& masks, const Tensor& boxes, int64_t height
   const auto rule = checked_option<PasteRule>(kOp, "rule", rule_);
   check(masks, boxes, height, width, threshold);
   check_out(kOp, out, {masks.size(0), height, width, packed}, "masks", masks);
+  check_apart(kOp, out, "masks", masks);
+  check_apart(kOp, out, "boxes", boxes);
   paste(masks, boxes, height, width, threshold, rule, packed, out, false);
 }
 

@@ -37,6 +37,9 @@ void polygons_to_masks_out_op(const Tensor& coords, const Tensor& part_offsets, 
   const PolygonTensors polygons(op, coords, part_offsets, instance_offsets);
   check_map_size(op, height, width);
   check_out(op, out, {polygons.instances(), height, width, packed}, "coords", coords);
+  check_apart(op, out, "coords", coords);
+  check_apart(op, out, "part_offsets", part_offsets);
+  check_apart(op, out, "instance_offsets", instance_offsets);
   draw(polygons, out, height, width, packed, false);
 }
 

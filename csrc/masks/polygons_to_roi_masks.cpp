@@ -21,8 +21,7 @@ Tensor polygons_to_roi_masks_op(const Tensor& coords, const Tensor& part_offsets
   } else {
     check_shape(op, "boxes", boxes_, {polygons.instances(), 4}, "[N, 4], one box per instance");
   }
-  check_positive(op, "mask_size", mask_size);
-  check_map_size(op, mask_size, mask_size);
+  check_side(op, "mask_size", mask_size);
 
   const Tensor boxes = as_contiguous(boxes_);
   const std::optional<Tensor> instances = as_contiguous(instances_);

@@ -39,6 +39,8 @@ void rle_decode_out_op(const Tensor& counts, const Tensor& offsets, int64_t heig
                        Tensor out) {
   check_runs(kOp, counts, offsets, height, width);
   check_out(kOp, out, {offsets.size(0) - 1, height, width, packed}, "counts", counts);
+  check_apart(kOp, out, "counts", counts);
+  check_apart(kOp, out, "offsets", offsets);
   decode(counts, offsets, height, width, packed, out, false);
 }
 

@@ -51,8 +51,9 @@ Tensor in_format(const Tensor& tensor, bool channels_last) {
 Tensor make_empty_in_format(const Tensor& like, std::initializer_list<int64_t> size, bool channels_last) {
   const std::vector<int64_t> sizes(size);
   const MemoryFormat format = channels_last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous;
-  return in_huge_pages(
-      torch::stable::empty(sizes, like.scalar_type(), std::nullopt, like.device(), std::nullopt, format));
+  return in_huge_pages(allocated(size, [&] {
+    return torch::stable::empty(sizes, like.scalar_type(), std::nullopt, like.device(), std::nullopt, format);
+  }));
 }
 
 // Channels last when every feature map is that and not also the other, as maps of one channel or one cell are.
@@ -101,6 +102,12 @@ void check_boxes(const Tensor& boxes, const OptionalTensor& offsets, const Tenso
   check_shape(kOp, "offsets", *offsets, {batch + 1}, "[B + 1], B as in features");
 }
 
+// Of a scale of 2^-level; beyond this no map has one.
+void check_level(const char* name, int64_t level) {
+  constexpr int64_t kLimit = 64;
+  if (level < -kLimit || level > kLimit) check_failed(kOp, name, " must be from -64 to 64, got ", level);
+}
+
 void check_options(const Options& options, int64_t levels) {
   if (int64_t(options.spatial_scales.size()) != levels) {
     check_failed(kOp, "spatial_scales must have one value for each of the ", levels, " features, got ",
@@ -114,8 +121,11 @@ void check_options(const Options& options, int64_t levels) {
   if (options.sampling_ratio > kMaxGrid) {
     check_failed(kOp, "sampling_ratio must be at most ", kMaxGrid, ", got ", options.sampling_ratio);
   }
-  if (!(options.canonical_scale > 0))
-    check_failed(kOp, "canonical_scale must be above 0, got ", options.canonical_scale);
+  if (!(options.canonical_scale > 0 && std::isfinite(options.canonical_scale))) {
+    check_failed(kOp, "canonical_scale must be above 0 and finite, got ", options.canonical_scale);
+  }
+  check_level("canonical_level", options.canonical_level);
+  check_level("the level of the first of spatial_scales", options.first_level);
 }
 
 template <typename A>

@@ -86,4 +86,4 @@ def test_compiles(backend: Backend) -> None:
 
 def test_threads_agree() -> None:
     case = mask_case(300)
-    assert_threads_agree(lambda: ldie_ext.mask_nms(masks, masks.shape[2], False, *rest, 0.5))
+    assert_threads_agree(lambda: ldie_ext.mask_nms(*case, 0.5))

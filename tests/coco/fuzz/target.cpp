@@ -197,7 +197,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   ldie::host::set_host_threads(1);
   ldie::host::Input input(data, size);
   try {
-    ldie::host::kCalls[input.byte() % ldie::kCallCount](input);
+    ldie::host::kCalls[input.byte() % ldie::host::kCallCount](input);
   } catch (const std::invalid_argument&) {  // what malformed input must end in
   }
   return 0;
