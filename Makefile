@@ -30,7 +30,7 @@ GPU_PYTHON ?= python3.12
 GPU_TORCH ?= 2.11.0
 GPU_BIN ?= .venv-gpu/bin
 
-.PHONY: FORCE help setup train test sanitize lint format bench parity gpu-package gpu-check clean
+.PHONY: FORCE help setup train test sanitize hostile lint format bench parity gpu-package gpu-check clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,15 @@ sanitize: setup  ## the CUDA kernels on the CPU under ASan + UBSan, then under t
 	$(BIN)/python tests/emulator/build.py asan race
 	LDIE_EMULATOR_MODE=asan SIMT_SCHEDULE=reverse $(ASAN) $(EMULATED)
 	LDIE_EMULATOR_MODE=race SIMT_SCHEDULE=random:1 $(EMULATED)
+
+# Not from the source tree, whose ldie_ext would come first.
+HOSTILE := cd build/sanitize && PYTHONPATH=site:$(CURDIR)/tests $(ASAN):allocator_may_return_null=1:max_allocation_size_mb=4096 \
+	$(CURDIR)/$(BIN)/python -m hostile --minutes $(or $(MINUTES),10) --seed $(or $(SEED),0)
+
+hostile: setup  ## random hostile calls of the CPU operators and coco.mask under ASan + UBSan (MINUTES=10 each, SEED=0)
+	$(BIN)/python tests/sanitized.py
+	$(HOSTILE) --trail ops
+	$(HOSTILE) --trail coco --coco
 
 lint: $(VENV)/lint  ## ruff, mypy, clang-format
 	$(BIN)/ruff check .

@@ -29,7 +29,7 @@ def native_ops() -> list[str]:
 
 def stem(function: object) -> Path:
     """<family>/<op> of a public function."""
-    return Path(inspect.getfile(function)).relative_to(ROOT / "ldie_ext" / "ops").with_suffix("")  # type: ignore[arg-type]
+    return Path(inspect.getfile(inspect.unwrap(function))).relative_to(ROOT / "ldie_ext" / "ops").with_suffix("")  # type: ignore[arg-type]
 
 
 def has_kernel(name: str, key: str) -> bool:

@@ -26,7 +26,7 @@ def bench_mask_centers(measure: harness.Measure, packed: bool) -> None:
     masks = ldie_ext.polygons_to_masks(polygons, SIZE, packed=True) if packed else dense
     measure(
         f"100 of {SIZE[0]}x{SIZE[1]}, {'packed' if packed else 'bool'}",
-        ours=lambda: ldie_ext.mask_centers(masks),
+        ours=lambda: ldie_ext.mask_centers(masks, packed_width=SIZE[1] if packed else None),
         composed=lambda: composed(dense),
         moved_bytes=masks.nbytes,
     )

@@ -13,15 +13,16 @@ import ldie_ext
 @pytest.mark.parametrize("kind", ["rle", "packed", "bool"])
 def bench_mask_iou(measure: harness.Measure, kind: str) -> None:
     polygons = ldie_ext.Polygons.from_coco(outlines(400)).to(measure.device)
+    width = SIZE[1] if kind == "packed" else None
     masks = ldie_ext.polygons_to_masks(polygons, SIZE, packed=kind == "packed")
-    strings = ldie_ext.rle_encode(masks, packed_width=SIZE[1] if kind == "packed" else None).to_coco()
+    strings = ldie_ext.rle_encode(masks, packed_width=width).to_coco()
     if kind == "rle":
         a, b = (ldie_ext.RLE.from_coco(part).to(measure.device) for part in (strings[:200], strings[200:]))
     else:
         a, b = masks[:200], masks[200:]
     measure(
         f"200x200 of {SIZE[0]}x{SIZE[1]}, {kind}",
-        ours=lambda: ldie_ext.mask_iou(a, b),
+        ours=lambda: ldie_ext.mask_iou(a, b, packed_width=width),
         host_peer=pycoco and (lambda: pycoco.iou(strings[:200], strings[200:], [False] * 200)),
         moved_bytes=None if kind == "rle" else masks.nbytes,
     )

@@ -16,7 +16,7 @@ def bench_masks_to_boxes(measure: harness.Measure, packed: bool) -> None:
     masks = ldie_ext.polygons_to_masks(polygons, SIZE, packed=True) if packed else dense
     measure(
         f"100 of {SIZE[0]}x{SIZE[1]}, {'packed' if packed else 'bool'}",
-        ours=lambda: ldie_ext.masks_to_boxes(masks),
+        ours=lambda: ldie_ext.masks_to_boxes(masks, packed_width=SIZE[1] if packed else None),
         peer=harness.tv and (lambda: harness.tv.masks_to_boxes(dense)),
         moved_bytes=masks.nbytes,
     )

@@ -5,14 +5,15 @@
 #include "core/library.h"
 #include "core/tensor.h"
 
-namespace ldie {
+namespace ldie::adversarial {
 namespace {
 
 Tensor box_class_masks_op(const Tensor& boxes_, const Tensor& labels_, const Tensor& offsets_, int64_t num_classes,
-                          int64_t height, int64_t width, bool class_agnostic, int64_t rounding, bool packed) {
+                          int64_t height, int64_t width, bool class_agnostic, int64_t rounding_, bool packed) {
   constexpr const char* op = "box_class_masks";
   check_labelled_boxes(op, boxes_, labels_, offsets_);
   check_positive(op, "num_classes", num_classes);
+  const auto rounding = checked_option<Rounding>(op, "rounding", rounding_);
   check_map_size(op, height, width);
   const Tensor boxes = as_contiguous(boxes_), labels = as_contiguous(labels_), offsets = as_contiguous(offsets_);
   const int64_t batch = offsets.size(0) - 1, planes = class_agnostic ? 1 : num_classes;
@@ -36,7 +37,7 @@ Tensor box_class_masks_op(const Tensor& boxes_, const Tensor& labels_, const Ten
     args.width = width;
     args.class_agnostic = class_agnostic;
     args.packed = packed;
-    args.rounding = Rounding(rounding);
+    args.rounding = rounding;
     args.zeroed = output.zeroed;
     args.masks = mutable_data<uint8_t>(masks);
     box_class_masks(args, context);
@@ -50,4 +51,4 @@ LDIE_SCHEMA(
 LDIE_REGISTER("box_class_masks", box_class_masks_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::adversarial

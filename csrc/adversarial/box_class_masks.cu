@@ -7,7 +7,7 @@
 #include "core/bits.cuh"
 #include "core/simt.cuh"
 
-namespace ldie {
+namespace ldie::adversarial {
 namespace {
 
 constexpr int kThreads = 256;
@@ -87,4 +87,4 @@ template void box_class_masks(const BoxClassMasks<double>&, Context&);
 template void box_class_masks(const BoxClassMasks<Half>&, Context&);
 template void box_class_masks(const BoxClassMasks<BFloat16>&, Context&);
 
-}  // namespace ldie
+}  // namespace ldie::adversarial

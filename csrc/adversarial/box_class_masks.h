@@ -9,7 +9,7 @@
 #include "core/context.h"
 #include "core/ragged.h"
 
-namespace ldie {
+namespace ldie::adversarial {
 
 template <typename T>
 struct BoxClassMasks {
@@ -31,4 +31,4 @@ struct BoxClassMasks {
 template <typename T>
 void box_class_masks(const BoxClassMasks<T>& args, Context& context);
 
-}  // namespace ldie
+}  // namespace ldie::adversarial

@@ -4,7 +4,7 @@
 #include "adversarial/box_class_masks.h"
 #include "core/parallel.h"
 
-namespace ldie {
+namespace ldie::adversarial {
 namespace {
 
 void fill_row(uint8_t* row, const PixelBox& box, bool packed) {
@@ -49,4 +49,4 @@ template void box_class_masks(const BoxClassMasks<double>&, Context&);
 template void box_class_masks(const BoxClassMasks<Half>&, Context&);
 template void box_class_masks(const BoxClassMasks<BFloat16>&, Context&);
 
-}  // namespace ldie
+}  // namespace ldie::adversarial

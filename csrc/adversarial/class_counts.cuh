@@ -5,7 +5,7 @@
 #include "adversarial/class_counts.h"
 #include "core/simt.cuh"
 
-namespace ldie {
+namespace ldie::adversarial {
 
 constexpr int kQuad = 4;            // cells of a thread: 16 bytes of float
 constexpr int kCountThreads = 128;  // a tile is this many quads; also the boxes listed at a time
@@ -169,4 +169,4 @@ __device__ __forceinline__ Quad<int32_t> count_masks(const ClassCounts& source, 
   return result;
 }
 
-}  // namespace ldie
+}  // namespace ldie::adversarial

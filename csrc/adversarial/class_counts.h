@@ -8,7 +8,7 @@
 #include "adversarial/pixel_box.h"
 #include "core/ragged.h"
 
-namespace ldie {
+namespace ldie::adversarial {
 
 enum class MaskSource { kEverywhere, kBoxes, kMasks };  // kEverywhere: M = 1 with one plane
 
@@ -34,4 +34,4 @@ struct ClassCounts {
   }
 };
 
-}  // namespace ldie
+}  // namespace ldie::adversarial

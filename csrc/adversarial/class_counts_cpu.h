@@ -10,7 +10,7 @@
 #include "core/context.h"
 #include "core/parallel.h"
 
-namespace ldie {
+namespace ldie::adversarial {
 
 struct ClassBox {
   PixelBox cells;
@@ -95,4 +95,4 @@ void count_masks(const ClassCounts& source, int64_t image, int64_t top, int64_t 
   }
 }
 
-}  // namespace ldie
+}  // namespace ldie::adversarial

@@ -7,7 +7,7 @@
 #include "core/library.h"
 #include "core/tensor.h"
 
-namespace ldie {
+namespace ldie::adversarial {
 namespace {
 
 using OptionalTensor = std::optional<Tensor>;
@@ -69,7 +69,7 @@ ClassCounts class_counts(const Tensor& scores, const OptionalTensor& boxes, cons
   source.height = scores.size(2);
   source.width = scores.size(3);
   source.class_agnostic = class_agnostic;
-  source.rounding = Rounding(rounding);
+  source.rounding = checked_option<Rounding>(kOp, "rounding", rounding);
   if (boxes && masks) check_failed(kOp, "boxes and masks exclude each other: give one of them");
   if (labels.has_value() != boxes.has_value() || offsets.has_value() != boxes.has_value()) {
     check_failed(kOp, "boxes, labels and offsets belong together: give all three or none");
@@ -222,4 +222,4 @@ LDIE_SCHEMA(
 LDIE_REGISTER("masked_scale_loss_double_backward", masked_scale_loss_double_backward_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::adversarial

@@ -5,7 +5,7 @@
 #include "adversarial/masked_scale_loss.h"
 #include "core/reduce.cuh"
 
-namespace ldie {
+namespace ldie::adversarial {
 namespace {
 
 constexpr int kThreads = kCountThreads;
@@ -255,4 +255,4 @@ LDIE_INSTANTIATE(Half)
 LDIE_INSTANTIATE(BFloat16)
 #undef LDIE_INSTANTIATE
 
-}  // namespace ldie
+}  // namespace ldie::adversarial

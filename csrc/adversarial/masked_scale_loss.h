@@ -13,7 +13,7 @@
 #include "core/context.h"
 #include "core/half.h"
 
-namespace ldie {
+namespace ldie::adversarial {
 
 // The scores and what decides their signs: common to the loss, its gradient and the gradient's gradient.
 template <typename T>
@@ -99,4 +99,4 @@ void masked_scale_loss_backward(const MaskedScaleLossBackward<T>& args, Context&
 template <typename T>
 void masked_scale_loss_double_backward(const MaskedScaleLossDoubleBackward<T>& args, Context& context);
 
-}  // namespace ldie
+}  // namespace ldie::adversarial

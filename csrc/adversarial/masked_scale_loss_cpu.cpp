@@ -8,7 +8,7 @@
 #include "adversarial/masked_scale_loss.h"
 #include "core/parallel.h"
 
-namespace ldie {
+namespace ldie::adversarial {
 namespace {
 
 constexpr int64_t kBlock = 256;             // pixels summed side by side, so that the sum vectorises
@@ -232,4 +232,4 @@ LDIE_INSTANTIATE(Half)
 LDIE_INSTANTIATE(BFloat16)
 #undef LDIE_INSTANTIATE
 
-}  // namespace ldie
+}  // namespace ldie::adversarial

@@ -9,13 +9,15 @@
 #include "core/half.h"
 #include "core/hd.h"
 
-namespace ldie {
+namespace ldie::adversarial {
 
 // How continuous box edges become whole cells. The values are the schema's ints.
 enum class Rounding : int64_t {
   kTrunc = 0,    // toward zero, as Python's int(): a box thinner than one cell can vanish
   kOutward = 1,  // floor of x1, y1 and ceil of x2, y2: every touched cell counts
 };
+
+constexpr Rounding last_option(Rounding) { return Rounding::kOutward; }
 
 // Half-open cell ranges [x1, x2) x [y1, y2), clipped to the map; empty when x1 >= x2 or y1 >= y2.
 struct PixelBox {
@@ -60,4 +62,4 @@ struct BoxRows {
   }
 };
 
-}  // namespace ldie
+}  // namespace ldie::adversarial

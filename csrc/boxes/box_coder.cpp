@@ -7,7 +7,7 @@
 #include "core/library.h"
 #include "core/tensor.h"
 
-namespace ldie {
+namespace ldie::boxes {
 namespace {
 
 using Reals = std::vector<double>;
@@ -148,4 +148,4 @@ LDIE_SCHEMA(
 LDIE_REGISTER("decode_boxes_backward", decode_boxes_backward_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::boxes

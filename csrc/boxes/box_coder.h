@@ -12,7 +12,7 @@
 #include "core/fast_math.h"
 #include "core/half.h"
 
-namespace ldie {
+namespace ldie::boxes {
 
 // The offsets of a box, or the weights that scale them.
 template <typename V>
@@ -250,4 +250,4 @@ struct DecodeBoxesBackward {
 template <typename T>
 void decode_boxes_backward(const DecodeBoxesBackward<T>& args, Context& context);
 
-}  // namespace ldie
+}  // namespace ldie::boxes

@@ -2,7 +2,7 @@
 #include "boxes/box_coder.h"
 #include "core/tiles.h"
 
-namespace ldie {
+namespace ldie::boxes {
 namespace {
 
 constexpr int64_t kTileBoxes = kTile / 4;
@@ -179,4 +179,4 @@ LDIE_INSTANTIATE(Half)
 LDIE_INSTANTIATE(BFloat16)
 #undef LDIE_INSTANTIATE
 
-}  // namespace ldie
+}  // namespace ldie::boxes

@@ -7,7 +7,7 @@
 #include "core/library.h"
 #include "core/tensor.h"
 
-namespace ldie {
+namespace ldie::boxes {
 namespace {
 
 void check_inputs(const char* op, const Tensor& a, const Tensor& b) {
@@ -22,8 +22,9 @@ ScalarType overlap_dtype(const Tensor& boxes) {
   return boxes.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
 }
 
-Tensor box_iou_op(const Tensor& a_, const Tensor& b_, int64_t kind, double eps) {
+Tensor box_iou_op(const Tensor& a_, const Tensor& b_, int64_t kind_, double eps) {
   check_inputs("box_iou", a_, b_);
+  const auto kind = checked_option<BoxIouKind>("box_iou", "kind", kind_);
   const Tensor a = as_contiguous(a_), b = as_contiguous(b_);
   Tensor iou = make_empty(a, {a.size(0), b.size(0)}, overlap_dtype(a));
   if (iou.numel() == 0) return iou;
@@ -36,7 +37,7 @@ Tensor box_iou_op(const Tensor& a_, const Tensor& b_, int64_t kind, double eps) 
     args.b = data<T>(b);
     args.a_count = a.size(0);
     args.b_count = b.size(0);
-    args.kind = BoxIouKind(kind);
+    args.kind = kind;
     args.eps = acc_t<T>(eps);
     args.iou = mutable_data<acc_t<T>>(iou);
     box_iou(args, context);
@@ -44,10 +45,11 @@ Tensor box_iou_op(const Tensor& a_, const Tensor& b_, int64_t kind, double eps) 
   return iou;
 }
 
-std::tuple<Tensor, Tensor> box_iou_backward_op(const Tensor& grad_, const Tensor& a_, const Tensor& b_, int64_t kind,
+std::tuple<Tensor, Tensor> box_iou_backward_op(const Tensor& grad_, const Tensor& a_, const Tensor& b_, int64_t kind_,
                                                double eps) {
   constexpr const char* op = "box_iou_backward";
   check_inputs(op, a_, b_);
+  const auto kind = checked_option<BoxIouKind>(op, "kind", kind_);
   check_shape(op, "grad", grad_, {a_.size(0), b_.size(0)}, "[N, M]");
   check_dtype(op, "grad", grad_, overlap_dtype(a_));
   check_same_device(op, "grad", grad_, "a", a_);
@@ -64,7 +66,7 @@ std::tuple<Tensor, Tensor> box_iou_backward_op(const Tensor& grad_, const Tensor
     args.b = data<T>(b);
     args.a_count = a.size(0);
     args.b_count = b.size(0);
-    args.kind = BoxIouKind(kind);
+    args.kind = kind;
     args.eps = acc_t<T>(eps);
     args.grad_a = mutable_data<T>(grad_a);
     args.grad_b = mutable_data<T>(grad_b);
@@ -79,4 +81,4 @@ LDIE_SCHEMA("box_iou_backward(Tensor grad, Tensor a, Tensor b, int kind, float e
 LDIE_REGISTER("box_iou_backward", box_iou_backward_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::boxes

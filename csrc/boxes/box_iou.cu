@@ -7,7 +7,7 @@
 #include "core/reduce.cuh"
 #include "core/simt.cuh"
 
-namespace ldie {
+namespace ldie::boxes {
 namespace {
 
 constexpr int kThreads = 256;
@@ -244,4 +244,4 @@ LDIE_INSTANTIATE(Half)
 LDIE_INSTANTIATE(BFloat16)
 #undef LDIE_INSTANTIATE
 
-}  // namespace ldie
+}  // namespace ldie::boxes

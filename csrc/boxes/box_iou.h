@@ -15,9 +15,10 @@
 #include "core/box.h"
 #include "core/context.h"
 
-namespace ldie {
+namespace ldie::boxes {
 
 enum class BoxIouKind : int64_t { kIou, kGeneralized, kDistance, kComplete };
+constexpr BoxIouKind last_option(BoxIouKind) { return BoxIouKind::kComplete; }
 
 template <typename T>
 struct BoxIou {
@@ -137,7 +138,11 @@ struct BoxGradient {
   // All of it as the gradient of the coordinates of `box`.
   LDIE_HD Box<A> of_coordinates(const Box<A>& box) const {
     const A width = box.x2 - box.x1, height = box.y2 - box.y1;
-    A to_width = area * height, to_height = area * width;
+    A to_width = A(0), to_height = A(0);
+    if (area != A(0)) {  // 0 times an infinite side would be NaN
+      to_width = area * height;
+      to_height = area * width;
+    }
     if (angle != A(0)) {  // atan(w / h)' = (h w' - w h') / (w^2 + h^2)
       const A scale = angle / (width * width + height * height);
       to_width += scale * height;
@@ -166,12 +171,14 @@ LDIE_HD void spread(A a, A b, A to_minimum, A to_maximum, A& to_a, A& to_b) {
   to_b = rest * to_minimum + share * to_maximum;
 }
 
-// The gradients of one pair's overlap, times `grad`.
+// The gradients of one pair's overlap, times `grad`. A pair of which nothing is asked adds nothing, though its overlap
+// be NaN: losses read some pairs of a table only.
 template <BoxIouKind kKind, typename T>
 LDIE_HD PairGradient<acc_t<T>> pair_gradient(const PairBox<acc_t<T>>& a, const PairBox<acc_t<T>>& b, acc_t<T> eps,
                                              acc_t<T> grad) {
   using A = acc_t<T>;
   const PairParts<T> parts(a, b);
+  const bool used = grad != A(0);
   A to_union = -grad * (parts.iou / parts.union_area);
   A to_hull_width = A(0), to_hull_height = A(0), to_dx = A(0), to_dy = A(0), to_angle = A(0);
   if constexpr (kKind == BoxIouKind::kGeneralized) {  // IoU - 1 + U / H
@@ -193,18 +200,25 @@ LDIE_HD PairGradient<acc_t<T>> pair_gradient(const PairBox<acc_t<T>>& a, const P
     to_angle = -grad * (v / (A(1) - parts.iou + v + eps)) * (A(2) * kAngleScale<A> * difference);
   }
   const A to_intersection = grad / parts.union_area - to_union;  // U = area_a + area_b - I
-  const A to_width = parts.width > A(0) ? to_intersection * maximum(A(0), parts.height) : A(0);
-  const A to_height = parts.height > A(0) ? to_intersection * maximum(A(0), parts.width) : A(0);
+  const A to_width = used && parts.width > A(0) ? to_intersection * maximum(A(0), parts.height) : A(0);
+  const A to_height = used && parts.height > A(0) ? to_intersection * maximum(A(0), parts.width) : A(0);
+  if constexpr (kKind != BoxIouKind::kIou) {
+    to_hull_width = used ? to_hull_width : A(0);
+    to_hull_height = used ? to_hull_height : A(0);
+    to_dx = used ? to_dx : A(0);
+    to_dy = used ? to_dy : A(0);
+    to_angle = used ? to_angle : A(0);
+  }
   PairGradient<A> result{};
   spread(a.box.x1, b.box.x1, -to_hull_width, -to_width, result.a.x1, result.b.x1);
   spread(a.box.y1, b.box.y1, -to_hull_height, -to_height, result.a.y1, result.b.y1);
   spread(a.box.x2, b.box.x2, to_width, to_hull_width, result.a.x2, result.b.x2);
   spread(a.box.y2, b.box.y2, to_height, to_hull_height, result.a.y2, result.b.y2);
   result.add_to_centres(to_dx, to_dy);
-  result.a.area = result.b.area = to_union;
+  result.a.area = result.b.area = used ? to_union : A(0);
   result.a.angle = to_angle;
   result.b.angle = -to_angle;
   return result;
 }
 
-}  // namespace ldie
+}  // namespace ldie::boxes

@@ -4,7 +4,7 @@
 #include "boxes/box_iou.h"
 #include "core/parallel.h"
 
-namespace ldie {
+namespace ldie::boxes {
 namespace {
 
 constexpr int64_t kWidth = 16;  // columns that are computed together
@@ -169,4 +169,4 @@ LDIE_INSTANTIATE(Half)
 LDIE_INSTANTIATE(BFloat16)
 #undef LDIE_INSTANTIATE
 
-}  // namespace ldie
+}  // namespace ldie::boxes

@@ -8,7 +8,7 @@
 #include "core/box.h"
 #include "core/lanes.h"
 
-namespace ldie {
+namespace ldie::boxes {
 
 // A positive, finite area. The IoU of two ordinary boxes is a number, and 0 where they do not touch.
 template <typename V>
@@ -76,4 +76,4 @@ class CandidateTile {
   T x1_[kSize], y1_[kSize], x2_[kSize], y2_[kSize], area_[kSize];
 };
 
-}  // namespace ldie
+}  // namespace ldie::boxes

@@ -5,7 +5,7 @@
 #include "core/library.h"
 #include "core/tensor.h"
 
-namespace ldie {
+namespace ldie::boxes {
 namespace {
 
 using Integers = std::vector<int64_t>;
@@ -72,7 +72,8 @@ void check_count(const AnchorLevel& level) {
 
 Tensor grid_anchors_op(const Tensor& like, const Reals& sizes, const Integers& size_counts, const Reals& ratios,
                        const Integers& ratio_counts, const Integers& grid_sizes, const Integers& strides,
-                       int64_t convention, double offset) {
+                       int64_t convention_, double offset) {
+  const auto convention = checked_option<AnchorConvention>(kOp, "convention", convention_);
   check_levels(grid_sizes, strides);
   check_lists("sizes", sizes, size_counts, grid_sizes.size() / 2);
   check_lists("aspect_ratios", ratios, ratio_counts, grid_sizes.size() / 2);
@@ -85,8 +86,7 @@ Tensor grid_anchors_op(const Tensor& like, const Reals& sizes, const Integers& s
   for (int i = 0; i < args.num_levels; ++i) {
     AnchorLevel& level = args.levels[i];
     level = {grid_sizes[2 * i], grid_sizes[2 * i + 1], strides[2 * i], strides[2 * i + 1], anchors, cells, 0};
-    level.cells = append_cells(args, cells, level_sizes, size_counts[i], level_ratios, ratio_counts[i],
-                               AnchorConvention(convention));
+    level.cells = append_cells(args, cells, level_sizes, size_counts[i], level_ratios, ratio_counts[i], convention);
     cells += level.cells;
     check_count(level);
     anchors += level.height * level.anchors_per_row();
@@ -107,4 +107,4 @@ LDIE_SCHEMA(
 LDIE_REGISTER("grid_anchors", grid_anchors_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::boxes

@@ -4,7 +4,7 @@
 #include "boxes/grid_anchors.h"
 #include "core/simt.cuh"
 
-namespace ldie {
+namespace ldie::boxes {
 namespace {
 
 constexpr int kThreads = 128;
@@ -50,4 +50,4 @@ void grid_anchors(const GridAnchors& args, Context& context) {
   LDIE_LAUNCH(grid_anchors_kernel, dim3(blocks), dim3(kThreads), 0, context.stream, args, rows);
 }
 
-}  // namespace ldie
+}  // namespace ldie::boxes

@@ -10,11 +10,12 @@
 #include "core/context.h"
 #include "core/hd.h"
 
-namespace ldie {
+namespace ldie::boxes {
 
 // The two conventions in use, with ratio = height / width. Both in their peer's precision and order of operations, so
 // that the anchors are the same bits.
 enum class AnchorConvention : int64_t { kTorchvision, kDetectron2 };
+constexpr AnchorConvention last_option(AnchorConvention) { return AnchorConvention::kDetectron2; }
 
 inline Box<float> torchvision_cell(double size, double ratio) {
   const float height_ratio = std::sqrt(float(ratio)), width_ratio = 1.f / height_ratio;
@@ -56,4 +57,4 @@ LDIE_HD Box<float> anchor_at(float x, float y, const Box<float>& cell) {
 
 void grid_anchors(const GridAnchors& args, Context& context);
 
-}  // namespace ldie
+}  // namespace ldie::boxes

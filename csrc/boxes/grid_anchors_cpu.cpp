@@ -2,7 +2,7 @@
 #include "boxes/grid_anchors.h"
 #include "core/parallel.h"
 
-namespace ldie {
+namespace ldie::boxes {
 namespace {
 
 constexpr int64_t kNumbers = 4;  // of a box
@@ -48,4 +48,4 @@ void grid_anchors(const GridAnchors& args, Context& context) {
   }
 }
 
-}  // namespace ldie
+}  // namespace ldie::boxes

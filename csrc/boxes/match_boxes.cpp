@@ -7,7 +7,7 @@
 #include "core/library.h"
 #include "core/tensor.h"
 
-namespace ldie {
+namespace ldie::boxes {
 namespace {
 
 constexpr const char* kOp = "match_boxes";
@@ -35,9 +35,10 @@ void check_candidates(const Tensor& candidates, const Tensor& gt, int64_t batch)
 }
 
 std::tuple<Tensor, Tensor> match_boxes_op(const Tensor& gt_, const Tensor& gt_offsets_, const Tensor& candidates_,
-                                          double high, double low, bool allow_low_quality, int64_t convention,
+                                          double high, double low, bool allow_low_quality, int64_t convention_,
                                           const std::optional<Tensor>& crowd_) {
   check_ground_truth(gt_, gt_offsets_, crowd_);
+  const auto convention = checked_option<MatchConvention>(kOp, "convention", convention_);
   const int64_t batch = gt_offsets_.size(0) - 1;
   check_candidates(candidates_, gt_, batch);
   const Tensor gt = as_contiguous(gt_), gt_offsets = as_contiguous(gt_offsets_);
@@ -63,7 +64,7 @@ std::tuple<Tensor, Tensor> match_boxes_op(const Tensor& gt_, const Tensor& gt_of
     args.high = T(high);
     args.low = T(low);
     args.allow_low_quality = allow_low_quality;
-    args.convention = MatchConvention(convention);
+    args.convention = convention;
     args.matches = mutable_data<int64_t>(matches);
     args.iou = mutable_data<T>(iou);
     match_boxes(args, context);
@@ -78,4 +79,4 @@ LDIE_SCHEMA(
 LDIE_REGISTER("match_boxes", match_boxes_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::boxes

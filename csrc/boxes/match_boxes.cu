@@ -8,7 +8,7 @@
 #include "core/reduce.cuh"
 #include "core/simt.cuh"
 
-namespace ldie {
+namespace ldie::boxes {
 namespace {
 
 constexpr int kThreads = 256;
@@ -190,4 +190,4 @@ void match_boxes(const MatchBoxes<T>& args, Context& context) {
 template void match_boxes(const MatchBoxes<float>&, Context&);
 template void match_boxes(const MatchBoxes<double>&, Context&);
 
-}  // namespace ldie
+}  // namespace ldie::boxes

@@ -11,12 +11,13 @@
 #include "core/box.h"
 #include "core/context.h"
 
-namespace ldie {
+namespace ldie::boxes {
 
 enum class MatchConvention : int64_t {
   kTorchvision,  // an IoU of NaN, such as 0 / 0, is greater than all others
   kDetectron2,   // it counts as 0
 };
+constexpr MatchConvention last_option(MatchConvention) { return MatchConvention::kDetectron2; }
 
 constexpr int64_t kBelowLow = -1, kBetween = -2;
 
@@ -51,4 +52,4 @@ struct MatchBoxes {
 template <typename T>
 void match_boxes(const MatchBoxes<T>& args, Context& context);
 
-}  // namespace ldie
+}  // namespace ldie::boxes

@@ -8,7 +8,7 @@
 #include "core/parallel.h"
 #include "core/ragged.h"
 
-namespace ldie {
+namespace ldie::boxes {
 namespace {
 
 template <typename T>
@@ -240,4 +240,4 @@ void match_boxes(const MatchBoxes<T>& args, Context& context) {
 template void match_boxes(const MatchBoxes<float>&, Context&);
 template void match_boxes(const MatchBoxes<double>&, Context&);
 
-}  // namespace ldie
+}  // namespace ldie::boxes

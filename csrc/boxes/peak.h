@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <limits>
 
-namespace ldie {
+namespace ldie::boxes {
 
 // Numbers added in ascending order, of which this many are known exactly; when there are more, blocks of 2, 4, 8, ...
 class AscendingPlaces {
@@ -60,4 +60,4 @@ struct Peak {
   }
 };
 
-}  // namespace ldie
+}  // namespace ldie::boxes

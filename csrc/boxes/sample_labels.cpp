@@ -7,7 +7,7 @@
 #include "core/library.h"
 #include "core/tensor.h"
 
-namespace ldie {
+namespace ldie::boxes {
 namespace {
 
 std::tuple<Tensor, Tensor, Tensor> sample_labels_op(const Tensor& matches_, const Tensor& seeds_, int64_t num_samples,
@@ -51,4 +51,4 @@ LDIE_SCHEMA(
 LDIE_REGISTER("sample_labels", sample_labels_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::boxes

@@ -13,7 +13,7 @@
 #include "core/reduce.cuh"
 #include "core/simt.cuh"
 
-namespace ldie {
+namespace ldie::boxes {
 namespace {
 
 constexpr int kThreads = 256;
@@ -213,4 +213,4 @@ void sample_labels(const SampleLabels& args, Context& context) {
   LDIE_LAUNCH(write_kernel, dim3(images.x, blocks_for(args.num_samples)), block, 0, context.stream, args, space);
 }
 
-}  // namespace ldie
+}  // namespace ldie::boxes

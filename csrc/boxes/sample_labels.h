@@ -10,7 +10,7 @@
 #include "core/hd.h"
 #include "core/philox.h"
 
-namespace ldie {
+namespace ldie::boxes {
 
 struct SampleLabels {
   const int64_t* matches;              // [batch, count] >= 0 positive, -1 negative, below ignored
@@ -41,4 +41,4 @@ LDIE_HD bool is_negative(int64_t match) { return match == -1; }
 
 LDIE_HD int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-}  // namespace ldie
+}  // namespace ldie::boxes

@@ -6,7 +6,7 @@
 #include "boxes/smallest.h"
 #include "core/parallel.h"
 
-namespace ldie {
+namespace ldie::boxes {
 namespace {
 
 constexpr int64_t kTileGroups = 16;
@@ -68,4 +68,4 @@ void sample_labels(const SampleLabels& args, Context&) {
   });
 }
 
-}  // namespace ldie
+}  // namespace ldie::boxes

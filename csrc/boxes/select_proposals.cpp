@@ -8,7 +8,7 @@
 #include "core/library.h"
 #include "core/tensor.h"
 
-namespace ldie {
+namespace ldie::boxes {
 namespace {
 
 constexpr const char* kOp = "select_proposals";
@@ -102,4 +102,4 @@ LDIE_SCHEMA(
 LDIE_REGISTER("select_proposals", select_proposals_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::boxes

@@ -13,14 +13,18 @@
 #include "core/simt.cuh"
 #include "suppression/greedy_search.cuh"
 
-namespace ldie {
+namespace ldie::boxes {
 namespace {
+
+using suppression::blocks_for;
+using suppression::kThreads;
 
 __device__ int64_t thread_index() { return int64_t(blockIdx.x) * kThreads + threadIdx.x; }
 
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
-    proposal_keys_kernel(SelectProposals<T> args, int64_t count, score_key_t<acc_t<T>>* keys, uint32_t* rows) {
+    proposal_keys_kernel(SelectProposals<T> args, int64_t count, suppression::score_key_t<acc_t<T>>* keys,
+                         uint32_t* rows) {
   const int64_t i = thread_index();
   if (i >= count) return;
   keys[i] = args.key(i);
@@ -67,8 +71,8 @@ __global__ void __launch_bounds__(kThreads)
     candidates.boxes[i] = box;
     valid = key != args.kRejected && args.is_large(box);
   }
-  const uint32_t invalid = __ballot_sync(kAllLanes, !valid);
-  if (i < candidates.count && i % kWarp == 0) removed[i / kWarp] = invalid;
+  const uint32_t invalid = __ballot_sync(kFullWarp, !valid);
+  if (i < candidates.count && i % kWarpSize == 0) removed[i / kWarpSize] = invalid;
 }
 
 // How many candidates up to each are kept, itself included.
@@ -159,7 +163,7 @@ Candidates<T> make_candidates(const SelectProposals<T>& args, Context& context) 
     if (taken > most) most = taken;
   }
   Candidates<T> candidates;
-  candidates.per_segment = (most + kTile - 1) / kTile * kTile;
+  candidates.per_segment = (most + suppression::kTile - 1) / suppression::kTile * suppression::kTile;
   candidates.per_image = args.levels.count * candidates.per_segment;
   const int64_t count = candidates.count = args.batch * candidates.per_image;
   candidates.rows = context.scratch_array<uint32_t>(count);
@@ -176,11 +180,11 @@ void select_proposals(const SelectProposals<T>& args, Context& context) {
   const Candidates<T> candidates = make_candidates(args, context);
   const int64_t count = candidates.count, slots = args.batch * args.post_nms;
   const uint32_t* const one_group = nullptr;
-  const auto sequences = make_sequences(context, args.batch * args.levels.count, candidates.per_segment,
-                                        candidates.boxes, one_group, args.iou_threshold);
+  const auto sequences = suppression::make_sequences(context, args.batch * args.levels.count, candidates.per_segment,
+                                                     candidates.boxes, one_group, args.iou_threshold);
   LDIE_LAUNCH(decode_kernel<T>, blocks_for(count), dim3(kThreads), 0, context.stream, args, sorted, candidates,
               sequences.removed);
-  greedy_search(sequences, context.stream);
+  suppression::greedy_search(sequences, context.stream);
 
   uint32_t* const sums = sequences.kept;
   inclusive_sum(context, sums, sums, count);
@@ -193,4 +197,4 @@ template void select_proposals(const SelectProposals<double>&, Context&);
 template void select_proposals(const SelectProposals<Half>&, Context&);
 template void select_proposals(const SelectProposals<BFloat16>&, Context&);
 
-}  // namespace ldie
+}  // namespace ldie::boxes

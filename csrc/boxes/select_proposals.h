@@ -12,7 +12,7 @@
 #include "core/context.h"
 #include "suppression/nms.h"
 
-namespace ldie {
+namespace ldie::boxes {
 
 constexpr int kMostLevels = 16;
 
@@ -55,11 +55,11 @@ struct SelectProposals {
   LDIE_HD int64_t anchors_per_image() const { return levels.items(); }
 
   // Ascending keys are descending scores. No key of a score that counts is as great as kRejected.
-  using Key = score_key_t<A>;
+  using Key = suppression::score_key_t<A>;
   static constexpr Key kRejected = Key(~Key(0));
   LDIE_HD Key key(int64_t row) const {
     const A score = A(scores[row]);
-    return score >= score_threshold ? score_key(score) : kRejected;  // a NaN is rejected
+    return score >= score_threshold ? suppression::score_key(score) : kRejected;  // a NaN is rejected
   }
 
   LDIE_HD Box<A> proposal(int64_t image, int64_t anchor) const {
@@ -92,4 +92,4 @@ struct SelectProposals {
 template <typename T>
 void select_proposals(const SelectProposals<T>& args, Context& context);
 
-}  // namespace ldie
+}  // namespace ldie::boxes

@@ -7,7 +7,7 @@
 #include "core/parallel.h"
 #include "suppression/kept_grid.h"
 
-namespace ldie {
+namespace ldie::boxes {
 namespace {
 
 // What anchors are ordered by in one number: the key of the score, then the index.
@@ -50,7 +50,7 @@ std::vector<order_t<T>> best_of_level(const SelectProposals<T>& args, int64_t im
 
 // Decodes a level's best anchors and leaves those in `survivors` that the search keeps, the best first.
 template <typename T>
-void search_level(const SelectProposals<T>& args, int64_t image, int level, KeptGrid<acc_t<T>>& grid,
+void search_level(const SelectProposals<T>& args, int64_t image, int level, suppression::KeptGrid<acc_t<T>>& grid,
                   std::vector<order_t<T>>& survivors) {
   std::vector<Box<acc_t<T>>> boxes;
   for (const order_t<T> order : best_of_level(args, image, level)) {
@@ -90,10 +90,10 @@ template <typename T>
 void select_proposals(const SelectProposals<T>& args, Context&) {
   const int64_t levels = args.levels.count;
   std::vector<std::vector<order_t<T>>> survivors(size_t(args.batch * levels));
-  const acc_t<T> threshold = threshold_floor<acc_t<T>>(args.iou_threshold);
+  const acc_t<T> threshold = suppression::threshold_floor<acc_t<T>>(args.iou_threshold);
   const int64_t tasks = args.batch * levels;
   parallel_tasks(tasks, [&](const auto& next) {
-    KeptGrid<acc_t<T>> grid(threshold);
+    suppression::KeptGrid<acc_t<T>> grid(threshold);
     for (int64_t task = next(); task < tasks; task = next()) {
       const int64_t image = task % args.batch, level = task / args.batch;  // the first levels have the most anchors
       search_level(args, image, int(level), grid, survivors[size_t(image * levels + level)]);
@@ -109,4 +109,4 @@ template void select_proposals(const SelectProposals<double>&, Context&);
 template void select_proposals(const SelectProposals<Half>&, Context&);
 template void select_proposals(const SelectProposals<BFloat16>&, Context&);
 
-}  // namespace ldie
+}  // namespace ldie::boxes

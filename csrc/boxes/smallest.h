@@ -7,7 +7,7 @@
 #include <limits>
 #include <vector>
 
-namespace ldie {
+namespace ldie::boxes {
 
 // Linear in the number of items: those that cannot be among the `limit` smallest cost a comparison, the others pile up
 // to about twice the limit before they are cut back. Item is an unsigned integer below its greatest value.
@@ -56,4 +56,4 @@ class Smallest {
   std::vector<Item> items_;
 };
 
-}  // namespace ldie
+}  // namespace ldie::boxes

@@ -8,7 +8,7 @@
 #include "conv/matmul.h"
 #include "core/library.h"
 
-namespace ldie {
+namespace ldie::conv {
 namespace {
 
 // The columns' group g is a matrix within their rows.
@@ -204,4 +204,4 @@ LDIE_SCHEMA(
 LDIE_REGISTER("deform_conv2d_backward", deform_conv2d_backward_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::conv

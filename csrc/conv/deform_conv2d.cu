@@ -12,7 +12,7 @@
 #include "conv/transpose.cuh"
 #include "core/pack.cuh"
 
-namespace ldie {
+namespace ldie::conv {
 namespace {
 
 constexpr int kPoints = 32;  // of a block: enough to hide their arithmetic, and blocks stay many on small maps
@@ -259,4 +259,4 @@ LDIE_INSTANTIATE(double)
 LDIE_INSTANTIATE(Half)
 LDIE_INSTANTIATE(BFloat16)
 
-}  // namespace ldie
+}  // namespace ldie::conv

@@ -14,7 +14,7 @@
 #include "core/half.h"
 #include "core/hd.h"
 
-namespace ldie {
+namespace ldie::conv {
 
 // Division of sizes: 64-bit division is slow on GPUs, and nearly all sizes fit 32 bits.
 LDIE_HD int64_t divide_size(int64_t a, int64_t b) {
@@ -189,4 +189,4 @@ void deform_point_gradients(const DeformPointGradients<T>& args, Context& contex
 template <typename T>
 void deform_input_gradient(const DeformInputGradient<T>& args, Context& context);
 
-}  // namespace ldie
+}  // namespace ldie::conv

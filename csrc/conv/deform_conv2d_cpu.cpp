@@ -6,7 +6,7 @@
 #include "conv/deform_conv2d.h"
 #include "core/parallel.h"
 
-namespace ldie {
+namespace ldie::conv {
 namespace {
 
 constexpr int64_t kPositionsPerTask = 32;
@@ -184,4 +184,4 @@ template void deform_point_gradients(const DeformPointGradients<double>&, Contex
 template void deform_input_gradient(const DeformInputGradient<float>&, Context&);
 template void deform_input_gradient(const DeformInputGradient<double>&, Context&);
 
-}  // namespace ldie
+}  // namespace ldie::conv

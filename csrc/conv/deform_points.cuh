@@ -6,7 +6,7 @@
 #include "core/device_sort.cuh"
 #include "core/reduce.cuh"
 
-namespace ldie {
+namespace ldie::conv {
 namespace {
 
 constexpr int kThreads = 256;
@@ -141,4 +141,4 @@ SortedPoints<T> sort_points(const DeformSampling<T>& sampling, const Chunk& chun
 }
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::conv

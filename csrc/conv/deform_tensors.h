@@ -8,7 +8,7 @@
 #include "core/check.h"
 #include "core/tensor.h"
 
-namespace ldie {
+namespace ldie::conv {
 
 using OptionalTensor = std::optional<Tensor>;
 
@@ -210,4 +210,4 @@ inline void check_grad_output(const Tensor& grad_output, const Tensor& input, co
               {shape.batch, shape.filters, shape.out_height, shape.out_width}, "[N, O, out_h, out_w]");
 }
 
-}  // namespace ldie
+}  // namespace ldie::conv

@@ -16,7 +16,7 @@
 #include "core/parallel.h"
 #include "core/tensor.h"
 
-namespace ldie {
+namespace ldie::conv {
 
 // A batch of strided matrices; strides in elements, 0 to repeat.
 struct Matrices {
@@ -107,4 +107,4 @@ inline void multiply(const Tensor& like, int64_t batch, const Matrices& a, const
 }
 #endif
 
-}  // namespace ldie
+}  // namespace ldie::conv

@@ -5,7 +5,7 @@
 #include "conv/deform_conv2d.h"
 #include "core/pack.cuh"
 
-namespace ldie {
+namespace ldie::conv {
 
 constexpr int kTransposeTile = 32, kTransposeRows = 8;  // a tile's side; rows of threads, so 4 loads each under way
 
@@ -50,4 +50,4 @@ __global__ void __launch_bounds__(kTransposeTile* kTransposeRows) repeat_row_ker
   }
 }
 
-}  // namespace ldie
+}  // namespace ldie::conv

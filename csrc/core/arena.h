@@ -7,8 +7,10 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <initializer_list>
 #include <vector>
 
+#include "core/allocation.h"
 #include "core/huge_pages.h"
 
 namespace ldie {
@@ -60,8 +62,11 @@ class Arena {
   std::byte* allocate(size_t bytes) {
     const int64_t size = int64_t(bytes), stride = 1;
     AtenTensorHandle handle = nullptr;
-    TORCH_ERROR_CODE_CHECK(
-        aoti_torch_empty_strided(1, &size, &stride, aoti_torch_dtype_uint8(), device_type_, device_index_, &handle));
+    const std::initializer_list<int64_t> sizes{size};
+    allocated(sizes, [&] {
+      TORCH_ERROR_CODE_CHECK(
+          aoti_torch_empty_strided(1, &size, &stride, aoti_torch_dtype_uint8(), device_type_, device_index_, &handle));
+    });
     tensors_.push_back(in_huge_pages(torch::stable::Tensor(handle)));
     return static_cast<std::byte*>(tensors_.back().mutable_data_ptr());
   }

@@ -66,11 +66,12 @@ LDIE_HD float fast_log(float x) {
   constexpr float kLeastNormal = 1.17549435e-38f, kScale = 8388608.f, kLn2High = 0.693359375f,
                   kLn2Low = -2.12194440e-4f;
   constexpr float kInfinity = std::numeric_limits<float>::infinity(), kNan = std::numeric_limits<float>::quiet_NaN();
-  constexpr int32_t kRootOfHalf = 0x3f3504f3;
+  constexpr uint32_t kRootOfHalf = 0x3f3504f3u;
   const bool subnormal = x < kLeastNormal;
-  const int32_t bits = int32_t(float_bits(subnormal ? x * kScale : x)), exponent = (bits - kRootOfHalf) >> 23;
+  const uint32_t bits = float_bits(subnormal ? x * kScale : x);
+  const int32_t exponent = int32_t(bits - kRootOfHalf) >> 23;  // of an x below 0 it is any number, and not used
   const float n = float(exponent) - (subnormal ? 23.f : 0.f);
-  const float f = bits_float(uint32_t(bits) - (uint32_t(exponent) << 23)) - 1.f;
+  const float f = bits_float(bits - (uint32_t(exponent) << 23)) - 1.f;
   float p = -0.0763449669f;  // (log(1 + f) - f + f^2 / 2) / f^3, least maximal relative error of log(1 + f)
   p = mul_add(p, f, 0.127615765f);
   p = mul_add(p, f, -0.131601825f);

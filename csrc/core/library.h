@@ -7,10 +7,18 @@
 
 #include <torch/csrc/stable/library.h>
 
+#include "core/allocation.h"
+
+// The function as the dispatcher calls it.
+#define LDIE_BOXED(name, function)                                                         \
+  [](StableIValue* stack, uint64_t inputs, uint64_t outputs) {                             \
+    ldie::named_allocations(name, [&] { TORCH_BOX (&function)(stack, inputs, outputs); }); \
+  }
+
 #if defined(LDIE_BACKEND_CUDA)
 #define LDIE_SCHEMA(schema) static_assert(sizeof(schema) > 1, "the schema is defined by _C.so")
 #define LDIE_REGISTER(name, function) \
-  STABLE_TORCH_LIBRARY_IMPL(ldie_ext, CUDA, library) { library.impl(name, TORCH_BOX(&function)); }
+  STABLE_TORCH_LIBRARY_IMPL(ldie_ext, CUDA, library) { library.impl(name, LDIE_BOXED(name, function)); }
 #else
 #if defined(LDIE_BACKEND_EMULATED)
 #define LDIE_NAMESPACE ldie_ext_emulated
@@ -24,5 +32,5 @@
 #define LDIE_REGISTER(name, function) LDIE_REGISTER_IN(LDIE_NAMESPACE, name, function)
 #define LDIE_REGISTER_IN(ns, name, function) LDIE_REGISTER_EXPANDED(ns, name, function)
 #define LDIE_REGISTER_EXPANDED(ns, name, function) \
-  STABLE_TORCH_LIBRARY_IMPL(ns, CPU, library) { library.impl(name, TORCH_BOX(&function)); }
+  STABLE_TORCH_LIBRARY_IMPL(ns, CPU, library) { library.impl(name, LDIE_BOXED(name, function)); }
 #endif

@@ -13,6 +13,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "core/allocation.h"
 #include "core/arena.h"
 #include "core/context.h"
 #include "core/half.h"
@@ -32,22 +33,23 @@ using torch::stable::Tensor;
 inline Tensor make_empty(const Tensor& like, std::initializer_list<int64_t> size,
                          std::optional<ScalarType> dtype = std::nullopt) {
   const std::vector<int64_t> sizes(size);
-  return in_huge_pages(torch::stable::new_empty(like, sizes, dtype));
+  return in_huge_pages(allocated(size, [&] { return torch::stable::new_empty(like, sizes, dtype); }));
 }
 
 inline Tensor make_zeros(const Tensor& like, std::initializer_list<int64_t> size,
                          std::optional<ScalarType> dtype = std::nullopt) {
   const std::vector<int64_t> sizes(size);
-  return torch::stable::new_zeros(like, sizes, dtype);
+  return allocated(size, [&] { return torch::stable::new_zeros(like, sizes, dtype); });
 }
 
 // A new contiguous tensor of the size and dtype of `like`.
 inline Tensor make_empty_like(const Tensor& like) {
-  return in_huge_pages(torch::stable::new_empty(like, like.sizes()));
+  return in_huge_pages(allocated(like.sizes(), [&] { return torch::stable::new_empty(like, like.sizes()); }));
 }
 
 inline Tensor as_contiguous(const Tensor& tensor) {
-  return tensor.is_contiguous() ? tensor : torch::stable::contiguous(tensor);
+  if (tensor.is_contiguous()) return tensor;
+  return allocated(tensor.sizes(), [&] { return torch::stable::contiguous(tensor); });
 }
 
 inline std::optional<Tensor> as_contiguous(const std::optional<Tensor>& tensor) {
@@ -94,8 +96,11 @@ inline Tensor make_untouched_zeros(std::initializer_list<int64_t> size, ScalarTy
     strides[d] = count;
     overflow |= __builtin_mul_overflow(count, size.begin()[d], &count);
   }
-  void* const block = overflow ? nullptr : std::calloc(size_t(count) + kAlignment / bytes, bytes);
-  if (block == nullptr) throw std::runtime_error("not enough memory for a tensor of zeros");
+  void* const block = allocated(size, [&] {
+    void* const zeros = overflow ? nullptr : std::calloc(size_t(count) + kAlignment / bytes, bytes);
+    if (zeros == nullptr) throw std::bad_alloc();
+    return zeros;
+  });
   const uintptr_t start = (reinterpret_cast<uintptr_t>(block) + kAlignment - 1) / kAlignment * kAlignment;
   return torch::stable::from_blob(reinterpret_cast<void*>(start), size, strides,
                                   torch::stable::Device(torch::headeronly::DeviceType::CPU), dtype,

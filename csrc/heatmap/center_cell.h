@@ -8,7 +8,7 @@
 #include "core/half.h"
 #include "core/hd.h"
 
-namespace ldie {
+namespace ldie::heatmap {
 
 // All in cells; A is the boxes' dtype, or float for 16-bit boxes.
 template <typename A>
@@ -31,4 +31,4 @@ LDIE_HD CenterCell<acc_t<T>> center_cell(const T* box, int64_t height, int64_t w
   return {true, int32_t(x), int32_t(y), x, y, w, h};
 }
 
-}  // namespace ldie
+}  // namespace ldie::heatmap

@@ -5,7 +5,7 @@
 #include "core/library.h"
 #include "core/tensor.h"
 
-namespace ldie {
+namespace ldie::heatmap {
 namespace {
 
 // What the launcher draws into.
@@ -18,12 +18,13 @@ Tensor make_canvas([[maybe_unused]] const Tensor& boxes, std::initializer_list<i
 }
 
 Tensor center_heatmap_op(const Tensor& boxes_, const Tensor& labels_, const Tensor& offsets_, int64_t num_classes,
-                         int64_t height, int64_t width, double min_overlap, int64_t radius, ScalarType dtype) {
+                         int64_t height, int64_t width, double min_overlap, int64_t radius_, ScalarType dtype) {
   constexpr const char* op = "center_heatmap";
   check_labelled_boxes(op, boxes_, labels_, offsets_);
   check_positive(op, "num_classes", num_classes);
   check_map_size(op, height, width);
   check_fraction(op, "min_overlap", min_overlap);
+  const auto radius = checked_option<RadiusRule>(op, "radius", radius_);
   if (!is_floating(dtype)) {
     check_failed(op, "dtype must be float32, float64, float16 or bfloat16, got ", dtype_name(dtype));
   }
@@ -36,8 +37,7 @@ Tensor center_heatmap_op(const Tensor& boxes_, const Tensor& labels_, const Tens
   CenterGaussian* const gaussians = context.scratch_array<CenterGaussian>(rows);
   dispatch_floating(boxes.scalar_type(), [&](auto element) {
     using T = decltype(element);
-    center_gaussians(
-        CenterGaussians<T>{data<T>(boxes), rows, height, width, min_overlap, RadiusRule(radius), gaussians}, context);
+    center_gaussians(CenterGaussians<T>{data<T>(boxes), rows, height, width, min_overlap, radius, gaussians}, context);
   });
   dispatch_floating(dtype, [&](auto element) {
     using T = decltype(element);
@@ -62,4 +62,4 @@ LDIE_SCHEMA(
 LDIE_REGISTER("center_heatmap", center_heatmap_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::heatmap

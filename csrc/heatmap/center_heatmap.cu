@@ -6,7 +6,7 @@
 #include "core/simt.cuh"
 #include "heatmap/center_heatmap.h"
 
-namespace ldie {
+namespace ldie::heatmap {
 namespace {
 
 constexpr int kThreads = 128;
@@ -139,4 +139,4 @@ template void center_heatmap(const CenterHeatmap<double>&, Context&);
 template void center_heatmap(const CenterHeatmap<Half>&, Context&);
 template void center_heatmap(const CenterHeatmap<BFloat16>&, Context&);
 
-}  // namespace ldie
+}  // namespace ldie::heatmap

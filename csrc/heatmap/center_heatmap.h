@@ -8,7 +8,7 @@
 #include "core/ragged.h"
 #include "heatmap/gaussian.h"
 
-namespace ldie {
+namespace ldie::heatmap {
 
 // First step: the boxes' dtype matters here only.
 template <typename T>
@@ -40,4 +40,4 @@ struct CenterHeatmap {
 template <typename T>
 void center_heatmap(const CenterHeatmap<T>& args, Context& context);
 
-}  // namespace ldie
+}  // namespace ldie::heatmap

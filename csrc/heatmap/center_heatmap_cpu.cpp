@@ -2,7 +2,7 @@
 #include "core/parallel.h"
 #include "heatmap/center_heatmap.h"
 
-namespace ldie {
+namespace ldie::heatmap {
 namespace {
 
 // Columns drawn at a time, their factors in the first-level cache.
@@ -66,4 +66,4 @@ template void center_heatmap(const CenterHeatmap<double>&, Context&);
 template void center_heatmap(const CenterHeatmap<Half>&, Context&);
 template void center_heatmap(const CenterHeatmap<BFloat16>&, Context&);
 
-}  // namespace ldie
+}  // namespace ldie::heatmap

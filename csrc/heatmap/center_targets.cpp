@@ -7,7 +7,7 @@
 #include "core/library.h"
 #include "core/tensor.h"
 
-namespace ldie {
+namespace ldie::heatmap {
 namespace {
 
 std::tuple<Tensor, Tensor, Tensor, Tensor> center_targets_op(const Tensor& boxes_, const Tensor& labels_,
@@ -51,4 +51,4 @@ LDIE_SCHEMA(
 LDIE_REGISTER("center_targets", center_targets_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::heatmap

@@ -2,7 +2,7 @@
 #include "core/simt.cuh"
 #include "heatmap/center_targets.h"
 
-namespace ldie {
+namespace ldie::heatmap {
 namespace {
 
 constexpr int kThreads = 128;
@@ -31,4 +31,4 @@ template void center_targets(const CenterTargets<double>&, Context&);
 template void center_targets(const CenterTargets<Half>&, Context&);
 template void center_targets(const CenterTargets<BFloat16>&, Context&);
 
-}  // namespace ldie
+}  // namespace ldie::heatmap

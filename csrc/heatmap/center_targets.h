@@ -8,7 +8,7 @@
 #include "core/ragged.h"
 #include "heatmap/center_cell.h"
 
-namespace ldie {
+namespace ldie::heatmap {
 
 template <typename T>
 struct CenterTargets {
@@ -39,4 +39,4 @@ struct CenterTargets {
 template <typename T>
 void center_targets(const CenterTargets<T>& args, Context& context);
 
-}  // namespace ldie
+}  // namespace ldie::heatmap

@@ -2,7 +2,7 @@
 #include "core/parallel.h"
 #include "heatmap/center_targets.h"
 
-namespace ldie {
+namespace ldie::heatmap {
 
 // A slot reads 24 bytes and writes 25 (float): some microseconds for a training batch, so threads only help beyond.
 template <typename T>
@@ -18,4 +18,4 @@ template void center_targets(const CenterTargets<double>&, Context&);
 template void center_targets(const CenterTargets<Half>&, Context&);
 template void center_targets(const CenterTargets<BFloat16>&, Context&);
 
-}  // namespace ldie
+}  // namespace ldie::heatmap

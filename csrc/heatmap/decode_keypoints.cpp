@@ -7,7 +7,7 @@
 #include "core/library.h"
 #include "core/tensor.h"
 
-namespace ldie {
+namespace ldie::heatmap {
 namespace {
 
 void check_inputs(const Tensor& heatmaps, const Tensor& boxes) {
@@ -51,4 +51,4 @@ LDIE_SCHEMA("decode_keypoints(Tensor heatmaps, Tensor boxes, bool softmax) -> (T
 LDIE_REGISTER("decode_keypoints", decode_keypoints_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::heatmap

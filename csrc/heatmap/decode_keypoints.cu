@@ -7,7 +7,7 @@
 #include "core/reduce.cuh"
 #include "heatmap/decode_keypoints.h"
 
-namespace ldie {
+namespace ldie::heatmap {
 namespace {
 
 constexpr int kThreads = 256;
@@ -186,4 +186,4 @@ template void decode_keypoints(const DecodeKeypoints<double>&, Context&);
 template void decode_keypoints(const DecodeKeypoints<Half>&, Context&);
 template void decode_keypoints(const DecodeKeypoints<BFloat16>&, Context&);
 
-}  // namespace ldie
+}  // namespace ldie::heatmap

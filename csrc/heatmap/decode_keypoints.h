@@ -14,7 +14,7 @@
 #include "core/context.h"
 #include "core/limits.h"
 
-namespace ldie {
+namespace ldie::heatmap {
 
 constexpr int kTaps = 4;
 // The resized map has at most this many pixels a side.
@@ -130,4 +130,4 @@ struct DecodeKeypoints {
 template <typename T>
 void decode_keypoints(const DecodeKeypoints<T>& args, Context& context);
 
-}  // namespace ldie
+}  // namespace ldie::heatmap

@@ -6,7 +6,7 @@
 #include "core/parallel.h"
 #include "heatmap/decode_keypoints.h"
 
-namespace ldie {
+namespace ldie::heatmap {
 namespace {
 
 // No pixel of a cell is above this, for the least and the greatest of its 4 x 4 values. The weights of a pixel sum to
@@ -231,4 +231,4 @@ template void decode_keypoints(const DecodeKeypoints<double>&, Context&);
 template void decode_keypoints(const DecodeKeypoints<Half>&, Context&);
 template void decode_keypoints(const DecodeKeypoints<BFloat16>&, Context&);
 
-}  // namespace ldie
+}  // namespace ldie::heatmap

@@ -7,7 +7,7 @@
 #include "core/library.h"
 #include "core/tensor.h"
 
-namespace ldie {
+namespace ldie::heatmap {
 namespace {
 
 void check_inputs(const char* op, const Tensor& maps, const Tensor& index, const Tensor& target, const Tensor& valid) {
@@ -91,4 +91,4 @@ LDIE_REGISTER("gather_l1_loss", gather_l1_loss_op)
 LDIE_REGISTER("gather_l1_loss_backward", gather_l1_loss_backward_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::heatmap

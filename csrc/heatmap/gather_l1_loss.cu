@@ -3,7 +3,7 @@
 #include "core/reduce.cuh"
 #include "heatmap/gather_l1_loss.h"
 
-namespace ldie {
+namespace ldie::heatmap {
 namespace {
 
 constexpr int kLossThreads = 1024;
@@ -130,4 +130,4 @@ template void gather_l1_loss_backward(const GatherL1LossBackward<double>&, Conte
 template void gather_l1_loss_backward(const GatherL1LossBackward<Half>&, Context&);
 template void gather_l1_loss_backward(const GatherL1LossBackward<BFloat16>&, Context&);
 
-}  // namespace ldie
+}  // namespace ldie::heatmap

@@ -9,7 +9,7 @@
 #include "core/half.h"
 #include "core/hd.h"
 
-namespace ldie {
+namespace ldie::heatmap {
 
 template <typename T>
 struct GatherL1 {
@@ -90,4 +90,4 @@ void gather_l1_loss(const GatherL1Loss<T>& args, Context& context);
 template <typename T>
 void gather_l1_loss_backward(const GatherL1LossBackward<T>& args, Context& context);
 
-}  // namespace ldie
+}  // namespace ldie::heatmap

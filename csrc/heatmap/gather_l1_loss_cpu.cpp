@@ -4,7 +4,7 @@
 #include "core/parallel.h"
 #include "heatmap/gather_l1_loss.h"
 
-namespace ldie {
+namespace ldie::heatmap {
 
 namespace {
 
@@ -82,4 +82,4 @@ template void gather_l1_loss_backward(const GatherL1LossBackward<double>&, Conte
 template void gather_l1_loss_backward(const GatherL1LossBackward<Half>&, Context&);
 template void gather_l1_loss_backward(const GatherL1LossBackward<BFloat16>&, Context&);
 
-}  // namespace ldie
+}  // namespace ldie::heatmap

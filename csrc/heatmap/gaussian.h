@@ -8,13 +8,14 @@
 #include "core/hd.h"
 #include "heatmap/center_cell.h"
 
-namespace ldie {
+namespace ldie::heatmap {
 
 // How far the corners of a box may shift. The values are the schemas' ints.
 enum class RadiusRule : int64_t {
   kCornerNet = 0,  // the published code: the larger root, divided by 2, in all three cases
   kExact = 1,      // the roots of CornerNet's three equations
 };
+constexpr RadiusRule last_option(RadiusRule) { return RadiusRule::kExact; }
 
 // The largest shift of the corners that keeps IoU >= min_overlap with the box, the least of three cases (CornerNet,
 // arXiv:1808.01244, section 3.2): one corner in and one out, both in, both out. Term by term as NumPy's float64, so
@@ -78,4 +79,4 @@ LDIE_HD CenterGaussian center_gaussian(const T* box, double min_overlap, RadiusR
   return {-1 / (2 * sigma * sigma), cell.x, cell.y, int32_t(radius < kLargestRadius ? radius : kLargestRadius)};
 }
 
-}  // namespace ldie
+}  // namespace ldie::heatmap

@@ -7,7 +7,7 @@
 #include "core/library.h"
 #include "core/tensor.h"
 
-namespace ldie {
+namespace ldie::heatmap {
 namespace {
 
 std::tuple<Tensor, Tensor, Tensor, Tensor> heatmap_peaks_op(const Tensor& scores_, int64_t k, bool per_class) {
@@ -48,4 +48,4 @@ LDIE_SCHEMA("heatmap_peaks(Tensor scores, SymInt k, bool per_class) -> (Tensor, 
 LDIE_REGISTER("heatmap_peaks", heatmap_peaks_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::heatmap

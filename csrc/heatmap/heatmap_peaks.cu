@@ -11,7 +11,7 @@
 #include "heatmap/heatmap_peaks.h"
 #include "heatmap/peak_bound.cuh"
 
-namespace ldie {
+namespace ldie::heatmap {
 namespace {
 
 constexpr int kStrip = 16;  // cells of a column that a thread walks down
@@ -280,4 +280,4 @@ template void heatmap_peaks(const HeatmapPeaks<double>&, Context&);
 template void heatmap_peaks(const HeatmapPeaks<Half>&, Context&);
 template void heatmap_peaks(const HeatmapPeaks<BFloat16>&, Context&);
 
-}  // namespace ldie
+}  // namespace ldie::heatmap

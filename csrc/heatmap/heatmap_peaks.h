@@ -9,7 +9,7 @@
 #include "core/half.h"
 #include "core/hd.h"
 
-namespace ldie {
+namespace ldie::heatmap {
 
 // A cell and its neighbours; those outside the map are -infinity, or repeat a cell of the window.
 template <typename A>
@@ -69,4 +69,4 @@ struct HeatmapPeaks {
 template <typename T>
 void heatmap_peaks(const HeatmapPeaks<T>& args, Context& context);
 
-}  // namespace ldie
+}  // namespace ldie::heatmap

@@ -4,7 +4,7 @@
 #include "core/parallel.h"
 #include "heatmap/heatmap_peaks.h"
 
-namespace ldie {
+namespace ldie::heatmap {
 namespace {
 
 // The k best of the peaks offered so far, in memory for `capacity` of them. Offers come by rising index, so that a
@@ -142,4 +142,4 @@ template void heatmap_peaks(const HeatmapPeaks<double>&, Context&);
 template void heatmap_peaks(const HeatmapPeaks<Half>&, Context&);
 template void heatmap_peaks(const HeatmapPeaks<BFloat16>&, Context&);
 
-}  // namespace ldie
+}  // namespace ldie::heatmap

@@ -7,7 +7,7 @@
 #include "core/library.h"
 #include "core/tensor.h"
 
-namespace ldie {
+namespace ldie::heatmap {
 namespace {
 
 void check_inputs(const Tensor& keypoints, const Tensor& boxes, int64_t height, int64_t width) {
@@ -49,4 +49,4 @@ LDIE_SCHEMA("keypoint_targets(Tensor keypoints, Tensor boxes, SymInt height, Sym
 LDIE_REGISTER("keypoint_targets", keypoint_targets_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::heatmap

@@ -2,7 +2,7 @@
 #include "core/pack.cuh"
 #include "heatmap/keypoint_targets.h"
 
-namespace ldie {
+namespace ldie::heatmap {
 namespace {
 
 constexpr int kThreads = 128;
@@ -28,4 +28,4 @@ template void keypoint_targets(const KeypointTargets<double>&, Context&);
 template void keypoint_targets(const KeypointTargets<Half>&, Context&);
 template void keypoint_targets(const KeypointTargets<BFloat16>&, Context&);
 
-}  // namespace ldie
+}  // namespace ldie::heatmap

@@ -10,7 +10,7 @@
 #include "core/box.h"
 #include "core/context.h"
 
-namespace ldie {
+namespace ldie::heatmap {
 
 // The cell along one axis as a number of type A: below 0, or `cells` or more, or NaN where the point is outside.
 // Rounded as torch rounds `cells / length`, so that points between two cells fall as torchvision lets them.
@@ -43,4 +43,4 @@ struct KeypointTargets {
 template <typename T>
 void keypoint_targets(const KeypointTargets<T>& args, Context& context);
 
-}  // namespace ldie
+}  // namespace ldie::heatmap

@@ -2,7 +2,7 @@
 #include "core/parallel.h"
 #include "heatmap/keypoint_targets.h"
 
-namespace ldie {
+namespace ldie::heatmap {
 
 // 12 bytes read and 9 written a keypoint in float32.
 template <typename T>
@@ -18,4 +18,4 @@ template void keypoint_targets(const KeypointTargets<double>&, Context&);
 template void keypoint_targets(const KeypointTargets<Half>&, Context&);
 template void keypoint_targets(const KeypointTargets<BFloat16>&, Context&);
 
-}  // namespace ldie
+}  // namespace ldie::heatmap

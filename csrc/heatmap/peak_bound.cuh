@@ -4,7 +4,7 @@
 
 #include "core/reduce.cuh"
 
-namespace ldie {
+namespace ldie::heatmap {
 namespace {
 
 constexpr int kThreads = 256;
@@ -99,4 +99,4 @@ __device__ Bound<typename Items::Key> bound_of(const Items& items, int64_t wante
 }
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::heatmap

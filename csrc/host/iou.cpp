@@ -6,7 +6,7 @@
 
 #include "host/threads.h"
 
-namespace ldie {
+namespace ldie::host {
 
 namespace {
 
@@ -76,4 +76,4 @@ void box_ious(const Boxes& dt, const Boxes& gt, const uint8_t* crowd, double* io
   });
 }
 
-}  // namespace ldie
+}  // namespace ldie::host

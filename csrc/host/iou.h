@@ -7,7 +7,7 @@
 
 #include "host/rle.h"
 
-namespace ldie {
+namespace ldie::host {
 
 // Of every detection with every ground truth, [gt, dt]. -1 where the sizes of two masks differ and their boxes meet.
 void mask_ious(const std::vector<Rle>& dt, const std::vector<Rle>& gt, const uint8_t* crowd, double* ious);
@@ -18,4 +18,4 @@ struct Boxes {
 };
 void box_ious(const Boxes& dt, const Boxes& gt, const uint8_t* crowd, double* ious);
 
-}  // namespace ldie
+}  // namespace ldie::host

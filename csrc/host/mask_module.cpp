@@ -16,7 +16,7 @@
 
 namespace py = pybind11;
 
-namespace ldie {
+namespace ldie::host {
 
 namespace {
 
@@ -58,7 +58,7 @@ void paint(const Rle& mask, uint8_t* out) {
 }
 
 // RLE objects of one size -> [H, W, N] column-major uint8 of 0 and 1.
-py::object decode_masks(const py::sequence& objects) {
+py::object decode_masks(const py::handle& objects) {
   const std::vector<Rle> masks = read_masks(objects);
   const int64_t count = int64_t(masks.size());
   const int64_t height = count ? masks[0].height : 0, width = count ? masks[0].width : 0;
@@ -112,7 +112,7 @@ py::list encode_runs(const CountArray& counts, const IndexArray& offsets, const 
 }
 
 // N RLE objects -> runs of N masks, flat, with offsets, and sizes [N, 2].
-py::tuple decode_runs(const py::sequence& objects) {
+py::tuple decode_runs(const py::handle& objects) {
   const std::vector<Rle> masks = read_masks(objects);
   const int64_t count = int64_t(masks.size());
   IndexArray offsets(count + 1), sizes({count, int64_t(2)});
@@ -130,12 +130,12 @@ py::tuple decode_runs(const py::sequence& objects) {
 
 // ---- calls on masks
 
-py::dict merge_masks(const py::sequence& objects, bool intersect) {
+py::dict merge_masks(const py::handle& objects, bool intersect) {
   const std::vector<Rle> masks = read_masks(objects);
   return to_python({encode(merge(masks.data(), int64_t(masks.size()), intersect))})[0];
 }
 
-py::array_t<uint32_t> areas(const py::sequence& objects) {
+py::array_t<uint32_t> areas(const py::handle& objects) {
   const std::vector<RleSource> sources = read_sources(objects);
   py::array_t<uint32_t> pixels(int64_t(sources.size()));
   uint32_t* const out = pixels.mutable_data();
@@ -150,7 +150,7 @@ py::array_t<uint32_t> areas(const py::sequence& objects) {
   return pixels;
 }
 
-BoxArray boxes(const py::sequence& objects) {
+BoxArray boxes(const py::handle& objects) {
   const std::vector<RleSource> sources = read_sources(objects);
   BoxArray found({int64_t(sources.size()), int64_t(4)});
   double* const out = found.mutable_data();
@@ -176,7 +176,7 @@ void check_crowd(const CrowdArray& crowd, int64_t count) {
 }
 
 // [gt, dt] float64, as the two iou functions return it.
-BoxArray mask_iou_matrix(const py::sequence& dt, const py::sequence& gt, const CrowdArray& crowd) {
+BoxArray mask_iou_matrix(const py::handle& dt, const py::handle& gt, const CrowdArray& crowd) {
   const std::vector<Rle> found = read_masks(dt), wanted = read_masks(gt);
   check_crowd(crowd, int64_t(wanted.size()));
   BoxArray ious({int64_t(wanted.size()), int64_t(found.size())});
@@ -207,8 +207,6 @@ BoxArray box_iou_matrix(const BoxArray& dt, const BoxArray& gt, const CrowdArray
 
 // ---- polygons
 
-using Outline = std::vector<double>;
-
 // A mask to draw: the union of polygons, or an RLE object.
 struct Instance {
   std::vector<Outline> parts;
@@ -229,11 +227,8 @@ struct Instance {
 };
 
 // pycocotools' rule: where the first has 4 numbers, all are boxes x, y, width, height.
-std::vector<Outline> read_polygons(const py::sequence& polygons) {
-  std::vector<Outline> outlines;
-  for (const py::object polygon : polygons) {
-    outlines.push_back(named("polygon", int64_t(outlines.size()), [&] { return read_polygon(polygon); }));
-  }
+std::vector<Outline> read_boxes_or_polygons(const py::handle& items) {
+  std::vector<Outline> outlines = read_polygons(items);
   if (outlines.empty() || outlines[0].size() != 4) return outlines;
   for (size_t n = 0; n < outlines.size(); ++n) {
     const Outline box = outlines[n];
@@ -257,22 +252,21 @@ py::list draw(const std::vector<Instance>& instances, int64_t height, int64_t wi
 }
 
 // Polygons or boxes, each a mask of its own.
-py::list draw_polygons(const py::sequence& polygons, int64_t height, int64_t width) {
+py::list draw_polygons(const py::handle& polygons, int64_t height, int64_t width) {
   mask_cells(height, width);
   std::vector<Instance> instances;
-  for (Outline& outline : read_polygons(polygons)) instances.push_back({{std::move(outline)}, std::nullopt});
+  for (Outline& outline : read_boxes_or_polygons(polygons)) instances.push_back({{std::move(outline)}, std::nullopt});
   return draw(instances, height, width, "polygon");
 }
 
 // Lists of polygons, each list a mask, or RLE objects.
-py::list draw_instances(const py::sequence& segmentations, int64_t height, int64_t width) {
+py::list draw_instances(const py::handle& segmentations, int64_t height, int64_t width) {
   mask_cells(height, width);
   std::vector<Instance> instances;
-  for (const py::object item : segmentations) {
+  for (const py::handle item : items_of(segmentations, "a sequence of segmentations")) {
     instances.push_back(named("segmentation", int64_t(instances.size()), [&]() -> Instance {
       if (PyDict_Check(item.ptr())) return {{}, RleSource(item)};
-      if (!py::isinstance<py::sequence>(item)) throw std::invalid_argument("must be a list of polygons, or a dict");
-      return {read_polygons(py::reinterpret_borrow<py::sequence>(item)), std::nullopt};
+      return {read_polygons(items_of(item, "a list of polygons, or a dict")), std::nullopt};
     }));
   }
   return draw(instances, height, width, "segmentation");
@@ -295,4 +289,4 @@ void register_masks(py::module_& module) {
   module.def("draw_instances", &draw_instances, py::arg("segmentations"), py::arg("height"), py::arg("width"));
 }
 
-}  // namespace ldie
+}  // namespace ldie::host

@@ -4,8 +4,8 @@
 
 #include <pybind11/pybind11.h>
 
-namespace ldie {
+namespace ldie::host {
 
 void register_masks(pybind11::module_& module);
 
-}  // namespace ldie
+}  // namespace ldie::host

@@ -25,5 +25,5 @@ py::dict build_info() {
 PYBIND11_MODULE(_host, module) {
   module.doc() = "Native helpers of ldie_ext that work on NumPy arrays and bytes.";
   module.def("build_info", &build_info, "How this installation was built.");
-  ldie::register_masks(module);
+  ldie::host::register_masks(module);
 }

@@ -4,17 +4,18 @@
 #include "masks/polygon_crossings.h"
 #include "masks/polygon_set.h"
 
-namespace ldie {
+namespace ldie::host {
 
 Rle draw_polygon(const double* xy, int64_t points, int64_t height, int64_t width) {
   mask_cells(height, width);
-  PolygonCrossings crossings(height, width);
-  const PolygonSet polygon{xy, nullptr, nullptr, points, 1, 1};
+  masks::PolygonCrossings crossings(height, width);
+  const masks::PolygonSet polygon{xy, nullptr, nullptr, points, 1, 1};
   const RowRange all{0, points};
-  for (int64_t point = 0; point < points; ++point) crossings.add(polygon_edge(polygon, all, point, PolygonFrame()));
+  for (int64_t point = 0; point < points; ++point)
+    crossings.add(masks::polygon_edge(polygon, all, point, masks::PolygonFrame()));
   std::vector<Span> spans;
   crossings.append_spans(spans);
   return from_ones(spans, height, width);
 }
 
-}  // namespace ldie
+}  // namespace ldie::host

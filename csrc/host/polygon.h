@@ -6,9 +6,9 @@
 
 #include "host/rle.h"
 
-namespace ldie {
+namespace ldie::host {
 
 // A closed polygon of `points` vertices x, y; coordinates may lie anywhere, but must be finite.
 Rle draw_polygon(const double* xy, int64_t points, int64_t height, int64_t width);
 
-}  // namespace ldie
+}  // namespace ldie::host

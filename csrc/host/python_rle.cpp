@@ -5,7 +5,7 @@
 
 namespace py = pybind11;
 
-namespace ldie {
+namespace ldie::host {
 
 namespace {
 
@@ -33,21 +33,25 @@ py::object entry(const py::handle& object, PyObject* key) {
   return py::reinterpret_borrow<py::object>(value);
 }
 
-// The items of a list, tuple or array, in a tuple of its own: code that runs while they are read cannot change it.
-py::tuple items_of(const py::handle& object, const char* what) {
-  const bool text = PyUnicode_Check(object.ptr()) || PyBytes_Check(object.ptr()) || PyDict_Check(object.ptr());
-  PyObject* const items = text ? nullptr : PySequence_Tuple(object.ptr());
-  if (items == nullptr) {
-    PyErr_Clear();
-    throw std::invalid_argument(std::string("must be ") + what + ", got " + shown(object));
+// A number that has no fraction, as an integer: json files hold 480.0 too.
+int64_t integral(PyObject* object, const char* what) {
+  constexpr double kLimit = double(int64_t(1) << 53);
+  const double value = PyUnicode_Check(object) ? NAN : PyFloat_AsDouble(object);
+  if (PyErr_Occurred()) PyErr_Clear();
+  if (!(value >= -kLimit && value <= kLimit && value == std::floor(value))) {
+    throw std::invalid_argument(std::string(what) + ", got " + shown(object));
   }
-  return py::reinterpret_steal<py::tuple>(items);
+  return int64_t(value);
 }
 
 // An integer, of NumPy too; out of int64's range or no integer at all is invalid.
 int64_t integer(PyObject* object, const char* what) {
   const auto number = py::reinterpret_steal<py::object>(PyNumber_Index(object));
-  const long long value = number ? PyLong_AsLongLong(number.ptr()) : -1;
+  if (!number) {
+    PyErr_Clear();
+    return integral(object, what);
+  }
+  const long long value = PyLong_AsLongLong(number.ptr());
   if (PyErr_Occurred()) {
     PyErr_Clear();
     throw std::invalid_argument(std::string(what) + ", got " + shown(object));
@@ -91,7 +95,28 @@ double coordinate(PyObject* number) {
   return value;
 }
 
+Outline read_polygon(const py::handle& polygon) {
+  const py::tuple numbers = items_of(polygon, "a list of coordinates x0, y0, x1, y1, ...");
+  const Py_ssize_t count = PyTuple_GET_SIZE(numbers.ptr());
+  if (count % 2 != 0) {
+    throw std::invalid_argument("needs an even number of coordinates, got " + std::to_string(count));
+  }
+  Outline xy(static_cast<size_t>(count));
+  for (Py_ssize_t i = 0; i < count; ++i) xy[size_t(i)] = coordinate(PyTuple_GET_ITEM(numbers.ptr(), i));
+  return xy;
+}
+
 }  // namespace
+
+py::tuple items_of(const py::handle& object, const char* what) {
+  const bool text = PyUnicode_Check(object.ptr()) || PyBytes_Check(object.ptr()) || PyDict_Check(object.ptr());
+  PyObject* const items = text ? nullptr : PySequence_Tuple(object.ptr());
+  if (items == nullptr) {
+    PyErr_Clear();
+    throw std::invalid_argument(std::string("must be ") + what + ", got " + shown(object));
+  }
+  return py::reinterpret_steal<py::tuple>(items);
+}
 
 RleSource::RleSource(const py::handle& object) {
   static PyObject* const size_key = PyUnicode_InternFromString("size");
@@ -103,10 +128,11 @@ RleSource::RleSource(const py::handle& object) {
   height_ = integer(PyTuple_GET_ITEM(size.ptr(), 0), "size must be two integers");
   width_ = integer(PyTuple_GET_ITEM(size.ptr(), 1), "size must be two integers");
   const py::object counts = entry(object, counts_key);
-  is_text_ = PyBytes_Check(counts.ptr()) || PyUnicode_Check(counts.ptr());
+  const bool changing = PyByteArray_Check(counts.ptr());
+  is_text_ = changing || PyBytes_Check(counts.ptr()) || PyUnicode_Check(counts.ptr());
   if (is_text_) {
-    owner_ = counts;
-    text_ = text_view(counts);
+    owner_ = changing ? py::bytes(PyByteArray_AS_STRING(counts.ptr()), PyByteArray_GET_SIZE(counts.ptr())) : counts;
+    text_ = text_view(owner_);
   } else {
     counts_ = run_list(counts);
   }
@@ -119,17 +145,18 @@ Rle RleSource::decode() const {
   return {height_, width_, counts_};
 }
 
-std::vector<RleSource> read_sources(const py::sequence& objects) {
+std::vector<RleSource> read_sources(const py::handle& objects) {
+  const py::tuple items = items_of(objects, "a sequence of RLE objects");
   std::vector<RleSource> sources;
-  sources.reserve(objects.size());
+  sources.reserve(items.size());
   int64_t item = 0;
-  for (const py::object object : objects) {
+  for (const py::handle object : items) {
     named("RLE", item++, [&] { sources.emplace_back(object); });
   }
   return sources;
 }
 
-std::vector<Rle> read_masks(const py::sequence& objects) {
+std::vector<Rle> read_masks(const py::handle& objects) {
   const std::vector<RleSource> sources = read_sources(objects);
   std::vector<Rle> masks(sources.size());
   const py::gil_scoped_release release;
@@ -137,15 +164,12 @@ std::vector<Rle> read_masks(const py::sequence& objects) {
   return masks;
 }
 
-std::vector<double> read_polygon(const py::handle& polygon) {
-  const py::tuple numbers = items_of(polygon, "a list of coordinates x0, y0, x1, y1, ...");
-  const Py_ssize_t count = PyTuple_GET_SIZE(numbers.ptr());
-  if (count % 2 != 0) {
-    throw std::invalid_argument("needs an even number of coordinates, got " + std::to_string(count));
+std::vector<Outline> read_polygons(const py::handle& polygons) {
+  std::vector<Outline> outlines;
+  for (const py::handle polygon : items_of(polygons, "a sequence of polygons")) {
+    outlines.push_back(named("polygon", int64_t(outlines.size()), [&] { return read_polygon(polygon); }));
   }
-  std::vector<double> xy(static_cast<size_t>(count));
-  for (Py_ssize_t i = 0; i < count; ++i) xy[size_t(i)] = coordinate(PyTuple_GET_ITEM(numbers.ptr(), i));
-  return xy;
+  return outlines;
 }
 
 EncodedMask encode(const Rle& mask) { return {mask.height, mask.width, encode_counts(mask.counts)}; }
@@ -165,4 +189,4 @@ py::list to_python(const std::vector<EncodedMask>& masks) {
   return objects;
 }
 
-}  // namespace ldie
+}  // namespace ldie::host

@@ -14,7 +14,10 @@
 #include "host/run_reader.h"
 #include "host/threads.h"
 
-namespace ldie {
+namespace ldie::host {
+
+// The items of a list, tuple or array, in a tuple of its own: code that runs while they are read cannot change it.
+pybind11::tuple items_of(const pybind11::handle& object, const char* what);
 
 // {"size": [height, width], "counts": bytes, str, or run lengths}, not yet decoded.
 class RleSource {
@@ -27,9 +30,9 @@ class RleSource {
   template <typename Visit>
   void for_each_span(const Visit& visit) const {
     const int64_t cells = mask_cells(height_, width_);
-    if (is_text_) return ldie::for_each_span(TextRuns(text_, cells), visit);
+    if (is_text_) return ldie::host::for_each_span(TextRuns(text_, cells), visit);
     check_counts(counts_, cells);
-    ldie::for_each_span(CountRuns(counts_), visit);
+    ldie::host::for_each_span(CountRuns(counts_), visit);
   }
 
   int64_t height() const { return height_; }
@@ -44,7 +47,7 @@ class RleSource {
   int64_t height_ = 0, width_ = 0;
 };
 
-std::vector<RleSource> read_sources(const pybind11::sequence& objects);
+std::vector<RleSource> read_sources(const pybind11::handle& objects);
 
 // Calls body(n, source) for every source, on several threads. Names the first RLE object that is malformed.
 template <typename Body>
@@ -55,10 +58,11 @@ void for_each_source(const std::vector<RleSource>& sources, const Body& body) {
 }
 
 // Every RLE object of a sequence, decoded. Names the first that is malformed.
-std::vector<Rle> read_masks(const pybind11::sequence& objects);
+std::vector<Rle> read_masks(const pybind11::handle& objects);
 
-// x0, y0, x1, y1, ... of a flat sequence or array of numbers.
-std::vector<double> read_polygon(const pybind11::handle& polygon);
+// x0, y0, x1, y1, ... of flat sequences or arrays of numbers. Names the first that is malformed.
+using Outline = std::vector<double>;
+std::vector<Outline> read_polygons(const pybind11::handle& polygons);
 
 // [{"size": [height, width], "counts": bytes}, ...]
 struct EncodedMask {
@@ -78,4 +82,4 @@ auto named(const char* name, int64_t item, const Body& body) {
   }
 }
 
-}  // namespace ldie
+}  // namespace ldie::host

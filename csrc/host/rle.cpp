@@ -6,7 +6,7 @@
 
 #include "host/run_reader.h"
 
-namespace ldie {
+namespace ldie::host {
 
 namespace {
 
@@ -164,4 +164,4 @@ int64_t intersection(const std::vector<Span>& a, const std::vector<Span>& b) {
   return pixels;
 }
 
-}  // namespace ldie
+}  // namespace ldie::host

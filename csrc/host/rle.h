@@ -11,7 +11,9 @@
 
 #include "masks/runs.h"
 
-namespace ldie {
+namespace ldie::host {
+
+using masks::Span;
 
 struct Rle {
   int64_t height = 0, width = 0;
@@ -76,4 +78,4 @@ Rle merge(const Rle* masks, int64_t count, bool intersect);
 // Pixels that both masks have.
 int64_t intersection(const std::vector<Span>& a, const std::vector<Span>& b);
 
-}  // namespace ldie
+}  // namespace ldie::host

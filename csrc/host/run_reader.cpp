@@ -4,7 +4,7 @@
 #include <stdexcept>
 #include <string>
 
-namespace ldie {
+namespace ldie::host {
 
 Number long_number(std::string_view text, size_t position) {
   constexpr int kGroupBits = 5, kMaxGroups = 7;
@@ -33,4 +33,4 @@ void throw_wrong_sum(int64_t sum, int64_t cells) {
                               std::to_string(cells) + " cells");
 }
 
-}  // namespace ldie
+}  // namespace ldie::host

@@ -9,7 +9,9 @@
 
 #include "masks/runs.h"
 
-namespace ldie {
+namespace ldie::host {
+
+using masks::Span;
 
 // A number of the string form, and where the next one begins.
 struct Number {
@@ -93,4 +95,4 @@ void for_each_span(Runs runs, const Visit& visit) {
   }
 }
 
-}  // namespace ldie
+}  // namespace ldie::host

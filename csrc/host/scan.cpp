@@ -4,7 +4,7 @@
 #include <cstring>
 #include <utility>
 
-namespace ldie {
+namespace ldie::host {
 
 namespace {
 
@@ -95,4 +95,4 @@ std::vector<uint32_t> scan_rows(const uint8_t* mask, int64_t height, int64_t wid
   return runs.finish(height * width);
 }
 
-}  // namespace ldie
+}  // namespace ldie::host

@@ -5,7 +5,7 @@
 
 #include <cstdlib>
 
-namespace ldie {
+namespace ldie::host {
 
 namespace {
 
@@ -32,4 +32,4 @@ void set_host_threads(int64_t count) {
   thread_limit() = count;
 }
 
-}  // namespace ldie
+}  // namespace ldie::host

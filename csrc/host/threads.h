@@ -14,7 +14,7 @@
 #include <thread>
 #include <vector>
 
-namespace ldie {
+namespace ldie::host {
 
 // Threads a call may use: what set_host_threads() said, else OMP_NUM_THREADS, else the cores this process may run on.
 int64_t host_threads();
@@ -76,4 +76,4 @@ void for_each_item(int64_t count, int64_t work, const char* name, const Body& bo
   failure.rethrow(name);
 }
 
-}  // namespace ldie
+}  // namespace ldie::host

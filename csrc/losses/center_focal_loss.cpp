@@ -7,7 +7,7 @@
 #include "core/library.h"
 #include "core/tensor.h"
 
-namespace ldie {
+namespace ldie::losses {
 namespace {
 
 void check_inputs(const char* op, const Tensor& logits, const Tensor& heatmap) {
@@ -95,4 +95,4 @@ LDIE_SCHEMA(
 LDIE_REGISTER("center_focal_loss_backward", center_focal_loss_backward_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::losses

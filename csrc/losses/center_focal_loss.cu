@@ -3,7 +3,7 @@
 #include "losses/center_focal_loss.h"
 #include "losses/peak_sums.cuh"
 
-namespace ldie {
+namespace ldie::losses {
 namespace {
 
 constexpr int kThreads = 256;
@@ -95,4 +95,4 @@ LDIE_INSTANTIATE(BFloat16, BFloat16)
 LDIE_INSTANTIATE(BFloat16, float)
 #undef LDIE_INSTANTIATE
 
-}  // namespace ldie
+}  // namespace ldie::losses

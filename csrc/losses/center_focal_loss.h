@@ -7,7 +7,7 @@
 #include "core/context.h"
 #include "losses/center_focal_term.h"
 
-namespace ldie {
+namespace ldie::losses {
 
 // H is T, or float beside 16-bit T.
 template <typename T, typename H>
@@ -37,4 +37,4 @@ struct CenterFocalLossBackward {
 template <typename T, typename H>
 void center_focal_loss_backward(const CenterFocalLossBackward<T, H>& args, Context& context);
 
-}  // namespace ldie
+}  // namespace ldie::losses

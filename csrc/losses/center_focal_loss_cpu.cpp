@@ -2,7 +2,7 @@
 #include "core/tiles.h"
 #include "losses/center_focal_loss.h"
 
-namespace ldie {
+namespace ldie::losses {
 
 // Reads logits and heatmap once, 8 bytes a cell in float32, and computes about 50 flops for each.
 template <typename T, typename H>
@@ -50,4 +50,4 @@ LDIE_INSTANTIATE(BFloat16, BFloat16)
 LDIE_INSTANTIATE(BFloat16, float)
 #undef LDIE_INSTANTIATE
 
-}  // namespace ldie
+}  // namespace ldie::losses

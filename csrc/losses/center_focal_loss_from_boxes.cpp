@@ -8,7 +8,7 @@
 #include "core/tensor.h"
 #include "heatmap/center_heatmap.h"
 
-namespace ldie {
+namespace ldie::losses {
 namespace {
 
 void check_inputs(const char* op, const Tensor& logits, const Tensor& boxes, const Tensor& labels,
@@ -29,15 +29,15 @@ struct Targets {
 };
 
 Targets make_targets(const Tensor& logits, const Tensor& boxes_, const Tensor& labels, const Tensor& offsets,
-                     double min_overlap, int64_t radius, TensorContext& context) {
+                     double min_overlap, heatmap::RadiusRule radius, TensorContext& context) {
   const Tensor boxes = as_contiguous(boxes_);
   Targets targets{as_contiguous(labels), as_contiguous(offsets), {}};
   const int64_t rows = boxes.size(0), height = logits.size(2), width = logits.size(3);
-  CenterGaussian* const gaussians = context.scratch_array<CenterGaussian>(rows);
+  heatmap::CenterGaussian* const gaussians = context.scratch_array<heatmap::CenterGaussian>(rows);
   dispatch_floating(boxes.scalar_type(), [&](auto element) {
     using T = decltype(element);
-    center_gaussians(
-        CenterGaussians<T>{data<T>(boxes), rows, height, width, min_overlap, RadiusRule(radius), gaussians}, context);
+    heatmap::center_gaussians(
+        heatmap::CenterGaussians<T>{data<T>(boxes), rows, height, width, min_overlap, radius, gaussians}, context);
   });
   targets.maps = {gaussians,
                   data<int64_t>(targets.labels),
@@ -52,8 +52,10 @@ Targets make_targets(const Tensor& logits, const Tensor& boxes_, const Tensor& l
 
 std::tuple<Tensor, Tensor> center_focal_loss_from_boxes_op(const Tensor& logits_, const Tensor& boxes,
                                                            const Tensor& labels, const Tensor& offsets, double alpha,
-                                                           double beta, double min_overlap, int64_t radius) {
-  check_inputs("center_focal_loss_from_boxes", logits_, boxes, labels, offsets, min_overlap);
+                                                           double beta, double min_overlap, int64_t radius_) {
+  constexpr const char* op = "center_focal_loss_from_boxes";
+  check_inputs(op, logits_, boxes, labels, offsets, min_overlap);
+  const auto radius = checked_option<heatmap::RadiusRule>(op, "radius", radius_);
   const Tensor logits = as_contiguous(logits_);
   Tensor loss = make_empty(logits, {}), num_peaks = make_empty(logits, {}, ScalarType::Long);
 
@@ -75,9 +77,10 @@ std::tuple<Tensor, Tensor> center_focal_loss_from_boxes_op(const Tensor& logits_
 
 Tensor center_focal_loss_from_boxes_backward_op(const Tensor& grad, const Tensor& logits_, const Tensor& boxes,
                                                 const Tensor& labels, const Tensor& offsets, const Tensor& num_peaks,
-                                                double alpha, double beta, double min_overlap, int64_t radius) {
+                                                double alpha, double beta, double min_overlap, int64_t radius_) {
   constexpr const char* op = "center_focal_loss_from_boxes_backward";
   check_inputs(op, logits_, boxes, labels, offsets, min_overlap);
+  const auto radius = checked_option<heatmap::RadiusRule>(op, "radius", radius_);
   check_shape(op, "grad", grad, {}, "[]");
   check_dtype(op, "grad", grad, logits_.scalar_type());
   check_shape(op, "num_peaks", num_peaks, {}, "[]");
@@ -115,4 +118,4 @@ LDIE_SCHEMA(
 LDIE_REGISTER("center_focal_loss_from_boxes_backward", center_focal_loss_from_boxes_backward_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::losses

@@ -6,7 +6,7 @@
 #include "losses/center_focal_loss_from_boxes.h"
 #include "losses/peak_sums.cuh"
 
-namespace ldie {
+namespace ldie::losses {
 namespace {
 
 constexpr int kThreads = 256;
@@ -57,8 +57,8 @@ struct Heat {
 
 // Raises a pack of cells, all in one row, to a Gaussian.
 template <typename A, int kWidth>
-__device__ void raise(A (&cells)[kWidth], int64_t x, int64_t y, const CenterGaussian& gaussian,
-                      const CellWindow& window) {
+__device__ void raise(A (&cells)[kWidth], int64_t x, int64_t y, const heatmap::CenterGaussian& gaussian,
+                      const heatmap::CellWindow& window) {
   if (y < window.y1 || y >= window.y2 || x >= window.x2 || x + kWidth <= window.x1) return;
   const A row_factor = gaussian.factor<A>(y - gaussian.y);
 #pragma unroll
@@ -71,7 +71,7 @@ __device__ void raise(A (&cells)[kWidth], int64_t x, int64_t y, const CenterGaus
 // The heatmap of the thread's cells. All threads of the block must call.
 template <typename A, int kWidth>
 __device__ Heat<A, kWidth> draw_tile(const GaussianMaps& maps, const Tile& tile) {
-  LDIE_SHARED(CenterGaussian, listed, [kListed]);
+  LDIE_SHARED(heatmap::CenterGaussian, listed, [kListed]);
   LDIE_SHARED(int, count, );
   Heat<A, kWidth> heat{};
   const int64_t image = tile.plane / maps.classes, label = tile.plane % maps.classes;
@@ -83,8 +83,8 @@ __device__ Heat<A, kWidth> draw_tile(const GaussianMaps& maps, const Tile& tile)
     __syncthreads();
     const int64_t row = base + threadIdx.x;
     if (row < range.end && maps.labels[row] == label) {
-      const CenterGaussian gaussian = maps.gaussians[row];
-      const CellWindow window = gaussian.window(maps.height, maps.width);
+      const heatmap::CenterGaussian gaussian = maps.gaussians[row];
+      const heatmap::CellWindow window = gaussian.window(maps.height, maps.width);
       const bool reaches = window.y1 * maps.width < end && window.y2 * maps.width > tile.begin;
       if (reaches) listed[atomicAdd(&count, 1)] = gaussian;
     }
@@ -192,4 +192,4 @@ LDIE_INSTANTIATE(Half)
 LDIE_INSTANTIATE(BFloat16)
 #undef LDIE_INSTANTIATE
 
-}  // namespace ldie
+}  // namespace ldie::losses

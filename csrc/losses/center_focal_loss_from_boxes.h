@@ -10,13 +10,13 @@
 #include "heatmap/gaussian.h"
 #include "losses/center_focal_term.h"
 
-namespace ldie {
+namespace ldie::losses {
 
 // The heatmap as its Gaussians, one a box.
 struct GaussianMaps {
-  const CenterGaussian* gaussians;  // [rows]
-  const int64_t* labels;            // [rows]
-  const int64_t* offsets;           // [batch + 1]
+  const heatmap::CenterGaussian* gaussians;  // [rows]
+  const int64_t* labels;                     // [rows]
+  const int64_t* offsets;                    // [batch + 1]
   int64_t rows, batch, classes, height, width;
 
   LDIE_HD int64_t cells() const { return height * width; }
@@ -47,4 +47,4 @@ struct CenterFocalLossFromBoxesBackward {
 template <typename T>
 void center_focal_loss_from_boxes_backward(const CenterFocalLossFromBoxesBackward<T>& args, Context& context);
 
-}  // namespace ldie
+}  // namespace ldie::losses

@@ -4,7 +4,7 @@
 #include "core/tiles.h"
 #include "losses/center_focal_loss_from_boxes.h"
 
-namespace ldie {
+namespace ldie::losses {
 namespace {
 
 int64_t tiles_per_plane(const GaussianMaps& maps) { return (maps.cells() + kTile - 1) / kTile; }
@@ -16,9 +16,9 @@ struct CellRange {
 
 // Draws the part of a Gaussian that falls on the tile; A holds the tile's cells.
 template <typename A>
-void draw(const GaussianMaps& maps, const CenterGaussian& gaussian, const CellRange& tile, A* heat) {
+void draw(const GaussianMaps& maps, const heatmap::CenterGaussian& gaussian, const CellRange& tile, A* heat) {
   constexpr int64_t kColumns = 256;  // drawn at a time
-  const CellWindow window = gaussian.window(maps.height, maps.width);
+  const heatmap::CellWindow window = gaussian.window(maps.height, maps.width);
   const int64_t top = std::max<int64_t>(window.y1, tile.begin / maps.width);
   const int64_t bottom = std::min<int64_t>(window.y2, (tile.end - 1) / maps.width + 1);
   A factors[kColumns];
@@ -44,7 +44,7 @@ const A* draw_tile(const GaussianMaps& maps, const CellRange& tile, A* heat) {
   const RowRange range = row_range(maps.offsets, tile.image, maps.rows);
   for (int64_t row = range.begin; row < range.end; ++row) {
     if (maps.labels[row] != tile.label) continue;
-    const CellWindow window = maps.gaussians[row].window(maps.height, maps.width);
+    const heatmap::CellWindow window = maps.gaussians[row].window(maps.height, maps.width);
     if (window.y1 * maps.width >= tile.end || window.y2 * maps.width <= tile.begin) continue;
     if (!drawn) std::fill_n(heat, tile.end - tile.begin, A(0));
     drawn = true;
@@ -137,4 +137,4 @@ LDIE_INSTANTIATE(Half)
 LDIE_INSTANTIATE(BFloat16)
 #undef LDIE_INSTANTIATE
 
-}  // namespace ldie
+}  // namespace ldie::losses

@@ -9,7 +9,7 @@
 
 #include "core/fast_math.h"
 
-namespace ldie {
+namespace ldie::losses {
 
 // kPublished: alpha = 2 and beta = 4, so that no power is needed.
 template <typename A, bool kPublished>
@@ -72,4 +72,4 @@ struct PeakSum {
 // What a sum over cells is divided by: nothing where there is no peak.
 LDIE_HD double peak_divisor(int64_t peaks) { return peaks > 1 ? double(peaks) : 1.0; }
 
-}  // namespace ldie
+}  // namespace ldie::losses

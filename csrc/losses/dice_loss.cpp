@@ -7,7 +7,7 @@
 #include "core/library.h"
 #include "core/tensor.h"
 
-namespace ldie {
+namespace ldie::losses {
 namespace {
 
 void check_inputs(const char* op, const Tensor& inputs, const Tensor& targets) {
@@ -25,11 +25,12 @@ int64_t row_length(const Tensor& inputs) {
 }
 
 std::tuple<Tensor, Tensor> dice_loss_op(const Tensor& inputs_, const Tensor& targets_, double smooth,
-                                        int64_t reduction) {
+                                        int64_t reduction_) {
   check_inputs("dice_loss", inputs_, targets_);
+  const auto reduction = checked_option<Reduction>("dice_loss", "reduction", reduction_);
   const Tensor inputs = as_contiguous(inputs_), targets = as_contiguous(targets_);
   const int64_t rows = inputs.size(0);
-  const bool reduced = Reduction(reduction) != Reduction::kNone;
+  const bool reduced = reduction != Reduction::kNone;
   Tensor loss = reduced ? make_empty(inputs, {}) : make_empty(inputs, {rows});
   Tensor fractions = make_empty(inputs, {rows, 2}, ScalarType::Double);
   if (rows == 0 && !reduced) return {loss, fractions};
@@ -43,7 +44,7 @@ std::tuple<Tensor, Tensor> dice_loss_op(const Tensor& inputs_, const Tensor& tar
     args.rows = rows;
     args.length = row_length(inputs);
     args.smooth = smooth;
-    args.reduction = Reduction(reduction);
+    args.reduction = reduction;
     args.loss = mutable_data<T>(loss);
     args.fractions = mutable_data<DiceFraction>(fractions);
     dice_loss(args, context);
@@ -52,11 +53,12 @@ std::tuple<Tensor, Tensor> dice_loss_op(const Tensor& inputs_, const Tensor& tar
 }
 
 Tensor dice_loss_backward_op(const Tensor& grad_, const Tensor& inputs_, const Tensor& targets_,
-                             const Tensor& fractions_, int64_t reduction) {
+                             const Tensor& fractions_, int64_t reduction_) {
   constexpr const char* op = "dice_loss_backward";
   check_inputs(op, inputs_, targets_);
+  const auto reduction = checked_option<Reduction>(op, "reduction", reduction_);
   const int64_t rows = inputs_.size(0);
-  if (Reduction(reduction) == Reduction::kNone) {
+  if (reduction == Reduction::kNone) {
     check_shape(op, "grad", grad_, {rows}, "[N]");
   } else {
     check_shape(op, "grad", grad_, {}, "[]");
@@ -81,7 +83,7 @@ Tensor dice_loss_backward_op(const Tensor& grad_, const Tensor& inputs_, const T
     args.fractions = data<DiceFraction>(fractions);
     args.rows = rows;
     args.length = row_length(inputs);
-    args.reduction = Reduction(reduction);
+    args.reduction = reduction;
     args.grad_inputs = mutable_data<T>(grad_inputs);
     dice_loss_backward(args, context);
   });
@@ -95,4 +97,4 @@ LDIE_SCHEMA(
 LDIE_REGISTER("dice_loss_backward", dice_loss_backward_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::losses

@@ -4,7 +4,7 @@
 #include "core/reduce.cuh"
 #include "losses/dice_loss.h"
 
-namespace ldie {
+namespace ldie::losses {
 namespace {
 
 constexpr int kThreads = 256;
@@ -119,4 +119,4 @@ LDIE_INSTANTIATE(Half)
 LDIE_INSTANTIATE(BFloat16)
 #undef LDIE_INSTANTIATE
 
-}  // namespace ldie
+}  // namespace ldie::losses

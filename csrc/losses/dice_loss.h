@@ -9,7 +9,7 @@
 #include "core/fast_math.h"
 #include "losses/reduction.h"
 
-namespace ldie {
+namespace ldie::losses {
 
 // The fraction of a row; the sums are in double because rows can have millions of elements.
 struct DiceFraction {
@@ -81,4 +81,4 @@ struct DiceLossBackward {
 template <typename T>
 void dice_loss_backward(const DiceLossBackward<T>& args, Context& context);
 
-}  // namespace ldie
+}  // namespace ldie::losses

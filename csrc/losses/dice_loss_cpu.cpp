@@ -4,7 +4,7 @@
 #include "core/tiles.h"
 #include "losses/dice_loss.h"
 
-namespace ldie {
+namespace ldie::losses {
 namespace {
 
 int64_t tiles_per_row(int64_t length) { return (length + kTile - 1) / kTile; }
@@ -80,4 +80,4 @@ LDIE_INSTANTIATE(Half)
 LDIE_INSTANTIATE(BFloat16)
 #undef LDIE_INSTANTIATE
 
-}  // namespace ldie
+}  // namespace ldie::losses

@@ -6,7 +6,7 @@
 #include "core/simt.cuh"
 #include "losses/center_focal_term.h"
 
-namespace ldie {
+namespace ldie::losses {
 
 // One partial sum a block.
 struct PeakSums {
@@ -49,4 +49,4 @@ void finish_peak_sums(const PeakSums& sums, T* loss, int64_t* num_peaks, Context
               num_peaks);
 }
 
-}  // namespace ldie
+}  // namespace ldie::losses

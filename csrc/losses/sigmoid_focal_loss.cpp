@@ -5,7 +5,7 @@
 #include "core/library.h"
 #include "core/tensor.h"
 
-namespace ldie {
+namespace ldie::losses {
 namespace {
 
 void check_inputs(const char* op, const Tensor& inputs, const Tensor& targets) {
@@ -16,10 +16,11 @@ void check_inputs(const char* op, const Tensor& inputs, const Tensor& targets) {
 }
 
 Tensor sigmoid_focal_loss_op(const Tensor& inputs_, const Tensor& targets_, double alpha, double gamma,
-                             int64_t reduction) {
+                             int64_t reduction_) {
   check_inputs("sigmoid_focal_loss", inputs_, targets_);
+  const auto reduction = checked_option<Reduction>("sigmoid_focal_loss", "reduction", reduction_);
   const Tensor inputs = as_contiguous(inputs_), targets = as_contiguous(targets_);
-  Tensor loss = Reduction(reduction) == Reduction::kNone ? make_empty_like(inputs) : make_empty(inputs, {});
+  Tensor loss = reduction == Reduction::kNone ? make_empty_like(inputs) : make_empty(inputs, {});
   if (loss.numel() == 0) return loss;
 
   TensorContext context(inputs);
@@ -31,7 +32,7 @@ Tensor sigmoid_focal_loss_op(const Tensor& inputs_, const Tensor& targets_, doub
     args.count = inputs.numel();
     args.alpha = alpha;
     args.gamma = gamma;
-    args.reduction = Reduction(reduction);
+    args.reduction = reduction;
     args.loss = mutable_data<T>(loss);
     sigmoid_focal_loss(args, context);
   });
@@ -46,10 +47,11 @@ bool is_expanded_scalar(const Tensor& tensor) {
 }
 
 Tensor sigmoid_focal_loss_backward_op(const Tensor& grad_, const Tensor& inputs_, const Tensor& targets_, double alpha,
-                                      double gamma, int64_t reduction) {
+                                      double gamma, int64_t reduction_) {
   constexpr const char* op = "sigmoid_focal_loss_backward";
   check_inputs(op, inputs_, targets_);
-  if (Reduction(reduction) == Reduction::kNone) {
+  const auto reduction = checked_option<Reduction>(op, "reduction", reduction_);
+  if (reduction == Reduction::kNone) {
     check_same_size(op, "grad", grad_, "inputs", inputs_);
   } else {
     check_shape(op, "grad", grad_, {}, "[]");
@@ -73,7 +75,7 @@ Tensor sigmoid_focal_loss_backward_op(const Tensor& grad_, const Tensor& inputs_
     args.count = inputs.numel();
     args.alpha = alpha;
     args.gamma = gamma;
-    args.scale = reduction_scale(Reduction(reduction), args.count);
+    args.scale = reduction_scale(reduction, args.count);
     args.grad_inputs = mutable_data<T>(grad_inputs);
     sigmoid_focal_loss_backward(args, context);
   });
@@ -88,4 +90,4 @@ LDIE_SCHEMA(
 LDIE_REGISTER("sigmoid_focal_loss_backward", sigmoid_focal_loss_backward_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::losses

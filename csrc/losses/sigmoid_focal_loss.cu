@@ -4,7 +4,7 @@
 #include "core/simt.cuh"
 #include "losses/sigmoid_focal_loss.h"
 
-namespace ldie {
+namespace ldie::losses {
 namespace {
 
 constexpr int kThreads = 256;
@@ -118,4 +118,4 @@ template void sigmoid_focal_loss_backward(const SigmoidFocalLossBackward<double>
 template void sigmoid_focal_loss_backward(const SigmoidFocalLossBackward<Half>&, Context&);
 template void sigmoid_focal_loss_backward(const SigmoidFocalLossBackward<BFloat16>&, Context&);
 
-}  // namespace ldie
+}  // namespace ldie::losses

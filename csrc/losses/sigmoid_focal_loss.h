@@ -10,7 +10,7 @@
 #include "core/fast_math.h"
 #include "losses/reduction.h"
 
-namespace ldie {
+namespace ldie::losses {
 
 // kSquare: gamma is 2, so that no power is needed.
 template <typename A, bool kSquare>
@@ -84,4 +84,4 @@ struct SigmoidFocalLossBackward {
 template <typename T>
 void sigmoid_focal_loss_backward(const SigmoidFocalLossBackward<T>& args, Context& context);
 
-}  // namespace ldie
+}  // namespace ldie::losses

@@ -2,7 +2,7 @@
 #include "core/tiles.h"
 #include "losses/sigmoid_focal_loss.h"
 
-namespace ldie {
+namespace ldie::losses {
 namespace {
 
 template <typename T, typename Term>
@@ -73,4 +73,4 @@ template void sigmoid_focal_loss_backward(const SigmoidFocalLossBackward<double>
 template void sigmoid_focal_loss_backward(const SigmoidFocalLossBackward<Half>&, Context&);
 template void sigmoid_focal_loss_backward(const SigmoidFocalLossBackward<BFloat16>&, Context&);
 
-}  // namespace ldie
+}  // namespace ldie::losses

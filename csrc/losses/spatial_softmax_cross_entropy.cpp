@@ -7,7 +7,7 @@
 #include "core/library.h"
 #include "core/tensor.h"
 
-namespace ldie {
+namespace ldie::losses {
 namespace {
 
 ScalarType compute_dtype(const Tensor& logits) {
@@ -40,10 +40,12 @@ struct Inputs {
 };
 
 std::tuple<Tensor, Tensor, Tensor> spatial_softmax_cross_entropy_op(const Tensor& logits, const Tensor& index,
-                                                                    const Tensor& valid, int64_t reduction) {
-  const Inputs inputs("spatial_softmax_cross_entropy", logits, index, valid);
+                                                                    const Tensor& valid, int64_t reduction_) {
+  constexpr const char* op = "spatial_softmax_cross_entropy";
+  const Inputs inputs(op, logits, index, valid);
+  const auto reduction = checked_option<Reduction>(op, "reduction", reduction_);
   const int64_t maps = logits.size(0), keypoints = logits.size(1);
-  const bool reduced = Reduction(reduction) != Reduction::kNone;
+  const bool reduced = reduction != Reduction::kNone;
   Tensor loss = reduced ? make_empty(logits, {}) : make_empty(logits, {maps, keypoints});
   Tensor normalizers = make_empty(logits, {maps, keypoints, 2}, compute_dtype(logits));
   Tensor scale = make_empty(logits, {}, compute_dtype(logits));
@@ -54,7 +56,7 @@ std::tuple<Tensor, Tensor, Tensor> spatial_softmax_cross_entropy_op(const Tensor
     using A = acc_t<T>;
     SpatialSoftmaxLoss<T> args;
     args.inputs = inputs.pointers<T>();
-    args.reduction = Reduction(reduction);
+    args.reduction = reduction;
     args.loss = mutable_data<T>(loss);
     args.normalizers = mutable_data<SoftmaxNormalizer<A>>(normalizers);
     args.scale = mutable_data<A>(scale);
@@ -64,10 +66,10 @@ std::tuple<Tensor, Tensor, Tensor> spatial_softmax_cross_entropy_op(const Tensor
 }
 
 void check_backward(const Tensor& grad, const Tensor& logits, const Tensor& normalizers, const Tensor& scale,
-                    int64_t reduction) {
+                    Reduction reduction) {
   constexpr const char* op = "spatial_softmax_cross_entropy_backward";
   const int64_t maps = logits.size(0), keypoints = logits.size(1);
-  if (Reduction(reduction) == Reduction::kNone) {
+  if (reduction == Reduction::kNone) {
     check_shape(op, "grad", grad, {maps, keypoints}, "[N, K]");
   } else {
     check_shape(op, "grad", grad, {}, "[]");
@@ -84,8 +86,10 @@ void check_backward(const Tensor& grad, const Tensor& logits, const Tensor& norm
 
 Tensor spatial_softmax_cross_entropy_backward_op(const Tensor& grad_, const Tensor& logits, const Tensor& index,
                                                  const Tensor& valid, const Tensor& normalizers_, const Tensor& scale,
-                                                 int64_t reduction) {
-  const Inputs inputs("spatial_softmax_cross_entropy_backward", logits, index, valid);
+                                                 int64_t reduction_) {
+  constexpr const char* op = "spatial_softmax_cross_entropy_backward";
+  const Inputs inputs(op, logits, index, valid);
+  const auto reduction = checked_option<Reduction>(op, "reduction", reduction_);
   check_backward(grad_, logits, normalizers_, scale, reduction);
   const Tensor grad = as_contiguous(grad_), normalizers = as_contiguous(normalizers_);
   Tensor grad_logits = make_empty_like(inputs.logits);
@@ -99,7 +103,7 @@ Tensor spatial_softmax_cross_entropy_backward_op(const Tensor& grad_, const Tens
     args.inputs = inputs.pointers<T>();
     args.normalizers = data<SoftmaxNormalizer<A>>(normalizers);
     args.scale = data<A>(scale);
-    args.reduction = Reduction(reduction);
+    args.reduction = reduction;
     args.grad_logits = mutable_data<T>(grad_logits);
     spatial_softmax_cross_entropy_backward(args, context);
   });
@@ -116,4 +120,4 @@ LDIE_SCHEMA(
 LDIE_REGISTER("spatial_softmax_cross_entropy_backward", spatial_softmax_cross_entropy_backward_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::losses

@@ -10,7 +10,7 @@
 #include "core/limits.h"
 #include "losses/reduction.h"
 
-namespace ldie {
+namespace ldie::losses {
 
 // The greatest logit of a map and log sum e^(x - maximum); apart, so that large logits do not cost their digits.
 template <typename A>
@@ -106,4 +106,4 @@ LDIE_HD A softmax_slope(const SoftmaxNormalizer<A>& normalizer, A x, bool is_tar
 template <typename T>
 void spatial_softmax_cross_entropy_backward(const SpatialSoftmaxBackward<T>& args, Context& context);
 
-}  // namespace ldie
+}  // namespace ldie::losses

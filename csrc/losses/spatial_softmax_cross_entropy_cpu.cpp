@@ -4,7 +4,7 @@
 #include "core/tiles.h"
 #include "losses/spatial_softmax_cross_entropy.h"
 
-namespace ldie {
+namespace ldie::losses {
 namespace {
 
 int64_t maps_per_task(int64_t length) {
@@ -90,4 +90,4 @@ LDIE_INSTANTIATE(Half)
 LDIE_INSTANTIATE(BFloat16)
 #undef LDIE_INSTANTIATE
 
-}  // namespace ldie
+}  // namespace ldie::losses

@@ -7,7 +7,7 @@
 #include "core/bits.cuh"
 #include "core/reduce.cuh"
 
-namespace ldie {
+namespace ldie::masks {
 
 constexpr int64_t kBandColumns = 2048;
 constexpr int kSlot = 16;  // bytes an access
@@ -218,4 +218,4 @@ class BandBits {
   alignas(16) uint32_t words_[kRows * kStride / 32 + 8];
 };
 
-}  // namespace ldie
+}  // namespace ldie::masks

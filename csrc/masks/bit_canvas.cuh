@@ -6,7 +6,7 @@
 
 #include "masks/band.cuh"
 
-namespace ldie {
+namespace ldie::masks {
 
 // kRows rows of `words` * 32 columns, the first of which is pixel (top, left) of the image. All threads of the block
 // call every function but the toggles.
@@ -91,4 +91,4 @@ class BitCanvas {
   bool drawn_ = false;
 };
 
-}  // namespace ldie
+}  // namespace ldie::masks

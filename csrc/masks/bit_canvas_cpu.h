@@ -9,7 +9,7 @@
 
 #include "core/bits.h"
 
-namespace ldie {
+namespace ldie::masks {
 
 // Rows [top, bottom) and 64-column words [first_word, end_word) of an image. toggle() notes that a column changes its
 // value at a row; inherit() lets each row take over what the one above it says, so that a pixel is the parity of the
@@ -74,4 +74,4 @@ class BitCanvas {
   std::vector<uint64_t> bits_;
 };
 
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -4,7 +4,7 @@
 
 #include "core/reduce.cuh"
 
-namespace ldie {
+namespace ldie::masks {
 
 // sums[16][8] += a[16][256 bits] * b[8][256 bits]. Of lane 4 g + t: a[0], a[1] are words t of rows g and g + 8, a[2],
 // a[3] their words t + 4; b[0], b[1] words t and t + 4 of row g; sums[0], sums[1] row g, columns 2 t and 2 t + 1, and
@@ -33,4 +33,4 @@ __device__ __forceinline__ void add_bit_product(int32_t (&sums)[4], const uint32
 #endif
 }
 
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -4,7 +4,7 @@
 #include "core/check.h"
 #include "core/library.h"
 
-namespace ldie {
+namespace ldie::masks {
 namespace {
 
 constexpr const char* kOp = "crop_and_resize_masks";
@@ -20,8 +20,7 @@ void check(const Tensor& masks, int64_t width, bool packed, const Tensor& boxes,
   check_shape(kOp, "boxes", boxes, {instances ? kAnySize : masks.size(0), 4},
               instances ? "[N, 4]" : "[N, 4], one per mask");
   check_same_device(kOp, "boxes", boxes, "masks", masks);
-  check_positive(kOp, "mask_size", mask_size);
-  check_map_size(kOp, mask_size, mask_size);
+  check_side(kOp, "mask_size", mask_size);
   if (!instances) return;
   check_dtype(kOp, "instances", *instances, ScalarType::Long);
   check_shape(kOp, "instances", *instances, {boxes.size(0)}, "[N], one per box");
@@ -63,4 +62,4 @@ LDIE_SCHEMA(
 LDIE_REGISTER("crop_and_resize_masks", crop_and_resize_masks_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::masks

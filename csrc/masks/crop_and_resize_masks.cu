@@ -6,7 +6,7 @@
 #include "core/simt.cuh"
 #include "masks/crop_and_resize_masks.h"
 
-namespace ldie {
+namespace ldie::masks {
 namespace {
 
 constexpr int kThreads = 128;
@@ -19,11 +19,11 @@ struct PlaceTable {
   int32_t low[kTablePlaces];
   A fraction[kTablePlaces];
 
-  __device__ static bool fits(const RoiAxis<A>& axis, int64_t bins) { return axis.grid * bins <= kTablePlaces; }
+  __device__ static bool fits(const roi::RoiAxis<A>& axis, int64_t bins) { return axis.grid * bins <= kTablePlaces; }
 
-  __device__ void fill(const RoiAxis<A>& axis, int32_t bins) {
+  __device__ void fill(const roi::RoiAxis<A>& axis, int32_t bins) {
     for (int32_t i = threadIdx.x; i < axis.grid * bins; i += kThreads) {
-      AxisPlace<A> place;
+      roi::AxisPlace<A> place;
       const bool any = axis.place(i % bins, i / bins, place);
       low[i] = any ? place.low : -1;
       fraction[i] = any ? place.fraction : A(0);
@@ -36,7 +36,7 @@ struct TabledAxis {
   const PlaceTable<A>& table;
   int32_t grid, cells, bins;
 
-  __device__ bool place(int32_t bin, int32_t sample, AxisPlace<A>& result) const {
+  __device__ bool place(int32_t bin, int32_t sample, roi::AxisPlace<A>& result) const {
     const int32_t low = table.low[sample * bins + bin];
     result = {low, low < cells - 1 ? low + 1 : low, table.fraction[sample * bins + bin]};
     return low >= 0;
@@ -53,12 +53,12 @@ __device__ A sum_samples(const CropMasks<A>& args, int64_t mask, const Axis& axi
                          int32_t q) {
   A sum = A(0);
   if (axis_x.cells == 0) return sum;  // places that are none read cell 0
-  AxisPlace<A> y;
+  roi::AxisPlace<A> y;
   for (int32_t i = 0; i < axis_y.grid; ++i) {
     if (!axis_y.place(p, i, y)) continue;
     const uint8_t *const upper = args.mask_row(mask, y.low), *const lower = args.mask_row(mask, y.high);
     for (int32_t first = 0; first < axis_x.grid; first += kAtOnce) {
-      AxisPlace<A> x[kAtOnce];
+      roi::AxisPlace<A> x[kAtOnce];
       bool any[kAtOnce];
       A cells[kAtOnce][4];
 #pragma unroll
@@ -98,7 +98,7 @@ __global__ void __launch_bounds__(kThreads, 1) crop_masks_kernel(CropMasks<A> ar
   LDIE_SHARED(PlaceTable<A>, table_y, );
   LDIE_SHARED(PlaceTable<A>, table_x, );
   const int64_t roi = blockIdx.x, mask = args.mask_of(roi);
-  const RoiAxis<A> y = args.axis_y(roi), x = args.axis_x(roi);
+  const roi::RoiAxis<A> y = args.axis_y(roi), x = args.axis_x(roi);
   const int32_t size = int32_t(args.size);
   if (PlaceTable<A>::fits(y, size) && PlaceTable<A>::fits(x, size)) {
     table_y.fill(y, size);
@@ -122,4 +122,4 @@ void crop_and_resize_masks(const CropMasks<A>& args, Context& context) {
 template void crop_and_resize_masks(const CropMasks<float>&, Context&);
 template void crop_and_resize_masks(const CropMasks<double>&, Context&);
 
-}  // namespace ldie
+}  // namespace ldie::masks

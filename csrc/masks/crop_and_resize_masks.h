@@ -6,7 +6,7 @@
 #include "core/context.h"
 #include "roi/roi_align.h"
 
-namespace ldie {
+namespace ldie::masks {
 
 template <typename A>
 struct CropMasks {
@@ -30,11 +30,11 @@ struct CropMasks {
     const int64_t mask = instances ? instances[roi] : roi;
     return sum - sum == A(0) && mask >= 0 && mask < count ? mask : -1;
   }
-  LDIE_HD RoiAxis<A> axis_x(int64_t roi) const {
-    return roi_axis(boxes[4 * roi], boxes[4 * roi + 2], size, int32_t(width), aligned, 0);
+  LDIE_HD roi::RoiAxis<A> axis_x(int64_t roi) const {
+    return roi::roi_axis(boxes[4 * roi], boxes[4 * roi + 2], size, int32_t(width), aligned, 0);
   }
-  LDIE_HD RoiAxis<A> axis_y(int64_t roi) const {
-    return roi_axis(boxes[4 * roi + 1], boxes[4 * roi + 3], size, int32_t(height), aligned, 0);
+  LDIE_HD roi::RoiAxis<A> axis_y(int64_t roi) const {
+    return roi::roi_axis(boxes[4 * roi + 1], boxes[4 * roi + 3], size, int32_t(height), aligned, 0);
   }
   LDIE_HD void store(int64_t index, A mean) const {
     if (values) {
@@ -54,4 +54,4 @@ LDIE_HD A crop_sample(A y, A x, A upper_left, A upper_right, A lower_left, A low
 template <typename A>
 void crop_and_resize_masks(const CropMasks<A>& args, Context& context);
 
-}  // namespace ldie
+}  // namespace ldie::masks

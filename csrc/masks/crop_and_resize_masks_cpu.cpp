@@ -7,7 +7,7 @@
 #include "core/parallel.h"
 #include "masks/crop_and_resize_masks.h"
 
-namespace ldie {
+namespace ldie::masks {
 namespace {
 
 // What one thread needs to crop one RoI after the other.
@@ -18,12 +18,12 @@ class Cropper {
 
   void crop(int64_t roi) {
     const int64_t mask = args_.mask_of(roi), first = roi * args_.size * args_.size;
-    const RoiAxis<A> x = args_.axis_x(roi), y = args_.axis_y(roi);
+    const roi::RoiAxis<A> x = args_.axis_x(roi), y = args_.axis_y(roi);
     if (mask >= 0) place_columns(x);
     for (CellRow& row : cell_rows_) row.row = -1;
     for (int64_t p = 0; p < args_.size; ++p) {
       std::fill(sums_.begin(), sums_.end(), A(0));
-      AxisPlace<A> place;
+      roi::AxisPlace<A> place;
       for (int32_t sample = 0; mask >= 0 && samples_ > 0 && sample < y.grid; ++sample) {
         if (y.place(p, sample, place)) add_row(cell_row(mask, place.low), cell_row(mask, place.high), place.fraction);
       }
@@ -41,14 +41,14 @@ class Cropper {
   };
 
   // Tables [sample of a bin][bin], of those samples for which some bin lies on the mask.
-  void place_columns(const RoiAxis<A>& axis) {
+  void place_columns(const roi::RoiAxis<A>& axis) {
     places_.clear();
     samples_ = 0;
     for (int32_t sample = 0; sample < axis.grid; ++sample) {
       const size_t start = places_.size();
       bool any = false;
       for (int64_t q = 0; q < args_.size; ++q) {
-        AxisPlace<A> place{-1, -1, A(0)};
+        roi::AxisPlace<A> place{-1, -1, A(0)};
         any |= axis.place(q, sample, place);
         places_.push_back(place);
       }
@@ -100,7 +100,7 @@ class Cropper {
   }
 
   const CropMasks<A> args_;
-  std::vector<AxisPlace<A>> places_;
+  std::vector<roi::AxisPlace<A>> places_;
   std::vector<A> fractions_, sums_;
   int64_t samples_ = 0;
   CellRow cell_rows_[2];
@@ -119,4 +119,4 @@ void crop_and_resize_masks(const CropMasks<A>& args, Context&) {
 template void crop_and_resize_masks(const CropMasks<float>&, Context&);
 template void crop_and_resize_masks(const CropMasks<double>&, Context&);
 
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -5,7 +5,7 @@
 #include "masks/bit_canvas.cuh"
 #include "masks/polygon_set.h"
 
-namespace ldie {
+namespace ldie::masks {
 
 // What a thread knows about an edge before it computes where it crosses columns.
 struct FineEdge {
@@ -85,4 +85,4 @@ __device__ void draw_part(Canvas& canvas, const PolygonSet& polygons, const RowR
   canvas.end_piece();
 }
 
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -5,7 +5,7 @@
 #include "masks/bit_canvas_cpu.h"
 #include "masks/polygon_set.h"
 
-namespace ldie {
+namespace ldie::masks {
 
 // Places the canvas where an image of height x width may be covered by the part, and draws it.
 inline void draw_part(BitCanvas& canvas, const PolygonSet& polygons, const RowRange& part, const PolygonFrame& frame,
@@ -34,4 +34,4 @@ inline void draw_part(BitCanvas& canvas, const PolygonSet& polygons, const RowRa
   canvas.inherit();
 }
 
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -16,7 +16,7 @@
 #include "masks/mask_words.cuh"
 #include "masks/rle_decode.h"
 
-namespace ldie {
+namespace ldie::masks {
 
 struct MaskBits {
   const uint32_t* words;    // [count, per_mask], in the order of the pixels, 0 beyond them
@@ -181,4 +181,4 @@ inline int32_t* intersections(Context& context, const MaskBits& a, const MaskBit
 }
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -6,21 +6,21 @@
 #include "core/library.h"
 #include "masks/mask_tensors.h"
 
-namespace ldie {
+namespace ldie::masks {
 namespace {
 
-std::tuple<Tensor, Tensor> mask_centers_op(const Tensor& masks_) {
-  check_masks("mask_centers", "masks", masks_);
+std::tuple<Tensor, Tensor> mask_centers_op(const Tensor& masks_, int64_t width, bool packed) {
+  check_masks("mask_centers", "masks", masks_, width, packed);
   const Tensor masks = as_contiguous(masks_);
   Tensor centers = make_empty(masks, {masks.size(0), 2}, ScalarType::Float);
   Tensor areas = make_empty(masks, {masks.size(0)}, ScalarType::Long);
   TensorContext context(masks);
-  mask_centers({mask_set(masks), mutable_data<float>(centers), mutable_data<int64_t>(areas)}, context);
+  mask_centers({mask_set(masks, width), mutable_data<float>(centers), mutable_data<int64_t>(areas)}, context);
   return {centers, areas};
 }
 
-LDIE_SCHEMA("mask_centers(Tensor masks) -> (Tensor, Tensor)");
+LDIE_SCHEMA("mask_centers(Tensor masks, SymInt width, bool packed) -> (Tensor, Tensor)");
 LDIE_REGISTER("mask_centers", mask_centers_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -4,7 +4,7 @@
 #include "masks/mask_centers.h"
 #include "masks/mask_moments.cuh"
 
-namespace ldie {
+namespace ldie::masks {
 namespace {
 
 struct WriteCenter {
@@ -16,4 +16,4 @@ struct WriteCenter {
 
 void mask_centers(const MaskCenters& args, Context& context) { use_moments(context, args.masks, WriteCenter{args}); }
 
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -4,7 +4,7 @@
 
 #include "masks/mask_moments.h"
 
-namespace ldie {
+namespace ldie::masks {
 
 struct MaskCenters {
   MaskSet masks;
@@ -22,4 +22,4 @@ struct MaskCenters {
 
 void mask_centers(const MaskCenters& args, Context& context);
 
-}  // namespace ldie
+}  // namespace ldie::masks

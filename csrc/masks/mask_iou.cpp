@@ -4,7 +4,7 @@
 #include "core/library.h"
 #include "masks/mask_tensors.h"
 
-namespace ldie {
+namespace ldie::masks {
 namespace {
 
 constexpr const char* kOp = "mask_iou";
@@ -23,14 +23,13 @@ Tensor overlaps(const MaskSet& a, const MaskSet& b, const Tensor& like, const st
   return iou;
 }
 
-Tensor mask_iou_op(const Tensor& a_, const Tensor& b_, const std::optional<Tensor>& crowd) {
-  check_masks(kOp, "a", a_);
-  check_masks(kOp, "b", b_);
+Tensor mask_iou_op(const Tensor& a_, const Tensor& b_, int64_t width, bool packed, const std::optional<Tensor>& crowd) {
+  check_masks(kOp, "a", a_, width, packed);
   check_dtype(kOp, "b", b_, a_.scalar_type());
   check_shape(kOp, "b", b_, {kAnySize, a_.size(1), a_.size(2)}, "[M, H, W] with the size of a");
   check_same_device(kOp, "b", b_, "a", a_);
   const Tensor a = as_contiguous(a_), b = as_contiguous(b_);
-  return overlaps(mask_set(a), mask_set(b), a, crowd);
+  return overlaps(mask_set(a, width), mask_set(b, width), a, crowd);
 }
 
 Tensor mask_iou_rle_op(const Tensor& a_counts_, const Tensor& a_offsets_, const Tensor& b_counts_,
@@ -45,7 +44,7 @@ Tensor mask_iou_rle_op(const Tensor& a_counts_, const Tensor& a_offsets_, const 
                   crowd);
 }
 
-LDIE_SCHEMA("mask_iou(Tensor a, Tensor b, Tensor? crowd) -> Tensor");
+LDIE_SCHEMA("mask_iou(Tensor a, Tensor b, SymInt width, bool packed, Tensor? crowd) -> Tensor");
 LDIE_REGISTER("mask_iou", mask_iou_op)
 LDIE_SCHEMA(
     "mask_iou_rle(Tensor a_counts, Tensor a_offsets, Tensor b_counts, Tensor b_offsets, SymInt height, SymInt width, "
@@ -53,4 +52,4 @@ LDIE_SCHEMA(
 LDIE_REGISTER("mask_iou_rle", mask_iou_rle_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::masks

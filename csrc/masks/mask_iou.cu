@@ -4,7 +4,7 @@
 #include "masks/mask_bits.cuh"
 #include "masks/mask_iou.h"
 
-namespace ldie {
+namespace ldie::masks {
 namespace {
 
 __global__ void __launch_bounds__(kBitThreads)
@@ -27,4 +27,4 @@ void mask_iou(const MaskIou& args, Context& context) {
               counts, areas_a, areas_b);
 }
 
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -4,7 +4,7 @@
 
 #include "masks/mask_set.h"
 
-namespace ldie {
+namespace ldie::masks {
 
 struct MaskIou {
   MaskSet a, b;          // of one form and size
@@ -14,4 +14,4 @@ struct MaskIou {
 
 void mask_iou(const MaskIou& args, Context& context);
 
-}  // namespace ldie
+}  // namespace ldie::masks

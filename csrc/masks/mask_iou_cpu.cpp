@@ -3,7 +3,7 @@
 #include "masks/mask_iou.h"
 #include "masks/mask_set_cpu.h"
 
-namespace ldie {
+namespace ldie::masks {
 
 void mask_iou(const MaskIou& args, Context&) {
   const std::vector<CroppedMask> a = crop_masks(args.a), b = crop_masks(args.b);
@@ -19,4 +19,4 @@ void mask_iou(const MaskIou& args, Context&) {
   });
 }
 
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -10,7 +10,7 @@
 #include "masks/band.cuh"
 #include "masks/mask_moments.h"
 
-namespace ldie {
+namespace ldie::masks {
 namespace {
 
 constexpr int kMomentThreads = 256;
@@ -101,4 +101,4 @@ void use_moments(Context& context, const MaskSet& set, const Use& use) {
 }
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -4,7 +4,7 @@
 
 #include "masks/mask_set.h"
 
-namespace ldie {
+namespace ldie::masks {
 
 LDIE_HD int64_t count_bits(uint64_t bits) {
 #if defined(__CUDA_ARCH__)
@@ -59,4 +59,4 @@ struct MaskMoments {
   }
 };
 
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -5,7 +5,7 @@
 #include "masks/mask_moments.h"
 #include "masks/mask_set_cpu.h"
 
-namespace ldie {
+namespace ldie::masks {
 
 inline MaskMoments moments_of(const CroppedMask& mask) {
   MaskMoments moments;
@@ -25,4 +25,4 @@ void for_each_moments(const MaskSet& set, const Use& use) {
   });
 }
 
-}  // namespace ldie
+}  // namespace ldie::masks

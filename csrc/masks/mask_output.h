@@ -5,7 +5,7 @@
 #include "core/check.h"
 #include "core/tensor.h"
 
-namespace ldie {
+namespace ldie::masks {
 
 struct MaskShape {
   int64_t count, height, width;
@@ -28,4 +28,4 @@ inline void check_out(const char* op, const Tensor& out, const MaskShape& shape,
   if (!out.is_contiguous()) check_failed(op, "out must be contiguous");
 }
 
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -7,7 +7,7 @@
 #include "core/context.h"
 #include "core/ragged.h"
 
-namespace ldie {
+namespace ldie::masks {
 
 enum class MaskForm { dense, packed, runs };
 
@@ -51,4 +51,4 @@ LDIE_HD double mask_overlap(int64_t intersection, int64_t area_a, int64_t area_b
   return double(intersection) / double(crowd ? area_a : area_a + area_b - intersection);
 }
 
-}  // namespace ldie
+}  // namespace ldie::masks

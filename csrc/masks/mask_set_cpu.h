@@ -12,7 +12,7 @@
 #include "masks/mask_set.h"
 #include "masks/rle_decode.h"
 
-namespace ldie {
+namespace ldie::masks {
 
 // Rows [top, bottom) of 64-pixel words [first, end).
 struct CroppedMask {
@@ -142,4 +142,4 @@ inline std::vector<CroppedMask> crop_masks(const MaskSet& set) {
   return cropped;
 }
 
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -5,7 +5,7 @@
 #include "masks/mask_set.h"
 #include "masks/rle_tensors.h"
 
-namespace ldie {
+namespace ldie::masks {
 
 inline void check_pixels(const char* op, const char* name, int64_t height, int64_t width) {
   check_map_size(op, height, width);
@@ -14,24 +14,29 @@ inline void check_pixels(const char* op, const char* name, int64_t height, int64
   }
 }
 
-inline void check_masks(const char* op, const char* name, const Tensor& masks) {
-  const ScalarType dtype = masks.scalar_type();
-  if (dtype != ScalarType::Bool && dtype != ScalarType::Byte) {
-    check_failed(op, name, " must be bool, or uint8 when packed, got ", describe(masks));
+// `width` is that of the masks: bytes of zeros and ones look like packed ones.
+inline void check_masks(const char* op, const char* name, const Tensor& masks, int64_t width, bool packed) {
+  check_dtype(op, name, masks, packed ? ScalarType::Byte : ScalarType::Bool);
+  check_map_size(op, 0, width);
+  if (masks.dim() != 3 || (!packed && masks.size(2) != width)) {
+    check_failed(op, name, " must have shape [N, H, W], got ", describe(masks));
   }
-  check_shape(op, name, masks, {kAnySize, kAnySize, kAnySize}, "[N, H, W]");
-  check_pixels(op, name, masks.size(1), masks.size(2) * (dtype == ScalarType::Byte ? 8 : 1));
+  if (packed && masks.size(2) != (width + 7) / 8) {
+    check_failed(op, name, " packed to a packed_width of ", width, " must have shape [N, H, ", (width + 7) / 8,
+                 "], got ", describe(masks));
+  }
+  check_pixels(op, name, masks.size(1), width);
 }
 
 // Of checked, contiguous tensors.
-inline MaskSet mask_set(const Tensor& masks) {
+inline MaskSet mask_set(const Tensor& masks, int64_t width) {
   const bool packed = masks.scalar_type() == ScalarType::Byte;
   MaskSet set{};
   set.form = packed ? MaskForm::packed : MaskForm::dense;
   set.masks = data<uint8_t>(masks);
   set.count = masks.size(0);
   set.height = masks.size(1);
-  set.width = masks.size(2) * (packed ? 8 : 1);
+  set.width = width;
   return set;
 }
 
@@ -47,4 +52,4 @@ inline MaskSet mask_set(const Tensor& counts, const Tensor& offsets, int64_t hei
   return set;
 }
 
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -5,7 +5,7 @@
 #include "masks/band.cuh"
 #include "masks/mask_set.h"
 
-namespace ldie {
+namespace ldie::masks {
 
 // The pixels of `count` <= 32 bytes of 0 or 1 as bits.
 __device__ inline uint32_t gather_pixels(const uint8_t* pixels, int64_t count) {
@@ -47,4 +47,4 @@ __device__ inline uint32_t load_word(const uint8_t* mask, int64_t begin, int64_t
   return whole ? join_whole(at) : join_bytes(at, min(size, bytes - begin));
 }
 
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -4,20 +4,20 @@
 #include "core/library.h"
 #include "masks/mask_tensors.h"
 
-namespace ldie {
+namespace ldie::masks {
 namespace {
 
-Tensor masks_to_boxes_op(const Tensor& masks_, int64_t last) {
-  check_masks("masks_to_boxes", "masks", masks_);
+Tensor masks_to_boxes_op(const Tensor& masks_, int64_t width, bool packed, bool beyond) {
+  check_masks("masks_to_boxes", "masks", masks_, width, packed);
   const Tensor masks = as_contiguous(masks_);
   Tensor boxes = make_empty(masks, {masks.size(0), 4}, ScalarType::Float);
   TensorContext context(masks);
-  masks_to_boxes({mask_set(masks), last, mutable_data<float>(boxes)}, context);
+  masks_to_boxes({mask_set(masks, width), beyond, mutable_data<float>(boxes)}, context);
   return boxes;
 }
 
-LDIE_SCHEMA("masks_to_boxes(Tensor masks, int last) -> Tensor");
+LDIE_SCHEMA("masks_to_boxes(Tensor masks, SymInt width, bool packed, bool beyond) -> Tensor");
 LDIE_REGISTER("masks_to_boxes", masks_to_boxes_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -4,7 +4,7 @@
 #include "masks/mask_moments.cuh"
 #include "masks/masks_to_boxes.h"
 
-namespace ldie {
+namespace ldie::masks {
 namespace {
 
 struct WriteBox {
@@ -16,4 +16,4 @@ struct WriteBox {
 
 void masks_to_boxes(const MasksToBoxes& args, Context& context) { use_moments(context, args.masks, WriteBox{args}); }
 
-}  // namespace ldie
+}  // namespace ldie::masks

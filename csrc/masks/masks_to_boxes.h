@@ -4,11 +4,11 @@
 
 #include "masks/mask_moments.h"
 
-namespace ldie {
+namespace ldie::masks {
 
 struct MasksToBoxes {
   MaskSet masks;
-  int64_t last;  // what x2 and y2 are beyond the last pixel: 0 (torchvision) or 1 (detectron2)
+  bool beyond;   // x2 and y2 are one beyond the last pixel (detectron2), or its indices (torchvision)
   float* boxes;  // [count, 4] x1 y1 x2 y2
 
   // A mask without pixels has the box 0 0 0 0.
@@ -17,11 +17,11 @@ struct MasksToBoxes {
     const bool empty = box.empty();
     to[0] = empty ? 0 : float(box.left);
     to[1] = empty ? 0 : float(box.top);
-    to[2] = empty ? 0 : float(box.right - 1 + last);
-    to[3] = empty ? 0 : float(box.bottom - 1 + last);
+    to[2] = empty ? 0 : float(box.right - !beyond);
+    to[3] = empty ? 0 : float(box.bottom - !beyond);
   }
 };
 
 void masks_to_boxes(const MasksToBoxes& args, Context& context);
 
-}  // namespace ldie
+}  // namespace ldie::masks

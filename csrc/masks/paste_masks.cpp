@@ -4,7 +4,7 @@
 #include "core/library.h"
 #include "masks/mask_output.h"
 
-namespace ldie {
+namespace ldie::masks {
 namespace {
 
 constexpr const char* kOp = "paste_masks";
@@ -19,7 +19,7 @@ void check(const Tensor& masks, const Tensor& boxes, int64_t height, int64_t wid
   if (!(threshold > 0)) check_failed(kOp, "threshold must be above 0, got ", threshold);
 }
 
-void paste(const Tensor& masks_, const Tensor& boxes_, int64_t height, int64_t width, double threshold, int64_t rule,
+void paste(const Tensor& masks_, const Tensor& boxes_, int64_t height, int64_t width, double threshold, PasteRule rule,
            bool packed, Tensor& output, bool zeroed) {
   if (output.numel() == 0) return;
   const Tensor masks = as_contiguous(masks_), boxes = as_contiguous(boxes_);
@@ -35,7 +35,7 @@ void paste(const Tensor& masks_, const Tensor& boxes_, int64_t height, int64_t w
     args.height = height;
     args.width = width;
     args.threshold = threshold;
-    args.rule = PasteRule(rule);
+    args.rule = rule;
     args.packed = packed;
     args.zeroed = zeroed;
     args.output = mutable_data<uint8_t>(output);
@@ -44,7 +44,8 @@ void paste(const Tensor& masks_, const Tensor& boxes_, int64_t height, int64_t w
 }
 
 Tensor paste_masks_op(const Tensor& masks, const Tensor& boxes, int64_t height, int64_t width, double threshold,
-                      int64_t rule, bool packed) {
+                      int64_t rule_, bool packed) {
+  const auto rule = checked_option<PasteRule>(kOp, "rule", rule_);
   check(masks, boxes, height, width, threshold);
   MostlyZero output = make_masks(masks, {masks.size(0), height, width, packed});
   paste(masks, boxes, height, width, threshold, rule, packed, output.tensor, output.zeroed);
@@ -52,9 +53,12 @@ Tensor paste_masks_op(const Tensor& masks, const Tensor& boxes, int64_t height, 
 }
 
 void paste_masks_out_op(const Tensor& masks, const Tensor& boxes, int64_t height, int64_t width, double threshold,
-                        int64_t rule, bool packed, Tensor out) {
+                        int64_t rule_, bool packed, Tensor out) {
+  const auto rule = checked_option<PasteRule>(kOp, "rule", rule_);
   check(masks, boxes, height, width, threshold);
   check_out(kOp, out, {masks.size(0), height, width, packed}, "masks", masks);
+  check_apart(kOp, out, "masks", masks);
+  check_apart(kOp, out, "boxes", boxes);
   paste(masks, boxes, height, width, threshold, rule, packed, out, false);
 }
 
@@ -68,4 +72,4 @@ LDIE_SCHEMA(
 LDIE_REGISTER("paste_masks_out", paste_masks_out_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -7,7 +7,7 @@
 #include "masks/band.cuh"
 #include "masks/paste_masks.h"
 
-namespace ldie {
+namespace ldie::masks {
 namespace {
 
 constexpr int kRows = kWarpSize, kThreads = 256, kWarps = kThreads / kWarpSize;
@@ -92,4 +92,4 @@ template void paste_masks(const PasteMasks<double>&, Context&);
 template void paste_masks(const PasteMasks<Half>&, Context&);
 template void paste_masks(const PasteMasks<BFloat16>&, Context&);
 
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -11,12 +11,13 @@
 #include "core/half.h"
 #include "core/hd.h"
 
-namespace ldie {
+namespace ldie::masks {
 
 enum class PasteRule {
   torchvision,  // boxes grow by the frame and are cut to whole pixels; F.interpolate; above the threshold
   detectron2,   // F.grid_sample at the centres of pixels; at or above the threshold
 };
+constexpr PasteRule last_option(PasteRule) { return PasteRule::detectron2; }
 
 // What a pixel reads along one axis: the cells low and low + 1. A pixel outside of the box reads none.
 template <typename A>
@@ -120,4 +121,4 @@ struct PasteMasks {
 template <typename T>
 void paste_masks(const PasteMasks<T>& args, Context& context);
 
-}  // namespace ldie
+}  // namespace ldie::masks

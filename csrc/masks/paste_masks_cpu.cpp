@@ -9,7 +9,7 @@
 #include "core/parallel.h"
 #include "masks/paste_masks.h"
 
-namespace ldie {
+namespace ldie::masks {
 namespace {
 
 // What one thread needs to paste one mask after the other.
@@ -147,4 +147,4 @@ template void paste_masks(const PasteMasks<double>&, Context&);
 template void paste_masks(const PasteMasks<Half>&, Context&);
 template void paste_masks(const PasteMasks<BFloat16>&, Context&);
 
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -10,7 +10,7 @@
 #include "masks/polygon_edge.h"
 #include "masks/runs.h"
 
-namespace ldie {
+namespace ldie::masks {
 
 // Where the boundary crosses pixel columns, as pixels of the mask read column by column. Each crossing turns over all
 // pixels from it on, so two at one place cancel. Memory is kept from polygon to polygon.
@@ -98,4 +98,4 @@ class PolygonCrossings {
   size_t limit_ = kFirstLimit;
 };
 
-}  // namespace ldie
+}  // namespace ldie::masks

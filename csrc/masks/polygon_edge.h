@@ -12,7 +12,7 @@
 
 #include "core/hd.h"
 
-namespace ldie {
+namespace ldie::masks {
 
 constexpr int64_t kFine = 5;        // fine cells a pixel
 constexpr int64_t kMiddleFine = 2;  // the middle one
@@ -107,4 +107,4 @@ class PolygonEdge {
   double slope_;  // of the other coordinate
 };
 
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -7,7 +7,7 @@
 #include "core/ragged.h"
 #include "masks/polygon_edge.h"
 
-namespace ldie {
+namespace ldie::masks {
 
 struct PolygonSet {
   const double* coords;             // [points, 2] x y
@@ -35,4 +35,4 @@ LDIE_HD PolygonEdge polygon_edge(const PolygonSet& polygons, const RowRange& par
   return PolygonEdge(frame.fine_x(start), frame.fine_y(start), frame.fine_x(end), frame.fine_y(end));
 }
 
-}  // namespace ldie
+}  // namespace ldie::masks

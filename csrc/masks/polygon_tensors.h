@@ -6,7 +6,7 @@
 #include "core/tensor.h"
 #include "masks/polygon_set.h"
 
-namespace ldie {
+namespace ldie::masks {
 
 // Contiguous tensors that outlive the PolygonSet over them.
 class PolygonTensors {
@@ -40,4 +40,4 @@ class PolygonTensors {
   Tensor coords_, part_offsets_, instance_offsets_;
 };
 
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -5,7 +5,7 @@
 #include "masks/mask_output.h"
 #include "masks/polygon_tensors.h"
 
-namespace ldie {
+namespace ldie::masks {
 namespace {
 
 void draw(const PolygonTensors& polygons, Tensor& masks, int64_t height, int64_t width, bool packed, bool zeroed) {
@@ -37,6 +37,9 @@ void polygons_to_masks_out_op(const Tensor& coords, const Tensor& part_offsets, 
   const PolygonTensors polygons(op, coords, part_offsets, instance_offsets);
   check_map_size(op, height, width);
   check_out(op, out, {polygons.instances(), height, width, packed}, "coords", coords);
+  check_apart(op, out, "coords", coords);
+  check_apart(op, out, "part_offsets", part_offsets);
+  check_apart(op, out, "instance_offsets", instance_offsets);
   draw(polygons, out, height, width, packed, false);
 }
 
@@ -50,4 +53,4 @@ LDIE_SCHEMA(
 LDIE_REGISTER("polygons_to_masks_out", polygons_to_masks_out_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -6,7 +6,7 @@
 #include "masks/draw_polygon.cuh"
 #include "masks/polygons_to_masks.h"
 
-namespace ldie {
+namespace ldie::masks {
 namespace {
 
 constexpr int kRows = 32, kThreads = 128, kBlocksPerSm = 8;
@@ -38,4 +38,4 @@ void polygons_to_masks(const PolygonsToMasks& args, Context& context) {
               args, strips);
 }
 
-}  // namespace ldie
+}  // namespace ldie::masks

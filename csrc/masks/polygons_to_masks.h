@@ -5,7 +5,7 @@
 #include "core/context.h"
 #include "masks/polygon_set.h"
 
-namespace ldie {
+namespace ldie::masks {
 
 struct PolygonsToMasks {
   PolygonSet polygons;
@@ -19,4 +19,4 @@ struct PolygonsToMasks {
 
 void polygons_to_masks(const PolygonsToMasks& args, Context& context);
 
-}  // namespace ldie
+}  // namespace ldie::masks

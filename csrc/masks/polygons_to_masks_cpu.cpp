@@ -7,7 +7,7 @@
 #include "masks/draw_polygon_cpu.h"
 #include "masks/polygons_to_masks.h"
 
-namespace ldie {
+namespace ldie::masks {
 void polygons_to_masks(const PolygonsToMasks& args, Context&) {
   constexpr int64_t kBytesPerTask = 1 << 17;
   const int64_t mask_bytes = args.height * args.row_bytes();
@@ -25,4 +25,4 @@ void polygons_to_masks(const PolygonsToMasks& args, Context&) {
   });
 }
 
-}  // namespace ldie
+}  // namespace ldie::masks

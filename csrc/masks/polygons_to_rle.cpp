@@ -7,7 +7,7 @@
 #include "masks/polygon_tensors.h"
 #include "masks/rle_tensors.h"
 
-namespace ldie {
+namespace ldie::masks {
 namespace {
 
 std::tuple<Tensor, Tensor> polygons_to_rle_op(const Tensor& coords, const Tensor& part_offsets,
@@ -29,4 +29,4 @@ LDIE_SCHEMA(
 LDIE_REGISTER("polygons_to_rle", polygons_to_rle_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::masks

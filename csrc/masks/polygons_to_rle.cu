@@ -5,7 +5,7 @@
 #include "masks/polygons_to_rle.h"
 #include "masks/rle_encode.h"
 
-namespace ldie {
+namespace ldie::masks {
 
 void polygons_to_rle(const PolygonsToRle& args, RunAllocator& allocator, Context& context) {
   PolygonsToMasks masks{args.polygons, args.height, args.width, true, false, nullptr};
@@ -14,4 +14,4 @@ void polygons_to_rle(const PolygonsToRle& args, RunAllocator& allocator, Context
   rle_encode({masks.masks, args.polygons.instances, args.height, args.width, true, args.offsets}, allocator, context);
 }
 
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -6,7 +6,7 @@
 #include "masks/polygon_set.h"
 #include "masks/runs.h"
 
-namespace ldie {
+namespace ldie::masks {
 
 struct PolygonsToRle {
   PolygonSet polygons;
@@ -19,4 +19,4 @@ struct PolygonsToRle {
 // Runs beyond the allocator's capacity are not written; offsets has them all.
 void polygons_to_rle(const PolygonsToRle& args, RunAllocator& allocator, Context& context);
 
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -9,7 +9,7 @@
 #include "masks/polygons_to_rle.h"
 #include "masks/runs_cpu.h"
 
-namespace ldie {
+namespace ldie::masks {
 namespace {
 
 // Encodes instances one after the other; memory is kept.
@@ -74,4 +74,4 @@ void polygons_to_rle(const PolygonsToRle& args, RunAllocator& allocator, Context
   write_runs(changes, args.pixels(), args.offsets, allocator);
 }
 
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -4,7 +4,7 @@
 #include "core/library.h"
 #include "masks/polygon_tensors.h"
 
-namespace ldie {
+namespace ldie::masks {
 namespace {
 
 Tensor polygons_to_roi_masks_op(const Tensor& coords, const Tensor& part_offsets, const Tensor& instance_offsets,
@@ -21,8 +21,7 @@ Tensor polygons_to_roi_masks_op(const Tensor& coords, const Tensor& part_offsets
   } else {
     check_shape(op, "boxes", boxes_, {polygons.instances(), 4}, "[N, 4], one box per instance");
   }
-  check_positive(op, "mask_size", mask_size);
-  check_map_size(op, mask_size, mask_size);
+  check_side(op, "mask_size", mask_size);
 
   const Tensor boxes = as_contiguous(boxes_);
   const std::optional<Tensor> instances = as_contiguous(instances_);
@@ -49,4 +48,4 @@ LDIE_SCHEMA(
 LDIE_REGISTER("polygons_to_roi_masks", polygons_to_roi_masks_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::masks

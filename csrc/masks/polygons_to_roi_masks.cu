@@ -5,7 +5,7 @@
 #include "masks/draw_polygon.cuh"
 #include "masks/polygons_to_roi_masks.h"
 
-namespace ldie {
+namespace ldie::masks {
 namespace {
 
 constexpr int kRows = 64, kThreads = 64;
@@ -43,4 +43,4 @@ template void polygons_to_roi_masks(const PolygonsToRoiMasks<double>&, Context&)
 template void polygons_to_roi_masks(const PolygonsToRoiMasks<Half>&, Context&);
 template void polygons_to_roi_masks(const PolygonsToRoiMasks<BFloat16>&, Context&);
 
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -6,7 +6,7 @@
 #include "core/half.h"
 #include "masks/polygon_set.h"
 
-namespace ldie {
+namespace ldie::masks {
 
 template <typename T>
 struct PolygonsToRoiMasks {
@@ -39,4 +39,4 @@ struct PolygonsToRoiMasks {
 template <typename T>
 void polygons_to_roi_masks(const PolygonsToRoiMasks<T>& args, Context& context);
 
-}  // namespace ldie
+}  // namespace ldie::masks

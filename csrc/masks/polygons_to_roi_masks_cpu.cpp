@@ -5,7 +5,7 @@
 #include "masks/draw_polygon_cpu.h"
 #include "masks/polygons_to_roi_masks.h"
 
-namespace ldie {
+namespace ldie::masks {
 
 template <typename T>
 void polygons_to_roi_masks(const PolygonsToRoiMasks<T>& args, Context&) {
@@ -31,4 +31,4 @@ template void polygons_to_roi_masks(const PolygonsToRoiMasks<double>&, Context&)
 template void polygons_to_roi_masks(const PolygonsToRoiMasks<Half>&, Context&);
 template void polygons_to_roi_masks(const PolygonsToRoiMasks<BFloat16>&, Context&);
 
-}  // namespace ldie
+}  // namespace ldie::masks

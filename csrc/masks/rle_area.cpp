@@ -4,7 +4,7 @@
 #include "core/library.h"
 #include "masks/rle_tensors.h"
 
-namespace ldie {
+namespace ldie::masks {
 namespace {
 
 Tensor rle_area_op(const Tensor& counts_, const Tensor& offsets_) {
@@ -22,4 +22,4 @@ LDIE_SCHEMA("rle_area(Tensor counts, Tensor offsets) -> Tensor");
 LDIE_REGISTER("rle_area", rle_area_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -3,7 +3,7 @@
 #include "core/reduce.cuh"
 #include "masks/rle_area.h"
 
-namespace ldie {
+namespace ldie::masks {
 namespace {
 
 constexpr int kThreads = 128;
@@ -22,4 +22,4 @@ void rle_area(const RleArea& args, Context& context) {
   LDIE_LAUNCH(rle_area_kernel, dim3(unsigned(args.count)), dim3(kThreads), 0, context.stream, args);
 }
 
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -4,7 +4,7 @@
 
 #include "masks/mask_set.h"
 
-namespace ldie {
+namespace ldie::masks {
 
 struct RleArea {
   const int32_t* counts;   // [runs]
@@ -15,4 +15,4 @@ struct RleArea {
 
 void rle_area(const RleArea& args, Context& context);
 
-}  // namespace ldie
+}  // namespace ldie::masks

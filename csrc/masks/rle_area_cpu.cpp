@@ -3,7 +3,7 @@
 #include "core/parallel.h"
 #include "masks/rle_area.h"
 
-namespace ldie {
+namespace ldie::masks {
 
 void rle_area(const RleArea& args, Context&) {
   constexpr int64_t kRunsPerTask = 1 << 15;
@@ -18,4 +18,4 @@ void rle_area(const RleArea& args, Context&) {
   });
 }
 
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -5,7 +5,7 @@
 #include "masks/mask_output.h"
 #include "masks/rle_tensors.h"
 
-namespace ldie {
+namespace ldie::masks {
 namespace {
 
 constexpr const char* kOp = "rle_decode";
@@ -39,6 +39,8 @@ void rle_decode_out_op(const Tensor& counts, const Tensor& offsets, int64_t heig
                        Tensor out) {
   check_runs(kOp, counts, offsets, height, width);
   check_out(kOp, out, {offsets.size(0) - 1, height, width, packed}, "counts", counts);
+  check_apart(kOp, out, "counts", counts);
+  check_apart(kOp, out, "offsets", offsets);
   decode(counts, offsets, height, width, packed, out, false);
 }
 
@@ -49,4 +51,4 @@ LDIE_SCHEMA(
 LDIE_REGISTER("rle_decode_out", rle_decode_out_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -6,7 +6,7 @@
 #include "masks/rle_decode.h"
 #include "masks/run_ends.cuh"
 
-namespace ldie {
+namespace ldie::masks {
 namespace {
 
 constexpr int kRows = 64, kThreads = 256, kBlocksPerSm = 4;
@@ -43,4 +43,4 @@ void rle_decode(const RleDecode& args, Context& context) {
               ends, strips);
 }
 
-}  // namespace ldie
+}  // namespace ldie::masks

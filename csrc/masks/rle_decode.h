@@ -5,7 +5,7 @@
 #include "core/context.h"
 #include "core/ragged.h"
 
-namespace ldie {
+namespace ldie::masks {
 
 struct RleDecode {
   const int32_t* counts;   // [runs]
@@ -35,4 +35,4 @@ LDIE_HD void toggle_run(int64_t begin, int64_t end, int64_t height, int64_t left
 
 void rle_decode(const RleDecode& args, Context& context);
 
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -5,7 +5,7 @@
 #include "masks/bit_canvas_cpu.h"
 #include "masks/rle_decode.h"
 
-namespace ldie {
+namespace ldie::masks {
 namespace {
 
 void decode(const RleDecode& args, int64_t mask, BitCanvas& canvas) {
@@ -38,4 +38,4 @@ void rle_decode(const RleDecode& args, Context&) {
   });
 }
 
-}  // namespace ldie
+}  // namespace ldie::masks

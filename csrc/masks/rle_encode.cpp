@@ -4,22 +4,16 @@
 #include <tuple>
 
 #include "core/library.h"
-#include "masks/rle_tensors.h"
+#include "masks/mask_tensors.h"
 
-namespace ldie {
+namespace ldie::masks {
 namespace {
 
 std::tuple<Tensor, Tensor> rle_encode_op(const Tensor& masks_, int64_t width, bool packed,
                                          std::optional<int64_t> max_runs) {
   constexpr const char* op = "rle_encode";
-  check_dtype(op, "masks", masks_, packed ? ScalarType::Byte : ScalarType::Bool);
-  if (masks_.dim() != 3) check_failed(op, "masks must have shape [N, H, W], got ", describe(masks_));
+  check_masks(op, "masks", masks_, width, packed);
   const int64_t height = masks_.size(1);
-  check_map_size(op, height, width);
-  if (packed && masks_.size(2) != (width + 7) / 8) {
-    check_failed(op, "packed masks of width ", width, " must have shape [N, H, ", (width + 7) / 8, "], got ",
-                 describe(masks_));
-  }
   check_encodable(op, height, width, max_runs);
 
   const Tensor masks = as_contiguous(masks_);
@@ -41,4 +35,4 @@ LDIE_SCHEMA("rle_encode(Tensor masks, SymInt width, bool packed, SymInt? max_run
 LDIE_REGISTER("rle_encode", rle_encode_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -9,7 +9,7 @@
 #include "masks/band.cuh"
 #include "masks/rle_encode.h"
 
-namespace ldie {
+namespace ldie::masks {
 namespace {
 
 constexpr int kThreads = 128;
@@ -136,4 +136,4 @@ void rle_encode(const RleEncode& args, RunAllocator& allocator, Context& context
   LDIE_LAUNCH(runs_kernel, dim3(unsigned(args.count)), block, 0, context.stream, args, ends, runs);
 }
 
-}  // namespace ldie
+}  // namespace ldie::masks

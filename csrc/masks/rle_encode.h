@@ -8,7 +8,7 @@
 #include "core/hd.h"
 #include "masks/runs.h"
 
-namespace ldie {
+namespace ldie::masks {
 
 struct RleEncode {
   const uint8_t* masks;  // [count, height, row_bytes()], 0 or 1, or 8 pixels a byte with bit 0 leftmost
@@ -24,4 +24,4 @@ struct RleEncode {
 // Runs beyond the capacity are not written; offsets has them all.
 void rle_encode(const RleEncode& args, RunAllocator& allocator, Context& context);
 
-}  // namespace ldie
+}  // namespace ldie::masks

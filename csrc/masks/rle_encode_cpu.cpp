@@ -9,7 +9,7 @@
 #include "masks/rle_encode.h"
 #include "masks/runs_cpu.h"
 
-namespace ldie {
+namespace ldie::masks {
 namespace {
 
 constexpr int64_t kBlock = 32, kWord = 8;  // bytes
@@ -110,4 +110,4 @@ void rle_encode(const RleEncode& args, RunAllocator& allocator, Context&) {
   write_runs(changes, args.pixels(), args.offsets, allocator);
 }
 
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -8,7 +8,7 @@
 #include "core/tensor.h"
 #include "masks/runs.h"
 
-namespace ldie {
+namespace ldie::masks {
 
 // Mask n owns counts ranges[n] .. ranges[n + 1].
 inline void check_run_values(const char* op, const int32_t* counts, const int64_t* ranges, int64_t n, int64_t height,
@@ -79,4 +79,4 @@ class TensorRuns final : public RunAllocator {
   std::optional<Tensor> counts_;
 };
 
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -4,7 +4,7 @@
 #include "core/library.h"
 #include "masks/rle_tensors.h"
 
-namespace ldie {
+namespace ldie::masks {
 namespace {
 
 constexpr const char* kOp = "rle_to_boxes";
@@ -40,4 +40,4 @@ LDIE_SCHEMA("rle_to_boxes(Tensor counts, Tensor offsets, Tensor sizes) -> Tensor
 LDIE_REGISTER("rle_to_boxes", rle_to_boxes_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -5,7 +5,7 @@
 #include "masks/rle_to_boxes.h"
 #include "masks/run_ends.cuh"
 
-namespace ldie {
+namespace ldie::masks {
 namespace {
 
 constexpr int kThreads = 128;
@@ -32,4 +32,4 @@ void rle_to_boxes(const RleToBoxes& args, Context& context) {
   LDIE_LAUNCH(rle_to_boxes_kernel, dim3(unsigned(args.count)), dim3(kThreads), 0, context.stream, args, ends);
 }
 
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -4,7 +4,7 @@
 
 #include "masks/mask_set.h"
 
-namespace ldie {
+namespace ldie::masks {
 
 struct RleToBoxes {
   const int32_t* counts;   // [runs]
@@ -28,4 +28,4 @@ struct RleToBoxes {
 
 void rle_to_boxes(const RleToBoxes& args, Context& context);
 
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -3,7 +3,7 @@
 #include "core/parallel.h"
 #include "masks/rle_to_boxes.h"
 
-namespace ldie {
+namespace ldie::masks {
 
 void rle_to_boxes(const RleToBoxes& args, Context&) {
   constexpr int64_t kRunsPerTask = 1 << 12;
@@ -23,4 +23,4 @@ void rle_to_boxes(const RleToBoxes& args, Context&) {
   });
 }
 
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -5,7 +5,7 @@
 #include "core/device_sort.cuh"
 #include "core/pack.cuh"
 
-namespace ldie {
+namespace ldie::masks {
 namespace {
 
 constexpr int kRunEndThreads = 128;
@@ -25,4 +25,4 @@ inline const int64_t* run_ends(const int32_t* counts, int64_t runs, Context& con
 }
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-namespace ldie {
+namespace ldie::masks {
 
 // A run of ones: pixels start to end - 1 of the mask read column by column.
 struct Span {
@@ -23,4 +23,4 @@ class RunAllocator {
   virtual Runs allocate() = 0;
 };
 
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -8,7 +8,7 @@
 
 #include "masks/runs.h"
 
-namespace ldie {
+namespace ldie::masks {
 
 // changes[n]: the positions, read column by column, from which mask n has the other value, rising, below `pixels`.
 // Writes offsets [masks + 1] and the runs: one more than changes, the first of zeros.
@@ -27,4 +27,4 @@ inline void write_runs(const std::vector<std::vector<int32_t>>& changes, int64_t
   }
 }
 
-}  // namespace ldie
+}  // namespace ldie::masks

@@ -6,7 +6,7 @@
 #include "core/library.h"
 #include "core/tensor.h"
 
-namespace ldie {
+namespace ldie::ragged {
 namespace {
 
 Tensor integers_op(const Tensor& like, const std::vector<int64_t>& values) {
@@ -27,4 +27,4 @@ LDIE_SCHEMA("integers(Tensor like, SymInt[] values) -> Tensor");
 LDIE_REGISTER("integers", integers_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::ragged

@@ -3,7 +3,7 @@
 #include "core/simt.cuh"
 #include "ragged/integers.h"
 
-namespace ldie {
+namespace ldie::ragged {
 namespace {
 
 __global__ void __launch_bounds__(Integers::kMost) integers_kernel(Integers args) {
@@ -16,4 +16,4 @@ void integers(const Integers& args, Context& context) {
   LDIE_LAUNCH(integers_kernel, dim3(1), dim3(unsigned(Integers::kMost)), 0, context.stream, args);
 }
 
-}  // namespace ldie
+}  // namespace ldie::ragged

@@ -8,7 +8,7 @@
 
 #include "core/context.h"
 
-namespace ldie {
+namespace ldie::ragged {
 
 struct Integers {
   static constexpr int64_t kMost = 256;  // of a launch; a kernel's arguments are at most 4 KB
@@ -20,4 +20,4 @@ struct Integers {
 
 void integers(const Integers& args, Context& context);
 
-}  // namespace ldie
+}  // namespace ldie::ragged

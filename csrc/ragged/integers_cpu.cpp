@@ -3,8 +3,8 @@
 
 #include "ragged/integers.h"
 
-namespace ldie {
+namespace ldie::ragged {
 
 void integers(const Integers& args, Context&) { std::copy_n(args.values, args.count, args.out); }
 
-}  // namespace ldie
+}  // namespace ldie::ragged

@@ -4,7 +4,7 @@
 
 #include "roi/plane_kernels.h"
 
-namespace ldie {
+namespace ldie::roi {
 
 // Calls body(cell from the corner, weight) for the cells that a bin reads.
 template <typename A, typename Body>
@@ -85,4 +85,4 @@ void unpool_cells(const PlaneTables<A>& tables, const T* grad, int64_t channels,
   }
 }
 
-}  // namespace ldie
+}  // namespace ldie::roi

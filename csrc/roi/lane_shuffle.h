@@ -9,7 +9,7 @@
 #include "core/fast_math.h"
 #include "core/lanes.h"
 
-namespace ldie {
+namespace ldie::roi {
 
 // The integer of a number's size, which is what a shuffle takes for its indices.
 template <typename A>
@@ -66,6 +66,8 @@ inline __attribute__((always_inline)) void store_narrow(T* address, const Lanes<
   }
 }
 
+using ldie::mul_add;  // of numbers, which those of lanes would hide
+
 // a * b + c, as mul_add.
 inline __attribute__((always_inline)) Lanes<float> mul_add(const Lanes<float>& a, const Lanes<float>& b,
                                                            const Lanes<float>& c) {
@@ -103,4 +105,4 @@ inline __attribute__((always_inline)) Lanes<A> pick(const Lanes<A>* row, const L
   }
 }
 
-}  // namespace ldie
+}  // namespace ldie::roi

@@ -6,7 +6,7 @@
 
 #include "roi/tap_table.h"
 
-namespace ldie {
+namespace ldie::roi {
 
 // The columns of the map that a RoI's rows are read at: whole registers of them wherever the map is wide enough.
 struct Columns {
@@ -224,4 +224,4 @@ void unpool_plane(const PlaneTables<A>& tables, const A* grad, A* plane) {
   add_rows(tables, plane + tables.corner());
 }
 
-}  // namespace ldie
+}  // namespace ldie::roi

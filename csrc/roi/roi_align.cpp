@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "roi/roi_align.h"
 
+#include <cmath>
 #include <string>
 
 #include "core/check.h"
 #include "core/library.h"
 #include "core/tensor.h"
 
-namespace ldie {
+namespace ldie::roi {
 namespace {
 
 using OptionalTensor = std::optional<Tensor>;
@@ -21,7 +22,8 @@ struct Options {
   int64_t sampling_ratio;
   bool aligned;
   double canonical_scale;
-  int64_t canonical_level, first_level, rule;
+  int64_t canonical_level, first_level;
+  LevelRule rule;
 };
 
 // The sizes of a pyramid: (height, width) of each level.
@@ -54,8 +56,9 @@ Tensor in_format(const Tensor& tensor, bool channels_last) {
 Tensor make_empty_in_format(const Tensor& like, std::initializer_list<int64_t> size, bool channels_last) {
   const std::vector<int64_t> sizes(size);
   const MemoryFormat format = channels_last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous;
-  return in_huge_pages(
-      torch::stable::empty(sizes, like.scalar_type(), std::nullopt, like.device(), std::nullopt, format));
+  return in_huge_pages(allocated(size, [&] {
+    return torch::stable::empty(sizes, like.scalar_type(), std::nullopt, like.device(), std::nullopt, format);
+  }));
 }
 
 Pyramid check_features(const std::vector<Tensor>& features) {
@@ -94,19 +97,30 @@ void check_boxes(const Tensor& boxes, const OptionalTensor& offsets, const Tenso
   check_shape(kOp, "offsets", *offsets, {batch + 1}, "[B + 1], B as in features");
 }
 
+// Of a scale of 2^-level; beyond this no map has one.
+void check_level(const char* name, int64_t level) {
+  constexpr int64_t kLimit = 64;
+  if (level < -kLimit || level > kLimit) check_failed(kOp, name, " must be from -64 to 64, got ", level);
+}
+
 void check_options(const Options& options, int64_t levels) {
   if (int64_t(options.spatial_scales.size()) != levels) {
     check_failed(kOp, "spatial_scales must have one value for each of the ", levels, " features, got ",
                  options.spatial_scales.size());
   }
   for (const double scale : options.spatial_scales) {
-    if (!(scale > 0)) check_failed(kOp, "spatial_scales must be above 0, got ", scale);
+    if (!(scale > 0 && std::isfinite(scale))) {
+      check_failed(kOp, "spatial_scales must be above 0 and finite, got ", scale);
+    }
   }
   if (options.sampling_ratio > kMaxGrid) {
     check_failed(kOp, "sampling_ratio must be at most ", kMaxGrid, ", got ", options.sampling_ratio);
   }
-  if (!(options.canonical_scale > 0))
-    check_failed(kOp, "canonical_scale must be above 0, got ", options.canonical_scale);
+  if (!(options.canonical_scale > 0 && std::isfinite(options.canonical_scale))) {
+    check_failed(kOp, "canonical_scale must be above 0 and finite, got ", options.canonical_scale);
+  }
+  check_level("canonical_level", options.canonical_level);
+  check_level("the level of the first of spatial_scales", options.first_level);
 }
 
 template <typename A>
@@ -123,7 +137,7 @@ RoiLayout<A> make_layout(const Tensor& boxes, const OptionalTensor& offsets, con
   layout.sampling_ratio = int32_t(options.sampling_ratio > 0 ? options.sampling_ratio : 0);
   layout.aligned = options.aligned;
   layout.channels_last = channels_last;
-  layout.choice.rule = LevelRule(options.rule);
+  layout.choice.rule = options.rule;
   layout.choice.canonical_scale = A(options.canonical_scale);
   layout.choice.canonical_level = A(options.canonical_level);
   layout.choice.finest_scale =
@@ -139,8 +153,13 @@ RoiLayout<A> make_layout(const Tensor& boxes, const OptionalTensor& offsets, con
 Tensor roi_align_op(std::vector<Tensor> features, const Tensor& boxes_, const OptionalTensor& offsets_, int64_t bins_y,
                     int64_t bins_x, bool channels_last, std::vector<double> spatial_scales, int64_t sampling_ratio,
                     bool aligned, double canonical_scale, int64_t canonical_level, int64_t first_level, int64_t rule) {
-  const Options options{std::move(spatial_scales), sampling_ratio, aligned, canonical_scale,
-                        canonical_level,           first_level,    rule};
+  const Options options{std::move(spatial_scales),
+                        sampling_ratio,
+                        aligned,
+                        canonical_scale,
+                        canonical_level,
+                        first_level,
+                        checked_option<LevelRule>(kOp, "levels", rule)};
   const Pyramid pyramid = check_features(features);
   check_options(options, pyramid.levels());
   check_boxes(boxes_, offsets_, features[0], pyramid.batch);
@@ -169,8 +188,13 @@ std::vector<Tensor> roi_align_backward_op(const Tensor& grad_, const Tensor& box
                                           std::vector<double> spatial_scales, int64_t sampling_ratio, bool aligned,
                                           double canonical_scale, int64_t canonical_level, int64_t first_level,
                                           int64_t rule) {
-  const Options options{std::move(spatial_scales), sampling_ratio, aligned, canonical_scale,
-                        canonical_level,           first_level,    rule};
+  const Options options{std::move(spatial_scales),
+                        sampling_ratio,
+                        aligned,
+                        canonical_scale,
+                        canonical_level,
+                        first_level,
+                        checked_option<LevelRule>(kOp, "levels", rule)};
   check_floating(kOp, "grad", grad_);
   check_shape(kOp, "grad", grad_, {boxes_.size(0), kAnySize, kAnySize, kAnySize}, "[K, C, h, w] with K boxes");
   const Pyramid pyramid{std::move(sizes), batch, grad_.size(1)};
@@ -209,4 +233,4 @@ LDIE_SCHEMA(
 LDIE_REGISTER("roi_align_backward", roi_align_backward_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::roi

@@ -5,7 +5,7 @@
 #include "roi/roi_backward.cuh"
 #include "roi/roi_forward.cuh"
 
-namespace ldie {
+namespace ldie::roi {
 namespace {
 
 constexpr int64_t kMostBlocksX = (int64_t(1) << 31) - 1, kMostBlocksY = 65535;
@@ -99,4 +99,4 @@ LDIE_INSTANTIATE(Half)
 LDIE_INSTANTIATE(BFloat16)
 #undef LDIE_INSTANTIATE
 
-}  // namespace ldie
+}  // namespace ldie::roi

@@ -13,7 +13,7 @@
 #include "core/half.h"
 #include "core/hd.h"
 
-namespace ldie {
+namespace ldie::roi {
 
 constexpr int kMaxLevels = 8;
 
@@ -23,6 +23,7 @@ constexpr int32_t kMaxGrid = 1 << 14;
 
 // How the level of a box is found; the three differ in where they guard log2 against 0 and rounding.
 enum class LevelRule { torchvision, detectron2, mmdet };
+constexpr LevelRule last_option(LevelRule) { return LevelRule::mmdet; }
 
 template <typename A>
 struct LevelChoice {
@@ -202,4 +203,4 @@ void roi_align(const RoiAlign<T>& args, Context& context);
 template <typename T>
 void roi_align_backward(const RoiAlignBackward<T>& args, Context& context);
 
-}  // namespace ldie
+}  // namespace ldie::roi

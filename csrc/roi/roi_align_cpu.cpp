@@ -10,7 +10,7 @@
 #include "roi/plane_kernels.h"
 #include "roi/roi_groups.h"
 
-namespace ldie {
+namespace ldie::roi {
 namespace {
 
 // Channels that a thread works on for each RoI: enough that the RoI's tables cost little beside them.
@@ -247,4 +247,4 @@ LDIE_INSTANTIATE(Half)
 LDIE_INSTANTIATE(BFloat16)
 #undef LDIE_INSTANTIATE
 
-}  // namespace ldie
+}  // namespace ldie::roi

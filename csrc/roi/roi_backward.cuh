@@ -14,7 +14,7 @@
 #include "roi/roi_taps.cuh"
 #include "roi/tile_threads.cuh"
 
-namespace ldie {
+namespace ldie::roi {
 
 constexpr int kRegisterCells = 8;
 constexpr int kRoiSlots = kTileWarps;  // RoIs whose weights stand in shared memory: one made by each warp
@@ -240,4 +240,4 @@ __global__ void __launch_bounds__(kTileThreads, 2)
   }
 }
 
-}  // namespace ldie
+}  // namespace ldie::roi

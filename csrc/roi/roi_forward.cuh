@@ -9,7 +9,7 @@
 #include "core/pack.cuh"
 #include "roi/roi_wide.cuh"
 
-namespace ldie {
+namespace ldie::roi {
 
 // Of a multiprocessor: what registers allow.
 template <typename A>
@@ -239,4 +239,4 @@ __global__ void __launch_bounds__(kForwardThreads, kForwardBlocks<acc_t<T>>)
   }
 }
 
-}  // namespace ldie
+}  // namespace ldie::roi

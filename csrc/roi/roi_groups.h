@@ -7,7 +7,7 @@
 #include "core/radix_sort.h"
 #include "roi/roi_align.h"
 
-namespace ldie {
+namespace ldie::roi {
 
 struct RoiRange {
   int64_t begin, end;
@@ -64,4 +64,4 @@ class RoiGroups {
   const Item* items_;
 };
 
-}  // namespace ldie
+}  // namespace ldie::roi

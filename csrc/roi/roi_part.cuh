@@ -4,7 +4,7 @@
 
 #include "roi/roi_taps.cuh"
 
-namespace ldie {
+namespace ldie::roi {
 
 constexpr int kForwardThreads = 256;
 constexpr int kForwardWarps = kForwardThreads / kWarpSize;
@@ -74,4 +74,4 @@ __device__ __forceinline__ void find_roi(const RoiLayout<A>& layout, int64_t row
   __syncthreads();
 }
 
-}  // namespace ldie
+}  // namespace ldie::roi

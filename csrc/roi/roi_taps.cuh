@@ -6,7 +6,7 @@
 #include "core/simt.cuh"
 #include "roi/roi_align.h"
 
-namespace ldie {
+namespace ldie::roi {
 
 constexpr int kBinBlock = 16;  // bins along an axis that a block handles at a time
 constexpr int kTapSlots = 256;
@@ -117,4 +117,4 @@ __device__ __forceinline__ void find_taps(const RoiAxis<A>& axis, int64_t first_
   }
 }
 
-}  // namespace ldie
+}  // namespace ldie::roi

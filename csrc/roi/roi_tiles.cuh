@@ -8,7 +8,7 @@
 #include "core/reduce.cuh"
 #include "roi/roi_align.h"
 
-namespace ldie {
+namespace ldie::roi {
 
 constexpr int kTileThreads = 256;
 constexpr int kTileWarps = kTileThreads / kWarpSize;
@@ -153,4 +153,4 @@ __device__ __forceinline__ int list_rois(const RoisByMap& rois, int64_t begin, i
   return total;
 }
 
-}  // namespace ldie
+}  // namespace ldie::roi

@@ -6,7 +6,7 @@
 #include "core/fast_math.h"
 #include "roi/roi_part.cuh"
 
-namespace ldie {
+namespace ldie::roi {
 
 // The cells of one row at a sample's column; a cell of weight 0 must not matter, whatever stands in it.
 template <typename T, typename A>
@@ -58,4 +58,4 @@ __device__ __forceinline__ void make_wide(const RoiAlign<T>& args, const Forward
   }
 }
 
-}  // namespace ldie
+}  // namespace ldie::roi

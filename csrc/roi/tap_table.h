@@ -8,7 +8,7 @@
 #include "roi/lane_shuffle.h"
 #include "roi/roi_align.h"
 
-namespace ldie {
+namespace ldie::roi {
 
 template <typename A>
 struct TapTable {
@@ -111,4 +111,4 @@ void transpose(const TapTable<A>& table, int64_t bins, int64_t columns, TapTable
   }
 }
 
-}  // namespace ldie
+}  // namespace ldie::roi

@@ -5,7 +5,7 @@
 #include "core/pack.cuh"
 #include "roi/roi_tiles.cuh"
 
-namespace ldie {
+namespace ldie::roi {
 
 // How threads lie on a tile: at `cell` along the axis that is not in registers, at `channel` of the block.
 template <typename T>
@@ -80,4 +80,4 @@ struct ChannelThreads {
   }
 };
 
-}  // namespace ldie
+}  // namespace ldie::roi

@@ -2,7 +2,7 @@
 #include "core/library.h"
 #include "suppression/nms_tensors.h"
 
-namespace ldie {
+namespace ldie::suppression {
 namespace {
 
 Tensor batched_nms_op(const Tensor& boxes, const Tensor& scores, const Tensor& idxs, double iou_threshold) {
@@ -13,4 +13,4 @@ LDIE_SCHEMA("batched_nms(Tensor boxes, Tensor scores, Tensor idxs, float iou_thr
 LDIE_REGISTER("batched_nms", batched_nms_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::suppression

@@ -11,10 +11,11 @@
 #pragma once
 
 #include "core/context.h"
+#include "core/reduce.cuh"
 #include "core/simt.cuh"
 #include "suppression/nms.h"
 
-namespace ldie {
+namespace ldie::suppression {
 namespace {
 
 constexpr int kThreads = 256;
@@ -22,8 +23,6 @@ constexpr int kTile = 64;                          // boxes whose flags fill a w
 constexpr int kChunk = 4096;                       // boxes of a sequence resolved together
 constexpr int64_t kMaskBytes = int64_t(64) << 20;  // at most; the half of them that is used fits an L2 of 50 MB
 constexpr int kWords = kThreads / kTile;
-constexpr int kWarp = 32;
-constexpr unsigned kAllLanes = 0xffffffffu;
 
 // The boxes in search order: sequence by sequence, in each group by group, in each by descending score.
 template <typename A>
@@ -62,13 +61,13 @@ struct Chunk {
     count = rest < kChunk ? int32_t(rest) : kChunk;
     boxes = all.boxes + start;
     groups = all.groups ? all.groups + start : nullptr;
-    removed = all.removed + start / kWarp;
+    removed = all.removed + start / kWarpSize;
     kept = all.kept + start;
     mask = all.mask + int64_t(blockIdx.z) * stride * (stride / kTile);
   }
 
   __device__ uint32_t group(int64_t i) const { return groups ? groups[i] : 0; }
-  __device__ bool is_removed(int64_t i) const { return removed[i / kWarp] >> (i % kWarp) & 1; }
+  __device__ bool is_removed(int64_t i) const { return removed[i / kWarpSize] >> (i % kWarpSize) & 1; }
 };
 
 // A block does kWords words of the kTile boxes of tile blockIdx.y.
@@ -106,8 +105,8 @@ __global__ void __launch_bounds__(kThreads) mask_kernel(Sequences<A> sequences, 
 
 // A flag of each of a tile's boxes, two from every lane of a warp.
 __device__ uint64_t tile_ballot(bool low, bool high) {
-  const uint64_t low_half = __ballot_sync(kAllLanes, low), high_half = __ballot_sync(kAllLanes, high);
-  return low_half | high_half << kWarp;
+  const uint64_t low_half = __ballot_sync(kFullWarp, low), high_half = __ballot_sync(kFullWarp, high);
+  return low_half | high_half << kWarpSize;
 }
 
 // The greedy search within a tile, by a warp: of the boxes still open, those that no open box before them overlaps are
@@ -135,7 +134,7 @@ template <typename A>
 __device__ void load_words(const Chunk<A>& chunk, int32_t tile, TileWords& words) {
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    const int32_t first = tile * kTile + half * kWarp, j = first + int32_t(threadIdx.x);
+    const int32_t first = tile * kTile + half * kWarpSize, j = first + int32_t(threadIdx.x);
     words.own[half] = words.before[half] = 0;
     words.group[half] = words.group_before[half] = 0;
     words.removed[half] = 0;
@@ -145,7 +144,7 @@ __device__ void load_words(const Chunk<A>& chunk, int32_t tile, TileWords& words
       words.group[half] = chunk.group(j);
       words.group_before[half] = j > 0 ? chunk.group(j - 1) : words.group[half] + 1;
     }
-    if (first < chunk.count) words.removed[half] = chunk.removed[first / kWarp];
+    if (first < chunk.count) words.removed[half] = chunk.removed[first / kWarpSize];
   }
 }
 
@@ -153,18 +152,18 @@ __device__ void load_words(const Chunk<A>& chunk, int32_t tile, TileWords& words
 // on from the chunk before counts as starting here. The first warp resolves a tile while the others look up, for the
 // tile after it, which boxes overlap those kept until the tile before.
 constexpr int kLookups = kThreads;
-constexpr int kResolveThreads = kWarp + kLookups;
+constexpr int kResolveThreads = kWarpSize + kLookups;
 
 template <typename A>
 __global__ void __launch_bounds__(kResolveThreads)
     resolve_kernel(Sequences<A> sequences, int64_t first, int64_t begin) {
   LDIE_SHARED(uint64_t, kept, [kChunk / kTile]);
-  LDIE_SHARED(uint32_t, dropped, [2][kLookups / kWarp]);  // of the tiles of even and of odd number
+  LDIE_SHARED(uint32_t, dropped, [2][kLookups / kWarpSize]);  // of the tiles of even and of odd number
   LDIE_SHARED(int, more, [2]);
   const Chunk<A> chunk(sequences, first, begin);
   const int32_t first_tile = int32_t(blockIdx.x), tiles = (chunk.count + kTile - 1) / kTile;
-  const int lane = int(threadIdx.x) % kWarp;
-  const bool resolves = threadIdx.x < kWarp;
+  const int lane = int(threadIdx.x) % kWarpSize;
+  const bool resolves = threadIdx.x < kWarpSize;
   uint64_t kept_before = 0;
   TileWords words{};
   if (resolves) load_words(chunk, first_tile, words);
@@ -180,15 +179,15 @@ __global__ void __launch_bounds__(kResolveThreads)
       const uint64_t mine = tile == first_tile ? ~until_start : until_start;
       const int32_t boxes = chunk.count - tile * kTile;
       uint64_t open = mine & (boxes < kTile ? (uint64_t(1) << boxes) - 1 : ~uint64_t(0));
-      open &= ~(words.removed[0] | uint64_t(words.removed[1]) << kWarp);
+      open &= ~(words.removed[0] | uint64_t(words.removed[1]) << kWarpSize);
       if (tile > first_tile) {
         open &= ~tile_ballot((words.before[0] & kept_before) != 0, (words.before[1] & kept_before) != 0);
-        for (int w = 0; w < kLookups / kWarp; ++w) open &= ~(uint64_t(dropped[parity][w]) << (w % 2 * kWarp));
+        for (int w = 0; w < kLookups / kWarpSize; ++w) open &= ~(uint64_t(dropped[parity][w]) << (w % 2 * kWarpSize));
       }
       kept_before = resolve_tile(words.own[0], words.own[1], open);
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        const int box = lane + half * kWarp;
+        const int box = lane + half * kWarpSize;
         if (box < boxes && (mine >> box & 1)) chunk.kept[tile * kTile + box] = kept_before >> box & 1;
       }
       if (lane == 0) {
@@ -197,7 +196,7 @@ __global__ void __launch_bounds__(kResolveThreads)
       }
       words = next;
     } else {
-      const int lookup = int(threadIdx.x) - kWarp;
+      const int lookup = int(threadIdx.x) - kWarpSize;
       const int32_t j = (tile + 1) * kTile + lookup % kTile;
       uint64_t overlapped = 0;
       if (j < chunk.count) {
@@ -206,8 +205,8 @@ __global__ void __launch_bounds__(kResolveThreads)
           overlapped |= chunk.mask[int64_t(word) * chunk.stride + j] & kept[word];
         }
       }
-      const unsigned bits = __ballot_sync(kAllLanes, overlapped != 0);
-      if (lane == 0) dropped[parity ^ 1][lookup / kWarp] = bits;
+      const unsigned bits = __ballot_sync(kFullWarp, overlapped != 0);
+      if (lane == 0) dropped[parity ^ 1][lookup / kWarpSize] = bits;
     }
     __syncthreads();
     if (!more[parity]) return;
@@ -238,8 +237,8 @@ __global__ void __launch_bounds__(kThreads) apply_kernel(Sequences<A> sequences,
       hit = overlaps(other, box_area(other), box, area, chunk.threshold);
     }
   }
-  const unsigned hits = __ballot_sync(kAllLanes, hit);
-  if (hits != 0 && threadIdx.x % kWarp == 0) atomicOr(&chunk.removed[j / kWarp], hits);
+  const unsigned hits = __ballot_sync(kFullWarp, hit);
+  if (hits != 0 && threadIdx.x % kWarpSize == 0) atomicOr(&chunk.removed[j / kWarpSize], hits);
 }
 
 dim3 blocks_for(int64_t count) { return dim3(unsigned((count + kThreads - 1) / kThreads)); }
@@ -259,7 +258,7 @@ template <typename A>
 Sequences<A> make_sequences(Context& context, int64_t count, int64_t length, const Box<A>* boxes,
                             const uint32_t* groups, double iou_threshold) {
   Sequences<A> sequences{count, length, boxes, groups, nullptr, nullptr, nullptr, threshold_floor<A>(iou_threshold)};
-  sequences.removed = context.scratch_array<uint32_t>((count * length + kWarp - 1) / kWarp);
+  sequences.removed = context.scratch_array<uint32_t>((count * length + kWarpSize - 1) / kWarpSize);
   sequences.kept = context.scratch_array<uint32_t>(count * length);
   sequences.mask = context.scratch_array<uint64_t>(sequences_at_once(sequences) * sequences.mask_words());
   return sequences;
@@ -287,4 +286,4 @@ void greedy_search(const Sequences<A>& sequences, void* stream) {
 }
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::suppression

@@ -17,7 +17,7 @@
 #include "core/lanes.h"
 #include "suppression/nms.h"
 
-namespace ldie {
+namespace ldie::suppression {
 
 template <typename T>
 class KeptGrid {
@@ -243,4 +243,4 @@ class KeptGrid {
   std::vector<T> x1_, y1_, x2_, y2_, area_;  // [slots]
 };
 
-}  // namespace ldie
+}  // namespace ldie::suppression

@@ -5,17 +5,17 @@
 #include "suppression/mask_nms.h"
 #include "suppression/mask_order.cuh"
 
-namespace ldie {
+namespace ldie::suppression {
 namespace {
 
 constexpr int kSearchThreads = 1024;  // a warp for each of 32 ranks
 
 // A warp a word: bit i of word w of rank j says that rank 32 w + i, which is better, suppresses it.
-__global__ void __launch_bounds__(kBitThreads)
+__global__ void __launch_bounds__(masks::kBitThreads)
     suppressors_kernel(RankedMasks masks, double threshold, int64_t words, uint32_t* suppressors) {
   const int lane = int(threadIdx.x) % kWarpSize, warp = int(threadIdx.x) / kWarpSize;
   const int64_t j = blockIdx.x;
-  for (int64_t word = warp; word < words; word += kBitThreads / kWarpSize) {
+  for (int64_t word = warp; word < words; word += masks::kBitThreads / kWarpSize) {
     const int64_t i = word * kWarpSize + lane;
     const bool hit = i < j && masks.same_label(i, j) && masks.overlap(i, j) > threshold;
     const unsigned bits = __ballot_sync(kFullWarp, hit);
@@ -70,7 +70,7 @@ void mask_nms(const MaskNms<T>& args, Context& context) {
   const RankedMasks masks = rank_masks(context, args.input);
   const int64_t words = (masks.count + kWarpSize - 1) / kWarpSize;
   auto* const suppressors = context.scratch_array<uint32_t>(masks.count * words);
-  LDIE_LAUNCH(suppressors_kernel, dim3(unsigned(masks.count)), dim3(kBitThreads), 0, context.stream, masks,
+  LDIE_LAUNCH(suppressors_kernel, dim3(unsigned(masks.count)), dim3(masks::kBitThreads), 0, context.stream, masks,
               args.iou_threshold, words, suppressors);
   LDIE_LAUNCH(search_kernel, dim3(1), dim3(kSearchThreads), 0, context.stream, masks.rows, masks.count, words,
               suppressors, context.scratch_array<uint32_t>(words), args.keep, args.kept);
@@ -81,4 +81,4 @@ template void mask_nms(const MaskNms<double>&, Context&);
 template void mask_nms(const MaskNms<Half>&, Context&);
 template void mask_nms(const MaskNms<BFloat16>&, Context&);
 
-}  // namespace ldie
+}  // namespace ldie::suppression

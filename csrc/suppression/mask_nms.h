@@ -5,7 +5,7 @@
 
 #include "suppression/mask_order.h"
 
-namespace ldie {
+namespace ldie::suppression {
 
 template <typename T>
 struct MaskNms {
@@ -18,4 +18,4 @@ struct MaskNms {
 template <typename T>
 void mask_nms(const MaskNms<T>& args, Context& context);
 
-}  // namespace ldie
+}  // namespace ldie::suppression

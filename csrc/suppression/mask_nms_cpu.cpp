@@ -5,7 +5,7 @@
 #include "suppression/mask_nms.h"
 #include "suppression/mask_order_cpu.h"
 
-namespace ldie {
+namespace ldie::suppression {
 namespace {
 
 // Ranks label by label, each label by descending score.
@@ -27,9 +27,9 @@ LabelledRanks by_label(const ScoredMasks<T>& input, const std::vector<size_t>& r
   return labelled;
 }
 
-bool suppressed(const CroppedMask& mask, const std::vector<const CroppedMask*>& kept, double threshold) {
-  return std::any_of(kept.begin(), kept.end(), [&](const CroppedMask* better) {
-    return mask_overlap(intersection(*better, mask), better->area, mask.area, false) > threshold;
+bool suppressed(const masks::CroppedMask& mask, const std::vector<const masks::CroppedMask*>& kept, double threshold) {
+  return std::any_of(kept.begin(), kept.end(), [&](const masks::CroppedMask* better) {
+    return masks::mask_overlap(masks::intersection(*better, mask), better->area, mask.area, false) > threshold;
   });
 }
 
@@ -38,16 +38,16 @@ bool suppressed(const CroppedMask& mask, const std::vector<const CroppedMask*>& 
 template <typename T>
 void mask_nms(const MaskNms<T>& args, Context&) {
   const std::vector<size_t> rows = rows_by_score(args.input);
-  const std::vector<CroppedMask> masks = crop_masks(args.input.masks);
+  const std::vector<masks::CroppedMask> masks = masks::crop_masks(args.input.masks);
   const LabelledRanks labelled = by_label(args.input, rows);
   std::vector<uint8_t> alive(rows.size(), 0);  // by rank
   parallel_tasks(int64_t(labelled.starts.size()) - 1, [&](const auto& next) {
-    std::vector<const CroppedMask*> kept;
+    std::vector<const masks::CroppedMask*> kept;
     for (size_t n = size_t(next()); n + 1 < labelled.starts.size(); n = size_t(next())) {
       kept.clear();
       for (size_t i = labelled.starts[n]; i < labelled.starts[n + 1]; ++i) {
         const size_t rank = labelled.ranks[i];
-        const CroppedMask& mask = masks[rows[rank]];
+        const masks::CroppedMask& mask = masks[rows[rank]];
         if (suppressed(mask, kept, args.iou_threshold)) continue;
         kept.push_back(&mask);
         alive[rank] = 1;
@@ -66,4 +66,4 @@ template void mask_nms(const MaskNms<double>&, Context&);
 template void mask_nms(const MaskNms<Half>&, Context&);
 template void mask_nms(const MaskNms<BFloat16>&, Context&);
 
-}  // namespace ldie
+}  // namespace ldie::suppression

@@ -6,14 +6,14 @@
 #include "masks/mask_bits.cuh"
 #include "suppression/mask_order.h"
 
-namespace ldie {
+namespace ldie::suppression {
 namespace {
 
 template <typename T>
-__global__ void __launch_bounds__(kBitThreads)
+__global__ void __launch_bounds__(masks::kBitThreads)
     mask_keys_kernel(const T* scores, int64_t count, score_key_t<acc_t<T>>* keys, uint32_t* rows) {
-  const int64_t step = int64_t(gridDim.x) * kBitThreads;
-  for (int64_t i = int64_t(blockIdx.x) * kBitThreads + threadIdx.x; i < count; i += step) {
+  const int64_t step = int64_t(gridDim.x) * masks::kBitThreads;
+  for (int64_t i = int64_t(blockIdx.x) * masks::kBitThreads + threadIdx.x; i < count; i += step) {
     keys[i] = score_key(acc_t<T>(scores[i]));
     rows[i] = uint32_t(i);
   }
@@ -31,7 +31,7 @@ struct RankedMasks {
 
   __device__ double overlap(int64_t i, int64_t j) const {
     const int64_t a = rows[i], b = rows[j];
-    return mask_overlap(intersections[b * count + a], areas[a], areas[b], false);
+    return masks::mask_overlap(intersections[b * count + a], areas[a], areas[b], false);
   }
 };
 
@@ -41,12 +41,12 @@ RankedMasks rank_masks(Context& context, const ScoredMasks<T>& args) {
   const int64_t count = args.masks.count;
   auto *const keys = context.scratch_array<Key>(count), *const sorted_keys = context.scratch_array<Key>(count);
   auto *const unsorted = context.scratch_array<uint32_t>(count), *const rows = context.scratch_array<uint32_t>(count);
-  LDIE_LAUNCH(mask_keys_kernel<T>, bit_blocks(count), dim3(kBitThreads), 0, context.stream, args.scores, count, keys,
-              unsorted);
+  LDIE_LAUNCH(mask_keys_kernel<T>, masks::bit_blocks(count), dim3(masks::kBitThreads), 0, context.stream, args.scores,
+              count, keys, unsorted);
   sort_pairs<SortOrder::ascending>(context, KeyValueArrays<Key, uint32_t>{keys, sorted_keys, unsorted, rows, count});
-  const MaskBits bits = mask_bits(context, args.masks);
-  return {count, rows, args.labels, mask_areas(context, bits), intersections(context, bits, bits)};
+  const masks::MaskBits bits = masks::mask_bits(context, args.masks);
+  return {count, rows, args.labels, masks::mask_areas(context, bits), masks::intersections(context, bits, bits)};
 }
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::suppression

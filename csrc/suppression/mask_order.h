@@ -5,14 +5,14 @@
 #include "masks/mask_set.h"
 #include "suppression/nms.h"
 
-namespace ldie {
+namespace ldie::suppression {
 
 // Ranks are places in the order of scores: descending, equal scores in the order of the input, NaN first.
 template <typename T>
 struct ScoredMasks {
-  MaskSet masks;
+  masks::MaskSet masks;
   const int64_t* labels;  // [count]
   const T* scores;        // [count]
 };
 
-}  // namespace ldie
+}  // namespace ldie::suppression

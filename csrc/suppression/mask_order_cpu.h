@@ -8,7 +8,7 @@
 
 #include "suppression/mask_order.h"
 
-namespace ldie {
+namespace ldie::suppression {
 
 // Rows by rank. There are few masks; sorting them is nothing beside reading them.
 template <typename T>
@@ -20,4 +20,4 @@ std::vector<size_t> rows_by_score(const ScoredMasks<T>& args) {
   return rows;
 }
 
-}  // namespace ldie
+}  // namespace ldie::suppression

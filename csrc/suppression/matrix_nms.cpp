@@ -4,12 +4,13 @@
 #include "core/library.h"
 #include "suppression/mask_order_tensors.h"
 
-namespace ldie {
+namespace ldie::suppression {
 namespace {
 
-Tensor matrix_nms_op(const Tensor& masks_, const Tensor& labels_, const Tensor& scores_, bool gaussian, double sigma) {
+Tensor matrix_nms_op(const Tensor& masks_, int64_t width, bool packed, const Tensor& labels_, const Tensor& scores_,
+                     bool gaussian, double sigma) {
   constexpr const char* op = "matrix_nms";
-  check_scored_masks(op, masks_, labels_, scores_);
+  check_scored_masks(op, masks_, width, packed, labels_, scores_);
   if (!(sigma >= 0)) check_failed(op, "sigma must be at least 0, got ", sigma);
   const Tensor masks = as_contiguous(masks_), labels = as_contiguous(labels_), scores = as_contiguous(scores_);
   Tensor decayed = make_empty_like(scores);
@@ -17,16 +18,19 @@ Tensor matrix_nms_op(const Tensor& masks_, const Tensor& labels_, const Tensor& 
   TensorContext context(masks);
   dispatch_floating(scores.scalar_type(), [&](auto element) {
     using T = decltype(element);
-    matrix_nms(
-        MatrixNms<T>{
-            {mask_set(masks), data<int64_t>(labels), data<T>(scores)}, gaussian, sigma, mutable_data<T>(decayed)},
-        context);
+    matrix_nms(MatrixNms<T>{{masks::mask_set(masks, width), data<int64_t>(labels), data<T>(scores)},
+                            gaussian,
+                            sigma,
+                            mutable_data<T>(decayed)},
+               context);
   });
   return decayed;
 }
 
-LDIE_SCHEMA("matrix_nms(Tensor masks, Tensor labels, Tensor scores, bool gaussian, float sigma) -> Tensor");
+LDIE_SCHEMA(
+    "matrix_nms(Tensor masks, SymInt width, bool packed, Tensor labels, Tensor scores, bool gaussian, float sigma) -> "
+    "Tensor");
 LDIE_REGISTER("matrix_nms", matrix_nms_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::suppression

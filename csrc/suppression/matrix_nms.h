@@ -6,7 +6,7 @@
 
 #include "suppression/mask_order.h"
 
-namespace ldie {
+namespace ldie::suppression {
 
 template <typename T>
 struct MatrixNms {
@@ -26,4 +26,4 @@ LDIE_HD double mask_decay(double iou, double greatest, bool gaussian, double sig
 template <typename T>
 void matrix_nms(const MatrixNms<T>& args, Context& context);
 
-}  // namespace ldie
+}  // namespace ldie::suppression

@@ -4,22 +4,23 @@
 #include "suppression/mask_order_cpu.h"
 #include "suppression/matrix_nms.h"
 
-namespace ldie {
+namespace ldie::suppression {
 
 template <typename T>
 void matrix_nms(const MatrixNms<T>& args, Context& context) {
   const auto count = size_t(args.input.masks.count);
   const std::vector<size_t> rows = rows_by_score(args.input);
-  const std::vector<CroppedMask> masks = crop_masks(args.input.masks);
+  const std::vector<masks::CroppedMask> masks = masks::crop_masks(args.input.masks);
   auto* const ious = context.scratch_array<double>(int64_t(count * count));  // of j with the better i: [j, i]
   std::vector<double> greatest(count);
   parallel_tasks(int64_t(count), [&](const auto& next) {
     for (size_t j = size_t(next()); j < count; j = size_t(next())) {
-      const CroppedMask& own = masks[rows[j]];
+      const masks::CroppedMask& own = masks[rows[j]];
       for (size_t i = 0; i < j; ++i) {
-        const CroppedMask& better = masks[rows[i]];
+        const masks::CroppedMask& better = masks[rows[i]];
         const bool same = args.input.labels[rows[i]] == args.input.labels[rows[j]];
-        const double iou = same ? mask_overlap(intersection(better, own), better.area, own.area, false) : 0;
+        const double iou =
+            same ? masks::mask_overlap(masks::intersection(better, own), better.area, own.area, false) : 0;
         ious[j * count + i] = iou;
         greatest[j] = std::max(greatest[j], iou);
       }
@@ -42,4 +43,4 @@ template void matrix_nms(const MatrixNms<double>&, Context&);
 template void matrix_nms(const MatrixNms<Half>&, Context&);
 template void matrix_nms(const MatrixNms<BFloat16>&, Context&);
 
-}  // namespace ldie
+}  // namespace ldie::suppression

@@ -2,7 +2,7 @@
 #include "core/library.h"
 #include "suppression/nms_tensors.h"
 
-namespace ldie {
+namespace ldie::suppression {
 namespace {
 
 Tensor nms_op(const Tensor& boxes, const Tensor& scores, double iou_threshold) {
@@ -13,4 +13,4 @@ LDIE_SCHEMA("nms(Tensor boxes, Tensor scores, float iou_threshold) -> Tensor");
 LDIE_REGISTER("nms", nms_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::suppression

@@ -9,7 +9,7 @@
 #include "suppression/greedy_search.cuh"
 #include "suppression/nms.h"
 
-namespace ldie {
+namespace ldie::suppression {
 namespace {
 
 __device__ int64_t thread_index() { return int64_t(blockIdx.x) * kThreads + threadIdx.x; }
@@ -57,7 +57,7 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t i = thread_index();
   if (i >= count) return;
   sequence[i] = load_box(boxes, rows[ranks ? ranks[i] : i]);
-  if (i % kWarp == 0) removed[i / kWarp] = 0;
+  if (i % kWarpSize == 0) removed[i / kWarpSize] = 0;
 }
 
 // ---- output
@@ -80,30 +80,30 @@ __global__ void __launch_bounds__(kThreads) write_kept_kernel(const uint32_t* ro
 }
 
 // All of the output by one block, for up to kMostFinished boxes: a bit per rank, in whose order the rows are written.
-constexpr int kFinishThreads = 1024, kMostFinished = kFinishThreads * kWarp;
+constexpr int kFinishThreads = 1024, kMostFinished = kFinishThreads * kWarpSize;
 
 __global__ void __launch_bounds__(kFinishThreads)
     finish_kernel(const uint32_t* kept_flags, const uint32_t* ranks, const uint32_t* rows, int64_t count,
                   int64_t max_output, int64_t* keep, int64_t* kept) {
   LDIE_SHARED(uint32_t, flags, [kFinishThreads]);
   LDIE_SHARED(uint32_t, before, [kFinishThreads + 1]);
-  LDIE_SHARED(uint32_t, of_warp, [kFinishThreads / kWarp]);
-  const int thread = int(threadIdx.x), lane = thread % kWarp, warp = thread / kWarp, size = int(count);
+  LDIE_SHARED(uint32_t, of_warp, [kFinishThreads / kWarpSize]);
+  const int thread = int(threadIdx.x), lane = thread % kWarpSize, warp = thread / kWarpSize, size = int(count);
   flags[thread] = 0;
   __syncthreads();
 #pragma unroll 4
   for (int i = thread; i < size; i += kFinishThreads) {
     const uint32_t rank = ranks ? ranks[i] : uint32_t(i);
-    if (kept_flags[i]) atomicOr(&flags[rank / kWarp], 1u << rank % kWarp);
+    if (kept_flags[i]) atomicOr(&flags[rank / kWarpSize], 1u << rank % kWarpSize);
   }
   __syncthreads();
 
   uint32_t sum = uint32_t(__popc(flags[thread]));
-  for (int distance = 1; distance < kWarp; distance *= 2) {
-    const uint32_t other = __shfl_up_sync(kAllLanes, sum, unsigned(distance));
+  for (int distance = 1; distance < kWarpSize; distance *= 2) {
+    const uint32_t other = __shfl_up_sync(kFullWarp, sum, unsigned(distance));
     if (lane >= distance) sum += other;
   }
-  if (lane == kWarp - 1) of_warp[warp] = sum;
+  if (lane == kWarpSize - 1) of_warp[warp] = sum;
   __syncthreads();
   for (int w = 0; w < warp; ++w) sum += of_warp[w];
   before[thread + 1] = sum;
@@ -113,8 +113,8 @@ __global__ void __launch_bounds__(kFinishThreads)
   const int64_t total = before[kFinishThreads];
 #pragma unroll 4
   for (int i = thread; i < size; i += kFinishThreads) {
-    const uint32_t word = flags[i / kWarp], own = 1u << lane;
-    const int64_t place = before[i / kWarp] + uint32_t(__popc(word & (own - 1)));
+    const uint32_t word = flags[i / kWarpSize], own = 1u << lane;
+    const int64_t place = before[i / kWarpSize] + uint32_t(__popc(word & (own - 1)));
     if ((word & own) && place < max_output) keep[place] = rows[i];
   }
   for (int64_t i = total + thread; i < max_output; i += kFinishThreads) keep[i] = -1;
@@ -179,4 +179,4 @@ template void nms(const Nms<double>&, Context&);
 template void nms(const Nms<Half>&, Context&);
 template void nms(const Nms<BFloat16>&, Context&);
 
-}  // namespace ldie
+}  // namespace ldie::suppression

@@ -11,7 +11,7 @@
 #include "core/box.h"
 #include "core/context.h"
 
-namespace ldie {
+namespace ldie::suppression {
 
 template <typename T>
 struct Nms {
@@ -78,4 +78,4 @@ LDIE_HD bool can_overlap(const Box<A>& box, A area, A threshold) {
   return threshold < A(0) && area == area;
 }
 
-}  // namespace ldie
+}  // namespace ldie::suppression

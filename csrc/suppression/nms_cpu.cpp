@@ -7,7 +7,7 @@
 #include "suppression/kept_grid.h"
 #include "suppression/nms.h"
 
-namespace ldie {
+namespace ldie::suppression {
 namespace {
 
 template <typename Key>
@@ -90,4 +90,4 @@ template void nms(const Nms<double>&, Context&);
 template void nms(const Nms<Half>&, Context&);
 template void nms(const Nms<BFloat16>&, Context&);
 
-}  // namespace ldie
+}  // namespace ldie::suppression

@@ -4,7 +4,7 @@
 #include "core/library.h"
 #include "suppression/nms_tensors.h"
 
-namespace ldie {
+namespace ldie::suppression {
 namespace {
 
 std::tuple<Tensor, Tensor> nms_padded_op(const Tensor& boxes, const Tensor& scores, const Tensor& idxs,
@@ -19,4 +19,4 @@ LDIE_SCHEMA(
 LDIE_REGISTER("nms_padded", nms_padded_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::suppression

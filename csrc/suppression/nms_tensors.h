@@ -7,7 +7,7 @@
 #include "suppression/nms.h"
 #include "suppression/scored_boxes.h"
 
-namespace ldie {
+namespace ldie::suppression {
 
 struct Kept {
   Tensor rows;   // int64 [max_output], -1 after the last
@@ -49,4 +49,4 @@ inline Tensor trimmed(Kept kept) {
   return torch::stable::narrow(kept.rows, 0, 0, count);
 }
 
-}  // namespace ldie
+}  // namespace ldie::suppression

@@ -5,7 +5,7 @@
 #include "core/check.h"
 #include "core/tensor.h"
 
-namespace ldie {
+namespace ldie::suppression {
 
 // boxes [N, 4] float, scores [N] of their dtype, idxs [N] int64 or null; fewer than 2^31.
 inline void check_scored_boxes(const char* op, const Tensor& boxes, const Tensor& scores, const Tensor* idxs) {
@@ -24,4 +24,4 @@ inline void check_scored_boxes(const char* op, const Tensor& boxes, const Tensor
   if (count > kLimit) check_failed(op, "boxes must have fewer than 2^31 rows, got ", describe(boxes));
 }
 
-}  // namespace ldie
+}  // namespace ldie::suppression

@@ -8,13 +8,14 @@
 #include "core/library.h"
 #include "suppression/scored_boxes.h"
 
-namespace ldie {
+namespace ldie::suppression {
 namespace {
 
 std::tuple<Tensor, Tensor> soft_nms_op(const Tensor& boxes_, const Tensor& scores_, const std::optional<Tensor>& idxs_,
-                                       int64_t method, double iou_threshold, double sigma, double min_score) {
+                                       int64_t method_, double iou_threshold, double sigma, double min_score) {
   constexpr const char* op = "soft_nms";
   check_scored_boxes(op, boxes_, scores_, idxs_ ? &*idxs_ : nullptr);
+  const auto method = checked_option<Decay>(op, "method", method_);
   if (!(sigma > 0)) check_failed(op, "sigma must be above 0, got ", sigma);
   const Tensor boxes = as_contiguous(boxes_), scores = as_contiguous(scores_);
   const std::optional<Tensor> idxs = as_contiguous(idxs_);
@@ -30,7 +31,7 @@ std::tuple<Tensor, Tensor> soft_nms_op(const Tensor& boxes_, const Tensor& score
     args.scores = data<T>(scores);
     args.groups = idxs ? data<int64_t>(*idxs) : nullptr;
     args.count = count;
-    args.decay = Decay(method);
+    args.decay = method;
     args.iou_threshold = iou_threshold;
     args.sigma = sigma;
     args.min_score = min_score;
@@ -50,4 +51,4 @@ LDIE_SCHEMA(
 LDIE_REGISTER("soft_nms", soft_nms_op)
 
 }  // namespace
-}  // namespace ldie
+}  // namespace ldie::suppression

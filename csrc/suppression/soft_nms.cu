@@ -9,7 +9,7 @@
 #include "suppression/nms.h"
 #include "suppression/soft_nms.h"
 
-namespace ldie {
+namespace ldie::suppression {
 namespace {
 
 constexpr int kThreads = 512;
@@ -232,4 +232,4 @@ template void soft_nms(const SoftNms<double>&, Context&);
 template void soft_nms(const SoftNms<Half>&, Context&);
 template void soft_nms(const SoftNms<BFloat16>&, Context&);
 
-}  // namespace ldie
+}  // namespace ldie::suppression

@@ -12,10 +12,11 @@
 #include "core/fast_math.h"
 #include "core/limits.h"
 
-namespace ldie {
+namespace ldie::suppression {
 
 // The values are the schema's ints.
 enum class Decay : int64_t { kLinear = 0, kGaussian = 1, kNaive = 2 };
+constexpr Decay last_option(Decay) { return Decay::kNaive; }
 
 // What marks a score as out of the race; a NaN score is from the start.
 template <typename A>
@@ -72,4 +73,4 @@ void dispatch_decay(Decay decay, const Body& body) {
 template <typename T>
 void soft_nms(const SoftNms<T>& args, Context& context);
 
-}  // namespace ldie
+}  // namespace ldie::suppression

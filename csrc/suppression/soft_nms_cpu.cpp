@@ -7,7 +7,7 @@
 #include "suppression/nms.h"
 #include "suppression/soft_nms.h"
 
-namespace ldie {
+namespace ldie::suppression {
 namespace {
 
 // Rows group by group, in the order of the input within each.
@@ -157,4 +157,4 @@ template void soft_nms(const SoftNms<double>&, Context&);
 template void soft_nms(const SoftNms<Half>&, Context&);
 template void soft_nms(const SoftNms<BFloat16>&, Context&);
 
-}  // namespace ldie
+}  // namespace ldie::suppression

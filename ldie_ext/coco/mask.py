@@ -1,10 +1,10 @@
 """COCO masks as run lengths: the calls of ``pycocotools.mask``, byte for byte the same results, on all cores.
 
-An RLE object is ``{"size": [height, width], "counts": bytes}``; wherever one is taken, ``counts`` may also be str or a
-list of run lengths (COCO's uncompressed form). Calls release the interpreter lock. Malformed input is a ValueError that
-names the item; it never reads or writes out of bounds, and needs no more memory than the sizes and the input itself ask
-for. Differences from pycocotools: in :func:`merge`, sizes that differ are an error, and so are runs that do not add up
-to the size, an odd number of coordinates, and coordinates that are not finite; non-zero pixels of any value are ones.
+An RLE object is ``{"size": [height, width], "counts": bytes}``; wherever one is taken, ``counts`` may also be str,
+bytearray or a list of run lengths (COCO's uncompressed form), and sizes and run lengths may be floats without a
+fraction, as json files hold them. Calls release the interpreter lock. What is malformed or of another type is a
+ValueError that names the item; nothing reads or writes out of bounds, or needs more memory than the sizes and the input
+itself ask for. What differs from pycocotools is listed in docs/coco_mask.md.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ class RLE(TypedDict):
 
 
 def set_num_threads(count: int) -> None:
-    """Sets how many threads a call may use, at least 1.
+    """Sets how many threads a call may use, at least 1; another count is a ValueError.
 
     The default is OMP_NUM_THREADS, or else the cores that the process may run on. Results do not depend on it.
     """
-    _host.set_threads(count)
+    _host.set_threads(_integer("count", count))
 
 
 def encode(masks: npt.NDArray[np.uint8]) -> RLE | list[RLE]:
@@ -69,6 +69,7 @@ def encode(masks: npt.NDArray[np.uint8]) -> RLE | list[RLE]:
         >>> encode(np.array([[0, 1], [1, 1]], dtype=np.uint8))
         {'size': [2, 2], 'counts': b'13'}
     """
+    masks = np.asarray(masks)
     if masks.dtype not in (np.uint8, np.bool_) or masks.ndim not in (2, 3):
         raise ValueError(f"masks must be uint8 or bool [H, W] or [H, W, N], got {masks.dtype} {list(masks.shape)}")
     stack = (masks[..., None] if masks.ndim == 2 else masks).view(np.uint8)
@@ -97,7 +98,7 @@ def decode(rles: Any) -> npt.NDArray[np.uint8]:
         array([[0, 1],
                [1, 1]], dtype=uint8)
     """
-    masks = _host.decode_masks(_listed(rles))
+    masks = _host.decode_masks(_listed("rles", rles))
     return masks[:, :, 0] if isinstance(rles, dict) else masks
 
 
@@ -118,7 +119,7 @@ def merge(rles: Sequence[RLE], intersect: bool = False) -> RLE:
         >>> merge([{"size": [2, 2], "counts": b"13"}, {"size": [2, 2], "counts": b"04"}])
         {'size': [2, 2], 'counts': b'04'}
     """
-    return _host.merge_masks(rles, bool(intersect))
+    return _host.merge_masks(_listed("rles", rles), bool(intersect))
 
 
 def area(rles: Any) -> Any:
@@ -137,7 +138,7 @@ def area(rles: Any) -> Any:
         >>> area([{"size": [2, 2], "counts": b"13"}])
         array([3], dtype=uint32)
     """
-    pixels = _host.areas(_listed(rles))
+    pixels = _host.areas(_listed("rles", rles))
     return pixels[0] if isinstance(rles, dict) else pixels
 
 
@@ -157,7 +158,7 @@ def toBbox(rles: Any) -> npt.NDArray[np.float64]:
         >>> toBbox({"size": [2, 2], "counts": b"31"})
         array([1., 1., 1., 1.])
     """
-    boxes = _host.boxes(_listed(rles))
+    boxes = _host.boxes(_listed("rles", rles))
     return boxes[0] if isinstance(rles, dict) else boxes
 
 
@@ -167,9 +168,10 @@ def iou(dt: Any, gt: Any, pyiscrowd: Any) -> Any:
     Where a ground truth is a crowd, intersection over the detection's own area.
 
     Args:
-        dt: sequence of M RLE objects; or M boxes x, y, width, height (array [M, 4], or sequence of boxes).
+        dt: sequence of M RLE objects; or M boxes x, y, width, height (array [M, 4], or sequence of boxes). Or one RLE
+            object, or one box.
         gt: N of the same kind.
-        pyiscrowd: N numbers, non-zero where the ground truth is a crowd.
+        pyiscrowd: N numbers, non-zero where the ground truth is a crowd; or one, for all of them.
 
     Returns:
         float64 [M, N] in Fortran order, or an empty list when there are no detections or no ground truths. -1 for masks
@@ -182,16 +184,15 @@ def iou(dt: Any, gt: Any, pyiscrowd: Any) -> Any:
         >>> iou([[0, 0, 2, 2]], [[1, 0, 2, 2], [0, 0, 4, 4]], [0, 1])
         array([[0.33333333, 1.        ]])
     """
-    crowd = np.asarray(pyiscrowd, dtype=np.uint8)
-    if len(crowd) != len(gt):
-        raise ValueError(f"pyiscrowd must have one number for each of the {len(gt)} ground truths, got {len(crowd)}")
-    if len(dt) == 0 or len(gt) == 0:
+    found, wanted = _operands("dt", dt), _operands("gt", gt)
+    crowd = _crowd(pyiscrowd, len(wanted))
+    if len(found) == 0 or len(wanted) == 0:
         return []
-    if isinstance(dt[0], Mapping) != isinstance(gt[0], Mapping):
+    if isinstance(found[0], Mapping) != isinstance(wanted[0], Mapping):
         raise ValueError("dt and gt must both be RLE objects, or both boxes")
-    if isinstance(dt[0], Mapping):
-        return _host.mask_ious(dt, gt, crowd).T
-    return _host.box_ious(_boxes("dt", dt), _boxes("gt", gt), crowd).T
+    if isinstance(found[0], Mapping):
+        return _host.mask_ious(found, wanted, crowd).T
+    return _host.box_ious(_boxes("dt", found), _boxes("gt", wanted), crowd).T
 
 
 def frPyObjects(pyobj: Any, h: int, w: int) -> Any:
@@ -216,17 +217,20 @@ def frPyObjects(pyobj: Any, h: int, w: int) -> Any:
     """
     if isinstance(pyobj, Mapping):
         return from_runs(*runs([pyobj]))[0]
-    if len(pyobj) == 0:
+    items = _listed("pyobj", pyobj)
+    if len(items) == 0:
         return []
-    if isinstance(pyobj[0], Mapping):
-        return from_runs(*runs(pyobj))
-    if not isinstance(pyobj[0], (list, tuple)) and np.ndim(pyobj[0]) == 0:
-        return _host.draw_polygons([pyobj], h, w)[0]
-    return _host.draw_polygons(pyobj, h, w)
+    if isinstance(items[0], Mapping):
+        return from_runs(*runs(items))
+    if _is_number(items[0]):
+        return _host.draw_polygons([items], _integer("h", h), _integer("w", w))[0]
+    return _host.draw_polygons(items, _integer("h", h), _integer("w", w))
 
 
 def rasterize(segmentations: Sequence[Any], h: int, w: int) -> list[RLE]:
-    """Draws many instances of an image in one call; ``COCO.annToRLE`` of each.
+    """Draws many instances of an image in one call.
+
+    As ``COCO.annToRLE`` of each, but that a polygon of two points is a polygon, wherever it stands, and no box.
 
     Args:
         segmentations: an instance's polygons (their union is drawn), or its RLE object.
@@ -243,7 +247,7 @@ def rasterize(segmentations: Sequence[Any], h: int, w: int) -> list[RLE]:
         >>> rasterize([[[0, 0, 2, 0, 2, 1, 0, 1]], {"size": [2, 2], "counts": [3, 1]}], 2, 2)
         [{'size': [2, 2], 'counts': b'01100'}, {'size': [2, 2], 'counts': b'31'}]
     """
-    return _host.draw_instances(segmentations, h, w)
+    return _host.draw_instances(_listed("segmentations", segmentations), _integer("h", h), _integer("w", w))
 
 
 def runs(
@@ -265,21 +269,24 @@ def runs(
         (array([1, 3, 3], dtype=int32), array([0, 2, 3]), array([[2, 2],
                [1, 3]]))
     """
-    return _host.decode_runs(rles)
+    return _host.decode_runs(_listed("rles", rles))
 
 
 def from_runs(counts: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> list[RLE]:
     """The inverse of :func:`runs`.
 
     Raises:
-        ValueError: runs are negative or do not add up to their mask's size, which the message names; or offsets do not
-            ascend within the counts.
+        ValueError: runs are negative or do not add up to their mask's size, which the message names; offsets do not
+            ascend within the counts; or one of the three holds something else than integers.
 
     Example:
         >>> from_runs(*runs([{"size": [2, 2], "counts": b"13"}]))
         [{'size': [2, 2], 'counts': b'13'}]
     """
-    return _host.encode_runs(counts, offsets, sizes)
+    return _host.encode_runs(
+        _integers("counts", counts, np.int32), _integers("offsets", offsets, np.int64),
+        _integers("sizes", sizes, np.int64),
+    )  # fmt: skip
 
 
 _CALLS = {"encode": encode, "decode": decode, "merge": merge, "area": area, "toBbox": toBbox, "iou": iou,
@@ -317,8 +324,67 @@ def uninstall() -> None:
         setattr(module, name, call)
 
 
-def _listed(rles: Any) -> Sequence[Any]:
-    return [rles] if isinstance(rles, dict) else rles
+def _listed(name: str, rles: Any) -> Sequence[Any]:
+    """One RLE object, or a sequence of any kind, as a sequence."""
+    if isinstance(rles, dict):
+        return [rles]
+    if not isinstance(rles, (str, bytes, bytearray, Mapping)):
+        try:
+            len(rles)
+            return rles if isinstance(rles, Sequence) else list(rles)
+        except (TypeError, ValueError):
+            pass
+    raise ValueError(f"{name} must be a sequence, got {_shown(rles)}")
+
+
+def _operands(name: str, operands: Any) -> Sequence[Any]:
+    """RLE objects or boxes, also where there is only one."""
+    items = _listed(name, operands)
+    return [items] if len(items) > 0 and _is_number(items[0]) else items
+
+
+def _crowd(flags: Any, count: int) -> npt.NDArray[np.uint8]:
+    try:
+        crowd = np.asarray(flags).astype(bool).astype(np.uint8)
+    except (TypeError, ValueError):
+        raise ValueError(f"pyiscrowd must be numbers, got {_shown(flags)}") from None
+    if crowd.ndim == 0:
+        return np.full(count, crowd)
+    if crowd.shape != (count,):
+        raise ValueError(f"pyiscrowd must have one number for each of the {count} ground truths, got {crowd.size}")
+    return crowd
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.number)) or (isinstance(value, np.ndarray) and value.ndim == 0)
+
+
+def _integer(name: str, value: Any) -> int:
+    """Of a number without a fraction: json files hold 480.0 too."""
+    try:
+        integer = int(value)
+        if integer == value and abs(integer) < 2**63 and not isinstance(value, str):
+            return integer
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise ValueError(f"{name} must be an integer, got {_shown(value)}")
+
+
+def _integers(name: str, values: Any, dtype: type[np.integer[Any]]) -> Any:
+    try:
+        array = np.asarray(values)
+        with np.errstate(invalid="ignore"):
+            converted = array.astype(dtype)
+        if np.array_equal(converted, array):
+            return converted
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise ValueError(f"{name} must be an array of integers, got {_shown(values)}")
+
+
+def _shown(value: Any) -> str:
+    text = f"{value.dtype} {list(value.shape)}" if isinstance(value, np.ndarray) else ascii(value)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _boxes(name: str, boxes: Any) -> npt.NDArray[np.float64]:

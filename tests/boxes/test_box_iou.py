@@ -137,6 +137,27 @@ def test_flat_boxes_have_finite_gradients(backend: Backend) -> None:
     assert torch.cat(gradients(ldie_ext.complete_box_iou, a, b)).isfinite().all()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_pairs_that_are_not_used_leave_gradients_finite(backend: Backend, kind: str) -> None:
+    """Losses on matched boxes read a diagonal; of boxes without area or extent other pairs are NaN."""
+    nothing, endless = [5.0, 5.0, 5.0, 5.0], [-INF, 0.0, INF, 2.0]
+    boxes = torch.tensor([[0.0, 0, 10, 10], nothing, endless, [NAN] * 4, [1, 1, 2, 3], nothing])
+    expected = torch.zeros(6, 4)
+    sound = [0, 4]
+    own, other = boxes[sound] + torch.tensor([0.25, 0, 0.5, 1]), boxes[sound]
+    for i, row in enumerate(sound):
+        expected[row] = gradients_of_diagonal(kind, own[i : i + 1], other[i : i + 1], [0])
+    shifted = boxes + torch.tensor([0.25, 0, 0.5, 1])
+    actual = gradients_of_diagonal(kind, shifted.to(backend.device), boxes.to(backend.device), sound)
+    torch.testing.assert_close(actual, expected)
+
+
+def gradients_of_diagonal(kind: str, a: Tensor, b: Tensor, used: list[int]) -> Tensor:
+    leaf = a.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(overlaps(kind)(leaf, b)[used, used].sum(), leaf)
+    return gradient.cpu()
+
+
 def test_empty_inputs(backend: Backend) -> None:
     boxes, none = torch.rand(3, 4, device=backend.device), torch.zeros(0, 4, device=backend.device)
     for kind in KINDS:

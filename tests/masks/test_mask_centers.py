@@ -26,7 +26,8 @@ def reference(masks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("packed", [False, True])
 def test_matches_reference(backend: Backend, size: tuple[int, int], packed: bool) -> None:
     masks = masks_of(size)
-    centers, areas = ldie_ext.mask_centers((pack(masks) if packed else masks).to(backend.device))
+    inputs = (pack(masks) if packed else masks).to(backend.device)
+    centers, areas = ldie_ext.mask_centers(inputs, packed_width=size[1] if packed else None)
     assert_same((centers.cpu(), areas.cpu()), reference(masks))
 
 
@@ -45,14 +46,16 @@ def test_non_contiguous(backend: Backend) -> None:
 
 def test_errors_name_the_argument(backend: Backend) -> None:
     masks = masks_of((4, 9)).to(backend.device)
-    with pytest.raises(RuntimeError, match="masks must be bool, or uint8 when packed"):
-        ldie_ext.mask_centers(masks.float())
+    with pytest.raises(RuntimeError, match="masks must be uint8, got"):
+        ldie_ext.mask_centers(masks, packed_width=9)
+    with pytest.raises(RuntimeError, match=r"masks packed to a packed_width of 9 must have shape \[N, H, 2\]"):
+        ldie_ext.mask_centers(masks.byte(), packed_width=9)
     with pytest.raises(RuntimeError, match=r"masks must have shape \[N, H, W\]"):
         ldie_ext.mask_centers(masks[0])
 
 
 def test_dispatcher_contract(backend: Backend) -> None:
-    torch.library.opcheck(backend.op("mask_centers"), (masks_of((5, 11)).to(backend.device),))
+    torch.library.opcheck(backend.op("mask_centers"), (masks_of((5, 11)).to(backend.device), 11, False))
 
 
 def test_compiles(backend: Backend) -> None:

@@ -28,8 +28,10 @@ def reference(masks: torch.Tensor, last: int) -> torch.Tensor:
 def test_matches_reference(backend: Backend, size: tuple[int, int], packed: bool) -> None:
     masks = masks_of(size)
     inputs = (pack(masks) if packed else masks).to(backend.device)
-    assert_same(ldie_ext.masks_to_boxes(inputs).cpu(), reference(masks, 0))
-    assert_same(ldie_ext.masks_to_boxes(inputs, convention="detectron2").cpu(), reference(masks, 1))
+    width = size[1] if packed else None
+    assert_same(ldie_ext.masks_to_boxes(inputs, packed_width=width).cpu(), reference(masks, 0))
+    beyond = ldie_ext.masks_to_boxes(inputs, packed_width=width, convention="detectron2")
+    assert_same(beyond.cpu(), reference(masks, 1))
 
 
 def test_matches_torchvision() -> None:
@@ -58,15 +60,18 @@ def test_masks_anywhere_in_memory(backend: Backend, packed: bool) -> None:
     masks = masks_of((13, 75))
     inputs = (pack(masks) if packed else masks).to(backend.device)
     for offset in (1, 4, 15):
-        assert_same(ldie_ext.masks_to_boxes(placed(inputs, offset)).cpu(), reference(masks, 0))
+        boxes = ldie_ext.masks_to_boxes(placed(inputs, offset), packed_width=masks.shape[2] if packed else None)
+        assert_same(boxes.cpu(), reference(masks, 0))
 
 
 def test_errors_name_the_argument(backend: Backend) -> None:
     masks = masks_of((4, 9)).to(backend.device)
     with pytest.raises(ValueError, match="convention must be one of"):
         ldie_ext.masks_to_boxes(masks, convention="coco")
-    with pytest.raises(RuntimeError, match="masks must be bool, or uint8 when packed"):
-        ldie_ext.masks_to_boxes(masks.float())
+    with pytest.raises(RuntimeError, match="masks must be uint8, got"):
+        ldie_ext.masks_to_boxes(masks, packed_width=9)
+    with pytest.raises(RuntimeError, match=r"masks packed to a packed_width of 9 must have shape \[N, H, 2\]"):
+        ldie_ext.masks_to_boxes(masks.byte(), packed_width=9)
     with pytest.raises(RuntimeError, match=r"masks must have shape \[N, H, W\]"):
         ldie_ext.masks_to_boxes(masks[0])
     with pytest.raises(RuntimeError, match="less than 2\\^31 pixels"):
@@ -74,7 +79,7 @@ def test_errors_name_the_argument(backend: Backend) -> None:
 
 
 def test_dispatcher_contract(backend: Backend) -> None:
-    torch.library.opcheck(backend.op("masks_to_boxes"), (masks_of((5, 11)).to(backend.device), 1))
+    torch.library.opcheck(backend.op("masks_to_boxes"), (masks_of((5, 11)).to(backend.device), 11, False, True))
 
 
 def test_compiles(backend: Backend) -> None:

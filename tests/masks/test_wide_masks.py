@@ -47,10 +47,14 @@ def test_same_numbers(backend: Backend, size: tuple[int, int]) -> None:
     masks[1, :, 9:] = False
     masks[2] = False
     there, packed = masks.to(backend.device), pack(masks).to(backend.device)
-    for form in (there, packed, placed(there, 3), placed(packed, 3)):
-        assert_same(ldie_ext.masks_to_boxes(form).cpu(), torch.ops.ldie_ext.masks_to_boxes(masks, 0))
-        assert_same([each.cpu() for each in ldie_ext.mask_centers(form)], list(torch.ops.ldie_ext.mask_centers(masks)))
-        assert_same(ldie_ext.mask_iou(form, form[:3]).cpu(), torch.ops.ldie_ext.mask_iou(masks, masks[:3], None))
+    dense, width = (size[1], False), size[1]
+    boxes = torch.ops.ldie_ext.masks_to_boxes(masks, *dense, False)
+    centers = list(torch.ops.ldie_ext.mask_centers(masks, *dense))
+    ious = torch.ops.ldie_ext.mask_iou(masks, masks[:3], *dense, None)
+    for form, packed_width in ((there, None), (packed, width), (placed(there, 3), None), (placed(packed, 3), width)):
+        assert_same(ldie_ext.masks_to_boxes(form, packed_width=packed_width).cpu(), boxes)
+        assert_same([each.cpu() for each in ldie_ext.mask_centers(form, packed_width=packed_width)], centers)
+        assert_same(ldie_ext.mask_iou(form, form[:3], packed_width=packed_width).cpu(), ious)
 
 
 @pytest.mark.sanitize

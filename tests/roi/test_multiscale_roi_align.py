@@ -116,6 +116,9 @@ def test_errors_name_the_argument(backend: Backend) -> None:
         call(features, boxes, offsets, 2, SCALES[:2])
     with pytest.raises(RuntimeError, match=r"boxes must have shape \[K, 4\]"):
         call(features, boxes[:, :3], offsets, 2, SCALES)
+    for level in (2**63 - 1, -(2**63), 65):
+        with pytest.raises(RuntimeError, match="canonical_level must be from -64 to 64"):
+            call(features, boxes, offsets, 2, SCALES, canonical_level=level)
     with pytest.raises(RuntimeError, match="canonical_scale must be above 0"):
         call(features, boxes, offsets, 2, SCALES, canonical_scale=0)
     with pytest.raises(ValueError, match="levels must be one of"):

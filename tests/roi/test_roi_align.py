@@ -205,7 +205,7 @@ def test_errors_name_the_argument(backend: Backend) -> None:
         call(input, rois, (0, 2))
     with pytest.raises(RuntimeError, match="the width of output_size must be at least 1, got -3"):
         call(input, rois, (2, -3))
-    with pytest.raises(RuntimeError, match="spatial_scales must be above 0, got 0"):
+    with pytest.raises(RuntimeError, match="spatial_scales must be above 0 and finite, got 0"):
         call(input, rois, 2, 0.0)
 
 

@@ -35,7 +35,8 @@ def test_matches_reference(backend: Backend, dtype: torch.dtype) -> None:
 def test_packed(backend: Backend) -> None:
     masks, labels, scores = (tensor.to(backend.device) for tensor in mask_case(40))
     bits = packed(masks.cpu()).to(backend.device)
-    assert_same(ldie_ext.mask_nms(bits, labels, scores, 0.4), ldie_ext.mask_nms(masks, labels, scores, 0.4))
+    kept = ldie_ext.mask_nms(bits, labels, scores, 0.4, packed_width=masks.shape[2])
+    assert_same(kept, ldie_ext.mask_nms(masks, labels, scores, 0.4))
 
 
 def test_equality_keeps_and_nan_comes_first(backend: Backend) -> None:
@@ -63,8 +64,8 @@ def test_non_contiguous(backend: Backend) -> None:
 
 def test_errors_name_the_argument(backend: Backend) -> None:
     masks, labels, scores = (tensor.to(backend.device) for tensor in mask_case(4))
-    with pytest.raises(RuntimeError, match="mask_nms: masks must be bool, or uint8 when packed"):
-        ldie_ext.mask_nms(masks.float(), labels, scores, 0.5)
+    with pytest.raises(RuntimeError, match="mask_nms: masks must be uint8, got"):
+        ldie_ext.mask_nms(masks, labels, scores, 0.5, packed_width=37)
     with pytest.raises(RuntimeError, match=r"labels must have shape \[N\], one per mask"):
         ldie_ext.mask_nms(masks, labels[1:], scores, 0.5)
     with pytest.raises(RuntimeError, match="labels must be int64"):
@@ -74,8 +75,8 @@ def test_errors_name_the_argument(backend: Backend) -> None:
 
 
 def test_dispatcher_contract(backend: Backend) -> None:
-    case = (tensor.to(backend.device) for tensor in mask_case(9))
-    torch.library.opcheck(backend.op("mask_nms"), (*case, 0.5))
+    masks, *rest = (tensor.to(backend.device) for tensor in mask_case(9))
+    torch.library.opcheck(backend.op("mask_nms"), (masks, masks.shape[2], False, *rest, 0.5))
 
 
 def test_compiles(backend: Backend) -> None:

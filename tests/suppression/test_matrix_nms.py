@@ -51,7 +51,8 @@ def test_sigma(backend: Backend) -> None:
 def test_packed(backend: Backend) -> None:
     masks, labels, scores = (tensor.to(backend.device) for tensor in mask_case(40))
     bits = packed(masks.cpu()).to(backend.device)
-    assert_same(ldie_ext.matrix_nms(bits, labels, scores), ldie_ext.matrix_nms(masks, labels, scores))
+    decayed = ldie_ext.matrix_nms(bits, labels, scores, packed_width=masks.shape[2])
+    assert_same(decayed, ldie_ext.matrix_nms(masks, labels, scores))
 
 
 def test_copies_get_nothing_and_decay_nothing(backend: Backend) -> None:
@@ -88,8 +89,8 @@ def test_errors_name_the_argument(backend: Backend) -> None:
 
 
 def test_dispatcher_contract(backend: Backend) -> None:
-    case = (tensor.to(backend.device) for tensor in mask_case(9))
-    torch.library.opcheck(backend.op("matrix_nms"), (*case, True, 2.0))
+    masks, *rest = (tensor.to(backend.device) for tensor in mask_case(9))
+    torch.library.opcheck(backend.op("matrix_nms"), (masks, masks.shape[2], False, *rest, True, 2.0))
 
 
 def test_compiles(backend: Backend) -> None:

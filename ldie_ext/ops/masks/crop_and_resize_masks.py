@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ldie_ext import _library
+from ldie_ext._masks import mask_pixels
 from ldie_ext._options import option_code
 from ldie_ext._register import register
 
@@ -31,8 +32,8 @@ def crop_and_resize_masks(
     :func:`roi_align` takes them with an adaptive grid.
 
     Args:
-        masks: bool [G, H, W], or uint8 [G, H, ceil(W / 8)] when ``packed_width`` is given, 8 pixels a byte, bit 0
-            leftmost.
+        masks: [G, H, W], best bool, else what is not 0 belongs to the mask; or uint8 [G, H, ceil(W / 8)] when
+            ``packed_width`` is given, 8 pixels a byte, bit 0 leftmost.
         boxes: float [N, 4], x1 y1 x2 y2 in pixels; float64 or else computed in float32.
         mask_size: M, at least 1.
         instances: int64 [N], the mask of each box; without it, box n is of mask n.
@@ -59,11 +60,8 @@ def crop_and_resize_masks(
                  [1, 1]]], dtype=torch.int32)
     """
     aligned = option_code("convention", convention, CONVENTIONS) == 1
-    width = masks.shape[-1] if packed_width is None else packed_width
     boxes = boxes if boxes.dtype == torch.float64 else boxes.float()
-    return _library.ops.crop_and_resize_masks(
-        masks, width, packed_width is not None, boxes, instances, mask_size, aligned
-    )
+    return _library.ops.crop_and_resize_masks(*mask_pixels(masks, packed_width), boxes, instances, mask_size, aligned)
 
 
 def _fake(

@@ -6,20 +6,23 @@ import torch
 from torch import Tensor
 
 from ldie_ext import _library
+from ldie_ext._masks import mask_pixels
 from ldie_ext._register import register
 
 __all__ = ["mask_centers"]
 
 
-def mask_centers(masks: Tensor) -> tuple[Tensor, Tensor]:
+def mask_centers(masks: Tensor, *, packed_width: int | None = None) -> tuple[Tensor, Tensor]:
     """The mean position ``(sum x / area, sum y / area)`` of each mask's pixels, and their number.
 
     Positions are the pixels' indices, as SOLO's targets take them: the centre of a mask of one pixel is its index.
     Sums are exact integers, the quotient is taken in float64.
 
     Args:
-        masks: N masks with less than 2^31 pixels each: bool [N, H, W], or packed uint8 [N, H, ceil(W / 8)] (8 pixels
-            a byte, bit 0 leftmost, bits beyond the width 0).
+        masks: N masks with less than 2^31 pixels each: [N, H, W], best bool, else what is not 0 belongs to the mask;
+            or uint8 [N, H, ceil(W / 8)] when ``packed_width`` is given, 8 pixels a byte, bit 0 leftmost, bits beyond
+            the width 0.
+        packed_width: W of packed masks.
 
     Returns:
         float32 [N, 2], x y, which is 0 0 for a mask without pixels, and int64 [N], the areas.
@@ -35,10 +38,10 @@ def mask_centers(masks: Tensor) -> tuple[Tensor, Tensor]:
         >>> mask_centers(torch.tensor([[[False, True, True], [False, False, False]]]))
         (tensor([[1.5000, 0.0000]]), tensor([2]))
     """
-    return _library.ops.mask_centers(masks)
+    return _library.ops.mask_centers(*mask_pixels(masks, packed_width))
 
 
-def _fake(masks: Tensor) -> tuple[Tensor, Tensor]:
+def _fake(masks: Tensor, width: int, packed: bool) -> tuple[Tensor, Tensor]:
     count = masks.shape[0]
     return masks.new_empty((count, 2), dtype=torch.float32), masks.new_empty((count,), dtype=torch.int64)
 

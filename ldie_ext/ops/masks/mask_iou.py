@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ldie_ext import _library
+from ldie_ext._masks import mask_pixels
 from ldie_ext._register import register
 from ldie_ext.ops.masks.rle import RLE
 
@@ -13,17 +14,24 @@ __all__ = ["mask_iou"]
 
 
 def mask_iou(
-    a: Tensor | RLE, b: Tensor | RLE, *, crowd: Tensor | None = None, size: tuple[int, int] | None = None
+    a: Tensor | RLE,
+    b: Tensor | RLE,
+    *,
+    crowd: Tensor | None = None,
+    packed_width: int | None = None,
+    size: tuple[int, int] | None = None,
 ) -> Tensor:
     """``IoU[i, j] = |a_i & b_j| / |a_i | b_j|`` by population counts on bits, digit for digit pycocotools'.
 
     Memory beyond the result is a bit a pixel. On the CPU masks are cut down to their own boxes first.
 
     Args:
-        a: N masks of one size with less than 2^31 pixels: bool [N, H, W], packed uint8 [N, H, ceil(W / 8)] (8 pixels
-            a byte, bit 0 leftmost, bits beyond the width 0), or :class:`ldie_ext.RLE`.
+        a: N masks of one size with less than 2^31 pixels: :class:`ldie_ext.RLE`; or [N, H, W], best bool, else what is
+            not 0 belongs to the mask; or uint8 [N, H, ceil(W / 8)] when ``packed_width`` is given, 8 pixels a byte,
+            bit 0 leftmost, bits beyond the width 0.
         b: M masks of the same kind and size.
         crowd: bool [M]; where true, b_j is a crowd region, and the intersection is divided by the area of a_i alone.
+        packed_width: W of packed masks, both a and b.
         size: (H, W) of run lengths. Without it their ``sizes`` are read, which on a GPU waits for the device.
 
     Returns:
@@ -50,7 +58,8 @@ def mask_iou(
         return _library.ops.mask_iou_rle(a.counts, a.offsets, b.counts, b.offsets, height, width, crowd)
     if isinstance(a, RLE) or isinstance(b, RLE):
         raise TypeError(f"a and b must be of one kind, got {type(a).__name__} and {type(b).__name__}")
-    return _library.ops.mask_iou(a, b, crowd)
+    pixels, width, packed = mask_pixels(a, packed_width)
+    return _library.ops.mask_iou(pixels, mask_pixels(b, packed_width)[0], width, packed, crowd)
 
 
 def _common_size(a: RLE, b: RLE) -> tuple[int, int]:
@@ -60,7 +69,7 @@ def _common_size(a: RLE, b: RLE) -> tuple[int, int]:
     return size if len(a) > 0 else other
 
 
-def _fake(a: Tensor, b: Tensor, crowd: Tensor | None) -> Tensor:
+def _fake(a: Tensor, b: Tensor, width: int, packed: bool, crowd: Tensor | None) -> Tensor:
     return a.new_empty((a.shape[0], b.shape[0]), dtype=torch.float64)
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ldie_ext import _library
+from ldie_ext._masks import mask_pixels
 from ldie_ext._options import option_code
 from ldie_ext._register import register
 
@@ -14,12 +15,14 @@ __all__ = ["masks_to_boxes"]
 CONVENTIONS = ("torchvision", "detectron2")
 
 
-def masks_to_boxes(masks: Tensor, *, convention: str = "torchvision") -> Tensor:
+def masks_to_boxes(masks: Tensor, *, packed_width: int | None = None, convention: str = "torchvision") -> Tensor:
     """The smallest box around the pixels of each mask, all masks in one pass.
 
     Args:
-        masks: N masks with less than 2^31 pixels each: bool [N, H, W], or packed uint8 [N, H, ceil(W / 8)] (8 pixels
-            a byte, bit 0 leftmost, bits beyond the width 0).
+        masks: N masks with less than 2^31 pixels each: [N, H, W], best bool, else what is not 0 belongs to the mask;
+            or uint8 [N, H, ceil(W / 8)] when ``packed_width`` is given, 8 pixels a byte, bit 0 leftmost, bits beyond
+            the width 0.
+        packed_width: W of packed masks.
         convention: 'torchvision': x2 and y2 are the indices of the last pixel; 'detectron2': one more, so that
             ``x2 - x1`` is the width.
 
@@ -39,10 +42,11 @@ def masks_to_boxes(masks: Tensor, *, convention: str = "torchvision") -> Tensor:
         >>> masks_to_boxes(torch.tensor([[[False, True, True], [False, False, True]]]))
         tensor([[1., 0., 2., 1.]])
     """
-    return _library.ops.masks_to_boxes(masks, option_code("convention", convention, CONVENTIONS))
+    beyond = option_code("convention", convention, CONVENTIONS) == 1
+    return _library.ops.masks_to_boxes(*mask_pixels(masks, packed_width), beyond)
 
 
-def _fake(masks: Tensor, last: int) -> Tensor:
+def _fake(masks: Tensor, width: int, packed: bool, beyond: bool) -> Tensor:
     return masks.new_empty((masks.shape[0], 4), dtype=torch.float32)
 
 

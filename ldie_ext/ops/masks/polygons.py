@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ldie_ext._public import is_tensor, shown
+
 __all__ = ["Polygons"]
 
 
@@ -34,14 +36,12 @@ class Polygons:
     """int64 [N + 1]."""
 
     def __post_init__(self) -> None:
-        if self.coords.dtype != torch.float64 or self.coords.dim() != 2 or self.coords.size(1) != 2:
-            raise ValueError(f"coords must be float64 [P, 2], got {self.coords.dtype} {list(self.coords.shape)}")
+        if not is_tensor(self.coords, torch.float64, 2) or self.coords.size(1) != 2:
+            raise ValueError(f"coords must be float64 [P, 2], got {shown(self.coords)}")
         for name in ("part_offsets", "instance_offsets"):
             offsets = getattr(self, name)
-            if offsets.dtype != torch.int64 or offsets.dim() != 1 or offsets.numel() == 0:
-                raise ValueError(
-                    f"{name} must be int64 [count + 1], at least one element, got {offsets.dtype} {list(offsets.shape)}"
-                )
+            if not is_tensor(offsets, torch.int64, 1) or offsets.numel() == 0:
+                raise ValueError(f"{name} must be int64 [count + 1], at least one element, got {shown(offsets)}")
             if offsets.device != self.coords.device:
                 raise ValueError(f"{name} is on {offsets.device}, coords on {self.coords.device}")
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ldie_ext._public import is_tensor, shown
 from ldie_ext.coco import mask as coco
 
 __all__ = ["RLE"]
@@ -37,14 +38,13 @@ class RLE:
     """int64 [N, 2], height and width."""
 
     def __post_init__(self) -> None:
-        if self.counts.dtype != torch.int32 or self.counts.dim() != 1:
-            raise ValueError(f"counts must be int32 [R], got {self.counts.dtype} {list(self.counts.shape)}")
-        if self.offsets.dtype != torch.int64 or self.offsets.dim() != 1 or self.offsets.numel() == 0:
-            raise ValueError(f"offsets must be int64 [N + 1], got {self.offsets.dtype} {list(self.offsets.shape)}")
-        if self.sizes.dtype != torch.int64 or tuple(self.sizes.shape) != (len(self), 2):
+        if not is_tensor(self.counts, torch.int32, 1):
+            raise ValueError(f"counts must be int32 [R], got {shown(self.counts)}")
+        if not is_tensor(self.offsets, torch.int64, 1) or self.offsets.numel() == 0:
+            raise ValueError(f"offsets must be int64 [N + 1], got {shown(self.offsets)}")
+        if not is_tensor(self.sizes, torch.int64, 2) or tuple(self.sizes.shape) != (len(self), 2):
             raise ValueError(
-                f"sizes must be int64 [{len(self)}, 2] (offsets says {len(self)} masks), "
-                f"got {self.sizes.dtype} {list(self.sizes.shape)}"
+                f"sizes must be int64 [{len(self)}, 2] (offsets says {len(self)} masks), got {shown(self.sizes)}"
             )
 
     def __len__(self) -> int:

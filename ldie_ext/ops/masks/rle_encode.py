@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ldie_ext import _library
+from ldie_ext._masks import mask_pixels
 from ldie_ext._register import register
 from ldie_ext.ops.masks.rle import RLE
 from ldie_ext.ops.ragged.integers import integers
@@ -19,8 +20,8 @@ def rle_encode(masks: Tensor, *, packed_width: int | None = None, max_runs: int 
     ``rle_encode(masks).to_coco()`` is byte for byte what ``pycocotools.mask.encode`` gives.
 
     Args:
-        masks: bool [N, H, W], or uint8 [N, H, ceil(W / 8)] when ``packed_width`` is given, 8 pixels a byte, bit 0
-            leftmost. A mask has less than 2^31 pixels.
+        masks: [N, H, W], best bool, else what is not 0 belongs to the mask; or uint8 [N, H, ceil(W / 8)] when
+            ``packed_width`` is given, 8 pixels a byte, bit 0 leftmost. A mask has less than 2^31 pixels.
         packed_width: W of packed masks.
         max_runs: room for this many runs in all, so that no shape depends on the data and nothing waits for the
             device. Runs that do not fit are left out: the result is whole when ``offsets[-1] <= max_runs``, and
@@ -41,8 +42,8 @@ def rle_encode(masks: Tensor, *, packed_width: int | None = None, max_runs: int 
         >>> rle.counts.tolist(), rle.to_coco()
         ([1, 3], [{'size': [2, 2], 'counts': b'13'}])
     """
-    width = masks.shape[-1] if packed_width is None else packed_width
-    counts, offsets = _library.ops.rle_encode(masks, width, packed_width is not None, max_runs)
+    pixels, width, packed = mask_pixels(masks, packed_width)
+    counts, offsets = _library.ops.rle_encode(pixels, width, packed, max_runs)
     return RLE(counts, offsets, integers([masks.shape[1], width], masks).expand(masks.shape[0], 2))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from ldie_ext import _library
+from ldie_ext._masks import mask_pixels
 from ldie_ext._options import option_code
 from ldie_ext._register import register
 
@@ -14,7 +15,13 @@ KERNELS = ("linear", "gaussian")
 
 
 def matrix_nms(
-    masks: Tensor, labels: Tensor, scores: Tensor, *, kernel: str = "gaussian", sigma: float = 2.0
+    masks: Tensor,
+    labels: Tensor,
+    scores: Tensor,
+    *,
+    kernel: str = "gaussian",
+    sigma: float = 2.0,
+    packed_width: int | None = None,
 ) -> Tensor:
     """Scores of masks, lowered where better masks of the same label overlap them (SOLOv2).
 
@@ -23,12 +30,14 @@ def matrix_nms(
     is that of :func:`ldie_ext.nms`, equal scores in the order of the input and NaN first.
 
     Args:
-        masks: N masks with less than 2^31 pixels each: bool [N, H, W], or packed uint8 [N, H, ceil(W / 8)] (8 pixels
-            a byte, bit 0 leftmost, bits beyond the width 0).
+        masks: N masks with less than 2^31 pixels each: [N, H, W], best bool, else what is not 0 belongs to the mask;
+            or uint8 [N, H, ceil(W / 8)] when ``packed_width`` is given, 8 pixels a byte, bit 0 leftmost, bits beyond
+            the width 0.
         labels: int64 [N]; masks of different labels do not touch each other.
         scores: float32, float64, float16 or bfloat16 [N].
         kernel: 'gaussian' or 'linear'.
         sigma: of the gaussian, at least 0.
+        packed_width: W of packed masks.
 
     Returns:
         [N], the scores decayed, in the order and dtype of the input. A mask without pixels neither decays nor makes
@@ -49,10 +58,13 @@ def matrix_nms(
         >>> matrix_nms(masks, torch.tensor([0, 0, 0]), torch.tensor([0.9, 0.6, 0.5]), kernel="linear")
         tensor([0.9000, 0.2000, 0.5000])
     """
-    return _library.ops.matrix_nms(masks, labels, scores, option_code("kernel", kernel, KERNELS) == 1, sigma)
+    gaussian = option_code("kernel", kernel, KERNELS) == 1
+    return _library.ops.matrix_nms(*mask_pixels(masks, packed_width), labels, scores, gaussian, sigma)
 
 
-def _fake(masks: Tensor, labels: Tensor, scores: Tensor, gaussian: bool, sigma: float) -> Tensor:
+def _fake(
+    masks: Tensor, width: int, packed: bool, labels: Tensor, scores: Tensor, gaussian: bool, sigma: float
+) -> Tensor:
     return scores.new_empty(scores.shape)
 
 

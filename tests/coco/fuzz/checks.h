@@ -10,7 +10,7 @@
 #include "host/rle.h"
 #include "host/scan.h"
 
-namespace ldie {
+namespace ldie::host {
 
 inline void require(bool holds, const char* what) {
   if (holds) return;
@@ -106,4 +106,4 @@ inline void check_mask(const Rle& mask) noexcept {
   if (dense(mask)) check_pixels(mask, spans, canonical);
 }
 
-}  // namespace ldie
+}  // namespace ldie::host

@@ -10,7 +10,7 @@
 
 #include "checks.h"
 
-namespace ldie {
+namespace ldie::host {
 
 class CocoWalk {
  public:
@@ -56,4 +56,4 @@ class CocoWalk {
   std::vector<uint8_t> turns_;  // from this pixel on, ones and zeros change places
 };
 
-}  // namespace ldie
+}  // namespace ldie::host

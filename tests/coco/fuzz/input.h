@@ -8,7 +8,7 @@
 #include <limits>
 #include <vector>
 
-namespace ldie {
+namespace ldie::host {
 
 class Input {
  public:
@@ -74,4 +74,4 @@ class Input {
   const uint8_t *next_, *end_;
 };
 
-}  // namespace ldie
+}  // namespace ldie::host

@@ -12,7 +12,7 @@
 #include "host/threads.h"
 #include "input.h"
 
-namespace ldie {
+namespace ldie::host {
 
 namespace {
 
@@ -191,13 +191,13 @@ constexpr size_t kCallCount = sizeof kCalls / sizeof *kCalls;
 
 }  // namespace
 
-}  // namespace ldie
+}  // namespace ldie::host
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  ldie::set_host_threads(1);
-  ldie::Input input(data, size);
+  ldie::host::set_host_threads(1);
+  ldie::host::Input input(data, size);
   try {
-    ldie::kCalls[input.byte() % ldie::kCallCount](input);
+    ldie::host::kCalls[input.byte() % ldie::host::kCallCount](input);
   } catch (const std::invalid_argument&) {  // what malformed input must end in
   }
   return 0;
