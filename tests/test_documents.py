@@ -21,7 +21,7 @@ ATTRIBUTES = [
     "coco.mask.area",
     "compat.torchvision.nms",
     "compat.torchvision.patch",
-    "info.report",
+    "info.main",
     "nn.RoIAlign",
 ]
 

@@ -33,7 +33,7 @@ LAST_ROW = 5  # seconds that a row of the benchmarks may take
 PROBE = """
 import torch, ldie_ext.ops
 from ldie_ext import _library, _register, info
-print(info.report())
+info.main()
 missing = [s.name for s in _library.load() if not s.loaded]
 missing += [n for n in _register.registrations
             if not torch._C._dispatch_has_kernel_for_dispatch_key(f"ldie_ext::{n}", "CUDA")]

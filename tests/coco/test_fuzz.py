@@ -37,7 +37,7 @@ def test_any_json(items: list[Any], side: int) -> None:
         lambda: mask.toBbox(items),
         lambda: mask.merge(items),
         lambda: mask.runs(items),
-        lambda: mask.iou(items, items, [0] * len(items)),
+        lambda: mask.iou(items, items, 0),
         lambda: mask.frPyObjects(items, side, 5),
         lambda: mask.rasterize(items, 5, side),
     ]

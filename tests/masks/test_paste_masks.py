@@ -113,7 +113,7 @@ def test_out(backend: Backend, packed: bool) -> None:
 
 def test_large_masks_start_from_zero() -> None:
     masks, boxes, size = torch.rand(20, 28, 28), random_boxes(20, 1300, 1400), (1300, 1400)
-    pasted = ldie_ext.paste_masks(masks, boxes, size)
+    pasted = ldie_ext.paste_masks(masks, boxes, size, convention="detectron2")
     assert pasted.nbytes >= 32 << 20
     assert_same(pasted, by_grid_sample(masks, boxes, size))
 
