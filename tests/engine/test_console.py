@@ -166,7 +166,7 @@ def test_ctrl_c_that_an_import_swallows_ends_the_process(ignored, code):
         "            if name == 'torch': os.kill(os.getpid(), signal.SIGINT)\n"
         "        except KeyboardInterrupt: pass\n"
         "sys.meta_path.insert(0, Swallowing())\n"
-        f"if {ignored}: signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        f"signal.signal(signal.SIGINT, signal.SIG_IGN if {ignored} else signal.default_int_handler)\n"
         "from ldie.cli import main; sys.exit(main(['info']))"
     )
     assert (done.returncode, done.stderr) == (code, "")
