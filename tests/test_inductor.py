@@ -21,7 +21,7 @@ EACH_CASE = pytest.mark.parametrize("case", CASES, ids=str)
 
 @pytest.fixture(autouse=True, scope="module")
 def own_cache() -> Iterator[None]:
-    """Inductor's own keeps code for AVX-512 and takes it where torch was told to use AVX2, whose vectors are shorter."""
+    """Inductor keeps code for AVX-512 and takes it where torch was told to use AVX2, whose vectors are shorter."""
     with fresh_cache():
         yield
 
