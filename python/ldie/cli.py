@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ``ldie`` command: train, eval, predict, show, import, info.
+"""The ``ldie`` command: train, eval, predict, show, convert, import, info.
 
 Exit codes: 0 done, 1 bad input (one line on stderr), 2 bad usage, 130 stopped by Ctrl-C (a checkpoint is written), 141
 nobody reads stdout any more.
@@ -82,6 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_eval(commands)
     _add_predict(commands)
     _add_show(commands)
+    _add_convert(commands)
     _add_import(commands)
     info = _add(commands, "info", "print versions, devices, loaded native libraries and operators")
     info.epilog = "example:\n  ldie info"
@@ -156,6 +157,15 @@ def _add_show(commands: argparse._SubParsersAction) -> None:
     text = "how many images, from the first on (default: %(default)s)"
     parser.add_argument("--count", type=_whole(1), default=16, help=text)
     parser.add_argument("--seed", type=_whole(0, SEEDS), default=0, help="of generated shapes (default: %(default)s)")
+
+
+def _add_convert(commands: argparse._SubParsersAction) -> None:
+    parser = _add(commands, "convert", "write a YOLO or Pascal VOC data set in COCO's layout, which --data takes")
+    parser.epilog = "example:\n  ldie convert coco8/ --out coco8-coco"
+    text = "folder with data.yaml, obj.names or Annotations/, or YOLO's YAML file"
+    parser.add_argument("source", type=Path, metavar="SRC", help=text)
+    text = "a new folder; images are linked where possible, else copied"
+    parser.add_argument("--out", type=Path, metavar="DIR", required=True, help=text)
 
 
 def _add_import(commands: argparse._SubParsersAction) -> None:

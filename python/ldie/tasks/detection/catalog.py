@@ -32,7 +32,7 @@ def locate_data(name_or_dir: str | Path, work_dir: str | Path, *, seed: int = 0)
         raise DataError(
             f"{root}: no such folder; give {' or '.join(GENERATED)} or a folder in COCO's layout "
             "(images in train2017/ and val2017/, annotations/instances_train2017.json and ..._val2017.json) or that of "
-            "another tool (docs/datasets.md)"
+            "another tool (docs/datasets.md; ldie convert takes YOLO's and Pascal VOC's)"
         )
     return root
 
