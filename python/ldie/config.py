@@ -107,6 +107,8 @@ class DatasetConfig:
     """Train on so many images, the first ones; 0: all. What ``val`` names stays whole unless it is the same split."""
     drop_empty: bool = False
     """Do not train on images without an object of these classes; evaluation keeps them."""
+    aspect_grouping: bool = False
+    """Batches of images that are all wide or all tall: less padding where a system trains on whole images."""
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,11 @@ class CocoDataset(Dataset[Sample]):
         return [image.id for image in self.images]
 
     @property
+    def groups(self) -> list[int]:
+        """Whether each image is taller than wide, by the annotation file: see ``dataset.aspect_grouping``."""
+        return [int(image.height > image.width) for image in self.images]
+
+    @property
     def keypoint_names(self) -> tuple[str, ...]:
         """Names of a sample's keypoints; empty without keypoints. Classes with fewer fill up with visibility 0."""
         return self._keypoint_category.keypoints
