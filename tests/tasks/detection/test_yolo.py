@@ -263,6 +263,23 @@ def test_damaged_files(tmp_path: Path) -> None:
     assert refused(root).startswith(f"{root / 'images' / 'val' / 'b.png'}: not a readable image")
 
 
+def test_folders_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = yolo(tmp_path / "set", {"a": BOX})
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(root / "images"))
+
+    monkeypatch.setattr(Path, "rglob", refuse)
+    assert refused(root) == f"{root / 'images'}: cannot be read (Permission denied); make it readable"
+
+
+def test_images_that_no_annotation_file_may_have(tmp_path: Path) -> None:
+    root = yolo(tmp_path / "set", {"a": BOX})
+    Image.new("1", (1_000_001, 1)).save(root / "images" / "train" / "a.png")
+    message = refused(root)
+    assert message.startswith(f"{tmp_path / 'out' / 'annotations' / 'instances_train.json'}: images[0]")
+
+
 def test_what_is_no_data_set(tmp_path: Path) -> None:
     (tmp_path / "set" / "annotations").mkdir(parents=True)
     assert "is in COCO's layout, it seems" in refused(tmp_path / "set")

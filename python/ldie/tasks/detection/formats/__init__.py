@@ -29,7 +29,12 @@ def convert(source: Path, out: Path) -> dict[str, str]:
     Raises:
         DataError: Something is missing or malformed, in no known layout, or ``out`` cannot be written.
     """
-    return write_coco(read_source(source), out)
+    try:
+        found = read_source(source)
+    except OSError as error:  # a folder that cannot be listed
+        place = error.filename or source
+        raise DataError(f"{place}: cannot be read ({error.strerror}); make it readable") from error
+    return write_coco(found, out)
 
 
 def read_source(path: Path) -> Source:

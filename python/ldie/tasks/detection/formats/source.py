@@ -70,7 +70,7 @@ def write_coco(source: Source, out: Path) -> dict[str, str]:
         with scratch_folder(out) as scratch:
             staged = scratch / "new"
             (staged / "annotations").mkdir(parents=True)
-            found = _write(source, staged)
+            found = _write(source, staged, out)
             staged.rename(out)
     except (OSError, ValueError) as error:
         if isinstance(error, DataError):
@@ -80,7 +80,8 @@ def write_coco(source: Source, out: Path) -> dict[str, str]:
     return found
 
 
-def _write(source: Source, folder: Path) -> dict[str, str]:
+def _write(source: Source, folder: Path, out: Path) -> dict[str, str]:
+    """Writes to ``folder`` what is to be in ``out``."""
     names: dict[Path, str] = {}
     taken: set[str] = set()
     found = {}
@@ -91,9 +92,9 @@ def _write(source: Source, folder: Path) -> dict[str, str]:
                 taken.add(names[image.path].casefold())
                 _place(image.path, folder / "images" / names[image.path])
         content = _content(source.categories, images, names)
-        file = folder / "annotations" / f"instances_{split}.json"
-        parse_annotations(content, file)  # what was read is no better than what can be read
-        file.write_text(json.dumps(content), encoding="utf-8")
+        file = Path("annotations") / f"instances_{split}.json"
+        parse_annotations(content, out / file)  # nothing is written that the readers of COCO's files refuse
+        (folder / file).write_text(json.dumps(content), encoding="utf-8")
         found[split] = f"{len(images)} images, {len(content['annotations'])} objects"
     return found
 
