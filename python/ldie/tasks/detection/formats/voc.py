@@ -70,7 +70,7 @@ def _lists(folder: Path) -> dict[str, list[tuple[str, str]]]:
 def _image(root: Path, name: str, origin: str, images: dict[str, Path]) -> SourceImage:
     file = root / "Annotations" / f"{name}.xml"
     if leaves_folder(name) or not is_file(file):
-        raise DataError(f"{origin}: {brief(name)} has no file in {file.parent}; restore it or remove the line")
+        raise DataError(f"{origin}: {brief(name)} has no file in {root / 'Annotations'}; restore it or remove the line")
     node = read_xml(file)
     try:
         if node.name != "annotation":
