@@ -105,10 +105,21 @@ def test_masks_of_objects_by_their_number(tmp_path: Path) -> None:
     assert [item.area for item in dataset.objects(0)] == [100, 200]
 
 
-def test_masks_of_some_images_are_not_used(tmp_path: Path) -> None:
-    root = voc(tmp_path / "set", {"a": DOG, "b": CAT})
+def test_masks_of_some_images_are_used_where_all_have_them(tmp_path: Path) -> None:
+    root = voc(tmp_path / "set", {"b": CAT, "a": DOG})
     segmentation(root, "a", np.ones((20, 40)))
-    assert not converted(root).has_masks
+    text(root / "ImageSets" / "Segmentation" / "train.txt", "a\n")
+    boxes, masks = converted(root), converted(root, "segmentation_train")
+    assert not boxes.has_masks and boxes.objects(1)[0].area == 100  # of the box
+    assert masks.has_masks and masks.objects(0)[0].area == 800
+    assert masks.class_names == boxes.class_names == ["cat", "dog"]
+
+
+def test_an_object_without_pixels_has_an_empty_mask(tmp_path: Path) -> None:
+    root = voc(tmp_path / "set", {"a": DOG + CAT})
+    segmentation(root, "a", np.full((20, 40), 2))
+    dataset = converted(root)
+    assert to_bitmaps(dataset[0].masks, (20, 40)).sum((1, 2)).tolist() == [0, 800] and dataset.has_masks
 
 
 def test_masks_that_are_none(tmp_path: Path) -> None:

@@ -29,13 +29,18 @@ from ldie_ext import rle_encode
 def read_voc(root: Path) -> Source:
     """A data set with ``Annotations/``, ``JPEGImages/`` and ``ImageSets/Main/``.
 
-    Splits are the lists in ``ImageSets/Main/`` with nothing but names; those of single classes have a second column.
-    Where each image with objects has a file in ``SegmentationObject/``, masks come from there.
+    Splits are the lists in ``ImageSets/Main/`` with nothing but names (those of single classes have a second column),
+    and with ``segmentation_`` before their names those in ``ImageSets/Segmentation/``. Where each image of a split that
+    has objects has a file in ``SegmentationObject/``, masks come from there.
 
     Raises:
         DataError: Something is missing or malformed.
     """
     lists = _lists(root / "ImageSets" / "Main")
+    if not lists:
+        place = root / "ImageSets" / "Main"
+        raise DataError(f"{place}: has no list of images such as train.txt; write one for each split, a name a line")
+    lists |= {f"segmentation_{split}": names for split, names in _lists(root / "ImageSets" / "Segmentation").items()}
     folder = root / "JPEGImages"
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; put the images there")
@@ -43,8 +48,6 @@ def read_voc(root: Path) -> Source:
     images = {file.stem: file for file in files} | {file.name: file for file in files}
     origins = {name: origin for names in lists.values() for origin, name in names}
     found = {name: _image(root, name, origin, images) for name, origin in origins.items()}
-    if all(_mask_file(root, name).is_file() for name, image in found.items() if image.objects):
-        found = {name: _with_masks(image, _mask_file(root, name)) for name, image in found.items()}
     classes = sorted({item["category_id"] for image in found.values() for item in image.objects})
     if not classes:
         raise DataError(f"{root / 'Annotations'}: no image has an object; give a data set with some")
@@ -52,7 +55,16 @@ def read_voc(root: Path) -> Source:
         for item in image.objects:
             item["category_id"] = classes.index(item["category_id"]) + 1
     categories = [{"id": id, "name": name} for id, name in enumerate(classes, start=1)]
-    return Source(categories, {split: [found[name] for _, name in names] for split, names in lists.items()})
+    splits = {split: {name: found[name] for _, name in names} for split, names in lists.items()}
+    return Source(categories, {split: _masked(root, members) for split, members in splits.items()})
+
+
+def _masked(root: Path, images: dict[str, SourceImage]) -> list[SourceImage]:
+    """The images of a split by their names, with masks if all that have objects have them."""
+    files = {name: root / "SegmentationObject" / f"{name}.png" for name, image in images.items() if image.objects}
+    if not all(file.is_file() for file in files.values()):
+        return list(images.values())
+    return [_with_masks(image, files[name]) if name in files else image for name, image in images.items()]
 
 
 def _lists(folder: Path) -> dict[str, list[tuple[str, str]]]:
@@ -62,8 +74,6 @@ def _lists(folder: Path) -> dict[str, list[tuple[str, str]]]:
         lines = [(f"{file}: line {n}", line) for n, line in enumerate(read_lines(file), start=1) if line]
         if lines and not all(len(line.split()) == 2 and line.split()[1] in ("-1", "0", "1") for _, line in lines):
             lists[file.stem] = lines
-    if not lists:
-        raise DataError(f"{folder}: has no list of images such as train.txt; write one for each split, a name a line")
     return lists
 
 
@@ -149,25 +159,20 @@ def _number(node: Node) -> float:
     return value
 
 
-def _mask_file(root: Path, name: str) -> Path:
-    return root / "SegmentationObject" / f"{name}.png"
-
-
 def _with_masks(image: SourceImage, file: Path) -> SourceImage:
     """With the masks of a file in which the pixels of the first object are 1, of the second 2, and so on."""
-    if not image.objects:
-        return image
     pixels = _indices(file)
     if pixels.shape != image.size:
         raise DataError(
             f"{file}: has {pixels.shape[0]} x {pixels.shape[1]} pixels, but its image {image.size[0]} x "
             f"{image.size[1]}; replace the file"
         )
-    for number, item in enumerate(image.objects, start=1):
-        counts = rle_encode(torch.from_numpy(pixels == number)[None]).counts
-        item["segmentation"] = {"size": list(image.size), "counts": counts.tolist()}
-        item["area"] = int((pixels == number).sum())
-    return image
+    masks = rle_encode(torch.from_numpy(pixels == np.arange(1, len(image.objects) + 1)[:, None, None]))
+    objects = [
+        {**item, "segmentation": {"size": list(image.size), "counts": counts.tolist()}, "area": int(counts[1::2].sum())}
+        for item, counts in zip(image.objects, masks.counts.tensor_split(masks.offsets[1:-1]))
+    ]
+    return image._replace(objects=objects)
 
 
 def _indices(file: Path) -> NDArray[np.uint8]:
