@@ -96,14 +96,7 @@ class GroupedSampler(Sampler[SampleKey]):
     def __init__(
         self, groups: Sequence[int], batch_size: int, *, seed: int, rank: int = 0, world_size: int = 1, start: int = 0
     ) -> None:
-        if (
-            not len(groups)
-            or batch_size < 1
-            or seed < 0
-            or start < 0
-            or start % batch_size
-            or not 0 <= rank < world_size
-        ):
+        if min(len(groups), batch_size) < 1 or min(seed, start, rank) < 0 or start % batch_size or rank >= world_size:
             raise ValueError(
                 "need groups, batch_size >= 1, seed >= 0, start >= 0 in whole batches, 0 <= rank < world_size; "
                 f"got {len(groups)}, {batch_size}, {seed}, {start}, {rank}, {world_size}"
@@ -118,18 +111,14 @@ class GroupedSampler(Sampler[SampleKey]):
         self._kept: dict[int, tuple[int, NDArray[np.int64]]] = {}
 
     def __iter__(self) -> Iterator[SampleKey]:
-        step = self.start // self.batch_size
-        length = len(self.group_of)  # of a lap, in which a group has as many steps as it has samples
+        lap, first = divmod(self.start // self.batch_size, len(self.group_of))  # each group has a lap's step per member
         while True:
-            lap, first = divmod(step, length)
-            turns = self._turns(lap)
-            done = [lap * len(members) for members in self.members]  # batches of each group so far
-            for group in turns.tolist():
-                if first <= 0:
+            done = [lap * len(members) for members in self.members]  # steps of each group so far
+            for step, group in enumerate(self._turns(lap).tolist()):
+                if step >= first:
                     yield from self._batch(group, done[group])
-                    step += 1
-                first -= 1
                 done[group] += 1
+            lap, first = lap + 1, 0
 
     def _turns(self, lap: int) -> NDArray[np.int64]:
         """The group of each step of a lap, its steps spread over the lap."""
