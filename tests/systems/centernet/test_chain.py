@@ -6,6 +6,7 @@ import re
 import shlex
 from pathlib import Path
 
+import ldie
 from documents import ROOT, python_blocks, run_clean
 from ldie.cli import main
 from ldie.tasks.detection import CocoDataset, build_shapes
@@ -48,6 +49,8 @@ def test_the_lines_of_the_document_run(tmp_path, monkeypatch):
         assert converted[i].boxes.sub(original[i].boxes).abs().sum() < 0.01
         assert converted[i].labels.equal(original[i].labels)
     assert main([*train, "--device", "cpu", "--set", *SHORT.split()]) == 0
+    facts = ldie.load("runs/centernet", device="cpu").model.facts
+    assert facts["classes"] == ["circle", "square"] and facts["category_ids"] == [0, 1]
     (code,) = python_blocks(ROOT / "docs" / "datasets.md")
     run_clean(code, tmp_path)
     with Image.open(tmp_path / "found.png") as picture:
