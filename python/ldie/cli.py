@@ -188,7 +188,7 @@ def _add_checkpoint(parser: argparse.ArgumentParser) -> None:
 def _add_data(parser: argparse.ArgumentParser, use: str, required: bool = False) -> None:
     text = (
         f"data {use}: generated shapes, their hard variant with crowds and tiny objects, "
-        "or a folder in COCO layout (train2017/, val2017/, annotations/)"
+        "or a folder in COCO layout (train2017/, val2017/, annotations/), which ldie convert makes of others"
     )
     parser.add_argument("--data", metavar="shapes|shapes-hard|DIR", help=text, required=required)
 
