@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ``ldie`` command: train, eval, predict, show, import, info.
+"""The ``ldie`` command: train, eval, predict, show, convert, import, info.
 
 Exit codes: 0 done, 1 bad input (one line on stderr), 2 bad usage, 130 stopped by Ctrl-C (a checkpoint is written), 141
 nobody reads stdout any more.
@@ -82,6 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_eval(commands)
     _add_predict(commands)
     _add_show(commands)
+    _add_convert(commands)
     _add_import(commands)
     info = _add(commands, "info", "print versions, devices, loaded native libraries and operators")
     info.epilog = "example:\n  ldie info"
@@ -158,6 +159,15 @@ def _add_show(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--seed", type=_whole(0, SEEDS), default=0, help="of generated shapes (default: %(default)s)")
 
 
+def _add_convert(commands: argparse._SubParsersAction) -> None:
+    parser = _add(commands, "convert", "write a YOLO or Pascal VOC data set in COCO's layout, which --data takes")
+    parser.epilog = "example:\n  ldie convert coco8/ --out coco8-coco"
+    text = "folder with data.yaml, obj.names or Annotations/, or YOLO's YAML file"
+    parser.add_argument("source", type=Path, metavar="SRC", help=text)
+    text = "a new folder; images are linked where possible, else copied"
+    parser.add_argument("--out", type=Path, metavar="DIR", required=True, help=text)
+
+
 def _add_import(commands: argparse._SubParsersAction) -> None:
     parser = _add(commands, "import", "make a checkpoint of published weights; nothing in their file is run")
     parser.epilog = "example:\n  ldie import centernet ctdet_coco_resdcn18.pth --out resdcn18.safetensors"
@@ -177,8 +187,8 @@ def _add_checkpoint(parser: argparse.ArgumentParser) -> None:
 
 def _add_data(parser: argparse.ArgumentParser, use: str, required: bool = False) -> None:
     text = (
-        f"data {use}: generated shapes, their hard variant with crowds and keypoints, "
-        "or a folder in COCO layout (train2017/, val2017/, annotations/)"
+        f"data {use}: generated shapes, their hard variant with crowds and tiny objects, "
+        "or a folder in COCO layout (train2017/, val2017/, annotations/), which ldie convert makes of others"
     )
     parser.add_argument("--data", metavar="shapes|shapes-hard|DIR", help=text, required=required)
 

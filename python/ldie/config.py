@@ -101,6 +101,14 @@ class DatasetConfig:
     """Split to train on."""
     val: str = "val2017"
     """Split to evaluate on."""
+    categories: tuple[str, ...] = ()
+    """Names of the classes to learn and to find, in the order of their labels; empty: all. Others do not exist."""
+    limit: Count = 0
+    """Train on so many images, the first ones; 0: all. What ``val`` names stays whole unless it is the same split."""
+    drop_empty: bool = False
+    """Do not train on images without an object of these classes; evaluation keeps them."""
+    aspect_grouping: bool = False
+    """Batches of images that are all wide or all tall: less padding where a system trains on whole images."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
+from ldie.commands.convert import convert
 from ldie.commands.evaluate import evaluate
 from ldie.commands.import_weights import import_weights
 from ldie.commands.info import info
@@ -18,6 +19,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "eval": evaluate,
     "predict": predict,
     "show": show,
+    "convert": convert,
     "import": import_weights,
     "info": info,
 }

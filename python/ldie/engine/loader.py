@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,9 +15,9 @@ from ldie.config import RunConfig
 from ldie.contract import Dataset, Recipe
 from ldie.engine import distributed
 from ldie.engine.interrupt import ignore_in_worker
-from ldie.errors import TrainingError
+from ldie.errors import ConfigError, TrainingError
 from ldie.files import first_line
-from ldie.sampling import TransformedDataset
+from ldie.sampling import GroupedSampler, SampleKey, TransformedDataset
 
 
 def training_batches(
@@ -24,8 +25,7 @@ def training_batches(
 ) -> Generator[Any, None, None]:
     """This rank's batches from the one after ``step`` steps on, without end, on ``device``; close it to end workers."""
     solver = config.solver
-    sampler = recipe.sampler(
-        len(dataset),
+    sampler = _sampler(dataset, recipe, config)(
         rank=distributed.rank(),
         world_size=distributed.world_size(),
         start=step * solver.batch_size,
@@ -33,6 +33,16 @@ def training_batches(
     transformed = TransformedDataset(dataset, recipe.transform, config.seed)
     loader = _loader(transformed, solver.batch_size, solver.num_workers, recipe.collate, sampler, device)
     return (to_device(batch, device) for batch in _alive(loader))
+
+
+def _sampler(dataset: Dataset, recipe: Recipe, config: RunConfig) -> Callable[..., Iterable[SampleKey]]:
+    """The recipe's way through the data, or one in batches of a group, for data that says what groups it has."""
+    if not config.dataset.aspect_grouping:
+        return partial(recipe.sampler, len(dataset))
+    groups = getattr(dataset, "groups", None)
+    if groups is None:
+        raise ConfigError("dataset.aspect_grouping=true needs data of images; set it to false")
+    return partial(GroupedSampler, groups, config.solver.batch_size, seed=config.seed)
 
 
 def evaluation_batches(

@@ -80,6 +80,14 @@ def test_what_is_looked_for_and_what_is_there_is_named(tmp_path: Path) -> None:
     assert text.endswith("; name a split that is there: default, test, val, valid")
 
 
+@pytest.mark.parametrize("name", ["data.yaml", "obj.names", "Annotations/a.xml"])
+def test_folders_of_other_formats_are_for_convert(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("")
+    text = message(lambda: CocoDataset(tmp_path, "val2017"))
+    assert text.endswith(f"; ldie convert {tmp_path} --out DIR makes a folder with them")
+
+
 @pytest.mark.parametrize("split", ["x" * 5000, "x/" * 3000, "a\0b", "\x1b[31m\n", "\ud800", ""])
 def test_splits_that_no_file_can_have(tmp_path: Path, split: str) -> None:
     text = message(lambda: CocoDataset(tmp_path, split))

@@ -6,7 +6,7 @@ from itertools import islice
 
 import pytest
 import torch
-from ldie.sampling import SampleKey, ShuffledSampler, TransformedDataset
+from ldie.sampling import GroupedSampler, SampleKey, ShuffledSampler, TransformedDataset
 from ldie.tasks.detection import CocoDataset, Compose, RandomCrop, RandomResize, Sample
 from numpy.random import Generator
 from torch.utils.data import DataLoader
@@ -48,6 +48,74 @@ def test_ranks_share_one_stream(world_size: int) -> None:
 def test_sampler_arguments(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="need length >= 1"):
         ShuffledSampler(**({"length": 5, "seed": 0} | wrong))
+
+
+GROUPS = [5, 5, 5, 5, 5, 5, 5, 2, 2, 2, 9]  # of eleven samples
+
+
+def grouped(count: int, batch_size: int = 2, **options: int) -> list[SampleKey]:
+    """The first samples of a rank."""
+    return list(islice(GroupedSampler(GROUPS, batch_size, **({"seed": 5} | options)), count))
+
+
+def batches(keys: list[SampleKey], size: int) -> list[list[SampleKey]]:
+    return [keys[i : i + size] for i in range(0, len(keys), size)]
+
+
+def test_batches_are_of_one_group() -> None:
+    for batch in batches(grouped(600, batch_size=3), 3):
+        assert len({GROUPS[key.index] for key in batch}) == 1
+        assert len(set(batch)) == 3  # also where a group is smaller than a batch
+
+
+def test_every_sample_has_its_share_at_any_time() -> None:
+    stream = grouped(11 * 100)
+    for stop in range(100, len(stream), 10):
+        for group, size in ((5, 7), (2, 3), (9, 1)):
+            count = sum(GROUPS[key.index] == group for key in stream[:stop])
+            assert abs(count - stop * size / 11) <= 2 * 2  # two batches
+    for lap in (stream[:22], stream[22:44]):  # as many steps as samples
+        assert sorted(key.index for key in lap) == sorted([*range(11)] * 2)
+    assert [key.epoch for key in stream if key.index == 10] == list(range(100))
+
+
+def test_a_group_goes_through_permutations_of_its_own() -> None:
+    of_group = [key for key in grouped(2000) if GROUPS[key.index] == 5]
+    epochs = [[key.index for key in of_group[i : i + 7]] for i in range(0, 70, 7)]
+    assert all(sorted(epoch) == list(range(7)) for epoch in epochs) and len({tuple(epoch) for epoch in epochs}) == 10
+    assert [key.epoch for key in of_group[:70]] == [i // 7 for i in range(70)]
+    order = [GROUPS[batch[0].index] for batch in batches(grouped(220), 2)]
+    assert len({tuple(order[i : i + 11]) for i in range(0, 110, 11)}) > 5  # nor are the turns always the same
+
+
+def test_seed_decides_groups_and_order() -> None:
+    assert grouped(100) == grouped(100) != grouped(100, seed=6)
+
+
+def test_groups_are_the_same_after_a_resume() -> None:
+    for step in (1, 7, 10, 11, 12, 40, 100):
+        assert grouped(60, start=2 * step) == grouped(60 + 2 * step)[2 * step :]
+
+
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_groups_are_the_same_over_ranks(world_size: int) -> None:
+    ranks = [batches(grouped(80, rank=rank, world_size=world_size), 2) for rank in range(world_size)]
+    together = batches(grouped(80 * world_size, batch_size=2 * world_size), 2 * world_size)
+    for step, (one_process, *parts) in enumerate(zip(together, *ranks, strict=True)):
+        assert len({GROUPS[key.index] for part in parts for key in part}) == 1
+        assert sorted((k.epoch, k.index) for part in parts for k in part) == sorted(
+            (k.epoch, k.index) for k in one_process
+        )
+        resumed = grouped(2, rank=1, world_size=world_size, start=2 * step)
+        assert resumed == ranks[1][step]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"groups": []}, {"batch_size": 0}, {"start": 3}, {"start": -2}, {"rank": 1}, {"seed": -1}]
+)
+def test_arguments_of_groups(wrong: dict) -> None:
+    with pytest.raises(ValueError, match="need groups, batch_size >= 1"):
+        GroupedSampler(**({"groups": GROUPS, "batch_size": 2, "seed": 0} | wrong))
 
 
 def images(dataset: CocoDataset, start: int, workers: int) -> list[torch.Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -12,11 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ldie.tasks.detection import CocoDataset, DataError, Sample, build_shapes
+from ldie.tasks.detection import CocoDataset, DataError, Prediction, Sample, build_shapes
 from ldie.tasks.detection.masks import from_coco, to_bitmaps
+from ldie.tasks.detection.metrics import coco_metrics
 from ldie.tasks.detection.shapes import MIN_CONTRAST, MIN_VISIBLE
+from PIL import Image
 
-from ldie_ext import RLE, Polygons
+from ldie_ext import RLE, Polygons, keypoint_targets
 
 
 def contents(root: Path) -> dict[str, bytes]:
@@ -141,7 +144,7 @@ def test_default_variant(shapes: Path) -> None:
     assert min(len(sample) for sample in samples) == 0  # images without objects
     assert {int(label) for sample in samples for label in sample.labels} == {0, 1, 2}
     assert not any(sample.iscrowd.any() for sample in samples)
-    assert dataset.keypoint_file is None
+    assert dataset.keypoint_names == ("top", "right", "bottom", "left")
     areas = [entry["area"] for entry in annotations(shapes)]
     assert min(areas) >= MIN_VISIBLE
     assert any(len(entry["segmentation"]) > 1 for entry in annotations(shapes))  # split by an object in front
@@ -167,10 +170,15 @@ def has_common_centre(sample: Sample) -> bool:
     return bool(same.triu(diagonal=1).any())
 
 
-def test_keypoints_are_corners(hard: CocoDataset) -> None:
-    assert hard.keypoint_names == ("top", "right", "bottom", "left")
-    for sample in (hard[i] for i in range(len(hard))):
-        for label, points, box in zip(sample.labels.tolist(), sample.keypoints, sample.boxes, strict=True):
+@pytest.mark.parametrize("variant", ["shapes", "hard_shapes"])
+def test_keypoints_are_corners_inside_the_box(variant: str, request: pytest.FixtureRequest) -> None:
+    """Also hidden ones: Mask R-CNN's heads only learn what is inside the box, and others were never found."""
+    dataset = CocoDataset(request.getfixturevalue(variant), "train2017")
+    assert dataset.keypoint_names == ("top", "right", "bottom", "left")
+    hidden = 0
+    for sample in (dataset[i] for i in range(len(dataset))):
+        masks = to_bitmaps(sample.masks, sample.size)
+        for label, points, box, mask in zip(sample.labels.tolist(), sample.keypoints, sample.boxes, masks, strict=True):
             top, right, bottom, left = points.tolist()
             if label == 0:
                 assert not points.any()
@@ -179,8 +187,62 @@ def test_keypoints_are_corners(hard: CocoDataset) -> None:
             if top[2]:
                 assert all(top[1] <= other[1] + 1e-6 for other in (right, bottom, left) if other[2])
             for x, y, visibility in (top, right, bottom, left):
+                hidden += visibility == 1
+                if visibility:
+                    assert box[0] <= x + 0.5 <= box[2] and box[1] <= y + 0.5 <= box[3]
                 if visibility == 2:
-                    assert box[0] - 1.5 <= x + 0.5 <= box[2] + 1.5 and box[1] - 1.5 <= y + 0.5 <= box[3] + 1.5
+                    column, row = int(x + 0.5), int(y + 0.5)
+                    assert mask[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2].any()
+    assert hidden > 0
+
+
+@pytest.mark.parametrize("hard", [False, True])
+def test_a_perfect_keypoint_head_finds_all_keypoints(hard: bool, tmp_path: Path) -> None:
+    """The middle of the right cell of 56 x 56 over each box is as near as such a head comes."""
+    dataset = CocoDataset(build_shapes(tmp_path / "shapes", hard=hard, train=1, val=100), "val2017")
+    found = {}
+    for sample in (dataset[i] for i in range(len(dataset))):
+        sample = sample.select(~sample.iscrowd)
+        points = sample.keypoints + torch.tensor([0.5, 0.5, 0])  # pixel indices to continuous coordinates
+        index, valid = keypoint_targets(points, sample.boxes, (56, 56))
+        assert torch.equal(valid, points[..., 2] > 0)
+        cells = torch.stack([index % 56, index // 56], dim=-1) + 0.5
+        low, high = sample.boxes[:, None, :2], sample.boxes[:, None, 2:]
+        places = torch.cat([low + cells * (high - low) / 56 - 0.5, torch.ones(*index.shape, 1)], dim=-1)
+        scores = torch.full((len(sample),), 0.9)
+        found[sample.image_id] = Prediction(sample.boxes, scores, sample.labels, None, places, sample.size)
+    assert coco_metrics(dataset, found)["keypoints/AP"] >= 0.99
+
+
+@pytest.mark.parametrize(
+    ("hard", "digest"),
+    [
+        (False, "64b7bfebe87973802d4221a5e032b3e5503c86ce8fb94653df299679708f9db1"),
+        (True, "fff7823bddceb1d6aad9732084a659d986a6af97fab8dec4a76bbc1278d19b57"),
+    ],
+)
+def test_images_boxes_and_masks_are_those_of_the_first_format(hard: bool, digest: str, tmp_path: Path) -> None:
+    """Keypoints were moved and came to the plain variant; published figures are of images, boxes and masks."""
+    root = build_shapes(tmp_path / "shapes", hard=hard, seed=4, train=6, val=2)
+    found = hashlib.sha256()
+    for split in ("train2017", "val2017"):
+        content = json.loads((root / "annotations" / f"instances_{split}.json").read_text())
+        for entry in content["annotations"]:
+            kept = {key: value for key, value in entry.items() if key not in ("keypoints", "num_keypoints")}
+            found.update(json.dumps(kept, sort_keys=True).encode())
+        for path in sorted((root / split).iterdir()):
+            with Image.open(path) as image:
+                found.update(np.asarray(image).tobytes())
+    assert found.hexdigest() == digest
+
+
+def test_folders_of_an_older_format_are_made_anew(tmp_path: Path) -> None:
+    root = build_shapes(tmp_path / "shapes", train=1, val=1)
+    written = contents(root)
+    parameters = json.loads((root / "shapes.json").read_text())
+    (root / "shapes.json").write_text(json.dumps(parameters | {"format": 1}))
+    (root / "annotations" / "instances_train2017.json").unlink()
+    assert contents(build_shapes(root, train=1, val=1)) == written
 
 
 def test_objects_stand_out_from_background_with_noise(shapes: Path) -> None:

@@ -14,11 +14,13 @@ from ldie.tasks.detection.shapes import build_shapes
 from ldie.tasks.detection.task import DetectionTask
 from ldie.tasks.detection.transforms import (
     Compose,
+    LargeScaleJitter,
     Photometric,
     RandomCrop,
     RandomMirror,
     RandomResize,
     Resize,
+    ResizeShorterSide,
     Transform,
     normalize,
 )
@@ -36,6 +38,7 @@ __all__ = [
     "DetectionTask",
     "Detections",
     "ImageInfo",
+    "LargeScaleJitter",
     "Masks",
     "Photometric",
     "Prediction",
@@ -43,6 +46,7 @@ __all__ = [
     "RandomMirror",
     "RandomResize",
     "Resize",
+    "ResizeShorterSide",
     "Sample",
     "Transform",
     "build_shapes",

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+import difflib
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -38,32 +39,36 @@ class CocoDataset(Dataset[Sample]):
     Args:
         root: Folder of the data set.
         split: ``train2017``, ``val2017`` or any other split that is there.
+        categories: Names of the categories to take, in the order of the labels; objects of others are left out, their
+            images stay. Empty: all, in the order of their ids.
 
     Raises:
         DataError: Something is missing or malformed; here, or for an image that cannot be read, on access.
     """
 
-    def __init__(self, root: str | Path, split: str) -> None:
+    def __init__(self, root: str | Path, split: str, categories: Sequence[str] = ()) -> None:
         self.root = Path(root)
         files = find_split(self.root, split)
         self.split = files.name
         self.annotation_file = files.annotation_file
         self.truth = read_annotations(self.annotation_file)
-        """What the annotation file says, with the keypoints of the other file."""
+        """What the annotation file says of the categories taken, with the keypoints of the other file."""
         for section in ("categories", "images"):
             if not getattr(self.truth, section):
                 raise DataError(f"{self.annotation_file}: {section} is empty; give a data set with some")
+        ids = _chosen(self.truth, categories, self.annotation_file)
+        self.truth = _only(self.truth, ids)
         self.keypoint_file: Path | None = self.root / "annotations" / f"person_keypoints_{self.split}.json"
         """The file with keypoints, None when the data set has none."""
         self.keypoint_truth: AnnotationFile | None = None
         """The objects whose keypoints are to be found, with those keypoints; images may be left out."""
         if self.keypoint_file.exists():
             self.truth, self.keypoint_truth = _joined(self.truth, self.keypoint_file)
-        elif any(category.keypoints for category in self.truth.categories.values()):
-            self.keypoint_file, self.keypoint_truth = self.annotation_file, self.truth
         else:
-            self.keypoint_file = None
-        self.categories: list[Category] = [self.truth.categories[id] for id in sorted(self.truth.categories)]
+            self.keypoint_file, self.keypoint_truth = self.annotation_file, self.truth
+        if not any(category.keypoints for category in self.truth.categories.values()):
+            self.keypoint_file = self.keypoint_truth = None
+        self.categories: list[Category] = [self.truth.categories[id] for id in ids]
         """Classes in the order of labels."""
         self.image_dir, self.images = self._find_images(files.image_dirs)
         self._annotations: dict[int, list[Annotation]] = {image.id: [] for image in self.images}
@@ -87,6 +92,11 @@ class CocoDataset(Dataset[Sample]):
     def image_ids(self) -> list[int]:
         """Image id of each index."""
         return [image.id for image in self.images]
+
+    @property
+    def groups(self) -> list[int]:
+        """Whether each image is taller than wide, by the annotation file: see ``dataset.aspect_grouping``."""
+        return [int(image.height > image.width) for image in self.images]
 
     @property
     def keypoint_names(self) -> tuple[str, ...]:
@@ -157,6 +167,30 @@ class CocoDataset(Dataset[Sample]):
             tried = ", with slashes for its back slashes neither" if "\\" in info.file_name else ""
             raise DataError(f"{entry}: no such image in {folder.path}{tried}; restore the file or remove the entry")
         return name
+
+
+def _chosen(truth: AnnotationFile, names: Sequence[str], file: Path) -> list[int]:
+    """Ids of the categories with these names, in their order; of all, where there are no names."""
+    if not names:
+        return sorted(truth.categories)
+    ids: dict[str, list[int]] = {}
+    for category in truth.categories.values():
+        ids.setdefault(category.name, []).append(category.id)
+    for name in names:
+        if name not in ids:
+            near = difflib.get_close_matches(name, ids, n=1) or list(ids)[:5]
+            raise DataError(f"{file}: has no category {brief(name)}; did you mean {', '.join(map(brief, near))}?")
+        if len(ids[name]) > 1 or list(names).count(name) > 1:
+            place = "the file" if len(ids[name]) > 1 else "dataset.categories"
+            raise DataError(f"{file}: category {brief(name)} is in {place} twice; each needs a name of its own")
+    return [ids[name][0] for name in names]
+
+
+def _only(truth: AnnotationFile, ids: Collection[int]) -> AnnotationFile:
+    """What the file says of some categories; all its images."""
+    categories = {id: truth.categories[id] for id in ids}
+    annotations = {id: item for id, item in truth.annotations.items() if item.category_id in categories}
+    return AnnotationFile(categories, truth.images, annotations)
 
 
 def _joined(truth: AnnotationFile, path: Path) -> tuple[AnnotationFile, AnnotationFile]:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ldie.errors import DataError
 from ldie.files import first_line
-from ldie.tasks.detection.pixels import as_stored, to_pixels, turned_upright
+from ldie.tasks.detection.pixels import TRANSPOSING, as_stored, to_pixels, turned_upright, upright_size
 
 
 def read_image(path: str | Path) -> Tensor:
@@ -70,6 +70,19 @@ def read_annotated_image(path: Path, size: tuple[int, int], annotation_file: Pat
     )
 
 
+def image_sizes(path: Path) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(H, W) of an image file as :func:`read_image` gives it, and as it is stored; its pixels are not read.
+
+    Raises:
+        DataError: The file is missing, no image, or larger than Pillow opens.
+    """
+    with _one_line(path):
+        _check_regular(path)
+        with Image.open(path) as image:
+            upright, orientation = upright_size(image)
+    return upright, (upright[::-1] if orientation in TRANSPOSING else upright)
+
+
 def to_image(source: Any) -> Tensor:
     """An image in any of the usual forms as uint8 [3,H,W], RGB.
 
@@ -115,9 +128,14 @@ def files_of(paths: Iterable[Path]) -> list[Path]:
     return files
 
 
-def _inside(folder: Path) -> list[Path]:
+def is_image(file: Path) -> bool:
+    """Whether its name is that of an image that can be read."""
     readable = Image.registered_extensions().keys() - {".pdf", ".palm"}  # which Pillow only writes
-    inside = sorted(file for file in folder.iterdir() if file.suffix.lower() in readable)
+    return file.suffix.lower() in readable
+
+
+def _inside(folder: Path) -> list[Path]:
+    inside = sorted(file for file in folder.iterdir() if is_image(file))
     if not inside:
         raise DataError(f"{folder}: no images in this folder; give image files or a folder of some")
     return inside
@@ -125,12 +143,16 @@ def _inside(folder: Path) -> list[Path]:
 
 def _open(path: str | Path) -> tuple[Image.Image, int]:
     """The upright image of a file, and the EXIF orientation that it was turned by."""
+    _check_regular(path)
+    with Image.open(path) as image:
+        return turned_upright(image)
+
+
+def _check_regular(path: str | Path) -> None:
     mode = Path(path).stat().st_mode
     if not stat.S_ISREG(mode):  # reading a pipe waits for ever
         kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
         raise DataError(f"{path}: not a readable image ({kind}); give an image file")
-    with Image.open(path) as image:
-        return turned_upright(image)
 
 
 @contextmanager

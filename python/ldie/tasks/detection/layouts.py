@@ -20,6 +20,8 @@ LAYOUTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("{split}/labels.json", ("{split}/data",)),  # FiftyOne, a folder for each split
 )
 """Annotation files, and the folders (from the data set's) that their images may be in; the first that fits counts."""
+FOREIGN = ("data.yaml", "obj.names", "Annotations")
+"""What only YOLO's, darknet's and Pascal VOC's folders have."""
 OTHER_NAMES = {"train2017": ("train",), "val2017": ("val", "valid")}
 """What else the splits are called that a configuration names unless told otherwise."""
 
@@ -46,9 +48,7 @@ def find_split(root: Path, split: str) -> SplitFiles:
     if found is None:
         shown = split if split.isprintable() and len(split) < 60 else brief(split)
         first, *rest = (pattern.format(split=shown) for pattern, _ in LAYOUTS)
-        names = _splits(root)
-        advice = f"name a split that is there: {', '.join(names)}" if names else "a data set needs one for each split"
-        raise DataError(f"{root / first}: no such annotation file, nor {', '.join(rest)}; {advice}")
+        raise DataError(f"{root / first}: no such annotation file, nor {', '.join(rest)}; {_advice(root)}")
     return found
 
 
@@ -99,6 +99,15 @@ def _is_there(file: Path) -> bool:
         if error.errno != errno.ENAMETOOLONG:
             raise
         return False
+
+
+def _advice(root: Path) -> str:
+    names = _splits(root)
+    if names:
+        return f"name a split that is there: {', '.join(names)}"
+    if any((root / name).exists() for name in FOREIGN):
+        return f"ldie convert {root} --out DIR makes a folder with them"
+    return "a data set needs one for each split"
 
 
 def _splits(root: Path) -> list[str]:

@@ -21,6 +21,8 @@ _TURNS = {
 """What turns stored pixels upright, by EXIF orientation."""
 _INVERSE = {6: 8, 8: 6}
 """The orientation whose turn undoes another's; the others undo themselves."""
+TRANSPOSING = (5, 6, 7, 8)
+"""Orientations whose turns exchange height and width."""
 _RANGES = (1.0, 255.0, 4095.0, 65535.0)
 """White of floats, and of gray values of 8, 12 and 16 bits."""
 _ORIENTATION, _BITS_PER_SAMPLE, _SAMPLE_FORMAT = 274, 258, 339  # tags of EXIF data and TIFF files
@@ -34,6 +36,15 @@ def turned_upright(image: Image.Image) -> tuple[Image.Image, int]:
     if orientation == 1:  # Pillow turns TIFFs itself while it loads them
         return image, before
     return image.transpose(_TURNS[orientation]), orientation
+
+
+def upright_size(image: Image.Image) -> tuple[tuple[int, int], int]:
+    """(H, W) of what :func:`turned_upright` gives, and the orientation, from the image's header where that says it."""
+    if image.format == "TIFF":  # Pillow turns some of these while it loads them
+        upright, orientation = turned_upright(image)
+        return (upright.height, upright.width), orientation
+    orientation = _orientation(image)
+    return (image.size if orientation in TRANSPOSING else image.size[::-1]), orientation
 
 
 def as_stored(upright: Image.Image, orientation: int) -> Image.Image:

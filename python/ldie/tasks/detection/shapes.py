@@ -34,8 +34,8 @@ CLASSES = ("circle", "square", "triangle")
 CORNERS = {"circle": 24, "square": 4, "triangle": 3}
 KEYPOINTS = ("top", "right", "bottom", "left")
 """Corners of a square; a triangle has no bottom, its other two corners are the right and the left one."""
-FORMAT = 1
-"""Goes up whenever the generator draws other images, so that old folders are not taken for new ones."""
+FORMAT = 2
+"""Goes up whenever the generator draws or annotates otherwise, so that old folders are not taken for new ones."""
 
 MIN_VISIBLE = 20
 """Fewer visible pixels than this, and an object is drawn but not annotated."""
@@ -45,6 +45,8 @@ NOISE = 8.0
 """Standard deviation of the noise on each channel."""
 EMPTY = 0.04
 """Part of the images without objects."""
+INSET = 1.5
+"""Pixels from a corner to its keypoint, which so lies on the object, and inside the box of the object's pixels."""
 
 
 @dataclass
@@ -64,8 +66,8 @@ def build_shapes(
     """Generates the data set, unless the folder already holds the very same one.
 
     1 to 4 objects of 3 classes per image, on a plain background with noise; masks are what is visible, as polygons
-    with several parts where an object in front splits one; some images are empty. ``hard`` adds crowds (run lengths),
-    keypoints (corners), objects across the image border, objects smaller than a cell of a stride-8 map, and pairs of
+    with several parts where an object in front splits one; corners are keypoints; some images are empty. ``hard`` adds
+    crowds (run lengths), objects across the image border, objects smaller than a cell of a stride-8 map, and pairs of
     one class with one centre.
 
     Args:
@@ -148,8 +150,8 @@ def _write_split(root: Path, split: str, streams: list[Generator], hard: bool, s
         for shape, mask in zip(shapes, visible, strict=True):
             if mask.sum() >= shape.min_visible:
                 annotation = {"id": len(annotations) + 1, "image_id": image_id, **_annotate(shape, mask)}
-                annotations.append(annotation | (_keypoints(shape, mask) if hard else {}))
-    names = {"keypoints": KEYPOINTS, "skeleton": [[1, 2], [2, 3], [3, 4], [4, 1]]} if hard else {}
+                annotations.append(annotation | _keypoints(shape, mask, annotation["bbox"]))
+    names = {"keypoints": KEYPOINTS, "skeleton": [[1, 2], [2, 3], [3, 4], [4, 1]]}
     categories = [{"id": i, "name": name, **names} for i, name in enumerate(CLASSES, start=1)]
     content = {"images": images, "annotations": annotations, "categories": categories}
     (root / "annotations" / f"instances_{split}.json").write_text(json.dumps(content), encoding="utf-8")
@@ -275,16 +277,20 @@ def _is_whole(shape: _Shape, visible: NDArray[np.bool_]) -> bool:
     return bool((visible == (canvas == 1)).all())
 
 
-def _keypoints(shape: _Shape, visible: NDArray[np.bool_]) -> dict[str, Any]:
-    """Corners of squares and triangles: 2 visible, 1 hidden, 0 outside the image."""
+def _keypoints(shape: _Shape, visible: NDArray[np.bool_], box: list[int]) -> dict[str, Any]:
+    """Corners of squares and triangles, each :data:`INSET` inwards: 2 visible, 1 hidden, 0 outside the box.
+
+    A keypoint outside its object's box is one that heads which look for it in the box cannot find.
+    """
     points = np.zeros((len(KEYPOINTS), 3))
     if shape.kind != "circle":
         corners = shape.polygons[0]
         rows = [0, 1, 3] if shape.kind == "triangle" else [0, 1, 2, 3]
+        low, high = np.array(box[:2]), np.add(box[:2], box[2:])
         centre = corners.mean(axis=0)
         for row, corner in zip(rows, corners, strict=True):
-            if ((corner >= 0) & (corner < visible.shape[0])).all():
-                inner = corner + 1.5 * (centre - corner) / math.dist(centre, corner)
-                column, line = inner.clip(0, visible.shape[0] - 1).astype(int)
-                points[row] = (*(corner - 0.5).round(2), 2 if visible[line, column] else 1)
+            point = corner + INSET * (centre - corner) / math.dist(centre, corner)
+            if ((point >= low) & (point < high)).all():
+                column, line = point.astype(int)
+                points[row] = (*(point - 0.5).round(2), 2 if visible[line, column] else 1)
     return {"keypoints": points.ravel().tolist(), "num_keypoints": int((points[:, 2] > 0).sum())}

@@ -15,7 +15,7 @@ from ldie.config import RunConfig
 from ldie.contract import Facts, Results, Task
 from ldie.errors import DataError
 from ldie.files import make_folder, write_text
-from ldie.tasks.detection.catalog import locate_data, open_splits
+from ldie.tasks.detection.catalog import locate_data, open_splits, part_of
 from ldie.tasks.detection.coco import CocoDataset
 from ldie.tasks.detection.detections import Detections, detect
 from ldie.tasks.detection.metrics import coco_metrics
@@ -44,8 +44,13 @@ class DetectionTask(Task):
         locate_data(config.dataset.root, config.output_dir, seed=config.seed)
 
     def open(self, config: RunConfig, splits: Sequence[str]) -> list[CocoDataset]:
-        """See :meth:`Task.open`; all splits have the same categories."""
-        return open_splits(locate_data(config.dataset.root, config.output_dir, seed=config.seed), splits)
+        """See :meth:`Task.open`; all splits have the same categories, and that to train on has the images asked for."""
+        data = config.dataset
+        opened = open_splits(locate_data(data.root, config.output_dir, seed=config.seed), splits, data.categories)
+        return [
+            part_of(dataset, drop_empty=data.drop_empty, limit=data.limit) if name == data.train else dataset
+            for name, dataset in zip(splits, opened)
+        ]
 
     def facts(self, dataset: CocoDataset) -> Facts:
         """See :meth:`Task.facts`."""

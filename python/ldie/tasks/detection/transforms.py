@@ -80,6 +80,51 @@ class Resize:
 
 
 @dataclass(frozen=True)
+class ResizeShorterSide:
+    """Scales both axes alike so that the shorter side has a size drawn from some (multi-scale training), antialiased.
+
+    As in detectron2: where the longer side would exceed ``longest``, that side gets this length instead.
+    """
+
+    sizes: tuple[int, ...] = (640, 672, 704, 736, 768, 800)
+    """What to draw from; a single one is always taken."""
+    longest: int = 1333
+    """Most pixels of the longer side."""
+
+    def __call__(self, sample: Sample, rng: Generator) -> Sample:
+        """Resizes to the nearest whole number of pixels, at least 1."""
+        height, width = geometry.image_size(sample)
+        shorter = self.sizes[rng.integers(len(self.sizes))]
+        factor = min(shorter / min(height, width), self.longest / max(height, width))
+        return geometry.resize(sample, _scaled((height, width), factor))
+
+
+@dataclass(frozen=True)
+class LargeScaleJitter:
+    """Scales an image to fit into a window, times a random factor, and cuts or fills it up to the window.
+
+    Source: Ghiasi et al., Simple Copy-Paste, arXiv:2012.07177, with the defaults of its large jitter; 0.8 to 1.25 is
+    the standard one. What exceeds the window is cut at random; what is smaller lies in its top left corner.
+    """
+
+    size: tuple[int, int] = (1024, 1024)
+    """(H, W) of the window."""
+    factors: tuple[float, float] = (0.1, 2.0)
+    """Smallest and largest factor."""
+    fill: int = 128
+    """Value of what lies outside the image."""
+
+    def __call__(self, sample: Sample, rng: Generator) -> Sample:
+        """Objects are clipped, those with no part in the window left out."""
+        height, width = geometry.image_size(sample)
+        fitting = min(self.size[0] / height, self.size[1] / width)
+        resized = geometry.resize(sample, _scaled((height, width), fitting * rng.uniform(*self.factors)))
+        slack = [max(now - window, 0) for now, window in zip(geometry.image_size(resized), self.size)]
+        top, left = rng.integers(0, slack, endpoint=True).tolist()
+        return geometry.crop(resized, top, left, self.size, self.fill)
+
+
+@dataclass(frozen=True)
 class RandomCrop:
     """A window of fixed size that keeps most of at least one object, found by trying.
 
@@ -190,6 +235,10 @@ def normalize(image: Tensor, mean: Sequence[float], std: Sequence[float], *, bgr
     scale = 1 / (255 * torch.tensor(std, device=image.device))
     bias = -torch.tensor(mean, device=image.device) / torch.tensor(std, device=image.device)
     return torch.addcmul(bias[:, None, None], image.flip(-3) if bgr else image, scale[:, None, None])
+
+
+def _scaled(size: tuple[int, int], factor: float) -> tuple[int, int]:
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 
 def _positions(rng: Generator, length: int, window: int, count: int) -> NDArray[np.int64]:
