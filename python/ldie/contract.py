@@ -169,7 +169,10 @@ class Recipe(ABC):
         """Optimizers by name, always the same objects; the loop sets learning rates and saves their states."""
 
     def schedule(self, name: str) -> SolverConfig:
-        """The schedule of an optimizer's learning rates: the solver's for all of them by default."""
+        """The schedule of an optimizer's learning rates: the solver's for all of them by default.
+
+        An optimizer whose section of the configuration is an :class:`ldie.config.OwnSchedule` has ``section.over``.
+        """
         solver: SolverConfig = self.config.solver
         return solver
 

@@ -7,6 +7,7 @@ import dataclasses
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from torch import nn
 
 from ldie.config import RunConfig, to_dict, to_yaml
 from ldie.contract import Dataset, Model, Progress, Recipe, System
+from ldie.durations import in_steps
 from ldie.engine import checkpoint, distributed, report
 from ldie.engine.environment import command, versions
 from ldie.engine.evaluation import Evaluation, evaluate
@@ -81,11 +83,12 @@ class Trainer:
         self.work_dir = Path(config.output_dir)
         self.train_set, self.val_set = train_set, val_set
         self.runtime = TrainingRuntime(device, config.mixed_precision)
+        self.epoch = Fraction(len(train_set), config.solver.batch_size * distributed.world_size())
         self.state = RunState()
         self._meter = Meter()
         self._clock = time.monotonic()
         self._saved_step = -1
-        self.model, self.recipe = self._build(config)
+        self.model, self.recipe = self._build(in_steps(config, self.epoch))
         self.config = self.model.config
         self._lock: RunLock | None = None
         try:
