@@ -81,6 +81,9 @@ class SolverConfig:
     """Steps over which the learning rates rise linearly to their schedule."""
     warmup_factor: _Factor | None = None
     """Factor of the learning rates in the first step of ``warmup_iter``; null: 1 / ``warmup_iter``."""
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Evaluations, checkpoints and what is loaded from them have an exponential moving average of the weights; its
+    decay begins low and rises to this (:class:`ldie.engine.average.WeightAverage`); 0: the weights themselves."""
     log_step: Steps = 50
     """Steps between log lines; the losses of a line are means over these steps."""
     eval_step: Steps = 0

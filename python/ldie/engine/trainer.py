@@ -12,23 +12,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 
 from ldie.config import RunConfig, to_dict, to_yaml
-from ldie.contract import Dataset, Model, Progress, Recipe, System
+from ldie.contract import Dataset, Progress, System
 from ldie.durations import in_steps
 from ldie.engine import checkpoint, distributed, report
 from ldie.engine.environment import command, versions
 from ldie.engine.evaluation import Evaluation, evaluate
 from ldie.engine.interrupt import StopSignal
+from ldie.engine.learner import Learner
 from ldie.engine.loader import training_batches, worker_death
 from ldie.engine.lock import RunLock
 from ldie.engine.log import Meter, RunLog, logger, progress_bar
 from ldie.engine.runtime import TrainingRuntime
-from ldie.engine.schedule import lr_factor, set_learning_rates
 from ldie.errors import CheckpointError, UserError
 from ldie.files import make_folder, remove_temporary, write_text
-from ldie.nn.weights import copy_whole
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -88,7 +86,8 @@ class Trainer:
         self._meter = Meter()
         self._clock = time.monotonic()
         self._saved_step = -1
-        self.model, self.recipe = self._build(in_steps(config, self.epoch))
+        self.learner = Learner(system, in_steps(config, self.epoch), self.task.facts(train_set), self.runtime)
+        self.model, self.recipe = self.learner.model, self.learner.recipe
         self.config = self.model.config
         self._lock: RunLock | None = None
         try:
@@ -162,7 +161,7 @@ class Trainer:
 
     def _report(self, evaluation: Evaluation) -> None:
         if distributed.rank() == 0:
-            report.write_evaluation(self.work_dir, self.task, self.val_set, evaluation, self.model)
+            report.write_evaluation(self.work_dir, self.task, self.val_set, evaluation, self.learner.result)
             report.write_curves(self.work_dir, self.task.headline)
         distributed.barrier()  # the files are there for every rank
 
@@ -183,18 +182,6 @@ class Trainer:
         if self._lock:
             self._lock.release()
 
-    def _build(self, config: RunConfig) -> tuple[Model, Recipe]:
-        torch.manual_seed(config.seed)
-        device = self.runtime.device
-        model = self.system.model.from_config(config, self.task.facts(self.train_set))
-        if config.solver.sync_batchnorm and device.type == "cuda" and distributed.is_active():
-            nn.SyncBatchNorm.convert_sync_batchnorm(model)
-        model.to(device)
-        recipe = self.system.recipe(model, model.config, self.runtime)
-        recipe.train_mode()
-        torch.manual_seed(config.seed + 1 + distributed.rank())
-        return model, recipe
-
     def _start(self, resume: bool, overwrite: bool) -> None:
         writer = distributed.rank() == 0
         with distributed.first_rank_first():
@@ -213,8 +200,8 @@ class Trainer:
                 "or choose another --work-dir"
             )
         else:
-            self.recipe.load_pretrained()
-        distributed.broadcast_state(self.model)  # no rank looks at the folder after this
+            self.learner.start()
+        self.learner.agree()  # no rank looks at the folder after this
         if writer:
             if overwrite:
                 checkpoint.clear(self.work_dir, self.task.files)
@@ -226,10 +213,7 @@ class Trainer:
             write_text(self.work_dir / "config.yaml", text)
 
     def _train_step(self, batch: Any) -> None:
-        for name, optimizer in self.recipe.optimizers.items():
-            set_learning_rates(optimizer, lr_factor(self.recipe.schedule(name), self.state.step))
-        terms = self.recipe.train_step(batch, self.state.step)
-        self.runtime.end_step()
+        terms = self.learner.step(batch, self.state.step)
         self.state.step += 1
         self._meter.add(self.state.step, terms)
 
@@ -239,7 +223,7 @@ class Trainer:
     def _log(self, log: RunLog) -> None:
         means = self._meter.pop_means()
         self._tick()
-        rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in self.recipe.optimizers.items()}
+        rates = self.learner.learning_rates
         progress = Progress(
             self.state.step, self.config.solver.max_iter, self.state.interval_seconds, self.state.trained_seconds, rates
         )
@@ -258,9 +242,9 @@ class Trainer:
     def _evaluate(self, log: RunLog) -> Evaluation:
         """Metrics of the present weights; the best ones are kept as a checkpoint of their own."""
         self._tick()
-        distributed.broadcast_state(self.model)  # batch-norm statistics differ between ranks
+        self.learner.agree()
         solver = self.config.solver
-        evaluation = evaluate(self.model, self.task, self.val_set, solver.batch_size, solver.num_workers)
+        evaluation = evaluate(self.learner.result, self.task, self.val_set, solver.batch_size, solver.num_workers)
         self.state.metrics = evaluation.metrics
         logger.info("step %d: %s", self.state.step, report.summary(self.task.headline(evaluation.metrics)))
         log.write("eval", self.state.step, evaluation.metrics)
@@ -272,25 +256,22 @@ class Trainer:
             self.state.best = value
             if distributed.rank() == 0:
                 path = self.work_dir / checkpoint.FOLDER / checkpoint.BEST
-                checkpoint.save_weights(path, self.model.state_dict(), self._header())
+                checkpoint.save_weights(path, self.learner.result.state_dict(), self._header())
         self._clock = time.monotonic()
         return evaluation
 
     def _save(self) -> None:
         self._tick()
-        distributed.broadcast_state(self.model)
+        self.learner.agree()
         state = {
             "run": dataclasses.asdict(self.state),
             "meter": self._meter.state_dict(),
-            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.recipe.optimizers.items()},
-            "recipe": distributed.gather(self.recipe.resume_state()),
-            "scaler": self.runtime.scaler.state_dict(),
-            "random": distributed.gather(self.runtime.random_state()),
+            **self.learner.state_dict(),
         }
         if distributed.rank() == 0:
             path = checkpoint.weights_path(self.work_dir, self.state.step)
             checkpoint.save_resume(checkpoint.resume_path(path), state)
-            checkpoint.save_weights(path, self.model.state_dict(), self._header())
+            checkpoint.save_weights(path, self.learner.result.state_dict(), self._header())
             checkpoint.prune(self.work_dir, self.config.solver.keep_checkpoints)
             logger.info("=====> Save Checkpoint to %s", path)
         self._saved_step = self.state.step
@@ -299,18 +280,13 @@ class Trainer:
     def _load(self, path: Path) -> None:
         _, weights = checkpoint.load_weights(path)
         state = checkpoint.load_resume(checkpoint.resume_path(path))
-        copy_whole(self.model, weights, str(path))
-        world, rank = distributed.world_size(), distributed.rank()
+        world = distributed.world_size()
         try:
             self.state = RunState(**state["run"])
             self._meter.load_state_dict(state["meter"])
-            for name, optimizer in self.recipe.optimizers.items():
-                optimizer.load_state_dict(state["optimizers"][name])
-            self.runtime.scaler.load_state_dict(state["scaler"])
-            ranks = len(state["random"])
-            self.recipe.load_resume_state(state["recipe"][rank % ranks])
-            if ranks == world:
-                self.runtime.set_random_state(state["random"][rank])
+            ranks = self.learner.load_state_dict(state, weights, str(path))
+        except CheckpointError:
+            raise
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(
                 f"{checkpoint.resume_path(path)} does not fit this configuration; resume with the one it was made with"
