@@ -68,7 +68,9 @@ class SolverConfig:
     """
 
     batch_size: Positive = 8
-    """Images per step on one process."""
+    """Images that are in memory together on one process."""
+    accumulate: Positive = 1
+    """Batches of a step: their gradients are averaged, as if they were one batch so many times as large."""
     max_iter: Steps = 1000
     """Training steps in all."""
     lr_schedule: _LRSchedule = "step"

@@ -66,6 +66,11 @@ class Runtime(Protocol):
 
     Only the parameters of an optimizer get gradients from its loss, so several optimizers can step on one graph: take
     all gradients first, then apply them.
+
+    With ``solver.accumulate`` of k the loop gives a step's k batches one after the other. What :meth:`gradients` takes
+    is then the k-th part of a sum over them, and :meth:`apply` steps with the last only. That equals one batch of all
+    of them where a loss is a mean over samples and all gradients are taken before the first step; batch normalisation,
+    and a mean over what the data counts, see one batch at a time.
     """
 
     device: torch.device
@@ -146,8 +151,9 @@ class Model(nn.Module, ABC):
 class Recipe(ABC):
     """How a model learns: data as it takes them, optimizers, phases, the training step.
 
-    It owns its backward passes and optimizer steps, so accumulation, several optimizers and alternating phases need
-    nothing from the loop. Random numbers come from torch's generators, whose states the loop saves.
+    It owns its backward passes and optimizer steps, so several optimizers and alternating phases, also an accumulation
+    of its own over steps, need nothing from the loop. Random numbers come from torch's generators, whose states the
+    loop saves.
 
     Args:
         model: On its device.
@@ -202,6 +208,8 @@ class Recipe(ABC):
     @abstractmethod
     def train_step(self, batch: Any, step: int) -> dict[str, Tensor]:
         """One training step: forward under ``runtime.autocast()``, then ``runtime.update(...)``.
+
+        With ``solver.accumulate`` it is called for every batch of the step.
 
         Args:
             batch: What :meth:`collate` returned, on the device.

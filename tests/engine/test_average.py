@@ -31,10 +31,10 @@ def history(monkeypatch):
     states = []
     original = Learner.step
 
-    def step(self, batch, number):
+    def step(self, batches, number):
         if not states:
             states.append({name: value.clone() for name, value in self.model.state_dict().items()})
-        terms = original(self, batch, number)
+        terms = original(self, batches, number)
         states.append({name: value.clone() for name, value in self.model.state_dict().items()})
         return terms
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -61,11 +61,24 @@ class Learner:
         if self._average:
             distributed.broadcast_state(self._average.model)
 
-    def step(self, batch: Any, step: int) -> dict[str, Tensor]:
-        """One training step after ``step`` steps; the terms to log."""
+    def step(self, batches: Iterator[Any], step: int) -> list[dict[str, Tensor]]:
+        """One training step after ``step`` steps.
+
+        Args:
+            batches: As many of them as make up a step are taken, one after the other.
+            step: Steps done before.
+
+        Returns:
+            The terms to log, of each batch.
+        """
         for name, optimizer in self.recipe.optimizers.items():
             set_learning_rates(optimizer, lr_factor(self.recipe.schedule(name), step))
-        terms = self.recipe.train_step(batch, step)
+        parts = self.model.config.solver.accumulate
+        terms = []
+        for part in range(parts):
+            batch = next(batches)
+            with self.runtime.part(part, parts):
+                terms.append(self.recipe.train_step(batch, step))
         self.runtime.end_step()
         if self._average:
             self._average.update(self.model)

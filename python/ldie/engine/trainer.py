@@ -81,12 +81,13 @@ class Trainer:
         self.work_dir = Path(config.output_dir)
         self.train_set, self.val_set = train_set, val_set
         self.runtime = TrainingRuntime(device, config.mixed_precision)
-        self.epoch = Fraction(len(train_set), config.solver.batch_size * distributed.world_size())
+        self.step_samples = config.solver.batch_size * config.solver.accumulate * distributed.world_size()
         self.state = RunState()
         self._meter = Meter()
         self._clock = time.monotonic()
         self._saved_step = -1
-        self.learner = Learner(system, in_steps(config, self.epoch), self.task.facts(train_set), self.runtime)
+        epoch = Fraction(len(train_set), self.step_samples)
+        self.learner = Learner(system, in_steps(config, epoch), self.task.facts(train_set), self.runtime)
         self.model, self.recipe = self.learner.model, self.learner.recipe
         self.config = self.model.config
         self._lock: RunLock | None = None
@@ -145,7 +146,7 @@ class Trainer:
                 self._save()
             if last or stop.wanted(self.state.step):
                 break
-            self._train_step(next(batches))
+            self._train_step(batches)
             bar.update()
             if self._due(solver.log_step):
                 self._log(log)
@@ -212,10 +213,11 @@ class Trainer:
             text = f"# system: {self.system.name}\n{notes}{to_yaml(self.config)}"
             write_text(self.work_dir / "config.yaml", text)
 
-    def _train_step(self, batch: Any) -> None:
-        terms = self.learner.step(batch, self.state.step)
+    def _train_step(self, batches: Iterator[Any]) -> None:
+        terms = self.learner.step(batches, self.state.step)
         self.state.step += 1
-        self._meter.add(self.state.step, terms)
+        for part in terms:
+            self._meter.add(self.state.step, part)
 
     def _due(self, interval: int) -> bool:
         return interval > 0 and self.state.step > 0 and self.state.step % interval == 0
