@@ -163,6 +163,9 @@ class Recipe(ABC):
 
     best_metric: ClassVar[str]
     """The metric, larger is better, that decides the best checkpoint."""
+    fixed_on_resume: ClassVar[tuple[str, ...]] = ()
+    """Keys and sections of the configuration that a run cannot go on with when they change, beside those of the loop
+    (:data:`ldie.engine.changes.FIXED`): what only a fresh run reads, what the weights rely on."""
 
     def __init__(self, model: Any, config: Any, runtime: Runtime) -> None:
         self.model = model
@@ -172,7 +175,11 @@ class Recipe(ABC):
     @property
     @abstractmethod
     def optimizers(self) -> Mapping[str, Optimizer]:
-        """Optimizers by name, always the same objects; the loop sets learning rates and saves their states."""
+        """Optimizers by name, always the same objects; the loop sets learning rates and saves what they learn.
+
+        Options of their groups are the constructor's, also on a resume: so changed keys take effect, and an option that
+        changes over time belongs into :meth:`resume_state`.
+        """
 
     def schedule(self, name: str) -> SolverConfig:
         """The schedule of an optimizer's learning rates: the solver's for all of them by default.

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
+import shlex
 from collections import Counter
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from engine.test_trainer import make_trainer
 from engine.toy import ToyConfig, ToyRecipe
+from ldie.cli import main
 from ldie.config import SolverConfig, load_yaml, merge, override, to_yaml
 from ldie.durations import Epochs, Steps, in_steps
 from ldie.engine.log import read_log
@@ -91,3 +94,12 @@ def test_a_run_of_two_epochs_sees_every_sample_twice(data_dir, tmp_path, monkeyp
     assert [record["step"] for record in read_log(tmp_path / "log.jsonl") if record["kind"] == "eval"] == [3, 5]
     saved = load_yaml(tmp_path / "config.yaml")["solver"]
     assert (saved["max_iter"], saved["eval_step"]) == (5, 3)
+
+
+def test_the_example_of_the_documentation(tmp_path, capsys):
+    """docs/training.md, as a shell splits it."""
+    text = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
+    (line,) = (line for line in text.splitlines() if line.startswith("ldie train"))
+    assert main([*shlex.split(line)[1:], "--print-config"]) == 0
+    output = capsys.readouterr().out
+    assert all(entry in output for entry in ("max_iter: 12 epochs", "- 8 epochs", "- 11 epochs", "eval_step: 1 epochs"))

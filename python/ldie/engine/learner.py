@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from ldie.config import RunConfig
 from ldie.contract import Facts, Model, System
@@ -113,8 +114,9 @@ class Learner:
         self._load_weights(state["averaged"], weights, origin)
         world, rank, ranks = distributed.world_size(), distributed.rank(), len(state["random"])
         for name, optimizer in self.recipe.optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][name])
-        self.runtime.scaler.load_state_dict(state["scaler"])
+            _restore(optimizer, state["optimizers"][name])
+        if state["scaler"]:  # the run may have gone on with another precision
+            self.runtime.scaler.load_state_dict(state["scaler"])
         self.recipe.load_resume_state(state["recipe"][rank % ranks])
         if ranks == world:
             self.runtime.set_random_state(state["random"][rank])
@@ -128,3 +130,13 @@ class Learner:
         if averaged is not None:
             copy_whole(self._average.model, weights, origin)
             self._average.updates = averaged["updates"]
+
+
+def _restore(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """Takes over what an optimizer has learned; its options, such as learning rates, stay the configuration's."""
+    options = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, own in zip(optimizer.param_groups, options):
+        for name in group.keys() - own.keys() - {"params"}:
+            del group[name]
+        group.update(own)

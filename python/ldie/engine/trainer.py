@@ -17,6 +17,7 @@ from ldie.config import RunConfig, to_dict, to_yaml
 from ldie.contract import Dataset, Progress, System
 from ldie.durations import in_steps
 from ldie.engine import checkpoint, distributed, report
+from ldie.engine.changes import check_changes, check_data
 from ldie.engine.environment import command, versions
 from ldie.engine.evaluation import Evaluation, evaluate
 from ldie.engine.interrupt import StopSignal
@@ -267,6 +268,7 @@ class Trainer:
         self.learner.agree()
         state = {
             "run": dataclasses.asdict(self.state),
+            "samples": len(self.train_set),
             "meter": self._meter.state_dict(),
             **self.learner.state_dict(),
         }
@@ -280,10 +282,13 @@ class Trainer:
         self._clock = time.monotonic()
 
     def _load(self, path: Path) -> None:
-        _, weights = checkpoint.load_weights(path)
+        header, weights = checkpoint.load_weights(path)
         state = checkpoint.load_resume(checkpoint.resume_path(path))
+        check_changes(header, self.config, self.recipe.fixed_on_resume)
         world = distributed.world_size()
         try:
+            root, samples = self.config.dataset.root, len(self.train_set)
+            check_data(header, self.model.facts, state["samples"], samples, root)
             self.state = RunState(**state["run"])
             self._meter.load_state_dict(state["meter"])
             ranks = self.learner.load_state_dict(state, weights, str(path))

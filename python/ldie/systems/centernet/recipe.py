@@ -51,6 +51,13 @@ class CenterNetRecipe(Recipe):
     """
 
     best_metric: ClassVar[str] = "bbox/AP"
+    fixed_on_resume: ClassVar[tuple[str, ...]] = (
+        "input",
+        "solver.imagenet_pretrained",
+        "solver.imagenet_pretrained_model",
+        "solver.pretrained",
+        "solver.pretrained_model",
+    )
 
     def __init__(self, model: CenterNet, config: CenterNetConfig, runtime: Runtime) -> None:
         self.model: CenterNet = model
