@@ -90,6 +90,8 @@ class SolverConfig:
     """Steps between log lines; the losses of a line are means over these steps."""
     eval_step: Steps = 0
     """Steps between evaluations; 0: only after the last step."""
+    patience: Count = 0
+    """Evaluations in a row without a new best one after which the run ends before ``max_iter``; 0: never."""
     save_step: Steps = 0
     """Steps between checkpoints; 0: only after the last step (and on Ctrl-C)."""
     keep_checkpoints: Positive = 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
@@ -26,7 +26,7 @@ from ldie.engine.loader import training_batches, worker_death
 from ldie.engine.lock import RunLock
 from ldie.engine.log import Meter, RunLog, logger, progress_bar
 from ldie.engine.runtime import TrainingRuntime
-from ldie.errors import CheckpointError, UserError
+from ldie.errors import CheckpointError, ConfigError, UserError
 from ldie.files import make_folder, remove_temporary, write_text
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ class RunState:
     evaluated_step: int = -1
     best: float = -float("inf")
     """Highest value of the recipe's best_metric."""
+    stale: int = 0
+    """Evaluations since then."""
 
 
 class Trainer:
@@ -64,6 +66,7 @@ class Trainer:
         overwrite: Replace the run that is in the folder; nothing is deleted before everything else is in order.
 
     Raises:
+        ConfigError: Keys that do not fit together, or that a run cannot change when it goes on.
         CheckpointError: ``resume`` without a usable checkpoint, a run in the folder without ``resume`` or
             ``overwrite``, or another process that trains in the folder.
     """
@@ -79,6 +82,8 @@ class Trainer:
         overwrite: bool = False,
     ) -> None:
         self.system, self.task = system, system.task
+        if config.solver.patience and not config.solver.eval_step:
+            raise ConfigError("solver.patience counts evaluations; set solver.eval_step, or leave it 0")
         self.work_dir = Path(config.output_dir)
         self.train_set, self.val_set = train_set, val_set
         self.runtime = TrainingRuntime(device, config.mixed_precision)
@@ -99,7 +104,7 @@ class Trainer:
             raise
 
     def run(self) -> dict[str, float] | None:
-        """Trains to ``solver.max_iter``, evaluates, and writes metrics and pictures.
+        """Trains to ``solver.max_iter`` or the end of ``solver.patience``, evaluates, and writes metrics and pictures.
 
         Returns:
             The last metrics; None if a signal stopped the run (its checkpoint is written).
@@ -120,7 +125,7 @@ class Trainer:
             raise death from error
         finally:
             self._release()
-        if self.state.step < self.config.solver.max_iter:
+        if not self._is_over():
             logger.info("stopped after step %d; the same command with --resume goes on from there", self.state.step)
             return None
         if distributed.rank() == 0:
@@ -130,22 +135,21 @@ class Trainer:
     def _loop(self, batches: Iterator[Any], log: RunLog, stop: StopSignal, bar: tqdm) -> None:
         solver = self.config.solver
         self._clock = time.monotonic()
-        if self.state.evaluated_step == self.state.step >= solver.max_iter:
-            text = "the run is complete: %d of %d steps; raise solver.max_iter to go on"
-            logger.info(text, self.state.step, solver.max_iter)
+        if self._is_over() and self.state.evaluated_step == self.state.step:
+            key = "solver.max_iter" if self.state.step >= solver.max_iter else "solver.patience"
+            logger.info("the run is complete: %d of %d steps; raise %s to go on", self.state.step, solver.max_iter, key)
         while True:  # begins with what comes after a step: a kill may have cut it off
-            last = self.state.step >= solver.max_iter
             if self._evaluation_is_due():
                 self._save()  # whatever happens in the evaluation
                 evaluation = self._evaluate(log)
-                if last:
+                if self._is_over():
                     self._report(evaluation)
                 self.recipe.train_mode()  # not before the report, which runs the model too
                 self.recipe.on_evaluation(evaluation.metrics)
                 self._save()
             elif self._due(solver.save_step) and self._saved_step != self.state.step:
                 self._save()
-            if last or stop.wanted(self.state.step):
+            if self._is_over() or stop.wanted(self.state.step):
                 break
             self._train_step(batches)
             bar.update()
@@ -157,8 +161,12 @@ class Trainer:
     def _batches(self) -> Generator[Any, None, None]:
         return training_batches(self.train_set, self.recipe, self.config, self.state.step, self.runtime.device)
 
+    def _is_over(self) -> bool:
+        solver = self.config.solver
+        return self.state.step >= solver.max_iter or 0 < solver.patience <= self.state.stale
+
     def _evaluation_is_due(self) -> bool:
-        due = self.state.step >= self.config.solver.max_iter or self._due(self.config.solver.eval_step)
+        due = self._is_over() or self._due(self.config.solver.eval_step)
         return due and self.state.evaluated_step != self.state.step
 
     def _report(self, evaluation: Evaluation) -> None:
@@ -243,7 +251,7 @@ class Trainer:
         self._clock = now
 
     def _evaluate(self, log: RunLog) -> Evaluation:
-        """Metrics of the present weights; the best ones are kept as a checkpoint of their own."""
+        """Metrics of the present weights."""
         self._tick()
         self.learner.agree()
         solver = self.config.solver
@@ -252,16 +260,22 @@ class Trainer:
         logger.info("step %d: %s", self.state.step, report.summary(self.task.headline(evaluation.metrics)))
         log.write("eval", self.state.step, evaluation.metrics)
         self.state.evaluated_step = self.state.step
-        value = evaluation.metrics.get(self.recipe.best_metric)
+        self._judge(evaluation.metrics)
+        self._clock = time.monotonic()
+        return evaluation
+
+    def _judge(self, metrics: Mapping[str, float]) -> None:
+        """Keeps weights that are better than any before, and counts how long there have been none."""
+        value = metrics.get(self.recipe.best_metric)
         if value is None:
             logger.warning("there is no metric %s, so no checkpoint is kept as the best", self.recipe.best_metric)
-        elif value > self.state.best:
-            self.state.best = value
+            return
+        self.state.stale += 1
+        if value > self.state.best:
+            self.state.best, self.state.stale = value, 0
             if distributed.rank() == 0:
                 path = self.work_dir / checkpoint.FOLDER / checkpoint.BEST
                 checkpoint.save_weights(path, self.learner.result.state_dict(), self._header())
-        self._clock = time.monotonic()
-        return evaluation
 
     def _save(self) -> None:
         self._tick()
