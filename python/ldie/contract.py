@@ -54,6 +54,19 @@ class Progress:
     """Time of all steps so far, those before a resume included."""
     lr: Mapping[str, float]
     """Learning rate of each optimizer."""
+    epoch: float = 0.0
+    """Epochs done."""
+    samples: int = 0
+    """Trained on since the last line, by all processes."""
+    data_seconds: float = 0.0
+    """How much of ``seconds`` this process waited for data."""
+    memory: int = 0
+    """Peak so far in bytes: of what is allocated on the GPU, or of this process on the CPU."""
+
+    @property
+    def samples_per_second(self) -> float:
+        """Since the last line, by all processes."""
+        return self.samples / self.seconds if self.seconds else 0.0
 
     @property
     def eta_seconds(self) -> float:
@@ -243,7 +256,11 @@ class Recipe(ABC):
         """The console line of one logging interval; ``means`` are the terms' means over it."""
         lr = " ".join(f"{name} {value:.3g}" for name, value in progress.lr.items())
         losses = " ".join(f"{name} {value:.4g}" for name, value in means.items())
-        return f"step {progress.step}/{progress.max_step} lr {lr} {losses} eta {progress.eta_seconds:.0f}s"
+        speed = f"{progress.samples_per_second:.1f} samples/s (data {progress.data_seconds:.1f}s)"
+        return (
+            f"step {progress.step}/{progress.max_step} epoch {progress.epoch:.2f} lr {lr} {losses} {speed} "
+            f"{progress.memory / 2**30:.2f} GiB eta {progress.eta_seconds:.0f}s"
+        )
 
 
 class Task(ABC):

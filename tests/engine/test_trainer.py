@@ -10,12 +10,13 @@ import torch
 from engine.toy import SYSTEM, ToyConfig, ToyRecipe
 from ldie.config import load_yaml, merge, override
 from ldie.engine import checkpoint
-from ldie.engine.log import read_log
+from ldie.engine.log import MEASURED, read_log
 from ldie.engine.trainer import Trainer
 from ldie.errors import CheckpointError, ConfigError, TrainingError
 from ldie.tasks.detection import TASK, DetectionTask
 
 CPU = torch.device("cpu")
+CLOCKS = ("trained_seconds", "interval_seconds", "interval_data_seconds")
 
 
 def make_trainer(data_dir, work_dir, *settings, resume=False):
@@ -25,7 +26,7 @@ def make_trainer(data_dir, work_dir, *settings, resume=False):
 
 
 def without_time(records):
-    return [{name: value for name, value in record.items() if name != "seconds"} for record in records]
+    return [{name: value for name, value in record.items() if name not in MEASURED} for record in records]
 
 
 def stop_at(monkeypatch, step):
@@ -55,7 +56,9 @@ def test_a_run_leaves_everything(data_dir, tmp_path):
     assert [(r["kind"], r["step"]) for r in records] == [
         ("train", 2), ("train", 4), ("eval", 4), ("train", 6), ("train", 8), ("eval", 8),
     ]  # fmt: skip
-    assert records[0].keys() == {"kind", "step", "seconds", "box_loss", "score_loss:0", "lr/box", "lr/score"}
+    assert records[0].keys() == {
+        "kind", "step", "epoch", *MEASURED, "box_loss", "score_loss:0", "lr/box", "lr/score",
+    }  # fmt: skip
     header, weights = checkpoint.load_weights(checkpoint.newest(tmp_path))
     assert (header.system, header.step) == ("toy", 8)
     assert (header.facts["classes"], header.facts["category_ids"]) == (["red", "blue"], [3, 7])
@@ -93,7 +96,7 @@ def test_resume_is_exact(data_dir, tmp_path, monkeypatch, stop_step):
         assert all(torch.equal(a[key], b[key]) for key in a) and a.keys() == b.keys()
     states = [checkpoint.load_resume(folder / "checkpoints/step_0000008.resume.pt") for folder in (straight, resumed)]
     for state in states:
-        for clock in ("trained_seconds", "interval_seconds"):
+        for clock in CLOCKS:
             state["run"].pop(clock)
     torch.testing.assert_close(states[0], states[1], rtol=0, atol=0)
     logs = [without_time(read_log(folder / "log.jsonl")) for folder in (straight, resumed)]

@@ -18,13 +18,13 @@ from ldie.contract import Dataset, Progress, System
 from ldie.durations import in_steps
 from ldie.engine import checkpoint, distributed, report
 from ldie.engine.changes import check_changes, check_data
-from ldie.engine.environment import command, versions
+from ldie.engine.environment import origin, peak_memory, versions
 from ldie.engine.evaluation import Evaluation, evaluate
 from ldie.engine.interrupt import StopSignal
 from ldie.engine.learner import Learner
 from ldie.engine.loader import training_batches, worker_death
 from ldie.engine.lock import RunLock
-from ldie.engine.log import Meter, RunLog, logger, progress_bar
+from ldie.engine.log import MEASURED, Meter, RunLog, logger, progress_bar
 from ldie.engine.runtime import TrainingRuntime
 from ldie.errors import CheckpointError, ConfigError, UserError
 from ldie.files import make_folder, remove_temporary, write_text
@@ -41,6 +41,10 @@ class RunState:
     trained_seconds: float = 0.0
     interval_seconds: float = 0.0
     """Time of the steps since the last log line."""
+    interval_data_seconds: float = 0.0
+    """How much of it went by waiting for data."""
+    logged_step: int = 0
+    """Of the last log line."""
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)
     """Of the last evaluation."""
     evaluated_step: int = -1
@@ -85,6 +89,7 @@ class Trainer:
         if config.solver.patience and not config.solver.eval_step:
             raise ConfigError("solver.patience counts evaluations; set solver.eval_step, or leave it 0")
         self.work_dir = Path(config.output_dir)
+        self._origin = origin(self.work_dir)
         self.train_set, self.val_set = train_set, val_set
         self.runtime = TrainingRuntime(device, config.mixed_precision)
         self.step_samples = config.solver.batch_size * config.solver.accumulate * distributed.world_size()
@@ -116,6 +121,8 @@ class Trainer:
                 StopSignal(self.runtime.device) as stop,
                 progress_bar(self.config.solver.max_iter, self.state.step, self.system.name) as bar,
             ):
+                logger.info("start: %s", ", ".join(f"{name} {value}" for name, value in self._origin.items()))
+                log.write("start", self.state.step, {}, **self._origin)
                 self._loop(batches, log, stop, bar)
         except Exception as error:
             self._save_whole_steps()
@@ -159,7 +166,13 @@ class Trainer:
             self._save()
 
     def _batches(self) -> Generator[Any, None, None]:
-        return training_batches(self.train_set, self.recipe, self.config, self.state.step, self.runtime.device)
+        device = self.runtime.device
+        with closing(training_batches(self.train_set, self.recipe, self.config, self.state.step, device)) as batches:
+            while True:
+                began = time.monotonic()
+                batch = next(batches)
+                self.state.interval_data_seconds += time.monotonic() - began
+                yield batch
 
     def _is_over(self) -> bool:
         solver = self.config.solver
@@ -218,7 +231,7 @@ class Trainer:
             make_folder(self.work_dir / checkpoint.FOLDER)  # what cannot be is said before the first step
             checkpoint.prune(self.work_dir, self.config.solver.keep_checkpoints)
             remove_temporary(self.work_dir)
-            notes = "".join(f"# {key}: {value}\n" for key, value in {"command": command(), **versions()}.items())
+            notes = "".join(f"# {key}: {value}\n" for key, value in {**self._origin, **versions()}.items())
             text = f"# system: {self.system.name}\n{notes}{to_yaml(self.config)}"
             write_text(self.work_dir / "config.yaml", text)
 
@@ -234,14 +247,27 @@ class Trainer:
     def _log(self, log: RunLog) -> None:
         means = self._meter.pop_means()
         self._tick()
-        rates = self.learner.learning_rates
-        progress = Progress(
-            self.state.step, self.config.solver.max_iter, self.state.interval_seconds, self.state.trained_seconds, rates
-        )
-        self.state.interval_seconds = 0.0
+        progress = self._progress()
+        self.state.interval_seconds = self.state.interval_data_seconds = 0.0
+        self.state.logged_step = self.state.step
         logger.info("%s", self.recipe.log_line(progress, means))
-        means |= {f"lr/{name}": rate for name, rate in rates.items()}
-        log.write("train", self.state.step, means, seconds=round(progress.seconds, 3))
+        means |= {f"lr/{name}": rate for name, rate in progress.lr.items()}
+        measured = {name: round(getattr(progress, name), 3) for name in MEASURED}
+        log.write("train", self.state.step, means, epoch=round(progress.epoch, 4), **measured)
+
+    def _progress(self) -> Progress:
+        state = self.state
+        return Progress(
+            step=state.step,
+            max_step=self.config.solver.max_iter,
+            seconds=state.interval_seconds,
+            trained_seconds=state.trained_seconds,
+            lr=self.learner.learning_rates,
+            epoch=state.step * self.step_samples / len(self.train_set),
+            samples=(state.step - state.logged_step) * self.step_samples,
+            data_seconds=state.interval_data_seconds,
+            memory=peak_memory(self.runtime.device),
+        )
 
     def _tick(self) -> None:
         """Adds the time since the last tick to the time spent on training."""
