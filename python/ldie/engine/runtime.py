@@ -31,7 +31,8 @@ class TrainingRuntime:
         self._averaged_in_backward: set[Tensor] = set()
         self._replicas: list[DistributedDataParallel] = []
         self._part, self._parts = 0, 1
-        self._seen: set[Optimizer] = set()
+        self._in_part: set[Optimizer] = set()
+        self._in_step: set[Optimizer] = set()
         self.has_updated = False
         """Whether an optimizer has changed weights since the last whole step."""
 
@@ -58,15 +59,21 @@ class TrainingRuntime:
     def part(self, index: int, count: int) -> Iterator[None]:
         """Context of the training step on one of the ``count`` batches whose gradients make up a step.
 
-        Gradients of the first replace those that are there, the others are added; only in the last do optimizers step.
+        The first gradients of an optimizer replace those that are there, the others are added; only in the last do
+        optimizers step.
         """
         self._part, self._parts = index, count
-        self._seen.clear()
+        self._in_part.clear()
+        if index == 0:
+            self._in_step.clear()
         with ExitStack() as stack:
             if index < count - 1:
                 for replica in self._replicas:
                     stack.enter_context(replica.no_sync())
-            yield
+            try:
+                yield
+            finally:
+                self._part, self._parts = 0, 1
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The context of a forward pass."""
@@ -76,18 +83,23 @@ class TrainingRuntime:
         self, optimizer: Optimizer, loss: Tensor, *, retain_graph: bool = False, accumulate: bool = False
     ) -> None:
         """See :meth:`ldie.contract.Runtime.gradients`."""
-        if not accumulate:
-            if self._parts > 1 and optimizer in self._seen:
-                raise ConfigError(
-                    f"solver.accumulate must be 1 for this system, got {self._parts}; one of its optimizers takes "
-                    "several steps on a batch"
-                )
-            self._seen.add(optimizer)
-            if self._part == 0:
-                optimizer.zero_grad(set_to_none=True)
+        if not accumulate and not (self._parts > 1 and self._has_gradients(optimizer)):
+            optimizer.zero_grad(set_to_none=True)
         if self._parts > 1:
             loss = loss / self._parts
         self.scaler.scale(loss).backward(inputs=parameters(optimizer), retain_graph=retain_graph)
+
+    def _has_gradients(self, optimizer: Optimizer) -> bool:
+        """Whether it has some of an earlier part of this step; asked once in every part."""
+        if optimizer in self._in_part:
+            raise ConfigError(
+                f"solver.accumulate must be 1 for this system, got {self._parts}; one of its optimizers takes several "
+                "steps on a batch"
+            )
+        has_gradients = optimizer in self._in_step
+        self._in_part.add(optimizer)
+        self._in_step.add(optimizer)
+        return has_gradients
 
     def apply(self, optimizer: Optimizer, clip: float = 0.0) -> None:
         """See :meth:`ldie.contract.Runtime.apply`."""
