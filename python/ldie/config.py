@@ -12,7 +12,6 @@ import dataclasses
 import difflib
 import json
 import math
-import re
 import sys
 import types
 import typing
@@ -21,22 +20,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, to_jsonable_python
 
+from ldie import yaml_text
+from ldie.durations import MOST, Steps
 from ldie.errors import ConfigError
 from ldie.files import first_line
 
 Config = TypeVar("Config")
-_MOST = 2**31 - 1
-Count = Annotated[int, Field(ge=0, le=_MOST)]
-Positive = Annotated[int, Field(ge=1, le=_MOST)]
+Count = Annotated[int, Field(ge=0, le=MOST)]
+Positive = Annotated[int, Field(ge=1, le=MOST)]
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Processes = Annotated[int, Field(ge=0, le=1024)]
 
-_NESTED, _VALUES, _BYTES = 20, 10_000, 100_000
-"""What a configuration never needs: so deeply nested, so many values (repeated ones count), so large a file."""
+_BYTES = 100_000
+"""No configuration's file needs to be larger."""
 
 
 def _rate(value: float) -> float:
@@ -46,6 +45,8 @@ def _rate(value: float) -> float:
 
 
 LearningRate = Annotated[float, AfterValidator(_rate)]
+_LRSchedule = Literal["step", "cosine"]
+_Factor = Annotated[float, Field(ge=0, le=1)]
 
 
 def spelled(spellings: Mapping[str | bool, str]) -> BeforeValidator:
@@ -62,26 +63,36 @@ class ModelConfig:
 class SolverConfig:
     """The training loop; systems derive from it to add learning rates and loss weights.
 
-    One that changes a default repeats the type, as the type is what holds the field's limits.
+    One that changes a default repeats the type, as the type is what holds the field's limits. What counts steps also
+    takes epochs, as ``12 epochs`` or ``0.5 epochs``; the run's own ``config.yaml`` has them in steps.
     """
 
     batch_size: Positive = 8
-    """Images per step on one process."""
-    max_iter: Count = 1000
+    """Images that are in memory together on one process."""
+    accumulate: Positive = 1
+    """Batches of a step: their gradients are averaged, as if they were one batch so many times as large."""
+    max_iter: Steps = 1000
     """Training steps in all."""
-    lr_schedule: Literal["step", "cosine"] = "step"
+    lr_schedule: _LRSchedule = "step"
     """``step``: times ``lr_gamma`` at every step of ``lr_decay``; ``cosine``: down to zero at ``max_iter``."""
-    lr_decay: tuple[int, ...] = ()
+    lr_decay: tuple[Steps, ...] = ()
     """Steps at which the ``step`` schedule decays."""
     lr_gamma: float = 0.1
     """Factor of one decay."""
-    warmup_iter: Count = 0
-    """Steps over which the learning rates rise linearly from zero."""
-    log_step: Count = 50
+    warmup_iter: Steps = 0
+    """Steps over which the learning rates rise linearly to their schedule."""
+    warmup_factor: _Factor | None = None
+    """Factor of the learning rates in the first step of ``warmup_iter``; null: 1 / ``warmup_iter``."""
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Evaluations, checkpoints and what is loaded from them have an exponential moving average of the weights; its
+    decay begins low and rises to this (:class:`ldie.engine.average.WeightAverage`); 0: the weights themselves."""
+    log_step: Steps = 50
     """Steps between log lines; the losses of a line are means over these steps."""
-    eval_step: Count = 0
+    eval_step: Steps = 0
     """Steps between evaluations; 0: only after the last step."""
-    save_step: Count = 0
+    patience: Count = 0
+    """Evaluations in a row without a new best one after which the run ends before ``max_iter``; 0: never."""
+    save_step: Steps = 0
     """Steps between checkpoints; 0: only after the last step (and on Ctrl-C)."""
     keep_checkpoints: Positive = 2
     """How many of the newest checkpoints stay, next to the best one; a resume needs two if one is damaged."""
@@ -89,6 +100,25 @@ class SolverConfig:
     """Processes that load data; 0: load in the training process."""
     sync_batchnorm: bool = False
     """Batch statistics over all processes (CUDA only)."""
+
+
+@dataclass(frozen=True)
+class OwnSchedule:
+    """How one of several optimizers' learning rates run; the section of an optimizer derives from it.
+
+    Null, or left out: as the solver's own key of this name says.
+    """
+
+    lr_schedule: _LRSchedule | None = None
+    lr_decay: tuple[Steps, ...] | None = None
+    lr_gamma: float | None = None
+    warmup_iter: Steps | None = None
+    warmup_factor: _Factor | None = None
+
+    def over(self, solver: SolverConfig) -> SolverConfig:
+        """The solver with what is given here put in: what :meth:`ldie.contract.Recipe.schedule` is to return."""
+        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(OwnSchedule)}
+        return dataclasses.replace(solver, **{name: value for name, value in own.items() if value is not None})
 
 
 @dataclass(frozen=True)
@@ -156,7 +186,7 @@ def override(config: Config, assignments: Iterable[str]) -> Config:
         names = key.strip().lower().split(".")
         if not separator or names == [""]:
             raise ConfigError(f"expected key=value, got {assignment!r}")
-        if len(names) > _NESTED:
+        if len(names) > yaml_text.NESTED:
             raise ConfigError(f"unknown configuration key {key.strip()}")
         value = _read_text(text.strip(), _follow(type(config), names)[1], key.strip())
         for name in reversed(names):
@@ -181,7 +211,7 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
         reason = getattr(error, "strerror", None) or first_line(error)
         raise ConfigError(f"{path}: cannot be read ({reason}); give a YAML file") from error
     try:
-        values = _parse(text)
+        values = yaml_text.parse(text)
     except ValueError as error:
         raise ConfigError(f"{path}: not valid YAML {error}; correct it or leave it out") from error
     if values is None:
@@ -198,73 +228,7 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 def to_yaml(config: Any) -> str:
     """``config`` as YAML text that :func:`load_yaml` and :func:`merge` turn back into an equal configuration."""
-    return yaml.dump(to_dict(config), Dumper=_Dumper, sort_keys=False)
-
-
-class _Loader(yaml.SafeLoader):
-    """Reads ``5e-4`` as a number, like YAML 1.2, and no key twice."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"{key.value} is given twice", problem_mark=key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes strings that :class:`_Loader` would take for numbers."""
-
-
-for _side in (_Loader, _Dumper):
-    _side.add_implicit_resolver(
-        "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-    )
-
-
-def _parse(text: str | bytes) -> Any:
-    """The value of a YAML document, in UTF-8 or with the byte order mark of UTF-16.
-
-    Raises:
-        ValueError: It has none; the message says where and why.
-    """
-    try:
-        _check_events(yaml.parse(text, _Loader))
-        return yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"at line {mark.line + 1} " if mark else ""
-        reason = getattr(error, "problem", None) or getattr(error, "reason", None) or first_line(error)
-        raise ValueError(f"{where}({reason})") from error
-    except (ValueError, KeyError, IndexError, AttributeError, TypeError, OverflowError) as error:  # a date of month 13
-        raise ValueError(f"(a value does not fit its type: {first_line(error)})") from error
-
-
-def _check_events(events: Iterable[yaml.Event]) -> None:
-    """Refuses nesting that ends in Python's recursion limit, and aliases that repeat each other without end."""
-    sizes: dict[str, int] = {}  # values in each anchor
-    inside: list[tuple[str | None, int]] = []  # anchors that are open, and how many values there were before
-    count = 0
-    for event in events:
-        problem = None
-        count += 1
-        if isinstance(event, yaml.CollectionStartEvent):
-            inside.append((event.anchor, count))
-            if len(inside) > _NESTED:
-                problem = f"nested more than {_NESTED} deep"
-        elif isinstance(event, yaml.CollectionEndEvent):
-            anchor, before = inside.pop()
-            if anchor:
-                sizes[anchor] = count - before
-        elif isinstance(event, yaml.AliasEvent):
-            count += sizes.get(event.anchor or "", 0)
-            if event.anchor in (anchor for anchor, _ in inside):
-                problem = f"{event.anchor} contains itself"
-        if count > _VALUES:
-            problem = f"more than {_VALUES} values"
-        if problem:
-            raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)  # type: ignore[arg-type]
+    return yaml_text.dump(to_dict(config))
 
 
 def _overlay(current: Any, value: Any, key: str) -> Any:
@@ -301,7 +265,7 @@ def _read_text(text: str, kinds: Sequence[Any], key: str) -> Any:
     if (lists or "," in text) and not text.startswith(("[", "{")):
         text = f"[{text}]"
     try:
-        return _parse(text)
+        return yaml_text.parse(text)
     except ValueError as error:
         raise ConfigError(f"{key}: {text!r} is not a YAML value {error}") from error
 

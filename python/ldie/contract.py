@@ -54,6 +54,19 @@ class Progress:
     """Time of all steps so far, those before a resume included."""
     lr: Mapping[str, float]
     """Learning rate of each optimizer."""
+    epoch: float = 0.0
+    """Epochs done."""
+    samples: int = 0
+    """Trained on since the last line, by all processes."""
+    data_seconds: float = 0.0
+    """How much of ``seconds`` this process waited for data."""
+    memory: int = 0
+    """Peak so far in bytes: of what is allocated on the GPU, or of this process on the CPU."""
+
+    @property
+    def samples_per_second(self) -> float:
+        """Since the last line, by all processes."""
+        return self.samples / self.seconds if self.seconds else 0.0
 
     @property
     def eta_seconds(self) -> float:
@@ -66,6 +79,11 @@ class Runtime(Protocol):
 
     Only the parameters of an optimizer get gradients from its loss, so several optimizers can step on one graph: take
     all gradients first, then apply them.
+
+    With ``solver.accumulate`` of k the loop gives a step's k batches one after the other. What :meth:`gradients` takes
+    is then the k-th part of a sum over them, and :meth:`apply` steps with the last only. That equals one batch of all
+    of them where a loss is a mean over samples and all gradients are taken before the first step; batch normalisation,
+    and a mean over what the data counts, see one batch at a time.
     """
 
     device: torch.device
@@ -146,8 +164,9 @@ class Model(nn.Module, ABC):
 class Recipe(ABC):
     """How a model learns: data as it takes them, optimizers, phases, the training step.
 
-    It owns its backward passes and optimizer steps, so accumulation, several optimizers and alternating phases need
-    nothing from the loop. Random numbers come from torch's generators, whose states the loop saves.
+    It owns its backward passes and optimizer steps, so several optimizers and alternating phases, also an accumulation
+    of its own over steps, need nothing from the loop. Random numbers come from torch's generators, whose states the
+    loop saves.
 
     Args:
         model: On its device.
@@ -157,6 +176,9 @@ class Recipe(ABC):
 
     best_metric: ClassVar[str]
     """The metric, larger is better, that decides the best checkpoint."""
+    fixed_on_resume: ClassVar[tuple[str, ...]] = ()
+    """Keys and sections of the configuration that a run cannot go on with when they change, beside those of the loop
+    (:data:`ldie.engine.changes.FIXED`): what only a fresh run reads, what the weights rely on."""
 
     def __init__(self, model: Any, config: Any, runtime: Runtime) -> None:
         self.model = model
@@ -166,10 +188,17 @@ class Recipe(ABC):
     @property
     @abstractmethod
     def optimizers(self) -> Mapping[str, Optimizer]:
-        """Optimizers by name, always the same objects; the loop sets learning rates and saves their states."""
+        """Optimizers by name, always the same objects; the loop sets learning rates and saves what they learn.
+
+        Options of their groups are the constructor's, also on a resume: so changed keys take effect, and an option that
+        changes over time belongs into :meth:`resume_state`.
+        """
 
     def schedule(self, name: str) -> SolverConfig:
-        """The schedule of an optimizer's learning rates: the solver's for all of them by default."""
+        """The schedule of an optimizer's learning rates: the solver's for all of them by default.
+
+        An optimizer whose section of the configuration is an :class:`ldie.config.OwnSchedule` has ``section.over``.
+        """
         solver: SolverConfig = self.config.solver
         return solver
 
@@ -200,6 +229,8 @@ class Recipe(ABC):
     def train_step(self, batch: Any, step: int) -> dict[str, Tensor]:
         """One training step: forward under ``runtime.autocast()``, then ``runtime.update(...)``.
 
+        With ``solver.accumulate`` it is called for every batch of the step.
+
         Args:
             batch: What :meth:`collate` returned, on the device.
             step: Steps done before this one, 0 for the first.
@@ -225,7 +256,11 @@ class Recipe(ABC):
         """The console line of one logging interval; ``means`` are the terms' means over it."""
         lr = " ".join(f"{name} {value:.3g}" for name, value in progress.lr.items())
         losses = " ".join(f"{name} {value:.4g}" for name, value in means.items())
-        return f"step {progress.step}/{progress.max_step} lr {lr} {losses} eta {progress.eta_seconds:.0f}s"
+        speed = f"{progress.samples_per_second:.1f} samples/s (data {progress.data_seconds:.1f}s)"
+        return (
+            f"step {progress.step}/{progress.max_step} epoch {progress.epoch:.2f} lr {lr} {losses} {speed} "
+            f"{progress.memory / 2**30:.2f} GiB eta {progress.eta_seconds:.0f}s"
+        )
 
 
 class Task(ABC):

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from ldie.config import Count, DatasetConfig, ModelConfig, Positive, RunConfig, SolverConfig
+from ldie.config import DatasetConfig, ModelConfig, Positive, RunConfig, SolverConfig
 from ldie.contract import Model, Recipe, System, Task
+from ldie.durations import Steps
 from ldie.files import make_folder, write_text
 from torch import nn
 
@@ -36,8 +37,8 @@ class SumsModelConfig(ModelConfig):
 @dataclass(frozen=True)
 class SumsSolver(SolverConfig):
     batch_size: Positive = 4
-    max_iter: Count = 24
-    log_step: Count = 4
+    max_iter: Steps = 24
+    log_step: Steps = 4
     lr: float = 0.05
 
 

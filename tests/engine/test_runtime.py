@@ -30,6 +30,26 @@ def test_update_steps_its_own_parameters_only(game, precision):
     assert b.item() == 5 and b.grad is None
 
 
+@pytest.mark.parametrize("precision", ["none", "fp16"])
+def test_parts_of_a_step_add_up_to_their_mean(game, precision):
+    """Also where an optimizer has no loss on the first part: what the step before left does not count."""
+    a, b, first, second = game
+    runtime = TrainingRuntime(CPU, precision)
+    for step in range(2):
+        before = a.item(), b.item()
+        for part in range(2):
+            with runtime.part(part, 2):
+                runtime.update(first, a * (2 + 4 * part))
+                assert (a.item() == before[0]) == (part == 0)
+                if part == 1:
+                    runtime.update(second, b * 6)
+        runtime.end_step()
+        assert a.item() == pytest.approx(3 - 0.1 * 4 * (step + 1))
+        assert b.item() == pytest.approx(5 - 0.1 * 3 * (step + 1))
+    runtime.update(first, a * 1)
+    assert a.item() == pytest.approx(3 - 0.8 - 0.1), "afterwards a step is one batch again"
+
+
 def test_two_optimizers_on_one_graph(game):
     a, b, first, second = game
     runtime = TrainingRuntime(CPU)

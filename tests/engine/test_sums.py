@@ -20,6 +20,7 @@ from ldie.engine import checkpoint
 from ldie.engine.evaluation import evaluate
 from ldie.engine.log import read_log
 from ldie.engine.trainer import Trainer
+from ldie.errors import ConfigError
 
 CPU = torch.device("cpu")
 
@@ -120,10 +121,37 @@ def test_an_unknown_task_is_named(capsys):
 
 
 @pytest.mark.parametrize("recipe", two_ranks_sums.RECIPES)
-def test_two_ranks_are_one_process_with_the_doubled_batch(tmp_path, recipe):
+def test_accumulation_of_four_is_the_batch_of_four_times_as_many(tmp_path, recipe):
+    """In float64, with samples that go on over the end of an epoch, clipped gradients and momentum."""
+    two_ranks_sums.train(tmp_path / "parts", recipe, batch_size=2, accumulate=4)
+    two_ranks_sums.train(tmp_path / "whole", recipe, batch_size=8)
+    parts, whole = (checkpoint.load_weights(checkpoint.newest(tmp_path / name))[1] for name in ("parts", "whole"))
+    assert all(value.dtype == torch.float64 for value in parts.values())
+    torch.testing.assert_close(parts, whole, rtol=0, atol=1e-12)
+    logs = [read_log(tmp_path / name / "log.jsonl") for name in ("parts", "whole")]
+    losses = [[record["loss"] for record in log if record["kind"] == "train"] for log in logs]
+    assert len(losses[0]) == 5 and losses[0] == pytest.approx(losses[1], rel=1e-6)  # terms are kept in float32
+
+
+def test_an_optimizer_that_steps_twice_on_a_batch_cannot_accumulate(tmp_path, monkeypatch):
+    def train_step(self, batch, step):
+        for _ in range(2):
+            self.runtime.update(self.optimizers["head"], self.model(batch["tokens"]).mean())
+        return {}
+
+    monkeypatch.setattr(SumsRecipe, "train_step", train_step)
+    assert make_trainer(tmp_path / "one", "solver.max_iter=2").run() is not None
+    with pytest.raises(ConfigError, match=r"solver\.accumulate must be 1 for this system, got 2"):
+        make_trainer(tmp_path / "two", "solver.max_iter=2", "solver.accumulate=2").run()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "batch_size", "accumulate"), [("two optimizers", 3, 1), ("one graph", 3, 1), ("one graph", 1, 3)]
+)
+def test_two_ranks_are_one_process_with_the_doubled_batch(tmp_path, recipe, batch_size, accumulate):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += [str(Path(two_ranks_sums.__file__)), str(tmp_path / "two"), recipe]
+    command += [str(Path(two_ranks_sums.__file__)), str(tmp_path / "two"), recipe, str(batch_size), str(accumulate)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     metrics = two_ranks_sums.train(tmp_path / "one", recipe, batch_size=6)

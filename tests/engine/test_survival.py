@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 from engine import sums, toy
+from engine.test_trainer import CLOCKS, without_time
 from ldie.cli import main
 from ldie.config import merge, override
 from ldie.engine import checkpoint
@@ -53,9 +54,9 @@ def ending(work_dir):
     _, weights = checkpoint.load_weights(newest)
     _, best = checkpoint.load_weights(work_dir / "checkpoints" / "best.safetensors")
     state = checkpoint.load_resume(checkpoint.resume_path(newest))
-    for clock in ("trained_seconds", "interval_seconds"):
+    for clock in CLOCKS:
         state["run"].pop(clock)
-    log = [{**record, "seconds": 0} for record in read_log(work_dir / "log.jsonl")]
+    log = without_time(read_log(work_dir / "log.jsonl"))
     metrics = json.loads((work_dir / "metrics.json").read_text())
     names = sorted(str(path.relative_to(work_dir)) for path in work_dir.rglob("*") if path.is_file())
     return {"weights": weights, "best": best, "state": state, "log": log, "metrics": metrics, "names": names}

@@ -10,12 +10,13 @@ import torch
 from engine.toy import SYSTEM, ToyConfig, ToyRecipe
 from ldie.config import load_yaml, merge, override
 from ldie.engine import checkpoint
-from ldie.engine.log import read_log
+from ldie.engine.log import MEASURED, read_log
 from ldie.engine.trainer import Trainer
-from ldie.errors import CheckpointError, TrainingError
+from ldie.errors import CheckpointError, ConfigError, TrainingError
 from ldie.tasks.detection import TASK, DetectionTask
 
 CPU = torch.device("cpu")
+CLOCKS = ("trained_seconds", "interval_seconds", "interval_data_seconds")
 
 
 def make_trainer(data_dir, work_dir, *settings, resume=False):
@@ -25,7 +26,7 @@ def make_trainer(data_dir, work_dir, *settings, resume=False):
 
 
 def without_time(records):
-    return [{name: value for name, value in record.items() if name != "seconds"} for record in records]
+    return [{name: value for name, value in record.items() if name not in MEASURED} for record in records]
 
 
 def stop_at(monkeypatch, step):
@@ -55,7 +56,9 @@ def test_a_run_leaves_everything(data_dir, tmp_path):
     assert [(r["kind"], r["step"]) for r in records] == [
         ("train", 2), ("train", 4), ("eval", 4), ("train", 6), ("train", 8), ("eval", 8),
     ]  # fmt: skip
-    assert records[0].keys() == {"kind", "step", "seconds", "box_loss", "score_loss:0", "lr/box", "lr/score"}
+    assert records[0].keys() == {
+        "kind", "step", "epoch", *MEASURED, "box_loss", "score_loss:0", "lr/box", "lr/score",
+    }  # fmt: skip
     header, weights = checkpoint.load_weights(checkpoint.newest(tmp_path))
     assert (header.system, header.step) == ("toy", 8)
     assert (header.facts["classes"], header.facts["category_ids"]) == (["red", "blue"], [3, 7])
@@ -93,7 +96,7 @@ def test_resume_is_exact(data_dir, tmp_path, monkeypatch, stop_step):
         assert all(torch.equal(a[key], b[key]) for key in a) and a.keys() == b.keys()
     states = [checkpoint.load_resume(folder / "checkpoints/step_0000008.resume.pt") for folder in (straight, resumed)]
     for state in states:
-        for clock in ("trained_seconds", "interval_seconds"):
+        for clock in CLOCKS:
             state["run"].pop(clock)
     torch.testing.assert_close(states[0], states[1], rtol=0, atol=0)
     logs = [without_time(read_log(folder / "log.jsonl")) for folder in (straight, resumed)]
@@ -168,6 +171,57 @@ def test_best_checkpoint_is_the_one_with_the_highest_metric(data_dir, tmp_path, 
     make_trainer(data_dir, tmp_path, "solver.eval_step=3").run()
     header, weights = checkpoint.load_weights(tmp_path / "checkpoints" / "best.safetensors")
     assert (header.step, header.metrics, int(weights["count"])) == (6, {"bbox/AP": 0.4}, 6)
+
+
+def judged(monkeypatch, *values):
+    """The metric of the evaluations to come."""
+    remaining = iter(values)
+    monkeypatch.setattr(DetectionTask, "metrics", lambda self, dataset, results: {"bbox/AP": next(remaining)})
+
+
+PATIENT = ("solver.eval_step=1", "solver.patience=2", "solver.max_iter=20", "solver.save_step=1")
+
+
+def test_a_run_that_gets_no_better_ends(data_dir, tmp_path, monkeypatch, caplog):
+    judged(monkeypatch, 0.1, 0.1, 0.3, 0.2, 0.3)
+    assert make_trainer(data_dir, tmp_path, *PATIENT).run() == {"bbox/AP": 0.3}
+    assert checkpoint.newest(tmp_path) == checkpoint.weights_path(tmp_path, 5)
+    header, _ = checkpoint.load_weights(tmp_path / "checkpoints" / "best.safetensors")
+    assert header.step == 3
+    assert (tmp_path / "detections.json").exists(), "it ends with its report"
+    judged(monkeypatch)
+    with caplog.at_level(logging.INFO, "ldie"):
+        assert make_trainer(data_dir, tmp_path, *PATIENT, resume=True).run() == {"bbox/AP": 0.3}
+    assert "the run is complete: 5 of 20 steps; raise solver.patience to go on" in caplog.text
+    judged(monkeypatch, 0.4, float("nan"), 0.1, 0.1)
+    make_trainer(data_dir, tmp_path, *PATIENT, "solver.patience=3", resume=True).run()
+    assert checkpoint.newest(tmp_path) == checkpoint.weights_path(tmp_path, 9)
+
+
+def test_patience_goes_on_with_a_resume(data_dir, tmp_path, monkeypatch):
+    judged(monkeypatch, 0.2, 0.1)
+    stop_at(monkeypatch, 2)
+    assert make_trainer(data_dir, tmp_path, *PATIENT).run() is None
+    judged(monkeypatch, 0.1)
+    assert make_trainer(data_dir, tmp_path, *PATIENT, resume=True).run() is not None
+    assert checkpoint.newest(tmp_path) == checkpoint.weights_path(tmp_path, 3)
+
+
+def test_less_patience_than_there_was_already_ends_with_an_evaluation(data_dir, tmp_path, monkeypatch):
+    settings = ("solver.eval_step=2", "solver.max_iter=20", "solver.patience=9")
+    judged(monkeypatch, 0.3, 0.2, 0.2)
+    with monkeypatch.context() as patch:
+        stop_at(patch, 7)
+        assert make_trainer(data_dir, tmp_path, *settings).run() is None
+    judged(monkeypatch, 0.1)
+    assert make_trainer(data_dir, tmp_path, *settings, "solver.patience=2", resume=True).run() == {"bbox/AP": 0.1}
+    assert json.loads((tmp_path / "metrics.json").read_text()) == {"bbox/AP": 0.1}
+    assert checkpoint.newest(tmp_path) == checkpoint.weights_path(tmp_path, 7)
+
+
+def test_patience_needs_evaluations(data_dir, tmp_path):
+    with pytest.raises(ConfigError, match=r"solver\.patience counts evaluations; set solver\.eval_step"):
+        make_trainer(data_dir, tmp_path, "solver.patience=2")
 
 
 def test_a_run_is_not_overwritten_by_accident(data_dir, tmp_path):

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from ldie.config import Count, ModelConfig, Positive, RunConfig, SolverConfig
+from ldie.config import ModelConfig, Positive, RunConfig, SolverConfig
 from ldie.contract import Recipe, System
+from ldie.durations import Steps
 from ldie.tasks.detection import TASK, DetectionModel, Prediction
 from PIL import Image
 from torch import nn
@@ -20,8 +21,8 @@ COLORS = ((255, 40, 40), (40, 40, 255))
 @dataclass(frozen=True)
 class ToySolver(SolverConfig):
     batch_size: Positive = 4
-    max_iter: Count = 8
-    log_step: Count = 2
+    max_iter: Steps = 8
+    log_step: Steps = 2
     lr: float = 0.01
     clip: float = 1.0
 

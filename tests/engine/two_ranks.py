@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run by torchrun from test_distributed.py: trains the toy system on two gloo ranks and reports what each one saw.
 
-It trains eight steps in one go (work folder ``straight``), and four and then the rest (work folder ``resumed``).
+It trains eight steps in one go (work folder ``straight``), and four and then the rest (work folder ``resumed``), with
+averaged weights.
 Arguments: data folder, folder for the work folders.
 """
 
@@ -66,7 +67,7 @@ def thread_names() -> list[str]:
 
 def train(data_dir: str, work_dir: Path, steps: int, resume: bool = False) -> tuple[dict, list[list[float]]]:
     """Metrics and weights after ``steps`` steps."""
-    config = override(ToyConfig(), ["solver.batch_size=2", f"solver.max_iter={steps}"])
+    config = override(ToyConfig(), ["solver.batch_size=2", f"solver.max_iter={steps}", "solver.ema_decay=0.5"])
     config = dataclasses.replace(config, output_dir=str(work_dir))
     config = merge(config, {"dataset": {"root": data_dir}})
     system = dataclasses.replace(SYSTEM, recipe=Recorder)

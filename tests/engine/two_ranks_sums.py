@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run by torchrun from test_sums.py: trains the sums on two gloo ranks, with half the batch on each.
 
-Arguments: work folder, name of the recipe.
+Arguments: work folder, name of the recipe, size of the batches, how many of them make up a step.
 """
 
 import dataclasses
@@ -62,8 +62,9 @@ class OneGraphRecipe(SumsRecipe):
 RECIPES = {"two optimizers": ExactRecipe, "one graph": OneGraphRecipe}
 
 
-def train(work_dir: Path, recipe: str, batch_size: int) -> dict[str, float]:
-    config = override(SumsConfig(), [f"solver.batch_size={batch_size}", "solver.max_iter=20", "solver.lr=0.01"])
+def train(work_dir: Path, recipe: str, batch_size: int, accumulate: int = 1) -> dict[str, float]:
+    settings = [f"solver.batch_size={batch_size}", f"solver.accumulate={accumulate}"]
+    config = override(SumsConfig(), [*settings, "solver.max_iter=20", "solver.lr=0.01"])
     config = dataclasses.replace(config, output_dir=str(work_dir))
     system = dataclasses.replace(SYSTEM, model=ExactModel, recipe=RECIPES[recipe])
     with distributed.first_rank_first():
@@ -73,5 +74,5 @@ def train(work_dir: Path, recipe: str, batch_size: int) -> dict[str, float]:
 
 if __name__ == "__main__":
     with distributed.process_group(CPU):
-        train(Path(sys.argv[1]), sys.argv[2], batch_size=3)
+        train(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
     assert not any("gloo" in name for name in thread_names())

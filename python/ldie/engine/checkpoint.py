@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints: weights with all that prediction needs as safetensors, the rest of a resume beside them.
 
-``checkpoints/step_0000500.safetensors`` holds the weights and, in its header, system, configuration, facts of the data,
-step and metrics. ``step_0000500.resume.pt`` holds optimizers, random states, the recipe's own state and the log
-interval; it is written first, so weights with a resume file beside them are a whole checkpoint. ``best.safetensors``
-has none.
+``checkpoints/step_0000500.safetensors`` holds the weights (with ``solver.ema_decay`` their average) and, in its header,
+system, configuration, facts of the data, step and metrics. ``step_0000500.resume.pt`` holds optimizers, random states,
+the recipe's own state, the log interval, and where there is an average the weights themselves; it is written first, so
+weights with a resume file beside them are a whole checkpoint. ``best.safetensors`` has none.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def training_batches(
     sampler = _sampler(dataset, recipe, config)(
         rank=distributed.rank(),
         world_size=distributed.world_size(),
-        start=step * solver.batch_size,
+        start=step * solver.accumulate * solver.batch_size,
     )
     transformed = TransformedDataset(dataset, recipe.transform, config.seed)
     loader = _loader(transformed, solver.batch_size, solver.num_workers, recipe.collate, sampler, device)

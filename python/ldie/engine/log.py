@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ldie")
 
+MEASURED = ("seconds", "data_seconds", "samples_per_second", "memory")
+"""Keys of a record whose values are another run's, although it does the same."""
+_KINDS = ("start", "train", "eval")
+
 
 class Meter:
     """Means of loss terms over one logging interval, without waiting for the device at every step."""
@@ -88,15 +92,16 @@ class RunLog:
         self._file = self._writer = None
         if distributed.rank() == 0:
             self._path = work_dir / "log.jsonl"
-            last = {"train": resume_step, "eval": resume_step if evaluated_step is None else evaluated_step}
-            records = read_log(self._path) if resume_step else []
+            last = dict.fromkeys(_KINDS, resume_step)
+            last["eval"] = resume_step if evaluated_step is None else evaluated_step
+            records = read_log(self._path, _KINDS) if resume_step else []
             kept = [json.dumps(record) + "\n" for record in records if record["step"] <= last[record["kind"]]]
             write_text(self._path, "".join(kept))  # at once: a kill must not cost the history
             self._file = self._path.open("a", encoding="utf-8")
             self._writer = _tensorboard(work_dir / "tensorboard", resume_step)
 
     def write(self, kind: str, step: int, values: Mapping[str, float], **extra: Any) -> None:
-        """Appends one record: ``kind`` is ``train`` or ``eval``; values must be finite or are written as null."""
+        """Appends one record: ``kind`` is ``start``, ``train`` or ``eval``; what is not finite is written as null."""
         if self._file is None:
             return
         finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
@@ -118,7 +123,7 @@ class RunLog:
             self._writer.close()
 
 
-def read_log(path: Path) -> list[dict[str, Any]]:
+def read_log(path: Path, kinds: Sequence[str] = ("train", "eval")) -> list[dict[str, Any]]:
     """The records of a ``log.jsonl``; what comes after a line that was cut off or damaged is left out."""
     if not path.is_file():
         return []
@@ -126,12 +131,12 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             record = json.loads(line)
-            if record["kind"] not in ("train", "eval") or not isinstance(record["step"], int):
+            if record["kind"] not in _KINDS or not isinstance(record["step"], int):
                 raise ValueError("no record of ours")
         except (ValueError, TypeError, KeyError, RecursionError):
             break
         records.append(record)
-    return records
+    return [record for record in records if record["kind"] in kinds]
 
 
 class _ConsoleHandler(logging.Handler):

@@ -13,7 +13,7 @@ from ldie.contract import Dataset, Model, Task
 from ldie.engine import checkpoint
 from ldie.engine.curves import plot_curves
 from ldie.engine.evaluation import Evaluation
-from ldie.engine.log import logger, read_log
+from ldie.engine.log import MEASURED, logger, read_log
 from ldie.files import make_folder, write_text
 
 PICTURES = "pictures"
@@ -42,9 +42,8 @@ def write_curves(work_dir: Path, headline: Callable[[Mapping[str, float]], Mappi
     }
     for record in read_log(work_dir / "log.jsonl"):
         kind, step = record["kind"], record["step"]
-        values = {
-            name: record[name] for name in record.keys() - {"kind", "step", "seconds"} if record[name] is not None
-        }
+        names = record.keys() - {"kind", "step", "epoch", *MEASURED}
+        values = {name: record[name] for name in names if record[name] is not None}
         for name, value in sorted((headline(values) if kind == "eval" else values).items()):
             panels[kind][re.split("[:/]", name)[0]][name].append((step, value))
     make_folder(work_dir / PICTURES)

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from ldie.engine import distributed
+from ldie.errors import ConfigError
 
 
 class TrainingRuntime:
@@ -28,6 +29,10 @@ class TrainingRuntime:
         self._dtype = {"none": None, "bf16": torch.bfloat16, "fp16": torch.float16}[mixed_precision]
         self.scaler = torch.amp.GradScaler(device.type, enabled=mixed_precision == "fp16")
         self._averaged_in_backward: set[Tensor] = set()
+        self._replicas: list[DistributedDataParallel] = []
+        self._part, self._parts = 0, 1
+        self._in_part: set[Optimizer] = set()
+        self._in_step: set[Optimizer] = set()
         self.has_updated = False
         """Whether an optimizer has changed weights since the last whole step."""
 
@@ -46,7 +51,29 @@ class TrainingRuntime:
             return module
         self._averaged_in_backward |= {p for p in module.parameters() if p.requires_grad}
         devices = [self.device] if self.device.type == "cuda" else None
-        return DistributedDataParallel(module, devices, gradient_as_bucket_view=True)
+        replica = DistributedDataParallel(module, devices, gradient_as_bucket_view=True)
+        self._replicas.append(replica)
+        return replica
+
+    @contextmanager
+    def part(self, index: int, count: int) -> Iterator[None]:
+        """Context of the training step on one of the ``count`` batches whose gradients make up a step.
+
+        The first gradients of an optimizer replace those that are there, the others are added; only in the last do
+        optimizers step.
+        """
+        self._part, self._parts = index, count
+        self._in_part.clear()
+        if index == 0:
+            self._in_step.clear()
+        with ExitStack() as stack:
+            if index < count - 1:
+                for replica in self._replicas:
+                    stack.enter_context(replica.no_sync())
+            try:
+                yield
+            finally:
+                self._part, self._parts = 0, 1
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The context of a forward pass."""
@@ -56,12 +83,28 @@ class TrainingRuntime:
         self, optimizer: Optimizer, loss: Tensor, *, retain_graph: bool = False, accumulate: bool = False
     ) -> None:
         """See :meth:`ldie.contract.Runtime.gradients`."""
-        if not accumulate:
+        if not accumulate and not (self._parts > 1 and self._has_gradients(optimizer)):
             optimizer.zero_grad(set_to_none=True)
+        if self._parts > 1:
+            loss = loss / self._parts
         self.scaler.scale(loss).backward(inputs=parameters(optimizer), retain_graph=retain_graph)
+
+    def _has_gradients(self, optimizer: Optimizer) -> bool:
+        """Whether it has some of an earlier part of this step; asked once in every part."""
+        if optimizer in self._in_part:
+            raise ConfigError(
+                f"solver.accumulate must be 1 for this system, got {self._parts}; one of its optimizers takes several "
+                "steps on a batch"
+            )
+        has_gradients = optimizer in self._in_step
+        self._in_part.add(optimizer)
+        self._in_step.add(optimizer)
+        return has_gradients
 
     def apply(self, optimizer: Optimizer, clip: float = 0.0) -> None:
         """See :meth:`ldie.contract.Runtime.apply`."""
+        if self._part < self._parts - 1:
+            return
         params = parameters(optimizer)
         distributed.average_gradients([p for p in params if p not in self._averaged_in_backward])
         if clip > 0:

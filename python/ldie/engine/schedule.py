@@ -17,10 +17,18 @@ def lr_factor(solver: SolverConfig, step: int) -> float:
         >>> lr_factor(SolverConfig(lr_schedule="step", lr_decay=(10, 20)), 10)
         0.1
     """
-    warmup = min(1.0, (step + 1) / solver.warmup_iter) if solver.warmup_iter else 1.0
+    factor = _warmup(solver, step)
     if solver.lr_schedule == "cosine":
-        return warmup * 0.5 * (1.0 + math.cos(math.pi * min(step, solver.max_iter) / solver.max_iter))
-    return warmup * solver.lr_gamma ** sum(step >= decay for decay in solver.lr_decay)
+        return factor * 0.5 * (1.0 + math.cos(math.pi * min(step, solver.max_iter) / solver.max_iter))
+    return factor * solver.lr_gamma ** sum(step >= decay for decay in solver.lr_decay)
+
+
+def _warmup(solver: SolverConfig, step: int) -> float:
+    if step >= solver.warmup_iter:
+        return 1.0
+    if solver.warmup_factor is None:
+        return (step + 1) / solver.warmup_iter
+    return solver.warmup_factor + (1.0 - solver.warmup_factor) * step / solver.warmup_iter
 
 
 def set_learning_rates(optimizer: Optimizer, factor: float) -> None:

@@ -5,28 +5,29 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 
 from ldie.config import RunConfig, to_dict, to_yaml
-from ldie.contract import Dataset, Model, Progress, Recipe, System
+from ldie.contract import Dataset, Progress, System
+from ldie.durations import in_steps
 from ldie.engine import checkpoint, distributed, report
-from ldie.engine.environment import command, versions
+from ldie.engine.changes import check_changes, check_data
+from ldie.engine.environment import origin, peak_memory, versions
 from ldie.engine.evaluation import Evaluation, evaluate
 from ldie.engine.interrupt import StopSignal
+from ldie.engine.learner import Learner
 from ldie.engine.loader import training_batches, worker_death
 from ldie.engine.lock import RunLock
-from ldie.engine.log import Meter, RunLog, logger, progress_bar
+from ldie.engine.log import MEASURED, Meter, RunLog, logger, progress_bar
 from ldie.engine.runtime import TrainingRuntime
-from ldie.engine.schedule import lr_factor, set_learning_rates
-from ldie.errors import CheckpointError, UserError
+from ldie.errors import CheckpointError, ConfigError, UserError
 from ldie.files import make_folder, remove_temporary, write_text
-from ldie.nn.weights import copy_whole
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -40,11 +41,17 @@ class RunState:
     trained_seconds: float = 0.0
     interval_seconds: float = 0.0
     """Time of the steps since the last log line."""
+    interval_data_seconds: float = 0.0
+    """How much of it went by waiting for data."""
+    logged_step: int = 0
+    """Of the last log line."""
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)
     """Of the last evaluation."""
     evaluated_step: int = -1
     best: float = -float("inf")
     """Highest value of the recipe's best_metric."""
+    stale: int = 0
+    """Evaluations since then."""
 
 
 class Trainer:
@@ -63,6 +70,7 @@ class Trainer:
         overwrite: Replace the run that is in the folder; nothing is deleted before everything else is in order.
 
     Raises:
+        ConfigError: Keys that do not fit together, or that a run cannot change when it goes on.
         CheckpointError: ``resume`` without a usable checkpoint, a run in the folder without ``resume`` or
             ``overwrite``, or another process that trains in the folder.
     """
@@ -78,14 +86,20 @@ class Trainer:
         overwrite: bool = False,
     ) -> None:
         self.system, self.task = system, system.task
+        if config.solver.patience and not config.solver.eval_step:
+            raise ConfigError("solver.patience counts evaluations; set solver.eval_step, or leave it 0")
         self.work_dir = Path(config.output_dir)
+        self._origin = origin(self.work_dir)
         self.train_set, self.val_set = train_set, val_set
         self.runtime = TrainingRuntime(device, config.mixed_precision)
+        self.step_samples = config.solver.batch_size * config.solver.accumulate * distributed.world_size()
         self.state = RunState()
         self._meter = Meter()
         self._clock = time.monotonic()
         self._saved_step = -1
-        self.model, self.recipe = self._build(config)
+        epoch = Fraction(len(train_set), self.step_samples)
+        self.learner = Learner(system, in_steps(config, epoch), self.task.facts(train_set), self.runtime)
+        self.model, self.recipe = self.learner.model, self.learner.recipe
         self.config = self.model.config
         self._lock: RunLock | None = None
         try:
@@ -95,7 +109,7 @@ class Trainer:
             raise
 
     def run(self) -> dict[str, float] | None:
-        """Trains to ``solver.max_iter``, evaluates, and writes metrics and pictures.
+        """Trains to ``solver.max_iter`` or the end of ``solver.patience``, evaluates, and writes metrics and pictures.
 
         Returns:
             The last metrics; None if a signal stopped the run (its checkpoint is written).
@@ -107,6 +121,8 @@ class Trainer:
                 StopSignal(self.runtime.device) as stop,
                 progress_bar(self.config.solver.max_iter, self.state.step, self.system.name) as bar,
             ):
+                logger.info("start: %s", ", ".join(f"{name} {value}" for name, value in self._origin.items()))
+                log.write("start", self.state.step, {}, **self._origin)
                 self._loop(batches, log, stop, bar)
         except Exception as error:
             self._save_whole_steps()
@@ -116,7 +132,7 @@ class Trainer:
             raise death from error
         finally:
             self._release()
-        if self.state.step < self.config.solver.max_iter:
+        if not self._is_over():
             logger.info("stopped after step %d; the same command with --resume goes on from there", self.state.step)
             return None
         if distributed.rank() == 0:
@@ -126,24 +142,23 @@ class Trainer:
     def _loop(self, batches: Iterator[Any], log: RunLog, stop: StopSignal, bar: tqdm) -> None:
         solver = self.config.solver
         self._clock = time.monotonic()
-        if self.state.evaluated_step == self.state.step >= solver.max_iter:
-            text = "the run is complete: %d of %d steps; raise solver.max_iter to go on"
-            logger.info(text, self.state.step, solver.max_iter)
+        if self._is_over() and self.state.evaluated_step == self.state.step:
+            key = "solver.max_iter" if self.state.step >= solver.max_iter else "solver.patience"
+            logger.info("the run is complete: %d of %d steps; raise %s to go on", self.state.step, solver.max_iter, key)
         while True:  # begins with what comes after a step: a kill may have cut it off
-            last = self.state.step >= solver.max_iter
             if self._evaluation_is_due():
                 self._save()  # whatever happens in the evaluation
                 evaluation = self._evaluate(log)
-                if last:
+                if self._is_over():
                     self._report(evaluation)
                 self.recipe.train_mode()  # not before the report, which runs the model too
                 self.recipe.on_evaluation(evaluation.metrics)
                 self._save()
             elif self._due(solver.save_step) and self._saved_step != self.state.step:
                 self._save()
-            if last or stop.wanted(self.state.step):
+            if self._is_over() or stop.wanted(self.state.step):
                 break
-            self._train_step(next(batches))
+            self._train_step(batches)
             bar.update()
             if self._due(solver.log_step):
                 self._log(log)
@@ -151,15 +166,25 @@ class Trainer:
             self._save()
 
     def _batches(self) -> Generator[Any, None, None]:
-        return training_batches(self.train_set, self.recipe, self.config, self.state.step, self.runtime.device)
+        device = self.runtime.device
+        with closing(training_batches(self.train_set, self.recipe, self.config, self.state.step, device)) as batches:
+            while True:
+                began = time.monotonic()
+                batch = next(batches)
+                self.state.interval_data_seconds += time.monotonic() - began
+                yield batch
+
+    def _is_over(self) -> bool:
+        solver = self.config.solver
+        return self.state.step >= solver.max_iter or 0 < solver.patience <= self.state.stale
 
     def _evaluation_is_due(self) -> bool:
-        due = self.state.step >= self.config.solver.max_iter or self._due(self.config.solver.eval_step)
+        due = self._is_over() or self._due(self.config.solver.eval_step)
         return due and self.state.evaluated_step != self.state.step
 
     def _report(self, evaluation: Evaluation) -> None:
         if distributed.rank() == 0:
-            report.write_evaluation(self.work_dir, self.task, self.val_set, evaluation, self.model)
+            report.write_evaluation(self.work_dir, self.task, self.val_set, evaluation, self.learner.result)
             report.write_curves(self.work_dir, self.task.headline)
         distributed.barrier()  # the files are there for every rank
 
@@ -180,18 +205,6 @@ class Trainer:
         if self._lock:
             self._lock.release()
 
-    def _build(self, config: RunConfig) -> tuple[Model, Recipe]:
-        torch.manual_seed(config.seed)
-        device = self.runtime.device
-        model = self.system.model.from_config(config, self.task.facts(self.train_set))
-        if config.solver.sync_batchnorm and device.type == "cuda" and distributed.is_active():
-            nn.SyncBatchNorm.convert_sync_batchnorm(model)
-        model.to(device)
-        recipe = self.system.recipe(model, model.config, self.runtime)
-        recipe.train_mode()
-        torch.manual_seed(config.seed + 1 + distributed.rank())
-        return model, recipe
-
     def _start(self, resume: bool, overwrite: bool) -> None:
         writer = distributed.rank() == 0
         with distributed.first_rank_first():
@@ -210,25 +223,23 @@ class Trainer:
                 "or choose another --work-dir"
             )
         else:
-            self.recipe.load_pretrained()
-        distributed.broadcast_state(self.model)  # no rank looks at the folder after this
+            self.learner.start()
+        self.learner.agree()  # no rank looks at the folder after this
         if writer:
             if overwrite:
                 checkpoint.clear(self.work_dir, self.task.files)
             make_folder(self.work_dir / checkpoint.FOLDER)  # what cannot be is said before the first step
             checkpoint.prune(self.work_dir, self.config.solver.keep_checkpoints)
             remove_temporary(self.work_dir)
-            notes = "".join(f"# {key}: {value}\n" for key, value in {"command": command(), **versions()}.items())
+            notes = "".join(f"# {key}: {value}\n" for key, value in {**self._origin, **versions()}.items())
             text = f"# system: {self.system.name}\n{notes}{to_yaml(self.config)}"
             write_text(self.work_dir / "config.yaml", text)
 
-    def _train_step(self, batch: Any) -> None:
-        for name, optimizer in self.recipe.optimizers.items():
-            set_learning_rates(optimizer, lr_factor(self.recipe.schedule(name), self.state.step))
-        terms = self.recipe.train_step(batch, self.state.step)
-        self.runtime.end_step()
+    def _train_step(self, batches: Iterator[Any]) -> None:
+        terms = self.learner.step(batches, self.state.step)
         self.state.step += 1
-        self._meter.add(self.state.step, terms)
+        for part in terms:
+            self._meter.add(self.state.step, part)
 
     def _due(self, interval: int) -> bool:
         return interval > 0 and self.state.step > 0 and self.state.step % interval == 0
@@ -236,14 +247,27 @@ class Trainer:
     def _log(self, log: RunLog) -> None:
         means = self._meter.pop_means()
         self._tick()
-        rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in self.recipe.optimizers.items()}
-        progress = Progress(
-            self.state.step, self.config.solver.max_iter, self.state.interval_seconds, self.state.trained_seconds, rates
-        )
-        self.state.interval_seconds = 0.0
+        progress = self._progress()
+        self.state.interval_seconds = self.state.interval_data_seconds = 0.0
+        self.state.logged_step = self.state.step
         logger.info("%s", self.recipe.log_line(progress, means))
-        means |= {f"lr/{name}": rate for name, rate in rates.items()}
-        log.write("train", self.state.step, means, seconds=round(progress.seconds, 3))
+        means |= {f"lr/{name}": rate for name, rate in progress.lr.items()}
+        measured = {name: round(getattr(progress, name), 3) for name in MEASURED}
+        log.write("train", self.state.step, means, epoch=round(progress.epoch, 4), **measured)
+
+    def _progress(self) -> Progress:
+        state = self.state
+        return Progress(
+            step=state.step,
+            max_step=self.config.solver.max_iter,
+            seconds=state.interval_seconds,
+            trained_seconds=state.trained_seconds,
+            lr=self.learner.learning_rates,
+            epoch=state.step * self.step_samples / len(self.train_set),
+            samples=(state.step - state.logged_step) * self.step_samples,
+            data_seconds=state.interval_data_seconds,
+            memory=peak_memory(self.runtime.device),
+        )
 
     def _tick(self) -> None:
         """Adds the time since the last tick to the time spent on training."""
@@ -253,61 +277,63 @@ class Trainer:
         self._clock = now
 
     def _evaluate(self, log: RunLog) -> Evaluation:
-        """Metrics of the present weights; the best ones are kept as a checkpoint of their own."""
+        """Metrics of the present weights."""
         self._tick()
-        distributed.broadcast_state(self.model)  # batch-norm statistics differ between ranks
+        self.learner.agree()
         solver = self.config.solver
-        evaluation = evaluate(self.model, self.task, self.val_set, solver.batch_size, solver.num_workers)
+        evaluation = evaluate(self.learner.result, self.task, self.val_set, solver.batch_size, solver.num_workers)
         self.state.metrics = evaluation.metrics
         logger.info("step %d: %s", self.state.step, report.summary(self.task.headline(evaluation.metrics)))
         log.write("eval", self.state.step, evaluation.metrics)
         self.state.evaluated_step = self.state.step
-        value = evaluation.metrics.get(self.recipe.best_metric)
-        if value is None:
-            logger.warning("there is no metric %s, so no checkpoint is kept as the best", self.recipe.best_metric)
-        elif value > self.state.best:
-            self.state.best = value
-            if distributed.rank() == 0:
-                path = self.work_dir / checkpoint.FOLDER / checkpoint.BEST
-                checkpoint.save_weights(path, self.model.state_dict(), self._header())
+        self._judge(evaluation.metrics)
         self._clock = time.monotonic()
         return evaluation
 
+    def _judge(self, metrics: Mapping[str, float]) -> None:
+        """Keeps weights that are better than any before, and counts how long there have been none."""
+        value = metrics.get(self.recipe.best_metric)
+        if value is None:
+            logger.warning("there is no metric %s, so no checkpoint is kept as the best", self.recipe.best_metric)
+            return
+        self.state.stale += 1
+        if value > self.state.best:
+            self.state.best, self.state.stale = value, 0
+            if distributed.rank() == 0:
+                path = self.work_dir / checkpoint.FOLDER / checkpoint.BEST
+                checkpoint.save_weights(path, self.learner.result.state_dict(), self._header())
+
     def _save(self) -> None:
         self._tick()
-        distributed.broadcast_state(self.model)
+        self.learner.agree()
         state = {
             "run": dataclasses.asdict(self.state),
+            "samples": len(self.train_set),
             "meter": self._meter.state_dict(),
-            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.recipe.optimizers.items()},
-            "recipe": distributed.gather(self.recipe.resume_state()),
-            "scaler": self.runtime.scaler.state_dict(),
-            "random": distributed.gather(self.runtime.random_state()),
+            **self.learner.state_dict(),
         }
         if distributed.rank() == 0:
             path = checkpoint.weights_path(self.work_dir, self.state.step)
             checkpoint.save_resume(checkpoint.resume_path(path), state)
-            checkpoint.save_weights(path, self.model.state_dict(), self._header())
+            checkpoint.save_weights(path, self.learner.result.state_dict(), self._header())
             checkpoint.prune(self.work_dir, self.config.solver.keep_checkpoints)
             logger.info("=====> Save Checkpoint to %s", path)
         self._saved_step = self.state.step
         self._clock = time.monotonic()
 
     def _load(self, path: Path) -> None:
-        _, weights = checkpoint.load_weights(path)
+        header, weights = checkpoint.load_weights(path)
         state = checkpoint.load_resume(checkpoint.resume_path(path))
-        copy_whole(self.model, weights, str(path))
-        world, rank = distributed.world_size(), distributed.rank()
+        check_changes(header, self.config, self.recipe.fixed_on_resume)
+        world = distributed.world_size()
         try:
+            root, samples = self.config.dataset.root, len(self.train_set)
+            check_data(header, self.model.facts, state["samples"], samples, root)
             self.state = RunState(**state["run"])
             self._meter.load_state_dict(state["meter"])
-            for name, optimizer in self.recipe.optimizers.items():
-                optimizer.load_state_dict(state["optimizers"][name])
-            self.runtime.scaler.load_state_dict(state["scaler"])
-            ranks = len(state["random"])
-            self.recipe.load_resume_state(state["recipe"][rank % ranks])
-            if ranks == world:
-                self.runtime.set_random_state(state["random"][rank])
+            ranks = self.learner.load_state_dict(state, weights, str(path))
+        except CheckpointError:
+            raise
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(
                 f"{checkpoint.resume_path(path)} does not fit this configuration; resume with the one it was made with"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import signal
 
 import pytest
 import torch
 from ldie.engine import checkpoint
+from ldie.engine.log import read_log
 from ldie.engine.trainer import Trainer
 from ldie.systems.centernet import SYSTEM, CenterNetRecipe
 from systems.centernet.helpers import make_shapes, small_config
@@ -19,8 +21,8 @@ def shapes(tmp_path_factory):
     return make_shapes(tmp_path_factory.mktemp("data"))
 
 
-def make_trainer(shapes, work_dir, resume=False):
-    config = dataclasses.replace(small_config(solver={"log_step": 2}), output_dir=str(work_dir))
+def make_trainer(shapes, work_dir, resume=False, **solver):
+    config = dataclasses.replace(small_config(solver={"log_step": 2, **solver}), output_dir=str(work_dir))
     return Trainer(SYSTEM, config, *shapes, torch.device("cpu"), resume)
 
 
@@ -43,3 +45,20 @@ def test_resume_is_exact_across_phases(shapes, tmp_path, monkeypatch, stop_step)
     )
     assert straight.keys() == resumed.keys()
     assert all(torch.equal(straight[name], resumed[name]) for name in straight)
+
+
+def test_each_optimizer_has_a_schedule(shapes, tmp_path):
+    discriminator = {"lr_schedule": "step", "lr_decay": [3], "init_train_iter": 2}
+    make_trainer(shapes, tmp_path, log_step=1, warmup_iter=2, max_iter=5, discriminator=discriminator).run()
+    records = [record for record in read_log(tmp_path / "log.jsonl") if record["kind"] == "train"]
+    cosine = [0.5 * (1 + math.cos(math.pi * step / 5)) for step in range(5)]
+    detector = [2e-3 * factor * min(1, (step + 1) / 2) for step, factor in enumerate(cosine)]
+    assert [record["lr/detector"] for record in records] == pytest.approx(detector)
+    assert [record["lr/discriminator"] for record in records] == pytest.approx([1e-4, 2e-4, 2e-4, 2e-5, 2e-5])
+
+
+def test_phases_in_epochs(shapes, tmp_path):
+    samples = len(shapes[0])
+    trainer = make_trainer(shapes, tmp_path, max_iter="2 epochs", detector={"init_train_iter": "1 epochs"})
+    solver = trainer.model.config.solver
+    assert (solver.max_iter, solver.detector.init_train_iter) == (samples, math.ceil(samples / 2))

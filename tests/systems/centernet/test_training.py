@@ -108,6 +108,22 @@ def test_cn_10_loss_decreases_on_one_batch(kind):
     assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])
 
 
+@pytest.mark.parametrize("step", [0, 2, 4])
+def test_accumulated_over_equal_batches_a_step_is_that_of_one(step):
+    """Both optimizers, in each phase; a batch that comes again changes no mean, whatever it is a mean of."""
+    gradients = []
+    for parts in (1, 3):
+        recipe = small_recipe(model={"discriminator": {"normalization": "none"}})
+        batch = make_batch(recipe)
+        before = weights(recipe)
+        for part in range(parts):
+            with recipe.runtime.part(part, parts):
+                recipe.train_step(batch, step)
+            assert bool(changed_networks(recipe, before)) == (part == parts - 1)
+        gradients.append({name: p.grad for name, p in recipe.model.named_parameters() if p.grad is not None})
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize(("kind", "masking"), [("residual_wo_padding", True), ("style", False)])
 @pytest.mark.parametrize("loss", ["wasserstein", "hinge"])
 def test_every_discriminator_trains(kind, masking, loss):

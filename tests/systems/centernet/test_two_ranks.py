@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from ldie.engine import checkpoint
-from ldie.engine.log import read_log
+from ldie.engine.log import MEASURED, read_log
 from ldie.systems.centernet.detector import Maps
 from ldie.systems.centernet.losses import adversarial_loss, detection_losses
 from ldie.systems.centernet.ranks import rank_shares, weighted
@@ -38,7 +38,7 @@ RUNS = {
 def losses(folder):
     """The terms of every step."""
     records = [record for record in read_log(folder / "log.jsonl") if record["kind"] == "train"]
-    return [{name: value for name, value in record.items() if name not in ("kind", "seconds")} for record in records]
+    return [{name: value for name, value in record.items() if name not in ("kind", *MEASURED)} for record in records]
 
 
 @pytest.fixture(scope="module")

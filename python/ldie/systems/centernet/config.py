@@ -6,7 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from ldie.config import Count, LearningRate, ModelConfig, Positive, RunConfig, SolverConfig, spelled
+from ldie.config import Count, LearningRate, ModelConfig, OwnSchedule, Positive, RunConfig, SolverConfig, spelled
+from ldie.durations import Steps
 from ldie.errors import ConfigError
 from ldie.nn.blocks import Activation, Normalization
 
@@ -108,7 +109,7 @@ class ExtractorSolver:
 
 
 @dataclass(frozen=True)
-class DetectorSolver:
+class DetectorSolver(OwnSchedule):
     """Optimisation of extractors and detector."""
 
     lr: LearningRate = 5e-4
@@ -124,19 +125,19 @@ class DetectorSolver:
     """Of the distance between features and reduced image; only with ``model.detector.image_input``."""
     gradient_clip: float = 0.0
     """Largest gradient norm; 0: no clipping."""
-    init_train_iter: int = 5000
+    init_train_iter: Steps = 5000
     """First phase: so many steps train the detector only, without the adversarial term."""
 
 
 @dataclass(frozen=True)
-class DiscriminatorSolver:
+class DiscriminatorSolver(OwnSchedule):
     """Optimisation of the discriminator."""
 
     lr: LearningRate = 2.5e-4
     adv_loss_weight: float = 0.1
     gradient_clip: float = 0.0
     """Largest gradient norm; 0: no clipping."""
-    init_train_iter: int = 5000
+    init_train_iter: Steps = 5000
     """Second phase: so many steps train the discriminator only; afterwards both train in every step."""
     gp: bool = False
     """Hold the discriminator's slope between the features of two scales near 1 (gradient penalty)."""

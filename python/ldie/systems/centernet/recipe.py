@@ -13,6 +13,7 @@ from numpy.random import Generator
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
+from ldie.config import OwnSchedule, SolverConfig
 from ldie.contract import Progress, Recipe, Runtime
 from ldie.systems.centernet.augment import ScaleCrops
 from ldie.systems.centernet.config import CenterNetConfig
@@ -50,6 +51,13 @@ class CenterNetRecipe(Recipe):
     """
 
     best_metric: ClassVar[str] = "bbox/AP"
+    fixed_on_resume: ClassVar[tuple[str, ...]] = (
+        "input",
+        "solver.imagenet_pretrained",
+        "solver.imagenet_pretrained_model",
+        "solver.pretrained",
+        "solver.pretrained_model",
+    )
 
     def __init__(self, model: CenterNet, config: CenterNetConfig, runtime: Runtime) -> None:
         self.model: CenterNet = model
@@ -70,6 +78,12 @@ class CenterNetRecipe(Recipe):
     def optimizers(self) -> dict[str, Optimizer]:
         """See :attr:`Recipe.optimizers`: one for extractors and detector, one for the discriminator if there is one."""
         return self._optimizers
+
+    def schedule(self, name: str) -> SolverConfig:
+        """See :meth:`Recipe.schedule`: what ``solver.detector`` and ``solver.discriminator`` say goes before."""
+        solver = self.config.solver
+        own: OwnSchedule = getattr(solver, name)
+        return own.over(solver)
 
     def _fixed(self) -> list[nn.Module]:
         """The networks that do not learn."""
