@@ -51,15 +51,15 @@ def evaluate(
     """
     images, categories = _numbers(truth.images.keys() & predictions.keys()), _numbers(truth.categories)
     sought = _sought(truth, images, categories, kind)
-    found = {number: predictions[id] for id, number in images.items() if len(predictions[id].boxes)}
-    for id, number in images.items():
-        if number in found:
-            _check(truth.images[id], found[number], kind)
+    found = {
+        number: _checked(predictions[id], truth.images[id], kind)
+        for id, number in images.items()
+        if len(predictions[id].boxes)
+    }
     category_of = np.array([categories.get(id, 0) for id in category_ids], dtype=np.int64)
     evaluator = COCOeval(sought, _found(sought, found, kind, category_of), kind)
-    points = max((len(category.keypoints) for category in truth.categories.values()), default=0)
-    if kind == "keypoints" and points != _BODY_POINTS:
-        evaluator.params.kpt_oks_sigmas = [_OTHER_SIGMA] * points
+    if kind == "keypoints" and _points(truth) != _BODY_POINTS:
+        evaluator.params.kpt_oks_sigmas = [_OTHER_SIGMA] * _points(truth)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that these sigmas are not COCO's
         evaluator.evaluate()
@@ -72,19 +72,25 @@ def _numbers(ids: Iterable[int]) -> dict[int, int]:
     return {id: number for number, id in enumerate(sorted(ids), start=1)}
 
 
-def _check(image: ImageInfo, prediction: Prediction, kind: Kind) -> None:
+def _points(truth: AnnotationFile) -> int:
+    return max((len(category.keypoints) for category in truth.categories.values()), default=0)
+
+
+def _checked(prediction: Prediction, image: ImageInfo, kind: Kind) -> Prediction:
+    """A prediction with objects, if it can be compared with the image's truth."""
     size = (image.height, image.width)
     if tuple(prediction.size) != size:
         raise ValueError(f"image {image.id} is of size {size}, but its prediction is for one of {prediction.size}")
     if (kind == "segm" and prediction.masks is None) or (kind == "keypoints" and prediction.keypoints is None):
         wanted = "masks" if kind == "segm" else kind
         raise ValueError(f"the objects found in image {image.id} have no {wanted}, but those of other images do")
+    return prediction
 
 
 def _sought(truth: AnnotationFile, images: Mapping[int, int], categories: Mapping[int, int], kind: Kind) -> COCO:
     """The objects of these images."""
     objects = [item for item in truth.annotations.values() if item.image_id in images]
-    objects.sort(key=lambda item: images[item.image_id])
+    objects.sort(key=lambda item: images[item.image_id])  # masks are drawn image by image
     sought = COCO.from_arrays(
         [{"id": number, "file_name": "", "height": truth.images[id].height, "width": truth.images[id].width}
          for id, number in images.items()],
@@ -97,7 +103,7 @@ def _sought(truth: AnnotationFile, images: Mapping[int, int], categories: Mappin
         segmentation=_drawn(objects, truth) if kind == "segm" else None,
     )  # fmt: skip
     if kind == "keypoints":
-        points = max((len(category.keypoints) for category in truth.categories.values()), default=0)
+        points = _points(truth)
         _add_keypoints(
             sought, ({"keypoints": _filled(item, points), "num_keypoints": item.num_keypoints} for item in objects)
         )
