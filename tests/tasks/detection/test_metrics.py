@@ -3,6 +3,7 @@ import contextlib
 import copy
 import dataclasses
 import io
+import json
 import warnings
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from ldie.tasks.detection import CocoDataset, Prediction, build_shapes
 from ldie.tasks.detection.annotations import parse_annotations
 from ldie.tasks.detection.masks import from_coco, select
 from ldie.tasks.detection.metrics import METRIC_NAMES, coco_metrics
-from ldie.tasks.detection.results import coco_detections
+from ldie.tasks.detection.results import coco_detections, write_records
 
 coco_mask = pytest.importorskip("pycocotools.mask")
 COCO = pytest.importorskip("pycocotools.coco").COCO
@@ -321,6 +322,19 @@ def test_detections_are_plain_coco_records():
     assert record["image_id"] == 9 and record["category_id"] == 5 and record["bbox"] == [1.0, 2.0, 3.0, 6.0]
     assert record["keypoints"] == [1.0, 2.0, 0.5] and isinstance(record["segmentation"]["counts"], str)
     np.testing.assert_array_equal(coco_mask.decode(record["segmentation"]), mask)
+
+
+@pytest.mark.parametrize("count", [0, 1, 1000, 1001, 2500])
+def test_records_are_written_as_one_list(tmp_path, count):
+    records = [{"number": number, "bbox": [0.5, number]} for number in range(count)]
+    write_records(tmp_path / "detections.json", iter(records))
+    assert (tmp_path / "detections.json").read_text() == json.dumps(records)
+
+
+def test_a_list_of_records_appears_whole_or_not_at_all(tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        write_records(tmp_path / "detections.json", ({"a": 1 / (2000 - n)} for n in range(3000)))
+    assert list(tmp_path.iterdir()) == []
 
 
 def perfect(sample):
