@@ -3,8 +3,9 @@
 Run in this folder's parent: ``python -m coco.evaluators [bbox segm keypoints]``. Those not installed are left out.
 
 The time is that of all threads, from detections in memory to the summary; imports, and parsing the truth's JSON, are
-not in it. The memory is the peak above the process after ``import ldie``, with everything: the evaluator's own code,
-the truth and the detections. The distance is the greatest between any two numbers of precision and recall curves.
+not in it. The memory is the peak above the process that has imported ``ldie.tasks.detection`` (and with it torch), with
+everything: the evaluator's own code, the truth and the detections. The distance is the greatest between any two numbers
+of precision and recall curves.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import ldie
 import numpy as np
 from coco import workload as loads
 
@@ -37,7 +37,7 @@ def status(field: str) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
 
 
-IMPORTED = status("VmRSS") if ldie else 0.0
+IMPORTED = status("VmRSS")
 
 
 def by_ldie(load: loads.Workload) -> Callable[[], Any]:

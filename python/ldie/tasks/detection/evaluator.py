@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""COCO's evaluation of predictions by hotcoco, which takes both sides as columns: no object has a record of its own.
+"""COCO's evaluation of predictions by hotcoco, which takes both sides as columns, without a record for each object.
 
 Images and categories get numbers from 1 on in place of their ids, which need not fit C numbers; in the order of the
 ids, which decides between equal scores.
