@@ -74,6 +74,35 @@ def test_no_thread_outlives_the_process_group(run):
         assert not any("gloo" in name for name in rank["threads"]["after"])
 
 
+def test_views_are_gathered_without_the_memory_they_look_at(monkeypatch):
+    sent = []
+
+    def all_gather_object(items, item):
+        sent.append(item)
+        items[:] = [item] * len(items)
+
+    monkeypatch.setattr(distributed.dist, "all_gather_object", all_gather_object)
+    monkeypatch.setattr(distributed.dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(distributed.dist, "get_world_size", lambda: 2)
+    whole = torch.randn(1000, 100)
+    views = {"row": whole[3], "column": whole[:, 3], "one": whole[5, 5], "none": whole[:0]}
+    others = {
+        "bfloat16": whole[0].bfloat16(),
+        "gradient": torch.ones(2, requires_grad=True),
+        "parameter": torch.nn.Parameter(torch.ones(2)),
+        "bytes": torch.get_rng_state(),
+        "text": ["a", 1],
+    }
+    for part in distributed.gather(views | others):
+        assert part.keys() == views.keys() | others.keys() and part["text"] == others["text"]
+        for name, tensor in (views | others).items():
+            if name != "text":
+                assert torch.equal(part[name], tensor) and part[name].dtype == tensor.dtype
+                assert type(part[name]) is type(tensor) and part[name].requires_grad == tensor.requires_grad
+        part["row"] += 1  # they are as good as others
+    assert len(sent) == 1 and len(sent[0]) < 20_000
+
+
 @pytest.mark.parametrize(("name", "index"), [("cuda", 3), ("cuda:1", 1)])
 def test_cuda_without_an_index_is_the_ranks_own(name, index, monkeypatch):
     chosen = []

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
+import pickle
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -194,6 +196,20 @@ def gather(item: T) -> list[T]:
     """One object of every rank, in rank order, on every rank."""
     if not is_active():
         return [item]
+    packed = io.BytesIO()
+    _Pickler(packed, pickle.HIGHEST_PROTOCOL).dump(item)
     items: list[Any] = [None] * world_size()
-    dist.all_gather_object(items, item)
-    return items
+    dist.all_gather_object(items, packed.getvalue())
+    return [pickle.loads(part) for part in items]
+
+
+class _Pickler(pickle.Pickler):
+    """Packs tensors on the CPU as NumPy arrays, faster than torch does, and of a view no more than what it shows."""
+
+    def reducer_override(self, item: Any) -> Any:
+        if type(item) is Tensor:
+            try:
+                return torch.from_numpy, (item.numpy(),)
+            except (TypeError, RuntimeError):  # a type that NumPy lacks, another device, a gradient
+                return NotImplemented
+        return NotImplemented

@@ -21,7 +21,7 @@ from ldie.console import escaped
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that results depend on; packages not installed are left out."""
     found = {"python": platform.python_version()}
-    for package in ("ldie-ext", "torch", "numpy", "pillow", "faster-coco-eval", "safetensors"):
+    for package in ("ldie-ext", "torch", "numpy", "pillow", "hotcoco", "safetensors"):
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

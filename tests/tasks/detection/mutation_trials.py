@@ -26,7 +26,7 @@ if __name__ == "__main__":
     os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # no thread is there when a process is forked
     sys.path[:0] = [str(Path(__file__).parents[2])]
 
-import faster_coco_eval  # noqa: F401  (what the commands import, once for all)
+import hotcoco  # noqa: F401  (what the commands import, once for all)
 import matplotlib.pyplot  # noqa: F401
 import torch
 from ldie import console

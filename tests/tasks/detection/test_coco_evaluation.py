@@ -69,7 +69,7 @@ def pycocotools_metrics(dataset, predictions):
     fields = {"bbox": "bbox", "segm": "segmentation", "keypoints": "keypoints"}
     for kind, names in METRIC_NAMES.items():
         keys = ("image_id", "category_id", "score", fields[kind])
-        records = coco_detections(predictions, dataset.label_to_category_id)
+        records = list(coco_detections(predictions, dataset.label_to_category_id))
         with contextlib.redirect_stdout(io.StringIO()):
             truth = COCO(str(dataset.keypoint_file if kind == "keypoints" else dataset.annotation_file))
             records = [{key: record[key] for key in keys} for record in records if record["image_id"] in truth.imgs]

@@ -17,7 +17,7 @@ from tasks.detection import mutated_coco
 from tasks.detection.coco_files import perfect
 from tasks.detection.mutated_coco import build
 
-pytest.importorskip("faster_coco_eval")  # which the trials import
+pytest.importorskip("hotcoco")  # which the trials import
 from tasks.detection import mutation_trials
 
 SCRIPT = Path(__file__).with_name("mutation_trials.py")

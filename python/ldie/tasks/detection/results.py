@@ -3,21 +3,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
+import torch
+
+from ldie.files import write_whole
 from ldie.tasks.detection.masks import to_coco, to_rle
 from ldie.tasks.detection.sample import Prediction
 from ldie_ext import rle_area
 
+_BATCH = 1000  # records that are in memory at once
 
-def coco_detections(predictions: Mapping[Any, Prediction], category_ids: Sequence[int]) -> list[dict[str, Any]]:
+
+def coco_detections(predictions: Mapping[Any, Prediction], category_ids: Sequence[int]) -> Iterator[dict[str, Any]]:
     """Predictions by image id as COCO result records: xywh boxes, compressed RLE masks, flat keypoints."""
-    return [
-        record
-        for image_id, prediction in predictions.items()
-        for record in _records(image_id, prediction, category_ids)
-    ]
+    for image_id, prediction in predictions.items():
+        yield from _records(image_id, prediction, category_ids)
+
+
+def write_records(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """Writes a JSON file with a list of records, which need not be in memory together."""
+    pending = iter(records)
+
+    def write(temporary: Path) -> None:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write("[" + json.dumps(list(islice(pending, _BATCH)))[1:-1])
+            while batch := list(islice(pending, _BATCH)):
+                file.write(", " + json.dumps(batch)[1:-1])
+            file.write("]")
+
+    write_whole(path, write)
 
 
 def coco_annotations(image_id: Any, prediction: Prediction, category_ids: Sequence[int]) -> list[dict[str, Any]]:
@@ -31,20 +50,17 @@ def coco_annotations(image_id: Any, prediction: Prediction, category_ids: Sequen
 
 
 def _records(image_id: Any, prediction: Prediction, category_ids: Sequence[int]) -> list[dict[str, Any]]:
-    boxes = prediction.boxes.cpu().double().numpy()
-    masks = None if prediction.masks is None else to_coco(prediction.masks, prediction.size)
-    records = []
-    for i, (box, score, label) in enumerate(zip(boxes, prediction.scores.tolist(), prediction.labels.tolist())):
-        x1, y1, x2, y2 = box.tolist()
-        record = {
-            "image_id": image_id,
-            "category_id": category_ids[label],
-            "bbox": [x1, y1, x2 - x1, y2 - y1],
-            "score": score,
-        }
-        if masks is not None:
-            record["segmentation"] = masks[i]
-        if prediction.keypoints is not None:
-            record["keypoints"] = prediction.keypoints[i].flatten().tolist()
-        records.append(record)
+    corners = prediction.boxes.double()
+    boxes = torch.cat([corners[:, :2], corners[:, 2:] - corners[:, :2]], dim=1).tolist()
+    labels, scores = prediction.labels.tolist(), prediction.scores.tolist()
+    records: list[dict[str, Any]] = [
+        {"image_id": image_id, "category_id": category_ids[label], "bbox": box, "score": score}
+        for label, box, score in zip(labels, boxes, scores)
+    ]
+    if prediction.masks is not None:
+        for record, mask in zip(records, to_coco(prediction.masks, prediction.size), strict=True):
+            record["segmentation"] = mask
+    if prediction.keypoints is not None:
+        for record, keypoints in zip(records, prediction.keypoints.flatten(1).tolist(), strict=True):
+            record["keypoints"] = keypoints
     return records

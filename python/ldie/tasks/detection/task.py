@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
@@ -14,14 +13,14 @@ import torch
 from ldie.config import RunConfig
 from ldie.contract import Facts, Results, Task
 from ldie.errors import DataError
-from ldie.files import make_folder, write_text
+from ldie.files import make_folder
 from ldie.tasks.detection.catalog import locate_data, open_splits, part_of
 from ldie.tasks.detection.coco import CocoDataset
 from ldie.tasks.detection.detections import Detections, detect
 from ldie.tasks.detection.metrics import coco_metrics
 from ldie.tasks.detection.model import DetectionModel
 from ldie.tasks.detection.prediction_files import write_predictions
-from ldie.tasks.detection.results import coco_detections
+from ldie.tasks.detection.results import coco_detections, write_records
 from ldie.tasks.detection.sample import Sample
 from ldie.tasks.detection.visualization import draw_heatmap, draw_prediction, draw_sample, grid, save_picture
 
@@ -114,8 +113,7 @@ class DetectionTask(Task):
 
     def report(self, folder: Path, dataset: CocoDataset, results: Results, model: Any) -> None:
         """See :meth:`Task.report`: ``detections.json`` (COCO results) and pictures of the first images."""
-        detections = coco_detections(results, dataset.label_to_category_id)
-        write_text(folder / "detections.json", json.dumps(detections))
+        write_records(folder / "detections.json", coco_detections(results, dataset.label_to_category_id))
         samples = [dataset[i] for i in range(min(_REPORTED_IMAGES, len(dataset)))]
         if samples:
             pictures = folder / "pictures"
