@@ -49,9 +49,9 @@ class Workload:
         """The detections as a model of ldie gives them, masks already as run lengths."""
         return {id: prediction(found) for id, found in enumerate(self.found, start=1)}
 
-    def records(self, encode: Any = coco_mask.encode) -> list[dict[str, Any]]:
+    def records(self) -> list[dict[str, Any]]:
         """The detections as COCO's records."""
-        return [record for id, found in enumerate(self.found, start=1) for record in records(id, found, encode)]
+        return [record for id, found in enumerate(self.found, start=1) for record in records(id, found)]
 
     def rows(self) -> Array:
         """The detections as pycocotools' columns: image, x, y, width, height, score, category."""
@@ -71,13 +71,13 @@ def prediction(found: Found) -> Prediction:
     return Prediction(boxes, scores, labels, masks, keypoints, SIZE)
 
 
-def records(image_id: int, found: Found, encode: Any) -> list[dict[str, Any]]:
+def records(image_id: int, found: Found) -> list[dict[str, Any]]:
     common = [
         {"image_id": image_id, "category_id": label + 1, "score": score}
         for label, score in zip(found.labels.tolist(), found.scores.tolist())
     ]
     if found.masks is not None:
-        return [{**record, "segmentation": rle} for record, rle in zip(common, encode(found.masks))]
+        return [{**record, "segmentation": rle} for record, rle in zip(common, coco_mask.encode(found.masks))]
     if found.keypoints is not None:
         flat = found.keypoints.astype(np.float64).reshape(len(common), -1)
         return [{**record, "keypoints": points} for record, points in zip(common, flat.tolist())]
