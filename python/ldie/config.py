@@ -134,12 +134,23 @@ class DatasetConfig:
 
 
 @dataclass(frozen=True)
+class LogConfig:
+    """Where a run's figures go beside the console and ``log.jsonl``."""
+
+    to: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] | None = None
+    """Trackers, each to be installed; null: TensorBoard where it is installed."""
+    project: str = "ldie"
+    """Project of W&B, experiment of MLflow."""
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """Root of every system's configuration; systems derive from it and narrow the sections."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     solver: SolverConfig = field(default_factory=SolverConfig)
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    log: LogConfig = field(default_factory=LogConfig)
     mixed_precision: Annotated[Literal["none", "bf16", "fp16"], spelled({False: "none", True: "fp16"})] = "none"
     """Autocast type of the training step; ``false`` is none, ``true`` fp16."""
     output_dir: str = "runs/default"
