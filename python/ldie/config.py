@@ -86,6 +86,8 @@ class SolverConfig:
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Evaluations, checkpoints and what is loaded from them have an exponential moving average of the weights; its
     decay begins low and rises to this (:class:`ldie.engine.average.WeightAverage`); 0: the weights themselves."""
+    compile: bool = False
+    """Compile the networks for training (``torch.compile``): the first steps take a minute or more, the others less."""
     log_step: Steps = 50
     """Steps between log lines; the losses of a line are means over these steps."""
     eval_step: Steps = 0

@@ -185,7 +185,8 @@ class Trainer:
 
     def _report(self, evaluation: Evaluation) -> None:
         if distributed.rank() == 0:
-            report.write_evaluation(self.work_dir, self.task, self.val_set, evaluation, self.learner.result)
+            with self.learner.eager():
+                report.write_evaluation(self.work_dir, self.task, self.val_set, evaluation, self.learner.result)
             report.write_curves(self.work_dir, self.task.headline)
         distributed.barrier()  # the files are there for every rank
 
@@ -282,7 +283,8 @@ class Trainer:
         self._tick()
         self.learner.agree()
         solver = self.config.solver
-        evaluation = evaluate(self.learner.result, self.task, self.val_set, solver.batch_size, solver.num_workers)
+        with self.learner.eager():
+            evaluation = evaluate(self.learner.result, self.task, self.val_set, solver.batch_size, solver.num_workers)
         self.state.metrics = evaluation.metrics
         logger.info("step %d: %s", self.state.step, report.summary(self.task.headline(evaluation.metrics)))
         log.write("eval", self.state.step, evaluation.metrics)
