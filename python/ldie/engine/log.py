@@ -30,7 +30,8 @@ logger = logging.getLogger("ldie")
 
 MEASURED = ("seconds", "data_seconds", "samples_per_second", "memory")
 """Keys of a record whose values are another run's, although it does the same."""
-_KINDS = ("start", "train", "eval")
+KINDS = ("start", "train", "eval")
+"""Of records."""
 
 
 class Meter:
@@ -97,9 +98,9 @@ class RunLog:
         self._file = None
         if distributed.rank() == 0:
             self._path = work_dir / "log.jsonl"
-            last = dict.fromkeys(_KINDS, resume_step)
+            last = dict.fromkeys(KINDS, resume_step)
             last["eval"] = resume_step if evaluated_step is None else evaluated_step
-            records = read_log(self._path, _KINDS) if resume_step else []
+            records = read_log(self._path, KINDS) if resume_step else []
             kept = [json.dumps(record) + "\n" for record in records if record["step"] <= last[record["kind"]]]
             write_text(self._path, "".join(kept))  # at once: a kill must not cost the history
             self._file = self._path.open("a", encoding="utf-8")
@@ -157,7 +158,7 @@ def read_log(path: Path, kinds: Sequence[str] = ("train", "eval")) -> list[dict[
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             record = json.loads(line)
-            if record["kind"] not in _KINDS or not isinstance(record["step"], int):
+            if record["kind"] not in KINDS or not isinstance(record["step"], int):
                 raise ValueError("no record of ours")
         except (ValueError, TypeError, KeyError, RecursionError):
             break
