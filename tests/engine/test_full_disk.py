@@ -55,7 +55,7 @@ def check_whole(folder):
 
 @pytest.mark.parametrize(
     ("size", "file"),
-    [(100, "config.yaml"), (1000, "step_0000004.resume.pt"), (24_000, "predictions.png|warmth.png|loss.png")],
+    [(100, "config.yaml"), (4000, "step_0000004.resume.pt"), (24_000, "predictions.png|warmth.png|loss.png")],
 )
 def test_training(size, file, data_dir, tmp_path, capsys):
     with room(size):
