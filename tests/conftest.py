@@ -58,6 +58,14 @@ def seeded() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_trackers() -> Iterator[None]:
+    """Runs leave the same files whether or not TensorBoard is installed; it takes seconds to load, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ldie.engine.trackers.DEFAULT", ())
+        yield
+
+
 @pytest.fixture(scope="session")
 def photographs() -> Path:
     """A small selection of COCO, which is not part of the project."""

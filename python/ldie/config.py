@@ -86,6 +86,8 @@ class SolverConfig:
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Evaluations, checkpoints and what is loaded from them have an exponential moving average of the weights; its
     decay begins low and rises to this (:class:`ldie.engine.average.WeightAverage`); 0: the weights themselves."""
+    compile: bool = False
+    """Compile the networks for training (``torch.compile``): the first steps take a minute or more, the others less."""
     log_step: Steps = 50
     """Steps between log lines; the losses of a line are means over these steps."""
     eval_step: Steps = 0
@@ -142,12 +144,23 @@ class DatasetConfig:
 
 
 @dataclass(frozen=True)
+class LogConfig:
+    """Where a run's figures go beside the console and ``log.jsonl``."""
+
+    to: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] | None = None
+    """Trackers, each to be installed; null: TensorBoard where it is installed."""
+    project: str = "ldie"
+    """Project of W&B, experiment of MLflow."""
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """Root of every system's configuration; systems derive from it and narrow the sections."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     solver: SolverConfig = field(default_factory=SolverConfig)
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    log: LogConfig = field(default_factory=LogConfig)
     mixed_precision: Annotated[Literal["none", "bf16", "fp16"], spelled({False: "none", True: "fp16"})] = "none"
     """Autocast type of the training step; ``false`` is none, ``true`` fp16."""
     output_dir: str = "runs/default"

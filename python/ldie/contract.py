@@ -202,6 +202,10 @@ class Recipe(ABC):
         solver: SolverConfig = self.config.solver
         return solver
 
+    def compiled(self) -> Sequence[nn.Module]:
+        """The modules that :meth:`train_step` calls, for ``solver.compile``; none by default, which refuses it."""
+        return ()
+
     def load_pretrained(self) -> None:
         """Loads the weights to start from where the configuration names some; only a fresh run's loop calls it.
 

@@ -144,6 +144,9 @@ class SumsRecipe(Recipe):
     def optimizers(self):
         return self._optimizers
 
+    def compiled(self):
+        return [self.model]
+
     def transform(self, sample, rng):
         a, plus, b = sample.text.split()
         return (f"{b} {plus} {a}" if rng.random() < 0.5 else sample.text), sample.answer

@@ -88,6 +88,21 @@ def test_a_resume_may_begin_and_end_an_average(data_dir, tmp_path, history):
     torch.testing.assert_close(history[8], history[-1], rtol=0, atol=0)
 
 
+def test_a_step_whose_average_fails_is_not_saved(data_dir, tmp_path, monkeypatch):
+    """The weights have moved on already, so there is nothing whole to save."""
+    original = WeightAverage.update
+
+    def update(self, model):
+        if self.updates == 3:
+            raise torch.OutOfMemoryError("out of memory")
+        original(self, model)
+
+    monkeypatch.setattr(WeightAverage, "update", update)
+    with pytest.raises(torch.OutOfMemoryError):
+        make_trainer(data_dir, tmp_path, DECAY, "solver.save_step=2").run()
+    assert checkpoint.newest(tmp_path) == checkpoint.weights_path(tmp_path, 2)
+
+
 def test_pretrained_weights_are_what_an_average_begins_from(data_dir, tmp_path, monkeypatch):
     def load_pretrained(self):
         with torch.no_grad():

@@ -12,7 +12,7 @@ from engine.command import FAST, error_line
 from ldie.cli import main
 from ldie.engine import checkpoint, environment
 from ldie.engine.lock import RunLock
-from ldie.engine.log import RunLog, read_log
+from ldie.engine.log import KINDS, RunLog, read_log
 from ldie.errors import CheckpointError, DataError
 from ldie.files import write_text, write_whole
 from ldie.tasks.detection import build_shapes
@@ -48,14 +48,14 @@ def check_whole(folder):
             case ".pt":
                 checkpoint.load_resume(path)
             case ".jsonl":
-                assert len(read_log(path)) == len(path.read_text().splitlines())
+                assert len(read_log(path, KINDS)) == len(path.read_text().splitlines())
             case _:
                 raise AssertionError(f"{path} should not be there")
 
 
 @pytest.mark.parametrize(
     ("size", "file"),
-    [(100, "config.yaml"), (1000, "step_0000004.resume.pt"), (24_000, "predictions.png|warmth.png|loss.png")],
+    [(100, "config.yaml"), (4000, "step_0000004.resume.pt"), (24_000, "predictions.png|warmth.png|loss.png")],
 )
 def test_training(size, file, data_dir, tmp_path, capsys):
     with room(size):

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
-import sys
-import types
 
 import pytest
 import torch
@@ -54,28 +52,6 @@ def test_records_after_the_resumed_step_are_dropped(tmp_path):
     assert read_log(path) == []
 
 
-def test_tensorboard_when_installed(tmp_path, monkeypatch):
-    calls = []
-
-    class SummaryWriter:
-        def __init__(self, folder, purge_step):
-            calls.append((folder, purge_step))
-
-        def add_scalar(self, name, value, step):
-            calls.append((name, value, step))
-
-        def close(self):
-            calls.append("closed")
-
-    module = types.ModuleType("torch.utils.tensorboard")
-    module.SummaryWriter = SummaryWriter
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
-    log = RunLog(tmp_path, resume_step=4)
-    log.write("train", 5, {"loss": 2.0})
-    log.close()
-    assert calls == [(str(tmp_path / "tensorboard"), 5), ("train/loss", 2.0, 5), "closed"]
-
-
 @pytest.mark.parametrize(
     "line", [b"\0\0\0", b"\xff", b"[]", b'{"step": 2}', b'{"kind": "other", "step": 2}', b"[" * 9999]
 )
@@ -86,12 +62,6 @@ def test_what_follows_a_damaged_line_is_left_out(tmp_path, line):
     assert read_log(path) == [{"kind": "train", "step": 1}]
     RunLog(tmp_path, resume_step=1).close()
     assert path.read_bytes() == whole + b"\n"
-
-
-def test_no_tensorboard(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    RunLog(tmp_path).close()
-    assert not (tmp_path / "tensorboard").exists()
 
 
 def test_console_goes_to_stdout_and_the_bar_is_silent_without_a_terminal(capsys):

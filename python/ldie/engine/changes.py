@@ -35,9 +35,9 @@ def check_changes(header: Header, config: RunConfig, fixed: Sequence[str]) -> No
     except ConfigError as error:
         raise CheckpointError(f"the run's configuration does not fit this version ({error}); train again") from error
     for key, value in _values(to_dict(config)):
-        if before[key] != value and _inside(key, (*FIXED, *fixed)) and not _inside(key, FREE):
+        if before.get(key) != value and _inside(key, (*FIXED, *fixed)) and not _inside(key, FREE):
             raise ConfigError(
-                f"{key} cannot change where a run goes on: it has {before[key]!r}, got {value!r}; "
+                f"{key} cannot change where a run goes on: it has {before.get(key)!r}, got {value!r}; "
                 "leave it out, or train anew in another --work-dir"
             )
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -16,7 +17,12 @@ from ldie.engine import distributed
 from ldie.engine.average import WeightAverage
 from ldie.engine.runtime import TrainingRuntime
 from ldie.engine.schedule import lr_factor, set_learning_rates
+from ldie.errors import ConfigError, TrainingError
+from ldie.files import first_line
 from ldie.nn.weights import copy_whole
+
+BACKEND = "inductor"
+"""What compiles."""
 
 
 class Learner:
@@ -44,6 +50,23 @@ class Learner:
         self.recipe = system.recipe(self.model, self.model.config, runtime)
         self.recipe.train_mode()
         torch.manual_seed(config.seed + 1 + distributed.rank())
+        self._is_compiled = solver.compile
+        if self._is_compiled:
+            self._compile()
+
+    def _compile(self) -> None:
+        modules = self.recipe.compiled()
+        if not modules:
+            raise ConfigError("solver.compile must be false for this system; its step calls no module as a whole")
+        from torch._functorch import config  # not needed otherwise, and slow
+
+        config.donated_buffer = False  # two optimizers may walk one graph
+        for module in modules:
+            module.compile(backend=BACKEND, dynamic=False)  # in place: names of weights stay; crops keep their sizes
+
+    def eager(self) -> AbstractContextManager[Any]:
+        """Context without compiled modules: in evaluations every image has a size of its own."""
+        return torch.compiler.set_stance("force_eager") if self._is_compiled else nullcontext()
 
     @property
     def result(self) -> Model:
@@ -78,12 +101,25 @@ class Learner:
         terms = []
         for part in range(parts):
             batch = next(batches)
-            with self.runtime.part(part, parts):
+            with self.runtime.part(part, parts), self._compiler_errors():
                 terms.append(self.recipe.train_step(batch, step))
-        self.runtime.end_step()
         if self._average:
             self._average.update(self.model)
+        self.runtime.end_step()  # last: until then the step is half done
         return terms
+
+    @contextmanager
+    def _compiler_errors(self) -> Iterator[None]:
+        if not self._is_compiled:
+            yield
+            return
+        from torch._dynamo.exc import TorchDynamoException
+
+        try:
+            yield
+        except TorchDynamoException as error:
+            reason = first_line(getattr(error, "inner_exception", error))
+            raise TrainingError(f"the networks cannot be compiled here ({reason}); set solver.compile=false") from error
 
     @property
     def learning_rates(self) -> dict[str, float]:

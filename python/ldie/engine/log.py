@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loss means, the console, ``log.jsonl`` and TensorBoard."""
+"""Loss means, the console, ``log.jsonl`` and trackers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import json
 import logging
 import math
 import sys
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +17,11 @@ import torch
 from torch import Tensor
 
 from ldie import console
-from ldie.engine import distributed
+from ldie.config import RunConfig, to_dict
+from ldie.engine import distributed, trackers
+from ldie.engine.trackers import TrackedRun, Tracker
 from ldie.errors import CheckpointError, TrainingError
-from ldie.files import write_text
+from ldie.files import first_line, write_text
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -27,7 +30,8 @@ logger = logging.getLogger("ldie")
 
 MEASURED = ("seconds", "data_seconds", "samples_per_second", "memory")
 """Keys of a record whose values are another run's, although it does the same."""
-_KINDS = ("start", "train", "eval")
+KINDS = ("start", "train", "eval")
+"""Of records."""
 
 
 class Meter:
@@ -80,7 +84,7 @@ class Meter:
 
 
 class RunLog:
-    """``log.jsonl`` (one JSON object per line) and TensorBoard, when installed; ranks other than 0 write nothing.
+    """``log.jsonl``, one JSON object per line, and trackers; ranks other than 0 write nothing.
 
     Args:
         work_dir: Folder of the run.
@@ -89,16 +93,32 @@ class RunLog:
     """
 
     def __init__(self, work_dir: Path, resume_step: int = 0, evaluated_step: int | None = None) -> None:
-        self._file = self._writer = None
+        self._work_dir, self._step = work_dir, resume_step
+        self._trackers: dict[str, Tracker] = {}
+        self._file = None
         if distributed.rank() == 0:
             self._path = work_dir / "log.jsonl"
-            last = dict.fromkeys(_KINDS, resume_step)
+            last = dict.fromkeys(KINDS, resume_step)
             last["eval"] = resume_step if evaluated_step is None else evaluated_step
-            records = read_log(self._path, _KINDS) if resume_step else []
+            records = read_log(self._path, KINDS) if resume_step else []
             kept = [json.dumps(record) + "\n" for record in records if record["step"] <= last[record["kind"]]]
             write_text(self._path, "".join(kept))  # at once: a kill must not cost the history
             self._file = self._path.open("a", encoding="utf-8")
-            self._writer = _tensorboard(work_dir / "tensorboard", resume_step)
+
+    def start(self, origin: Mapping[str, str], config: RunConfig) -> None:
+        """Writes where the run comes from, and opens the trackers of ``config.log``.
+
+        Raises:
+            ConfigError: A tracker cannot be started.
+        """
+        if self._file is None:
+            return
+        ids = [record["run"] for record in read_log(self._path, ("start",)) if isinstance(record.get("run"), str)]
+        run = ids[0] if ids else uuid.uuid4().hex
+        self.write("start", self._step, {}, run=run, **origin)
+        tracked = TrackedRun(run, self._work_dir, config.log.project, self._step, to_dict(config))
+        for name in trackers.chosen(config.log.to):
+            self._trackers[name] = trackers.start(name, tracked)
 
     def write(self, kind: str, step: int, values: Mapping[str, float], **extra: Any) -> None:
         """Appends one record: ``kind`` is ``start``, ``train`` or ``eval``; what is not finite is written as null."""
@@ -110,17 +130,24 @@ class RunLog:
             self._file.flush()
         except OSError as error:
             raise CheckpointError(f"{self._path}: cannot be written ({error.strerror}); free space") from error
-        if self._writer is not None:
-            for name, value in values.items():
-                self._writer.add_scalar(f"{kind}/{name}", value, step)
+        for name in list(self._trackers):
+            self._tell(name, lambda tracker: tracker.log(trackers.figures(kind, finite, extra), step))
 
     def close(self) -> None:
         """Flushes and closes the files."""
         if self._file is not None:
             with suppress(OSError):  # what could not be written has been said by write
                 self._file.close()
-        if self._writer is not None:
-            self._writer.close()
+        for name in list(self._trackers):
+            self._tell(name, lambda tracker: tracker.close())
+
+    def _tell(self, name: str, call: Callable[[Tracker], None]) -> None:
+        """A tracker that fails, as one whose server is gone, must not cost the run: it is left out from then on."""
+        try:
+            call(self._trackers[name])
+        except Exception as error:
+            del self._trackers[name]
+            logger.warning("%s fails (%s); going on without it", name, first_line(error))
 
 
 def read_log(path: Path, kinds: Sequence[str] = ("train", "eval")) -> list[dict[str, Any]]:
@@ -131,7 +158,7 @@ def read_log(path: Path, kinds: Sequence[str] = ("train", "eval")) -> list[dict[
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             record = json.loads(line)
-            if record["kind"] not in _KINDS or not isinstance(record["step"], int):
+            if record["kind"] not in KINDS or not isinstance(record["step"], int):
                 raise ValueError("no record of ours")
         except (ValueError, TypeError, KeyError, RecursionError):
             break
@@ -167,11 +194,3 @@ def progress_bar(total: int, initial: int, description: str) -> tqdm:
 
     hidden = not sys.stderr.isatty() or distributed.rank() != 0
     return tqdm(total=total, initial=initial, desc=description, disable=hidden, dynamic_ncols=True, unit="it")
-
-
-def _tensorboard(folder: Path, resume_step: int) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(folder), purge_step=resume_step + 1 if resume_step else None)

@@ -123,16 +123,18 @@ TRACKERS: dict[str, tuple[str, Callable[[TrackedRun], Tracker]]] = {
     "mlflow": ("mlflow", MLflow),
 }
 """By the name in ``log.to``: the package that it needs, and the class."""
+DEFAULT = ("tensorboard",)
+"""Those that are used where none are asked for, if they are installed."""
 
 
 def chosen(names: Sequence[str] | None) -> tuple[str, ...]:
-    """The trackers to use: those named, or where none are asked for TensorBoard if it is installed.
+    """The trackers to use: those named, or where none are asked for what is installed of :data:`DEFAULT`.
 
     Raises:
         ConfigError: One is named that is not installed.
     """
     if names is None:
-        return ("tensorboard",) if _installed("tensorboard") else ()
+        return tuple(name for name in DEFAULT if _installed(name))
     for name in names:
         if not _installed(name):
             package, _ = TRACKERS[name]

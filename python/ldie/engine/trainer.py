@@ -16,7 +16,7 @@ import torch
 from ldie.config import RunConfig, to_dict, to_yaml
 from ldie.contract import Dataset, Progress, System
 from ldie.durations import in_steps
-from ldie.engine import checkpoint, distributed, report
+from ldie.engine import checkpoint, distributed, report, trackers
 from ldie.engine.changes import check_changes, check_data
 from ldie.engine.environment import origin, peak_memory, versions
 from ldie.engine.evaluation import Evaluation, evaluate
@@ -88,6 +88,7 @@ class Trainer:
         self.system, self.task = system, system.task
         if config.solver.patience and not config.solver.eval_step:
             raise ConfigError("solver.patience counts evaluations; set solver.eval_step, or leave it 0")
+        trackers.chosen(config.log.to)  # one that is not there is said before anything else
         self.work_dir = Path(config.output_dir)
         self._origin = origin(self.work_dir)
         self.train_set, self.val_set = train_set, val_set
@@ -122,7 +123,7 @@ class Trainer:
                 progress_bar(self.config.solver.max_iter, self.state.step, self.system.name) as bar,
             ):
                 logger.info("start: %s", ", ".join(f"{name} {value}" for name, value in self._origin.items()))
-                log.write("start", self.state.step, {}, **self._origin)
+                log.start(self._origin, self.config)
                 self._loop(batches, log, stop, bar)
         except Exception as error:
             self._save_whole_steps()
@@ -184,7 +185,8 @@ class Trainer:
 
     def _report(self, evaluation: Evaluation) -> None:
         if distributed.rank() == 0:
-            report.write_evaluation(self.work_dir, self.task, self.val_set, evaluation, self.learner.result)
+            with self.learner.eager():
+                report.write_evaluation(self.work_dir, self.task, self.val_set, evaluation, self.learner.result)
             report.write_curves(self.work_dir, self.task.headline)
         distributed.barrier()  # the files are there for every rank
 
@@ -194,7 +196,7 @@ class Trainer:
         An error inside a step, such as of memory, leaves the weights of the step before unless an optimizer has changed
         some; only random numbers and running statistics have seen its batch. Several ranks cannot agree any more.
         """
-        if self.runtime.has_updated or distributed.is_active() or self._saved_step == self.state.step:
+        if self.runtime.has_updated or distributed.is_active() or self.state.step in (0, self._saved_step):
             return
         try:
             self._save()
@@ -281,7 +283,8 @@ class Trainer:
         self._tick()
         self.learner.agree()
         solver = self.config.solver
-        evaluation = evaluate(self.learner.result, self.task, self.val_set, solver.batch_size, solver.num_workers)
+        with self.learner.eager():
+            evaluation = evaluate(self.learner.result, self.task, self.val_set, solver.batch_size, solver.num_workers)
         self.state.metrics = evaluation.metrics
         logger.info("step %d: %s", self.state.step, report.summary(self.task.headline(evaluation.metrics)))
         log.write("eval", self.state.step, evaluation.metrics)

@@ -12,6 +12,7 @@ import torch
 from ldie.engine import checkpoint
 from ldie.engine.log import read_log
 from ldie.engine.trainer import Trainer
+from ldie.errors import ConfigError
 from ldie.systems.centernet import SYSTEM, CenterNetRecipe
 from systems.centernet.helpers import make_shapes, small_config
 
@@ -62,3 +63,13 @@ def test_phases_in_epochs(shapes, tmp_path):
     trainer = make_trainer(shapes, tmp_path, max_iter="2 epochs", detector={"init_train_iter": "1 epochs"})
     solver = trainer.model.config.solver
     assert (solver.max_iter, solver.detector.init_train_iter) == (samples, math.ceil(samples / 2))
+
+
+def test_a_resume_takes_a_learning_rate_and_refuses_what_only_a_fresh_run_reads(shapes, tmp_path):
+    make_trainer(shapes, tmp_path, max_iter=2, lr_schedule="step").run()
+    settings = {"max_iter": 4, "lr_schedule": "step", "discriminator": {"lr": 0.5, "init_train_iter": 2}}
+    with pytest.raises(ConfigError, match=r"solver\.pretrained_model cannot change where a run goes on: it has ''"):
+        make_trainer(shapes, tmp_path, resume=True, pretrained_model="weights.pth", **settings)
+    make_trainer(shapes, tmp_path, resume=True, **settings).run()
+    records = [record for record in read_log(tmp_path / "log.jsonl") if record["kind"] == "train"]
+    assert [(record["lr/detector"], record["lr/discriminator"]) for record in records] == [(2e-3, 2e-4), (2e-3, 0.5)]

@@ -1,6 +1,7 @@
 """Phases, separate gradients, logging, and training steps on ordinary and on empty images."""
 
 import math
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from ldie.contract import Progress
 from ldie.engine.runtime import TrainingRuntime
 from ldie.systems.centernet.inputs import network_input
 from systems.centernet.helpers import make_batch, make_sample, small_recipe
+from torch._functorch import config
 
 NETWORKS = {"extractors", "detector", "discriminator"}
 
@@ -122,6 +124,24 @@ def test_accumulated_over_equal_batches_a_step_is_that_of_one(step):
             assert bool(changed_networks(recipe, before)) == (part == parts - 1)
         gradients.append({name: p.grad for name, p in recipe.model.named_parameters() if p.grad is not None})
     torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("step", "gp", "networks"), [(4, False, NETWORKS), (2, True, NETWORKS - {"discriminator"})])
+def test_compiled_networks_train_as_others(step, gp, networks):
+    """With two optimizers on one graph, and with the gradient penalty's second derivatives."""
+    terms = []
+    for is_compiled in (False, True):
+        recipe = small_recipe(model={"valid_scale": [0, 1]}, solver={"discriminator": {"gp": gp}})
+        modules = {id(module): name for name, module in recipe.model.named_modules()}
+        names = {modules[id(module)].split(".")[0] for module in recipe.compiled()}
+        assert names == networks
+        with patch.object(config, "donated_buffer", False):
+            for module in recipe.compiled() if is_compiled else ():
+                module.compile(backend="aot_eager", dynamic=False)
+            torch.manual_seed(0)
+            terms.append(recipe.train_step(make_batch(recipe), step))
+            assert changed_networks(recipe, weights(small_recipe(model={"valid_scale": [0, 1]}))) >= {"discriminator"}
+    torch.testing.assert_close(*terms, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("kind", "masking"), [("residual_wo_padding", True), ("style", False)])

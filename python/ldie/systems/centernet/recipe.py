@@ -99,6 +99,13 @@ class CenterNetRecipe(Recipe):
         for network in self._fixed():
             network.eval()
 
+    def compiled(self) -> list[nn.Module]:
+        """See :meth:`Recipe.compiled`; not what the gradient penalty derives twice, which compiled networks cannot."""
+        networks: list[nn.Module] = [*self.model.extractors.values(), self.model.detector]
+        if "discriminator" in self._optimizers and not self.config.solver.discriminator.gp:
+            networks.append(self.model.discriminator)
+        return networks
+
     def load_pretrained(self) -> None:
         """See :meth:`Recipe.load_pretrained`; where both files are given, the second wins."""
         solver, model = self.config.solver, self.model
