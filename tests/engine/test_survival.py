@@ -18,7 +18,7 @@ from engine import sums, toy
 from engine.test_trainer import CLOCKS, without_time
 from ldie.cli import main
 from ldie.config import merge, override
-from ldie.engine import checkpoint
+from ldie.engine import checkpoint, trackers
 from ldie.engine.lock import RunLock
 from ldie.engine.log import RunLog, configure_console, logger, read_log
 from ldie.engine.trainer import Trainer
@@ -78,6 +78,7 @@ def killed_at(operation, data_dir, work_dir, settings, system):
     """Trains until the given number of training steps, predictions and file operations; no moment must be a bad one."""
     torch.set_num_threads(1)
     logging.disable()
+    trackers.DEFAULT = ()  # as conftest.py has it in the tests' own process
     count = 0
 
     def counted(original):
@@ -108,7 +109,9 @@ def test_a_run_killed_twenty_times_ends_as_one_that_was_not(data_dir, tmp_path, 
     train(data_dir, tmp_path / "straight", *settings, system=system)
     rng = random.Random(1)
     killed = 0
-    context = multiprocessing.get_context("fork")
+    # Of a process without threads: those of the evaluator, which ran above, do not live on in a fork.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "hotcoco", killed_at.__module__])
     while killed < 20:
         arguments = (rng.randrange(1, 24), data_dir, tmp_path / "killed", settings, system)
         process = context.Process(target=killed_at, args=arguments)
