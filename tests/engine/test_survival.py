@@ -74,10 +74,11 @@ def assert_same_ending(a, b):
     assert_equal(ending(a), ending(b))
 
 
-def killed_at(operation, data_dir, work_dir, settings, system):
+def killed_at(operation, data_dir, work_dir, settings, name):
     """Trains until the given number of training steps, predictions and file operations; no moment must be a bad one."""
     torch.set_num_threads(1)
     logging.disable()
+    system = SYSTEMS[name]
     trackers.DEFAULT = ()  # as conftest.py has it in the tests' own process
     count = 0
 
@@ -99,9 +100,10 @@ def killed_at(operation, data_dir, work_dir, settings, system):
 
 
 CENTERNET = dataclasses.replace(centernet.SYSTEM, presets={"tiny": small_config()})
+SYSTEMS = {system.name: system for system in (toy.SYSTEM, sums.SYSTEM, CENTERNET)}
 
 
-@pytest.mark.parametrize("system", [toy.SYSTEM, sums.SYSTEM, CENTERNET], ids=lambda system: system.name)
+@pytest.mark.parametrize("system", SYSTEMS.values(), ids=SYSTEMS)
 def test_a_run_killed_twenty_times_ends_as_one_that_was_not(data_dir, tmp_path, system):
     if system is not toy.SYSTEM:
         data_dir = None if system is sums.SYSTEM else build_shapes(tmp_path / "shapes", train=6, val=3, size=64)
@@ -113,7 +115,7 @@ def test_a_run_killed_twenty_times_ends_as_one_that_was_not(data_dir, tmp_path, 
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "hotcoco", killed_at.__module__])
     while killed < 20:
-        arguments = (rng.randrange(1, 24), data_dir, tmp_path / "killed", settings, system)
+        arguments = (rng.randrange(1, 24), data_dir, tmp_path / "killed", settings, system.name)
         process = context.Process(target=killed_at, args=arguments)
         process.start()
         process.join(60)
