@@ -164,8 +164,8 @@ class Model(nn.Module, ABC):
 class Recipe(ABC):
     """How a model learns: data as it takes them, optimizers, phases, the training step.
 
-    It owns its backward passes and optimizer steps, so several optimizers, alternating phases and an accumulation of its
-    own need nothing from the loop. Random numbers come from torch's generators, whose states the loop saves.
+    It owns its backward passes and optimizer steps, so several optimizers, alternating phases and its own accumulation
+    need nothing from the loop. Random numbers come from torch's generators, whose states the loop saves.
 
     Args:
         model: On its device.
