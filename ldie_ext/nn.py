@@ -311,9 +311,8 @@ def _pool_maps(
     rule: int,
 ) -> Tensor:
     count = len(scales)
-    if (
-        rule == 0
-    ):  # torchvision's last level is that of the last scale: with two maps of one scale it never reads the last
+    if rule == 0:
+        # torchvision's last level is that of the last scale: with two maps of one scale it never reads the last.
         count = max(1, min(count, 1 + int(log2(scales[0] / scales[-1]) + 0.5)))
     flat, offsets = flatten_boxes(boxes)
     return pool_pyramid(

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Errors that the user can do something about: one line that names what is wrong and what to do."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+
 
 class UserError(Exception):
     """What all of them are; the command line prints the message instead of a traceback."""
@@ -24,3 +28,9 @@ class TrainingError(UserError, RuntimeError):
 
 class UnknownNameError(UserError, ValueError):
     """No such system or task, or not in this version."""
+
+
+def short(names: Iterable[str], most: int = 3) -> str:
+    """The first few of some names, for a message."""
+    listed = list(names)
+    return ", ".join(listed[:most]) + (", ..." if len(listed) > most else "") if listed else "none"

@@ -15,12 +15,12 @@ from ldie.contract import Model, Published, System
 from ldie.engine import checkpoint
 from ldie.engine.environment import versions
 from ldie.engine.log import configure_console, logger
-from ldie.errors import CheckpointError, ConfigError
+from ldie.errors import CheckpointError, ConfigError, short
 from ldie.files import is_file
 from ldie.nn.weights import copy_whole
 from ldie.systems import get_system
 from ldie.weights import read_weights
-from ldie.weights.names import COUNTERS, short
+from ldie.weights.names import COUNTERS
 
 
 def import_weights(options: argparse.Namespace) -> int:

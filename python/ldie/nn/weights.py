@@ -8,8 +8,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from ldie.errors import CheckpointError
-from ldie.weights.names import short
+from ldie.errors import CheckpointError, short
 
 logger = logging.getLogger("ldie")
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 Value = TypeVar("Value")
@@ -104,9 +104,3 @@ def _writer(pattern: str) -> Callable[[Mapping[str, str]], str]:
         return str(int(values[place[2]]) * int(place[1] or 1) + int(place[3] or 0))
 
     return lambda values: _PLACE.sub(lambda place: fill(place, values), pattern)
-
-
-def short(names: Iterable[str]) -> str:
-    """The first few of some names, for a message."""
-    listed = list(names)
-    return ", ".join(listed[:3]) + (", ..." if len(listed) > 3 else "") if listed else "none"

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from PIL import ImageFont
 
+from ldie.errors import short
+
 logger = logging.getLogger("ldie")
 _LONGEST = 40
 """Characters of a name that are drawn at most."""
@@ -49,7 +51,7 @@ def _legible_names(names: tuple[str, ...]) -> tuple[str, ...]:
         logger.warning(
             "no installed font has all letters of the class names %s: pictures show their numbers instead; "
             "install one that has, for instance Noto Sans CJK for Chinese, Japanese and Korean",
-            ", ".join(without_font[:3]) + (", ..." if len(without_font) > 3 else ""),
+            short(without_font),
         )
     return tuple(f"class {i}" if i in unreadable else name for i, name in enumerate(cleaned))
 

@@ -12,7 +12,7 @@ import torch
 
 from ldie.config import RunConfig
 from ldie.contract import Facts, Results, Task
-from ldie.errors import DataError
+from ldie.errors import DataError, short
 from ldie.files import make_folder
 from ldie.tasks.detection.catalog import locate_data, open_splits, part_of
 from ldie.tasks.detection.coco import CocoDataset
@@ -85,14 +85,14 @@ class DetectionTask(Task):
         """See :meth:`Task.check`: classes must be the same, and keypoints where both have some."""
         if dataset.class_names != facts["classes"]:
             raise DataError(
-                f"{dataset.annotation_file}: classes {_short(dataset.class_names)} differ from those of {origin}: "
-                f"{_short(facts['classes'])}; evaluate on data with the same categories"
+                f"{dataset.annotation_file}: classes {short(dataset.class_names, 5)} differ from those of {origin}: "
+                f"{short(facts['classes'], 5)}; evaluate on data with the same categories"
             )
         names = list(dataset.keypoint_names)
         if names and facts["keypoints"] and names != facts["keypoints"]:
             raise DataError(
-                f"{dataset.keypoint_file}: keypoints {_short(names)} differ from those of {origin}: "
-                f"{_short(facts['keypoints'])}; evaluate on data with the same keypoints, or without any"
+                f"{dataset.keypoint_file}: keypoints {short(names, 5)} differ from those of {origin}: "
+                f"{short(facts['keypoints'], 5)}; evaluate on data with the same keypoints, or without any"
             )
 
     def key(self, sample: Sample) -> Hashable:
@@ -158,7 +158,3 @@ def _draw_heatmaps(folder: Path, samples: Sequence[Sample], model: DetectionMode
     for name, heats in heatmaps.items():
         overlays = [draw_heatmap(sample.image, heat) for sample, heat in zip(samples, heats)]
         save_picture(grid(overlays), folder / f"{name}.png")
-
-
-def _short(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from pathlib import Path, PurePosixPath
@@ -38,6 +39,15 @@ class Source(NamedTuple):
 def image_files(folder: Path) -> list[Path]:
     """The images in a folder and below, in the order of their names; hidden files are none."""
     return sorted(file for file in folder.rglob("*") if is_image(file) and not file.name.startswith("."))
+
+
+def finite_number(text: str) -> float | None:
+    """The number that a text says; None where it says none, or one that is not finite."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
 
 
 def read_lines(path: Path) -> list[str]:

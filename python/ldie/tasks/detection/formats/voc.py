@@ -7,7 +7,6 @@ whether it is found does not count.
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from PIL import Image
 from ldie.errors import DataError
 from ldie.files import first_line, is_file
 from ldie.tasks.detection.annotations import brief
-from ldie.tasks.detection.formats.source import Source, SourceImage, read_lines
+from ldie.tasks.detection.formats.source import Source, SourceImage, finite_number, read_lines
 from ldie.tasks.detection.formats.xml_files import Node, read_xml
 from ldie.tasks.detection.images import image_sizes, is_image
 from ldie.tasks.detection.layouts import leaves_folder
@@ -150,11 +149,8 @@ def _box(node: Node, size: tuple[int, int]) -> tuple[float, float, float, float]
 
 
 def _number(node: Node) -> float:
-    try:
-        value = float(node.text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
+    value = finite_number(node.text)
+    if value is None:
         raise ValueError(f"line {node.line}: {node.name} must be a number, got {brief(node.text.strip())}")
     return value
 

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ldie.errors import DataError
 from ldie.tasks.detection.annotations import brief
-from ldie.tasks.detection.formats.source import read_lines
+from ldie.tasks.detection.formats.source import finite_number, read_lines
 from ldie_ext.coco import mask as coco_mask
 
 _OUTSIDE = 0.01
@@ -67,11 +66,8 @@ def _category(word: str, names: Sequence[str]) -> int:
 
 
 def _number(word: str) -> float:
-    try:
-        value = float(word)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
+    value = finite_number(word)
+    if value is None:
         raise ValueError(f"expected finite numbers, got {brief(word)}")
     return value
 
