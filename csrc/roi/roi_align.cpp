@@ -123,6 +123,8 @@ void check_options(const Options& options, int64_t levels) {
   check_level("the level of the first of spatial_scales", options.first_level);
 }
 
+LevelRule level_rule(int64_t rule) { return checked_option<LevelRule>(kOp, "levels", rule); }
+
 template <typename A>
 RoiLayout<A> make_layout(const Tensor& boxes, const OptionalTensor& offsets, const Pyramid& pyramid,
                          const Options& options, int64_t bins_y, int64_t bins_x, bool channels_last) {
@@ -153,13 +155,8 @@ RoiLayout<A> make_layout(const Tensor& boxes, const OptionalTensor& offsets, con
 Tensor roi_align_op(std::vector<Tensor> features, const Tensor& boxes_, const OptionalTensor& offsets_, int64_t bins_y,
                     int64_t bins_x, bool channels_last, std::vector<double> spatial_scales, int64_t sampling_ratio,
                     bool aligned, double canonical_scale, int64_t canonical_level, int64_t first_level, int64_t rule) {
-  const Options options{std::move(spatial_scales),
-                        sampling_ratio,
-                        aligned,
-                        canonical_scale,
-                        canonical_level,
-                        first_level,
-                        checked_option<LevelRule>(kOp, "levels", rule)};
+  const Options options{std::move(spatial_scales), sampling_ratio, aligned,         canonical_scale,
+                        canonical_level,           first_level,    level_rule(rule)};
   const Pyramid pyramid = check_features(features);
   check_options(options, pyramid.levels());
   check_boxes(boxes_, offsets_, features[0], pyramid.batch);
@@ -188,13 +185,8 @@ std::vector<Tensor> roi_align_backward_op(const Tensor& grad_, const Tensor& box
                                           std::vector<double> spatial_scales, int64_t sampling_ratio, bool aligned,
                                           double canonical_scale, int64_t canonical_level, int64_t first_level,
                                           int64_t rule) {
-  const Options options{std::move(spatial_scales),
-                        sampling_ratio,
-                        aligned,
-                        canonical_scale,
-                        canonical_level,
-                        first_level,
-                        checked_option<LevelRule>(kOp, "levels", rule)};
+  const Options options{std::move(spatial_scales), sampling_ratio, aligned,         canonical_scale,
+                        canonical_level,           first_level,    level_rule(rule)};
   check_floating(kOp, "grad", grad_);
   check_shape(kOp, "grad", grad_, {boxes_.size(0), kAnySize, kAnySize, kAnySize}, "[K, C, h, w] with K boxes");
   const Pyramid pyramid{std::move(sizes), batch, grad_.size(1)};
