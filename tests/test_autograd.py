@@ -108,12 +108,15 @@ def test_backward_enters_autograd_only_to_be_differentiated(backend: Backend) ->
 @every_function
 def test_a_call_leaves_no_garbage(function: Callable[[Tensor], Tensor], backend: Backend) -> None:
     at = input_of(function, backend)
-    gradient(function, at)
-    gc.collect()
+
+    def garbage_of_a_call() -> int:
+        gradient(function, at)
+        return gc.collect()
+
     gc.disable()
     try:
-        gradient(function, at)
-        assert gc.collect() == 0
+        # A collection's finalizers free what only the next one finds, so the first may count earlier tests' garbage.
+        assert min(garbage_of_a_call() for _ in range(4)) == 0
     finally:
         gc.enable()
 
