@@ -34,6 +34,8 @@ class AnchorGenerator(nn.Module):
         aspect_ratios: height / width: a list for each level, or one flat list for all of them.
         convention: 'torchvision' or 'detectron2', see :func:`ldie_ext.grid_anchors`.
         offset: of the first location from the image's corner, in strides.
+        strides: pixels between the locations of each level, as detectron2 is given them; None: as torchvision takes
+            them, a batch's sides divided by the map's, rounded down.
 
     Example:
         >>> generator = AnchorGenerator(((32,), (64,)), (0.5, 1.0, 2.0))
@@ -48,11 +50,13 @@ class AnchorGenerator(nn.Module):
         *,
         convention: Convention = "torchvision",
         offset: float = 0.0,
+        strides: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         self.sizes, self.aspect_ratios = per_level(sizes, aspect_ratios)
         self.convention = convention
         self.offset = offset
+        self.strides = strides and tuple((stride, stride) for stride in strides)
 
     def num_anchors_per_location(self) -> list[int]:
         """How many anchors each location of each level carries."""
@@ -64,19 +68,31 @@ class AnchorGenerator(nn.Module):
         Args:
             image_list: torchvision's ImageList, or whatever has ``tensors`` [B, C, H, W], the padded batch, and
                 ``image_sizes`` [B].
-            feature_maps: [B, C, H, W] of each level. A level's strides are the batch's sides divided by the map's,
-                rounded down.
+            feature_maps: [B, C, H, W] of each level.
 
         Returns:
-            For each image the same float32 [A, 4], the levels one after the other, on the device of the first map.
+            For each image what :meth:`grid` gives.
         """
         height, width = image_list.tensors.shape[-2:]
+        return [self.grid((height, width), feature_maps)] * len(image_list.image_sizes)
+
+    def grid(self, size: tuple[int, int], feature_maps: Sequence[Tensor]) -> Tensor:
+        """The anchors that all images of a batch share.
+
+        Args:
+            size: (H, W) of the padded batch.
+            feature_maps: [B, C, H, W] of each level.
+
+        Returns:
+            float32 [A, 4], the levels one after the other, on the device of the first map.
+        """
         grid_sizes = tuple((features.shape[-2], features.shape[-1]) for features in feature_maps)
-        strides = tuple((height // max(rows, 1), width // max(columns, 1)) for rows, columns in grid_sizes)
+        strides = self.strides or tuple(
+            (size[0] // max(rows, 1), size[1] // max(columns, 1)) for rows, columns in grid_sizes
+        )
         make = _cached_anchors if _may_cache(feature_maps[0]) else flat_anchors
         device = feature_maps[0].device
-        anchors = make(self.sizes, self.aspect_ratios, grid_sizes, strides, self.convention, self.offset, device)
-        return [anchors] * len(image_list.image_sizes)
+        return make(self.sizes, self.aspect_ratios, grid_sizes, strides, self.convention, self.offset, device)
 
     def extra_repr(self) -> str:
         """What print() shows."""

@@ -118,7 +118,7 @@ class OwnSchedule:
     warmup_factor: _Factor | None = None
 
     def over(self, solver: SolverConfig) -> SolverConfig:
-        """The solver with what is given here put in: what :meth:`ldie.contract.Recipe.schedule` is to return."""
+        """The solver with what is given here put in."""
         own = {field.name: getattr(self, field.name) for field in dataclasses.fields(OwnSchedule)}
         return dataclasses.replace(solver, **{name: value for name, value in own.items() if value is not None})
 

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ldie.config import RunConfig, SolverConfig
+from ldie.config import RunConfig
 from ldie.errors import ConfigError
 from ldie.sampling import SampleKey, ShuffledSampler
+from ldie.schedule import lr_factor
 from ldie.weights.names import NameTable
 
 if TYPE_CHECKING:
@@ -193,13 +194,12 @@ class Recipe(ABC):
         changes over time belongs into :meth:`resume_state`.
         """
 
-    def schedule(self, name: str) -> SolverConfig:
-        """The schedule of an optimizer's learning rates: the solver's for all of them by default.
+    def lr_factor(self, name: str, step: int) -> float:
+        """What an optimizer's own learning rates are multiplied by after ``step`` steps: the solver's schedule.
 
         An optimizer whose section of the configuration is an :class:`ldie.config.OwnSchedule` has ``section.over``.
         """
-        solver: SolverConfig = self.config.solver
-        return solver
+        return lr_factor(self.config.solver, step)
 
     def compiled(self) -> Sequence[nn.Module]:
         """The modules that :meth:`train_step` calls, for ``solver.compile``; none by default, which refuses it."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from ldie.config import OwnSchedule, SolverConfig
-from ldie.engine.schedule import lr_factor, set_learning_rates
+from ldie.schedule import lr_factor, set_learning_rates
 
 
 def test_step_schedule_decays_at_the_given_steps():

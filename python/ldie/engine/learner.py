@@ -16,10 +16,10 @@ from ldie.contract import Facts, Model, System
 from ldie.engine import distributed
 from ldie.engine.average import WeightAverage
 from ldie.engine.runtime import TrainingRuntime
-from ldie.engine.schedule import lr_factor, set_learning_rates
 from ldie.errors import ConfigError, TrainingError
 from ldie.files import first_line
 from ldie.nn.weights import copy_whole
+from ldie.schedule import set_learning_rates
 
 BACKEND = "inductor"
 """What compiles."""
@@ -96,7 +96,7 @@ class Learner:
             The terms to log, of each batch.
         """
         for name, optimizer in self.recipe.optimizers.items():
-            set_learning_rates(optimizer, lr_factor(self.recipe.schedule(name), step))
+            set_learning_rates(optimizer, self.recipe.lr_factor(name, step))
         parts = self.model.config.solver.accumulate
         terms = []
         for part in range(parts):

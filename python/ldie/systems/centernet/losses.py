@@ -10,14 +10,10 @@ from torch import Tensor
 from torch.nn import functional
 
 import ldie_ext
+from ldie.nn.precision import full_precision
 from ldie.systems.centernet.config import CenterNetConfig, DetectorSolver
 from ldie.systems.centernet.detector import Maps
 from ldie.systems.centernet.targets import CellTargets
-
-
-def full_precision(values: Tensor) -> Tensor:
-    """As float32, in which losses are computed whatever the networks are; float64 stays."""
-    return values if values.dtype == torch.float64 else values.float()
 
 
 def detection_losses(maps: Maps, targets: CellTargets, config: DetectorSolver) -> dict[str, Tensor]:

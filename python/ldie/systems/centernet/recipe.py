@@ -13,8 +13,10 @@ from numpy.random import Generator
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from ldie.config import OwnSchedule, SolverConfig
+from ldie.config import OwnSchedule
 from ldie.contract import Progress, Recipe, Runtime
+from ldie.nn.precision import full_precision
+from ldie.schedule import lr_factor
 from ldie.systems.centernet.augment import ScaleCrops
 from ldie.systems.centernet.config import CenterNetConfig
 from ldie.systems.centernet.detector import Maps
@@ -23,7 +25,6 @@ from ldie.systems.centernet.inputs import network_input
 from ldie.systems.centernet.losses import (
     adversarial_loss,
     detection_losses,
-    full_precision,
     reconstruction_loss,
     weighted_sum,
 )
@@ -79,11 +80,11 @@ class CenterNetRecipe(Recipe):
         """See :attr:`Recipe.optimizers`: one for extractors and detector, one for the discriminator if there is one."""
         return self._optimizers
 
-    def schedule(self, name: str) -> SolverConfig:
-        """See :meth:`Recipe.schedule`: what ``solver.detector`` and ``solver.discriminator`` say goes before."""
+    def lr_factor(self, name: str, step: int) -> float:
+        """See :meth:`Recipe.lr_factor`: what ``solver.detector`` and ``solver.discriminator`` say goes before."""
         solver = self.config.solver
         own: OwnSchedule = getattr(solver, name)
-        return own.over(solver)
+        return lr_factor(own.over(solver), step)
 
     def _fixed(self) -> list[nn.Module]:
         """The networks that do not learn."""

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training batches: images side by side, their objects one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+import ldie_ext
+from ldie.tasks.detection import Sample
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Of G objects, each as a polygon or, where its image has run lengths, as pixels of the batch's images."""
+
+    coords: Tensor
+    part_offsets: Tensor
+    instance_offsets: Tensor
+    """Tensors of :class:`ldie_ext.Polygons`; objects with pixels have no parts."""
+    pixels: Tensor
+    """uint8 [R,H,ceil(W / 8)], 8 pixels a byte."""
+    pixel_rows: Tensor
+    """int64 [G + 1]: an object's row of ``pixels``, -1 for polygons and for no object, which the last entry is."""
+    width: int
+    """W."""
+
+    def in_boxes(self, boxes: Tensor, rows: Tensor, size: int) -> Tensor:
+        """Bool [N,size,size]: what boxes [N,4] show of the objects ``rows`` (G: of none)."""
+        count = len(self.pixel_rows) - 1
+        polygons = ldie_ext.Polygons(self.coords, self.part_offsets, self.instance_offsets)
+        drawn = ldie_ext.polygons_to_roi_masks(polygons, boxes, size, instances=rows.where(rows < count, -1))
+        if not len(self.pixels):
+            return drawn
+        cut = ldie_ext.crop_and_resize_masks(
+            self.pixels, boxes, size, instances=self.pixel_rows[rows], packed_width=self.width, convention="detectron2"
+        )
+        return drawn | cut
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B images with G objects in all; image b owns the objects offsets[b]..offsets[b + 1]."""
+
+    images: Tensor  # uint8 [B,3,H,W], RGB, each in the top left corner
+    sizes: Tensor  # int64 [B,2], height and width of each
+    ids: Tensor  # int64 [B], of the data set's images
+    boxes: Tensor  # float32 [G,4]
+    labels: Tensor  # int64 [G]
+    offsets: Tensor  # int64 [B+1]
+    slots: Tensor  # int64 [B,M], each image's objects, then G
+    masks: Masks | None
+    keypoints: Tensor | None  # float32 [G,K,3], pixel indices
+
+
+def collate(samples: Sequence[Sample], multiple: int) -> Batch:
+    """A batch of images filled up at the right and the bottom; the host knows all shapes, so nothing waits later.
+
+    Args:
+        samples: Without crowds and boxes without area.
+        multiple: Of which both sides are to be.
+    """
+    sizes = torch.tensor([sample.image.shape[1:] for sample in samples])
+    height, width = (-(-side // multiple) * multiple for side in sizes.amax(0).tolist())
+    images = torch.zeros(len(samples), 3, height, width, dtype=torch.uint8)
+    for image, sample in zip(images, samples):
+        image[:, : sample.image.shape[1], : sample.image.shape[2]] = sample.image
+    counts = [len(sample) for sample in samples]
+    ends = torch.tensor([0, *counts]).cumsum(0)
+    slots = ends[:-1, None] + torch.arange(max(counts))
+    masks = None if any(sample.masks is None for sample in samples) else _masks(samples, (height, width))
+    keypoints = [sample.keypoints for sample in samples if sample.keypoints is not None]
+    return Batch(
+        images,
+        sizes,
+        torch.tensor([sample.image_id for sample in samples]),
+        torch.cat([sample.boxes for sample in samples]),
+        torch.cat([sample.labels for sample in samples]),
+        ends,
+        slots.where(slots < ends[1:, None], ends[-1]),
+        masks,
+        torch.cat(keypoints) if len(keypoints) == len(samples) else None,
+    )
+
+
+def _masks(samples: Sequence[Sample], size: tuple[int, int]) -> Masks:
+    coords, parts, instances = [], [torch.zeros(1, dtype=torch.int64)], [torch.zeros(1, dtype=torch.int64)]
+    pixels, rows, drawn = [], [], 0
+    for sample in samples:
+        if isinstance(sample.masks, ldie_ext.Polygons):
+            parts.append(sample.masks.part_offsets[1:] + parts[-1][-1])
+            instances.append(sample.masks.instance_offsets[1:] + instances[-1][-1])
+            coords.append(sample.masks.coords)
+            rows.append(torch.full((len(sample),), -1))
+        elif isinstance(sample.masks, ldie_ext.RLE):
+            instances.append(instances[-1][-1:].expand(len(sample)))
+            rows.append(drawn + torch.arange(len(sample)))
+            drawn += len(sample)
+            pixels.append(_filled(sample.masks, sample, size))
+    return Masks(
+        torch.cat([torch.zeros(0, 2, dtype=torch.float64), *coords]),
+        torch.cat(parts),
+        torch.cat(instances),
+        torch.cat([torch.zeros(0, size[0], -(-size[1] // 8), dtype=torch.uint8), *pixels]),
+        torch.cat([*rows, torch.full((1,), -1)]),
+        size[1],
+    )
+
+
+def _filled(masks: ldie_ext.RLE, sample: Sample, size: tuple[int, int]) -> Tensor:
+    """Packed pixels in an image of ``size``, of which the sample's is the top left corner."""
+    height, width = sample.image.shape[1:]
+    packed = ldie_ext.rle_decode(masks, size=(height, width), packed=True)
+    filled = packed.new_zeros(len(packed), size[0], -(-size[1] // 8))
+    filled[:, :height, : packed.shape[2]] = packed
+    return filled

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images as the network sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ldie.systems.rcnn.config import Convention, InputConfig
+from ldie.tasks.detection.geometry import resize_image
+from ldie.tasks.detection.transforms import normalize
+
+
+def network_input(images: Tensor, sizes: Tensor, config: InputConfig) -> Tensor:
+    """Images uint8 [B,3,H,W] of ``sizes`` int64 [B,2], normalised; what they were filled up with becomes 0."""
+    normal = normalize(images, config.mean, config.std, bgr=config.bgr)
+    y, x = (torch.arange(side, device=images.device) for side in images.shape[2:])
+    inside = (y[:, None] < sizes[:, 0, None, None]) & (x < sizes[:, 1, None, None])
+    return normal.where(inside[:, None], 0).contiguous(memory_format=torch.channels_last)
+
+
+def evaluation_image(image: Tensor, config: InputConfig, convention: Convention) -> Tensor:
+    """A whole image uint8 [3,H,W], normalised float32 [3,h,w]: its shorter side as configured, unless its longer side
+    would then be too long.
+
+    Torchvision normalises first and then interpolates without antialiasing; detectron2 resizes as Pillow does.
+    """
+    height, width = image.shape[1:]
+    if convention == "torchvision":
+        shorter, longer = torch.tensor([min(height, width), max(height, width)], dtype=torch.float32)
+        factor = torch.minimum(config.shorter_side / shorter, config.longest / longer).item()
+        normal = normalize(image, config.mean, config.std, bgr=config.bgr)
+        if factor == 1:
+            return normal
+        return functional.interpolate(
+            normal[None], scale_factor=factor, mode="bilinear", align_corners=False, recompute_scale_factor=True
+        )[0]
+    factor = config.shorter_side / min(height, width)
+    factor = min(factor, config.longest / max(height, width))
+    size = int(height * factor + 0.5), int(width * factor + 0.5)
+    return normalize(resize_image(image, size), config.mean, config.std, bgr=config.bgr)
+
+
+def stacked(images: Sequence[Tensor], multiple: int) -> tuple[Tensor, Tensor]:
+    """Normalised images [3,h,w] as one batch, filled up with 0 at the right and the bottom; and their sizes."""
+    sizes = torch.tensor([image.shape[1:] for image in images])
+    height, width = (padded(side, multiple) for side in sizes.amax(0).tolist())
+    batch = images[0].new_zeros(len(images), 3, height, width)
+    for place, image in zip(batch, images):
+        place[:, : image.shape[1], : image.shape[2]] = image
+    return batch.contiguous(memory_format=torch.channels_last), sizes
+
+
+def padded(side: int, multiple: int) -> int:
+    """The next whole multiple."""
+    return -(-side // multiple) * multiple

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Mask and Keypoint R-CNN: the networks, and objects from images."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+import ldie_ext
+from ldie.contract import Facts
+from ldie.nn.precision import full_precision
+from ldie.systems.rcnn.backbone import build_backbone
+from ldie.systems.rcnn.config import RCNNConfig
+from ldie.systems.rcnn.heads import RoIHeads
+from ldie.systems.rcnn.inputs import evaluation_image, padded, stacked
+from ldie.systems.rcnn.postprocess import Found, image_keypoints, own_class, select_objects
+from ldie.systems.rcnn.proposals import Outlook, ProposalGenerator
+from ldie.tasks.detection import DetectionModel, Prediction
+
+
+class RCNN(DetectionModel):
+    """A backbone with a feature pyramid, proposals, and heads for each of them, named as detectron2's.
+
+    Args:
+        config: Networks and post-processing; the numbers of classes and keypoints are those of the facts.
+        facts: Of the detection task.
+
+    Raises:
+        ConfigError: Keys that do not fit together.
+    """
+
+    def __init__(self, config: RCNNConfig, facts: Facts) -> None:
+        super().__init__()
+        config.check()
+        self.config: RCNNConfig = config
+        self.facts = facts
+        self.backbone = build_backbone(config.model.backbone)
+        self.proposal_generator = ProposalGenerator(config.model)
+        self.roi_heads = RoIHeads(config.model)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @classmethod
+    def from_config(cls, config: RCNNConfig, facts: Facts) -> RCNN:
+        """See :meth:`ldie.contract.Model.from_config`."""
+        counts = {"num_classes": len(facts["classes"])}
+        if facts["keypoints"]:
+            counts["num_keypoints"] = len(facts["keypoints"])
+        return cls(dataclasses.replace(config, model=dataclasses.replace(config.model, **counts)), facts)
+
+    def pool(self, maps: Sequence[Tensor], boxes: Tensor, offsets: Tensor, size: int) -> Tensor:
+        """Features [R,C,size,size] of regions; the coarsest map is for proposals only."""
+        model = self.config.model
+        torchvision = model.convention == "torchvision"
+        ratio = model.sampling_ratio
+        return ldie_ext.multiscale_roi_align(
+            maps[:-1],
+            boxes,
+            offsets,
+            size,
+            [1 / stride for stride in model.backbone.strides[:-1]],
+            (2 if torchvision else 0) if ratio is None else ratio,
+            not torchvision,
+            canonical_scale=model.canonical_scale,
+            levels=model.convention,
+        )
+
+    def forward(self, images: Tensor, sizes: Tensor) -> tuple[Found, Tensor | None, Tensor | None]:
+        """Objects in normalised images [B,3,H,W] of ``sizes`` int64 [B,2], their masks' and keypoints' logits."""
+        maps = self.backbone(images)
+        outlook = self.proposal_generator(maps, (images.shape[2], images.shape[3]))
+        proposals, counts = self.proposal_generator.propose(outlook, sizes, training=False)
+        return self.objects(maps, proposals, counts, sizes)
+
+    def objects(
+        self, maps: Sequence[Tensor], proposals: Tensor, counts: Tensor, sizes: Tensor
+    ) -> tuple[Found, Tensor | None, Tensor | None]:
+        """The second stage of :meth:`forward`, on proposals [B,P,4], of which there are ``counts`` int64 [B]."""
+        model, heads = self.config.model, self.roi_heads
+        places = torch.arange(len(proposals) + 1, device=counts.device) * proposals.shape[1]
+        pooled = self.pool(maps, proposals.flatten(0, 1), places, model.box_head.pool)
+        logits, deltas = heads.box_predictor(heads.box_head(pooled))
+        found = select_objects(
+            full_precision(logits), full_precision(deltas), proposals, counts, sizes, model.box_head, self.config.test
+        )
+        masks = keypoints = None
+        if heads.mask_head is not None:
+            masks = heads.mask_head(self.pool(maps, found.boxes, found.offsets, model.mask_head.pool))
+        if heads.keypoint_head is not None:
+            keypoints = heads.keypoint_head(self.pool(maps, found.boxes, found.offsets, model.keypoint_head.pool))
+        return found, masks, keypoints
+
+    def predict(self, inputs: Sequence[Tensor]) -> list[Prediction]:
+        """See :meth:`DetectionModel.predict`; images that fill a batch alike go through the networks together."""
+        options = self.config.input
+        images = [evaluation_image(image.cpu(), options, self.config.model.convention) for image in inputs]
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for index, image in enumerate(images):
+            groups.setdefault(tuple(padded(side, options.multiple) for side in image.shape[1:]), []).append(index)
+        results: dict[int, Prediction] = {}
+        for members in groups.values():
+            batch, sizes = stacked([images[i] for i in members], options.multiple)
+            files = [(inputs[i].shape[1], inputs[i].shape[2]) for i in members]
+            results |= zip(members, self._predict(batch.to(self.device), sizes.to(self.device), files))
+        return [results[index] for index in range(len(inputs))]
+
+    def _predict(self, images: Tensor, sizes: Tensor, files: Sequence[tuple[int, int]]) -> list[Prediction]:
+        maps = self.backbone(images)
+        outlook: Outlook = self.proposal_generator(maps, (images.shape[2], images.shape[3]))
+        proposals, counts = self.proposal_generator.propose(outlook, sizes, training=False)
+        found, masks, keypoints = self.objects(maps, proposals, counts, sizes)
+        ratios = torch.tensor(files, device=sizes.device).flip(1) / sizes.flip(1)
+        ends, numbers = found.offsets.tolist(), counts.tolist()
+        return [
+            self._prediction(
+                found, masks, keypoints, slice(*ends[b : b + 2]), proposals[b, : numbers[b]], ratios[b], file
+            )
+            for b, file in enumerate(files)
+        ]
+
+    def _prediction(
+        self,
+        found: Found,
+        masks: Tensor | None,
+        keypoints: Tensor | None,
+        rows: slice,
+        proposals: Tensor,
+        ratio: Tensor,
+        size: tuple[int, int],
+    ) -> Prediction:
+        """One image's objects in pixels of its file."""
+        test, convention = self.config.test, self.config.model.convention
+        inside, labels = found.boxes[rows], found.labels[rows]
+        boxes = inside * ratio.repeat(2)
+        drawn = points = None
+        if masks is not None:
+            probabilities = own_class(full_precision(masks[rows]), labels)
+            pasted = ldie_ext.paste_masks(
+                probabilities, boxes, size, threshold=test.mask_threshold, convention=convention, packed=True
+            )
+            drawn = ldie_ext.rle_encode(pasted, packed_width=size[1])
+            drawn = ldie_ext.RLE(drawn.counts.cpu(), drawn.offsets.cpu(), drawn.sizes.cpu())
+        if keypoints is not None:
+            points = image_keypoints(full_precision(keypoints[rows]), inside, ratio, test, convention).cpu()
+        return Prediction(
+            boxes=boxes.cpu(),
+            scores=found.scores[rows].cpu(),
+            labels=labels.cpu(),
+            masks=drawn,
+            keypoints=points,
+            size=size,
+        )

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How Mask and Keypoint R-CNN learns: all at once, or in phases of its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import torch
+from numpy.random import Generator
+from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Optimizer
+
+from ldie.contract import Progress, Recipe, Runtime
+from ldie.systems.rcnn.augment import WholeImages
+from ldie.systems.rcnn.batch import Batch, collate
+from ldie.systems.rcnn.config import PARTS, LossConfig, RCNNConfig
+from ldie.systems.rcnn.model import RCNN
+from ldie.systems.rcnn.phases import Phase, phase_at, read_phases
+from ldie.systems.rcnn.training import Losses
+from ldie.tasks.detection import Sample
+
+WEIGHT_OF = {
+    "rpn_cls_loss": "objectness",
+    "rpn_loc_loss": "proposal_box",
+    "cls_loss": "classes",
+    "loc_loss": "box",
+    "mask_loss": "mask",
+    "keypoint_loss": "keypoint",
+}
+"""The key of each loss's weight in ``solver.loss``."""
+
+
+class RCNNRecipe(Recipe):
+    """One loss over all that learns, one optimizer.
+
+    Runs of one phase train under DistributedDataParallel; where the parts that learn change, gradients are averaged
+    before the steps, as it cannot change its parameters.
+    """
+
+    best_metric: ClassVar[str] = "bbox/AP"
+    fixed_on_resume: ClassVar[tuple[str, ...]] = ("input", "solver.optimizer", "solver.phases", "solver.pretrained")
+
+    def __init__(self, model: RCNN, config: RCNNConfig, runtime: Runtime) -> None:
+        self.model: RCNN = model
+        self.config: RCNNConfig = config
+        self.runtime = runtime
+        self.phases = read_phases(config.solver)
+        self._learnable = {part: [p for p in getattr(model, part).parameters() if p.requires_grad] for part in PARTS}
+        self._optimizer = self._make_optimizer()
+        self._phase: Phase = self.phases[0]
+        self._enter(self._phase)
+        losses = Losses(model, runtime)
+        self._losses: nn.Module = runtime.replicate(losses) if len(self.phases) == 1 else losses
+        self._transform = WholeImages(config, model.facts)
+
+    def _make_optimizer(self) -> Optimizer:
+        solver = self.config.solver
+        weights = [p for part in PARTS for p in self._learnable[part]]
+        if solver.optimizer == "adamw":
+            return AdamW(weights, solver.lr, weight_decay=solver.weight_decay)
+        return SGD(weights, solver.lr, momentum=solver.momentum, weight_decay=solver.weight_decay)
+
+    @property
+    def optimizers(self) -> Mapping[str, Optimizer]:
+        """See :attr:`Recipe.optimizers`: one for all parts."""
+        return {"rcnn": self._optimizer}
+
+    def lr_factor(self, name: str, step: int) -> float:
+        """See :meth:`Recipe.lr_factor`: the phase's."""
+        return phase_at(self.phases, step).lr_factor(step)
+
+    def train_mode(self) -> None:
+        """See :meth:`Recipe.train_mode`: parts that do not learn in this phase keep their statistics."""
+        self.model.train()
+        for part in PARTS:
+            if part not in self._phase.train:
+                network: nn.Module = getattr(self.model, part)
+                network.eval()
+
+    def _enter(self, phase: Phase) -> None:
+        self._phase = phase
+        for part, weights in self._learnable.items():
+            for weight in weights:
+                weight.requires_grad_(part in phase.train)
+                if part not in phase.train:
+                    weight.grad = None
+        self.train_mode()
+
+    def transform(self, sample: Sample, rng: Generator) -> Sample:
+        """See :meth:`Recipe.transform`."""
+        return self._transform(sample, rng)
+
+    def collate(self, items: Sequence[Sample]) -> Batch:
+        """See :meth:`Recipe.collate`."""
+        return collate(items, self.config.input.multiple)
+
+    def train_step(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """See :meth:`Recipe.train_step`."""
+        phase = phase_at(self.phases, step)
+        if phase is not self._phase:
+            self._enter(phase)
+        with self.runtime.autocast():
+            losses: dict[str, Tensor] = self._losses(batch, step, phase)
+        total = weighted_sum(losses, self.config.solver.loss)
+        self.runtime.update(self._optimizer, total, self.config.solver.gradient_clip)
+        return {name: value.detach() for name, value in {**losses, "total_loss": total}.items()}
+
+    def log_line(self, progress: Progress, means: Mapping[str, float]) -> str:
+        """See :meth:`Recipe.log_line`; losses are sums over the interval, as the published exercise has them."""
+        batch = self.config.solver.batch_size * self.config.solver.accumulate * self.runtime.world_size
+        steps = progress.samples / batch
+        names = {"rpn_cls_loss": "Pro cls", "rpn_loc_loss": "Pro loc", "cls_loss": "Det cls", "loc_loss": "Det loc"}
+        names |= {"mask_loss": "Mask", "keypoint_loss": "Keypoint"}
+        losses = "".join(f"{name} : {means[key] * steps:f} \t/  " for key, name in names.items() if key in means)
+        return (
+            f"Epoch: {int(progress.epoch):d} /  Iter : {progress.step:d} /  {losses}Time : {progress.seconds:f} "
+            f"/  LR : {progress.lr['rcnn']:.3g}"
+        )
+
+
+def weighted_sum(losses: Mapping[str, Tensor], config: LossConfig) -> Tensor:
+    """The sum of all losses, each times its weight."""
+    weights = {name: getattr(config, key) for name, key in WEIGHT_OF.items()}
+    return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
