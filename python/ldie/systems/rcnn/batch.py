@@ -87,27 +87,32 @@ def collate(samples: Sequence[Sample], multiple: int) -> Batch:
 
 
 def _masks(samples: Sequence[Sample], size: tuple[int, int]) -> Masks:
-    coords, parts, instances = [], [torch.zeros(1, dtype=torch.int64)], [torch.zeros(1, dtype=torch.int64)]
-    pixels, rows, drawn = [], [], 0
+    coords, parts, instances, pixels, rows = [], [], [], [], []
+    drawn = 0
     for sample in samples:
         if isinstance(sample.masks, ldie_ext.Polygons):
-            parts.append(sample.masks.part_offsets[1:] + parts[-1][-1])
-            instances.append(sample.masks.instance_offsets[1:] + instances[-1][-1])
             coords.append(sample.masks.coords)
+            parts.append(sample.masks.part_offsets.diff())
+            instances.append(sample.masks.instance_offsets.diff())
             rows.append(torch.full((len(sample),), -1))
         elif isinstance(sample.masks, ldie_ext.RLE):
-            instances.append(instances[-1][-1:].expand(len(sample)))
+            pixels.append(_filled(sample.masks, sample, size))
+            instances.append(torch.zeros(len(sample), dtype=torch.int64))
             rows.append(drawn + torch.arange(len(sample)))
             drawn += len(sample)
-            pixels.append(_filled(sample.masks, sample, size))
     return Masks(
         torch.cat([torch.zeros(0, 2, dtype=torch.float64), *coords]),
-        torch.cat(parts),
-        torch.cat(instances),
+        _ends(parts),
+        _ends(instances),
         torch.cat([torch.zeros(0, size[0], -(-size[1] // 8), dtype=torch.uint8), *pixels]),
         torch.cat([*rows, torch.full((1,), -1)]),
         size[1],
     )
+
+
+def _ends(lengths: Sequence[Tensor]) -> Tensor:
+    """Offsets of groups of these lengths."""
+    return torch.cat([torch.zeros(1, dtype=torch.int64), *lengths]).cumsum(0)
 
 
 def _filled(masks: ldie_ext.RLE, sample: Sample, size: tuple[int, int]) -> Tensor:

@@ -39,7 +39,7 @@ class RCNN(DetectionModel):
         self.facts = facts
         self.backbone = build_backbone(config.model.backbone)
         self.proposal_generator = ProposalGenerator(config.model)
-        self.roi_heads = RoIHeads(config.model)
+        self.roi_heads = RoIHeads(config.model.backbone.pyramid_channel, config.model)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @classmethod
