@@ -56,7 +56,7 @@ class AnchorGenerator(nn.Module):
         self.sizes, self.aspect_ratios = per_level(sizes, aspect_ratios)
         self.convention = convention
         self.offset = offset
-        self.strides = strides and tuple((stride, stride) for stride in strides)
+        self.strides = None if strides is None else tuple((stride, stride) for stride in strides)
 
     def num_anchors_per_location(self) -> list[int]:
         """How many anchors each location of each level carries."""

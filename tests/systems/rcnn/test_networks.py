@@ -16,7 +16,8 @@ from ldie.systems.rcnn.config import (
     ProposalConfig,
     RCNNModel,
 )
-from ldie.systems.rcnn.heads import ProposalGenerator, RoIHeads, RPNHead
+from ldie.systems.rcnn.heads import RoIHeads, RPNHead
+from ldie.systems.rcnn.proposals import ProposalGenerator
 from ldie.weights.names import NameTable
 from ldie.weights.rcnn import TORCHVISION, TORCHVISION_V2, background_last
 from torch import Tensor, nn
@@ -55,7 +56,7 @@ TINY = RCNNModel(
 def build(config: RCNNModel) -> nn.ModuleDict:
     """All networks, under the printed names."""
     backbone = build_backbone(config.backbone)
-    generator = ProposalGenerator(backbone.channel, config.proposals)
+    generator = ProposalGenerator(config)
     return nn.ModuleDict(
         {"backbone": backbone, "proposal_generator": generator, "roi_heads": RoIHeads(backbone.channel, config)}
     )

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from ldie.nn import NormedConv2d, NormName, norm_layer
-from ldie.systems.rcnn.config import BoxHeadConfig, KeypointHeadConfig, MaskHeadConfig, ProposalConfig, RCNNModel
+from ldie.systems.rcnn.config import BoxHeadConfig, KeypointHeadConfig, MaskHeadConfig, RCNNModel
 
 
 class RPNHead(nn.Module):
@@ -38,24 +38,6 @@ class RPNHead(nn.Module):
         """Maps [B,C,H,W] by level -> logits [B,A,H,W] and offsets [B,4A,H,W], anchor by anchor, by level."""
         hidden = [self.conv(level) for level in maps]
         return [self.objectness_logits(level) for level in hidden], [self.anchor_deltas(level) for level in hidden]
-
-
-class ProposalGenerator(nn.Module):
-    """The network of region proposals (arXiv:1506.01497), ``rpn_head``.
-
-    Args:
-        channel: Of the maps.
-        config: Anchors and depth.
-    """
-
-    def __init__(self, channel: int, config: ProposalConfig) -> None:
-        super().__init__()
-        anchors = len(config.anchor_sizes[0]) * len(config.anchor_ratios)
-        self.rpn_head = RPNHead(channel, anchors, config.depth)
-
-    def forward(self, maps: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """See :meth:`RPNHead.forward`."""
-        return self.rpn_head(maps)
 
 
 class BoxHead(nn.Sequential):

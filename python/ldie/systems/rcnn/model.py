@@ -45,10 +45,9 @@ class RCNN(DetectionModel):
     @classmethod
     def from_config(cls, config: RCNNConfig, facts: Facts) -> RCNN:
         """See :meth:`ldie.contract.Model.from_config`."""
-        counts = {"num_classes": len(facts["classes"])}
-        if facts["keypoints"]:
-            counts["num_keypoints"] = len(facts["keypoints"])
-        return cls(dataclasses.replace(config, model=dataclasses.replace(config.model, **counts)), facts)
+        keypoints = len(facts["keypoints"]) or config.model.num_keypoints
+        model = dataclasses.replace(config.model, num_classes=len(facts["classes"]), num_keypoints=keypoints)
+        return cls(dataclasses.replace(config, model=model), facts)
 
     def pool(self, maps: Sequence[Tensor], boxes: Tensor, offsets: Tensor, size: int) -> Tensor:
         """Features [R,C,size,size] of regions; the coarsest map is for proposals only."""
