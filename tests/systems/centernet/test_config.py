@@ -4,8 +4,8 @@ import re
 
 import pytest
 from ldie.config import load_yaml, merge, override, to_dict, to_yaml
-from ldie.schedule import lr_factor
 from ldie.errors import ConfigError
+from ldie.schedule import lr_factor
 from ldie.systems import get_system
 from ldie.systems.centernet import CenterNet, CenterNetRecipe
 from ldie.systems.centernet.config import CenterNetConfig

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
-
-import ldie_ext
 from ldie.systems.rcnn.batch import collate
 from ldie.systems.rcnn.postprocess import image_keypoints
 from ldie.systems.rcnn.presets import TINY
 from ldie.tasks.detection import CocoDataset, Prediction, Sample, build_shapes
 from ldie.tasks.detection.metrics import coco_metrics
+from torch import Tensor
+
+import ldie_ext
 
 MASK, HEATMAP = 2 * TINY.model.mask_head.pool, 4 * TINY.model.keypoint_head.pool
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ldie.config import DatasetConfig
-from ldie.durations import Epochs
 from ldie.systems.rcnn.config import (
     BackboneConfig,
     BoxHeadConfig,
@@ -14,7 +13,6 @@ from ldie.systems.rcnn.config import (
     InputConfig,
     KeypointHeadConfig,
     MaskHeadConfig,
-    PhaseConfig,
     PostprocessConfig,
     ProposalConfig,
     RCNNConfig,
