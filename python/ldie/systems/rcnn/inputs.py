@@ -25,7 +25,8 @@ def network_input(images: Tensor, sizes: Tensor, config: InputConfig) -> Tensor:
 def evaluation_image(image: Tensor, config: InputConfig, convention: Convention) -> Tensor:
     """A whole image uint8 [3,H,W] as normalised float32 [3,h,w].
 
-    Its shorter side is the configured one, unless the longer side would then be too long. Torchvision normalises first and then interpolates without antialiasing; detectron2 resizes as Pillow does.
+    Its shorter side is the configured one, unless the longer side would then be too long. Torchvision normalises first
+    and then interpolates without antialiasing; detectron2 resizes as Pillow does.
     """
     height, width = image.shape[1:]
     if convention == "torchvision":
