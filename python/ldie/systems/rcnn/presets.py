@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ldie.config import DatasetConfig
+from ldie.systems.rcnn import presets_published
 from ldie.systems.rcnn.config import (
     BackboneConfig,
     BoxHeadConfig,
@@ -72,18 +72,4 @@ OVERFIT = replace(
 )
 """Learns a handful of images by heart: ``tiny`` without augmentation, to see that nothing is in the way of the data."""
 
-MASK_R50 = RCNNConfig(
-    model=RCNNModel(backbone=BackboneConfig(frozen_eps=0.0), convention="torchvision"),
-    solver=RCNNSolver(
-        batch_size=16,
-        max_iter=90_000,
-        lr_decay=(60_000, 80_000),
-        warmup_iter=1000,
-        warmup_factor=1e-3,
-        save_step=5000,
-        num_workers=8,
-    ),
-    dataset=DatasetConfig(root="coco", aspect_grouping=True, drop_empty=True),
-)
-"""ResNet-50 with a feature pyramid, torchvision's conventions, detectron2's schedule 1x: sixteen images a step."""
-PRESETS = {"tiny": TINY, "overfit": OVERFIT, "mask_r50": MASK_R50}
+PRESETS = {"tiny": TINY, "overfit": OVERFIT, **presets_published.PRESETS}

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -17,6 +18,7 @@ from ldie.systems.rcnn.batch import Batch, collate
 from ldie.systems.rcnn.config import PARTS, LossConfig, RCNNConfig
 from ldie.systems.rcnn.model import RCNN
 from ldie.systems.rcnn.phases import Phase, phase_at, read_phases
+from ldie.systems.rcnn.pretrained import load_pretrained
 from ldie.systems.rcnn.training import Losses
 from ldie.tasks.detection import Sample
 
@@ -65,6 +67,12 @@ class RCNNRecipe(Recipe):
     def optimizers(self) -> Mapping[str, Optimizer]:
         """See :attr:`Recipe.optimizers`: one for all parts."""
         return {"rcnn": self._optimizer}
+
+    def load_pretrained(self) -> None:
+        """See :meth:`Recipe.load_pretrained`."""
+        solver = self.config.solver
+        if solver.pretrained:
+            load_pretrained(self.model, Path(solver.pretrained), solver.pretrained_parts)
 
     def lr_factor(self, name: str, step: int) -> float:
         """See :meth:`Recipe.lr_factor`: the phase's."""
