@@ -17,7 +17,7 @@ from ldie.files import make_folder
 from ldie.tasks.detection.catalog import locate_data, open_splits, part_of
 from ldie.tasks.detection.coco import CocoDataset
 from ldie.tasks.detection.detections import Detections, detect
-from ldie.tasks.detection.metrics import coco_metrics
+from ldie.tasks.detection.metrics import METRIC_NAMES, coco_metrics
 from ldie.tasks.detection.model import DetectionModel
 from ldie.tasks.detection.prediction_files import write_predictions
 from ldie.tasks.detection.results import coco_detections, write_records
@@ -108,8 +108,9 @@ class DetectionTask(Task):
         return coco_metrics(dataset, results)
 
     def headline(self, metrics: Mapping[str, float]) -> Mapping[str, float]:
-        """COCO's three best-known metrics of each kind."""
-        return {name: value for name, value in metrics.items() if name.rpartition("/")[2] in ("AP", "AP50", "AP75")}
+        """COCO's three best-known metrics of each kind, and the recall of proposals."""
+        names = [f"{kind}/{name}" for kind in METRIC_NAMES for name in ("AP", "AP50", "AP75")] + ["proposals/AR100"]
+        return {name: metrics[name] for name in names if name in metrics}
 
     def report(self, folder: Path, dataset: CocoDataset, results: Results, model: Any) -> None:
         """See :meth:`Task.report`: ``detections.json`` (COCO results) and pictures of the first images."""
