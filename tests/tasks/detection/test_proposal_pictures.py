@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from ldie.tasks.detection import CocoDataset, DetectionTask, build_shapes
+from ldie.tasks.detection.canvas import Canvas
 from ldie.tasks.detection.colors import GREEN, RED, class_color, heat_colors
 from ldie.tasks.detection.proposal_pictures import SEARCHED, SHOWN, draw_proposals
 from ldie.tasks.detection.sample import Sample
@@ -47,6 +48,14 @@ def test_objects_are_green_where_a_proposal_overlaps_by_half(share, color):
     picture = drawn([FAR, part], [OBJECT])
     assert picture.getpixel(right_of(OBJECT)) == color
     assert ({GREEN, RED} & colors_of(picture)) == {color}
+
+
+def test_an_overlap_just_below_half_does_not_read_as_half(monkeypatch):
+    names = []
+    monkeypatch.setattr(Canvas, "label", lambda self, box, name, color: names.append((name, color)))
+    for share in (0.497, 0.5, 1.0):
+        drawn([[*OBJECT[:2], OBJECT[0] + 100 * share, OBJECT[3]]], [OBJECT])
+    assert names == [("0.49", RED), ("0.50", GREEN), ("1.00", GREEN)]
 
 
 def test_each_object_is_judged_by_its_own_proposals():

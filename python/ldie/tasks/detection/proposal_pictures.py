@@ -43,7 +43,7 @@ def draw_proposals(proposals: Tensor, truth: Sample) -> Image.Image:
     for box, _, color in marks:
         canvas.box(box, color, casing=BLACK)
     for box, iou, color in marks:
-        canvas.label(box, f"{iou:.2f}", color)
+        canvas.label(box, f"{int(iou * 100) / 100:.2f}", color)  # rounded down: 0.497, which is red, is no 0.50
     return canvas.picture()
 
 
