@@ -55,8 +55,8 @@ def _require_keypoints(dataset: CocoDataset, without: str) -> None:
     names = dataset.keypoint_names
     if not names:
         raise DataError(
-            f"{dataset.annotation_file}: its categories ({short(dataset.class_names)}) have no keypoints; add them here "
-            f"or in annotations/person_keypoints_{dataset.split}.json, or set {without}"
+            f"{dataset.annotation_file}: its categories ({short(dataset.class_names)}) have no keypoints; add them "
+            f"here or in annotations/person_keypoints_{dataset.split}.json, or set {without}"
         )
     objects = (item for index in range(len(dataset)) for item in dataset.objects(index) if not item.iscrowd)
     if not any(seen > 0 for item in objects for seen in (item.keypoints or ())[2::3]):
