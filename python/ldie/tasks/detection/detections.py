@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 class Detections(Prediction):
     """The K objects found in one image, best first where the model sorts them."""
 
-    image: Tensor = field(repr=False)
+    image: Tensor = field(repr=False, kw_only=True)
     """uint8 [3,H,W], RGB."""
-    facts: Facts = field(repr=False)
+    facts: Facts = field(repr=False, kw_only=True)
     """Of the data that the model was trained on."""
 
     def __len__(self) -> int:
