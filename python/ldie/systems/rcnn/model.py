@@ -78,7 +78,7 @@ class RCNN(DetectionModel):
     ) -> tuple[Found, Tensor | None, Tensor | None]:
         """The second stage of :meth:`forward`, on proposals [B,P,4], of which there are ``counts`` int64 [B]."""
         model, heads = self.config.model, self.roi_heads
-        places = torch.arange(len(proposals) + 1, device=counts.device) * proposals.shape[1]
+        places = torch.arange(proposals.shape[0] + 1, device=counts.device) * proposals.shape[1]
         pooled = self.pool(maps, proposals.flatten(0, 1), places, model.box_head.pool)
         logits, deltas = heads.box_predictor(heads.box_head(pooled))
         found = select_objects(
