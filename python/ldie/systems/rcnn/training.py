@@ -90,8 +90,8 @@ class Losses(nn.Module):
         if not model.keypoint_head.enabled or batch.keypoints is None:
             return None
         keypoints = torch.cat([batch.keypoints, batch.keypoints.new_zeros(1, *batch.keypoints.shape[1:])])
-        centre = 0.5 if model.convention == "detectron2" else 0.0  # of the pixel that an index stands for
-        own = keypoints[objects.rows] + keypoints.new_tensor([centre, centre, 0.0])
+        own = keypoints[objects.rows]
+        own[..., :2] += 0.5 if model.convention == "detectron2" else 0.0  # centre of the pixel that an index stands for
         cells = 4 * model.keypoint_head.pool
         index, valid = ldie_ext.keypoint_targets(own.to(objects.boxes.dtype), objects.boxes, (cells, cells))
         return index, valid & objects.used[:, None]
