@@ -22,6 +22,7 @@ from ldie.tasks.detection.model import DetectionModel
 from ldie.tasks.detection.prediction_files import write_predictions
 from ldie.tasks.detection.results import coco_detections, write_records
 from ldie.tasks.detection.sample import Sample
+from ldie.tasks.detection.tables import metrics_table
 from ldie.tasks.detection.visualization import draw_heatmap, draw_prediction, draw_sample, grid, save_picture
 
 logger = logging.getLogger("ldie")
@@ -103,13 +104,17 @@ class DetectionTask(Task):
         """See :meth:`Task.inputs`: the images."""
         return [sample.image for sample in samples]
 
-    def metrics(self, dataset: CocoDataset, results: Results) -> dict[str, float]:
-        """See :meth:`Task.metrics`: COCO's."""
-        return coco_metrics(dataset, results)
+    def metrics(self, dataset: CocoDataset, results: Results, *, detailed: bool = False) -> dict[str, float]:
+        """See :meth:`Task.metrics`: COCO's, and those of each class."""
+        return coco_metrics(dataset, results, per_class=detailed)
 
     def headline(self, metrics: Mapping[str, float]) -> Mapping[str, float]:
         """COCO's three best-known metrics of each kind."""
-        return {name: value for name, value in metrics.items() if name.rpartition("/")[2] in ("AP", "AP50", "AP75")}
+        return {name: value for name, value in metrics.items() if name.partition("/")[2] in ("AP", "AP50", "AP75")}
+
+    def table(self, metrics: Mapping[str, float]) -> str:
+        """See :meth:`Task.table`: COCO's lines for each kind, and one for each class where its metrics are there."""
+        return metrics_table(metrics)
 
     def report(self, folder: Path, dataset: CocoDataset, results: Results, model: Any) -> None:
         """See :meth:`Task.report`: ``detections.json`` (COCO results) and pictures of the first images."""
