@@ -126,6 +126,8 @@ def _add_eval(commands: argparse._SubParsersAction) -> None:
     parser.epilog = "example:\n  ldie eval runs/centernet --data ~/coco --out runs/centernet/coco"
     _add_checkpoint(parser)
     _add_data(parser, "to evaluate on (default: that of the training run)")
+    text = "also AP, AP50 and number of objects of each class, in metrics.json too"
+    parser.add_argument("--per-class", action="store_true", help=text)
     text = "for metrics.json, detections.json and pictures/ (default: eval/ in the run's work folder)"
     parser.add_argument("--out", type=Path, metavar="DIR", help=text)
     _add_batch_size(parser)

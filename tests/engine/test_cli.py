@@ -71,6 +71,22 @@ def test_eval_writes_the_metrics_of_the_run(run_dir, capsys, tmp_path):
     assert (tmp_path / "detections.json").exists()
 
 
+def test_eval_of_single_classes_says_and_writes_them(run_dir, capsys, tmp_path):
+    command = ["eval", str(run_dir), "--device", "cpu", "--out", str(tmp_path)]
+    assert main(command) == 0
+    plain, output = json.loads((tmp_path / "metrics.json").read_text()), capsys.readouterr().out
+    assert output.count("maxDets=") == len(plain) == 12 and "objects" not in output
+    assert main([*command, "--per-class"]) == 0
+    written, output = json.loads((tmp_path / "metrics.json").read_text()), capsys.readouterr().out
+    assert written.keys() - plain.keys() == {
+        f"bbox/{stat}-{color}" for stat in ("AP", "AP50", "objects") for color in ("red", "blue")
+    }
+    table = [line.split() for line in output.splitlines()]
+    for color in ("red", "blue"):
+        ap, ap50, objects = (written[f"bbox/{stat}-{color}"] for stat in ("AP", "AP50", "objects"))
+        assert [f"{ap:.3f}", f"{ap50:.3f}", str(objects), color] in table
+
+
 def test_predict_needs_only_the_checkpoint(run_dir, data_dir, tmp_path, capsys):
     copied = shutil.copy(run_dir / "checkpoints" / "best.safetensors", tmp_path / "alone.safetensors")
     other = tmp_path / "001.jpg"

@@ -188,6 +188,7 @@ class Trainer:
             with self.learner.eager():
                 report.write_evaluation(self.work_dir, self.task, self.val_set, evaluation, self.learner.result)
             report.write_curves(self.work_dir, self.task.headline)
+            report.print_table(self.task, evaluation.metrics)
         distributed.barrier()  # the files are there for every rank
 
     def _save_whole_steps(self) -> None:

@@ -23,6 +23,7 @@ from ldie.tasks.detection.prediction_files import write_predictions
 from ldie.tasks.detection.proposal_pictures import draw_proposals
 from ldie.tasks.detection.results import coco_detections, write_records
 from ldie.tasks.detection.sample import Sample
+from ldie.tasks.detection.tables import metrics_table
 from ldie.tasks.detection.visualization import draw_heatmap, draw_prediction, draw_sample, grid, save_picture
 
 logger = logging.getLogger("ldie")
@@ -104,14 +105,18 @@ class DetectionTask(Task):
         """See :meth:`Task.inputs`: the images."""
         return [sample.image for sample in samples]
 
-    def metrics(self, dataset: CocoDataset, results: Results) -> dict[str, float]:
-        """See :meth:`Task.metrics`: COCO's."""
-        return coco_metrics(dataset, results)
+    def metrics(self, dataset: CocoDataset, results: Results, *, detailed: bool = False) -> dict[str, float]:
+        """See :meth:`Task.metrics`: COCO's, and those of each class."""
+        return coco_metrics(dataset, results, per_class=detailed)
 
     def headline(self, metrics: Mapping[str, float]) -> Mapping[str, float]:
         """COCO's three best-known metrics of each kind, and the recall of proposals."""
         names = [f"{kind}/{name}" for kind in METRIC_NAMES for name in ("AP", "AP50", "AP75")] + ["proposals/AR100"]
         return {name: metrics[name] for name in names if name in metrics}
+
+    def table(self, metrics: Mapping[str, float]) -> str:
+        """See :meth:`Task.table`: COCO's lines for each kind, and one for each class where its metrics are there."""
+        return metrics_table(metrics)
 
     def report(self, folder: Path, dataset: CocoDataset, results: Results, model: Any) -> None:
         """See :meth:`Task.report`: ``detections.json`` (COCO results) and pictures of the first images."""
