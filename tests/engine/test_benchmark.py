@@ -124,7 +124,7 @@ def test_the_report(run_dir, tmp_path, capsys):
     assert read["name"] == "read" and read["calls"] == 1 and 0 < read["share"] < 1
     assert read["ms"] + report["outside_of_stages"]["ms"] == pytest.approx(report["profiled_ms"])
     assert read["share"] + report["outside_of_stages"]["share"] == pytest.approx(1)
-    for line in ("toy, step 4: ", "2 calls, batch of 3, images of 16x16", "images/s", "MiB (resident", "read  "):
+    for line in ("toy, step 4: ", "calls: 2, batch: 3, images of 16x16", "images/s", "MiB (resident", "read  "):
         assert line in text
 
 

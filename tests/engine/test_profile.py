@@ -37,7 +37,7 @@ def test_the_table_of_a_run(data_dir, tmp_path, capsys):
     """Two steps, between which there are evaluations; only the second has both optimizers."""
     train(data_dir, tmp_path / "run", "--profile", "2")
     text = capsys.readouterr().out
-    assert re.search(r"^profile of 2 steps: [\d.]+ ms a step, [\d.]+ ms without the profiler$", text, re.MULTILINE)
+    assert re.search(r"^profiled steps: 2; [\d.]+ ms each, [\d.]+ ms without the profiler$", text, re.MULTILINE)
     rows = cells(text)
     groups = (OURS, PRODUCTS, OTHERS, OPTIMIZERS, DATA, REST)
     assert [name for name in rows if name in groups] == list(groups)
@@ -76,9 +76,9 @@ def test_a_run_that_is_too_short_says_so(data_dir, tmp_path, capsys, steps, prof
         "raise solver.max_iter or give --profile a smaller number"
     )
     assert expected in text
-    assert ("profile of" in text) == bool(profiled)
+    assert ("profiled steps" in text) == bool(profiled)
     if profiled:
-        assert "profile of 1 steps" in text
+        assert "profiled steps: 1; " in text
 
 
 def test_an_error_in_a_profiled_step_stays_what_it_is(data_dir, tmp_path, capsys, monkeypatch):
@@ -94,7 +94,7 @@ def test_an_error_in_a_profiled_step_stays_what_it_is(data_dir, tmp_path, capsys
     assert main(command) == 1
     output = capsys.readouterr()
     assert output.err == "ldie: out of memory (no room); lower the batch size or the image size\n"
-    assert "profile of" not in output.out and "--profile:" not in output.out
+    assert "profiled steps" not in output.out and "--profile:" not in output.out
     assert not torch._C._autograd._profiler_enabled()
 
 

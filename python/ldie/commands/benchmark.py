@@ -105,7 +105,7 @@ def _printed(report: dict[str, Any]) -> str:
         (
             f"{report['system']}, step {report['step']}: {report['model']}",
             f"{report['device']}, {report['threads']} threads, torch {report['versions']['torch']}, "
-            f"{report['repeats']} calls, batch of {report['batch_size']}, {images}",
+            f"calls: {report['repeats']}, batch: {report['batch_size']}, {images}",
             f"latency      median {latency['median']:.1f} ms, p90 {latency['p90']:.1f} ms, min {latency['min']:.1f} ms",
             f"throughput   {report['images_per_second']:.1f} images/s",
             f"peak memory  {peak} ({memory['of']})",

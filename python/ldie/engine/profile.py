@@ -131,7 +131,7 @@ class StepProfile:
         step, plain = self._total / self._profiled / 1e3, statistics.median(self._plain) * 1e3
         head = ["", "ms/step", "%", "calls/step"] + ["GPU ms/step"] * self._has_gpu
         rows = [self._row(name, share) for name, share in self._lines()]
-        title = f"profile of {self._profiled} steps: {step:.1f} ms a step, {plain:.1f} ms without the profiler"
+        title = f"profiled steps: {self._profiled}; {step:.1f} ms each, {plain:.1f} ms without the profiler"
         return f"{title}\n{table([head, *rows])}"
 
     @property

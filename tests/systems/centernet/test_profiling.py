@@ -45,7 +45,7 @@ def test_profile_names_the_operators_of_a_training_step(tmp_path, caplog):
     config = dataclasses.replace(small_config(solver={"max_iter": WARM_UP + 1}), output_dir=str(tmp_path / "run"))
     with caplog.at_level("INFO", "ldie"):
         Trainer(SYSTEM, config, *make_shapes(tmp_path / "data"), torch.device("cpu"), profile=1).run()
-    (table,) = (message for message in caplog.messages if message.startswith("profile of 1 steps"))
+    (table,) = (message for message in caplog.messages if message.startswith("profiled steps: 1; "))
     rows = {line.split()[0]: line.split()[-1] for line in table.splitlines()[2:]}
     operators = {"center_targets", "center_focal_loss_from_boxes", "gather_l1_loss", "masked_scale_loss"}
     losses = operators - {"center_targets"}
