@@ -173,6 +173,13 @@ class Recipe(ABC):
         """The modules that :meth:`train_step` calls, for ``solver.compile``; none by default, which refuses it."""
         return ()
 
+    def check_data(self, dataset: Any) -> None:
+        """Checks that there is what the model is to learn from, before anything is written; nothing by default.
+
+        Raises:
+            DataError: There is not.
+        """
+
     def load_pretrained(self) -> None:
         """Loads the weights to start from where the configuration names some; only a fresh run's loop calls it.
 

@@ -106,6 +106,7 @@ class Trainer:
         self.learner = Learner(system, in_steps(config, epoch), self.task.facts(train_set), self.runtime)
         self.model, self.recipe = self.learner.model, self.learner.recipe
         self.config = self.model.config
+        self.recipe.check_data(train_set)
         self._lock: RunLock | None = None
         try:
             self._start(resume, overwrite)
