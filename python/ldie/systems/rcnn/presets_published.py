@@ -25,7 +25,7 @@ _BETA = 1 / 9
 """Where torchvision's losses of boxes turn linear."""
 
 
-def _epochs(count: int) -> Any:
+def epochs(count: int) -> Any:
     """What fields of type :data:`ldie.durations.Steps` also take."""
     return Epochs(f"{count} epochs")
 
@@ -34,8 +34,8 @@ MASK_R50 = RCNNConfig(
     model=RCNNModel(backbone=BackboneConfig(frozen_eps=0.0), proposals=ProposalConfig(post_nms_train=2000)),
     solver=RCNNSolver(
         batch_size=16,
-        max_iter=_epochs(26),
-        lr_decay=(_epochs(16), _epochs(22)),
+        max_iter=epochs(26),
+        lr_decay=(epochs(16), epochs(22)),
         warmup_iter=1000,
         warmup_factor=1e-3,
         save_step=5000,
@@ -69,8 +69,8 @@ KEYPOINT_R50 = replace(
     ),
     solver=replace(
         MASK_R50.solver,
-        max_iter=_epochs(46),
-        lr_decay=(_epochs(36), _epochs(43)),
+        max_iter=epochs(46),
+        lr_decay=(epochs(36), epochs(43)),
     ),
     dataset=replace(MASK_R50.dataset, categories=("person",)),
 )

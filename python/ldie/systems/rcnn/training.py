@@ -63,8 +63,10 @@ class Losses(nn.Module):
         proposals, counts = model.proposal_generator.propose(outlook, batch.sizes, training=True)
         seeds = sampling_seeds(batch.ids, self.config.seed, step, _REGIONS)
         head, classes = options.box_head, options.num_classes
-        regions = sample_regions(proposals, counts, batch, head, options.convention, classes, seeds).compact()
-        objects = regions.foreground(classes, int(head.samples * head.positive_fraction))
+        regions = sample_regions(proposals, counts, batch, head, options.convention, classes, seeds)
+        statistics = "batch" in (head.normalization, options.mask_head.normalization)
+        regions = regions.compact(exact=statistics)
+        objects = regions.foreground(classes, int(head.samples * head.positive_fraction), exact=statistics)
         targets = self._keypoint_targets(objects, batch)
         region_count, object_count, heatmap_count = self._counts(regions, objects, targets)
         logits, deltas = model.roi_heads.box_predictor(
@@ -88,8 +90,8 @@ class Losses(nn.Module):
         if not model.keypoint_head.enabled or batch.keypoints is None:
             return None
         keypoints = torch.cat([batch.keypoints, batch.keypoints.new_zeros(1, *batch.keypoints.shape[1:])])
-        centre = 0.5 if model.convention == "detectron2" else 0.0  # of the pixel that an index stands for
-        own = keypoints[objects.rows] + keypoints.new_tensor([centre, centre, 0.0])
+        own = keypoints[objects.rows]
+        own[..., :2] += 0.5 if model.convention == "detectron2" else 0.0  # centre of the pixel that an index stands for
         cells = 4 * model.keypoint_head.pool
         index, valid = ldie_ext.keypoint_targets(own.to(objects.boxes.dtype), objects.boxes, (cells, cells))
         return index, valid & objects.used[:, None]
