@@ -103,6 +103,12 @@ def test_classes_that_the_file_of_keypoints_does_not_list_have_none(tmp_path):
     assert metrics["keypoints/AP-person"] == pytest.approx(1) == metrics["keypoints/AP"]
 
 
+def test_the_lines_are_those_that_pycocotools_prints(hard):
+    lines = [[kind, *by_pycocotools(hard, found_in(hard), kind)[1]] for kind in METRIC_NAMES]
+    assert [len(part) for part in lines] == [13, 13, 11]
+    assert metrics_table(coco_metrics(hard, found_in(hard))) == "\n".join("\n".join(part) for part in lines)
+
+
 def test_the_table_has_a_line_for_each_class():
     metrics = {
         "bbox/AP": 0.25, "bbox/AR1": -1.0, "bbox/AP-red": 0.5, "bbox/AP50-red": 0.75, "bbox/objects-red": 12,
