@@ -15,14 +15,15 @@ PACKAGE = Path(__file__).parents[1] / "python" / "ldie"
 
 ROOMS = {
     "errors": (), "files": (), "console": (), "threads": (), "config": (), "durations": (), "yaml_text": (),
-    "sampling": (), "contract": (), "nn": (), "weights": (), "engine": (), "tasks": (), "systems": ("tasks",),
+    "packages": (), "sampling": (), "contract": (), "export": (), "nn": (), "weights": (), "engine": (), "tasks": (),
+    "systems": ("tasks",),
     "inference": ("engine", "systems", "tasks"), "commands": ("engine", "inference", "systems", "tasks"),
     "cli": ("__init__", "commands", "systems", "tasks"), "__main__": ("cli",), "__init__": ("inference",),
 }  # fmt: skip
 """Every room of the house, and what it may import beside itself and the ground floor."""
 GROUND = (
-    "errors", "files", "console", "threads", "config", "durations", "yaml_text", "sampling", "contract", "nn",
-    "weights",
+    "errors", "files", "console", "threads", "config", "durations", "yaml_text", "packages", "sampling",
+    "contract", "export", "nn", "weights",
 )  # fmt: skip
 
 

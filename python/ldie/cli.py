@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ``ldie`` command: train, eval, predict, show, convert, import, info.
+"""The ``ldie`` command: train, eval, predict, show, convert, import, export, info.
 
 Exit codes: 0 done, 1 bad input (one line on stderr), 2 bad usage, 130 stopped by Ctrl-C (a checkpoint is written), 141
 nobody reads stdout any more.
@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 import ldie
 from ldie import console
+from ldie.export import FORMATS
 from ldie.systems import SYSTEMS
 from ldie.tasks import TASKS
 from ldie.threads import share_cores
@@ -84,6 +86,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_show(commands)
     _add_convert(commands)
     _add_import(commands)
+    _add_export(commands)
     info = _add(commands, "info", "print versions, devices, loaded native libraries and operators")
     info.epilog = "example:\n  ldie info"
     return parser
@@ -179,6 +182,20 @@ def _add_import(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--preset", metavar="NAME", help=text)
 
 
+def _add_export(commands: argparse._SubParsersAction) -> None:
+    parser = _add(commands, "export", "write a checkpoint's model as one graph for other programs, and compare the two")
+    parser.epilog = "example:\n  ldie export runs/centernet --format onnx --out centernet.onnx --size 480x640"
+    _add_checkpoint(parser)
+    text = "torch.export (for programs with torch and ldie_ext) or onnx"
+    parser.add_argument("--format", choices=FORMATS, metavar="FORMAT", required=True, help=text)
+    parser.add_argument("--out", type=Path, metavar="FILE", required=True, help="the file, usually .pt2 or .onnx")
+    text = "height and width of the images that the graph takes (default: the model's own choice)"
+    parser.add_argument("--size", type=_size, metavar="HxW", help=text)
+    text = "images that the graph takes together (default: %(default)s)"
+    parser.add_argument("--batch-size", type=_whole(1), default=1, metavar="N", help=text)
+    _add_data(parser, "to compare on beside noise (default: noise alone)")
+
+
 def _add_checkpoint(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "checkpoint", type=Path, metavar="CHECKPOINT", help="a .safetensors file, or a run's work folder (its best one)"
@@ -215,6 +232,14 @@ def _whole(least: int, most: int = _MOST) -> Callable[[str], int]:
         return value
 
     return whole_number
+
+
+def _size(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    size = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not all(size):
+        raise argparse.ArgumentTypeError(f"must be a height and a width of at least 1, such as 480x640, got {text!r}")
+    return size
 
 
 def _score(text: str) -> float:

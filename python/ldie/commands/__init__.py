@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from ldie.commands.convert import convert
 from ldie.commands.evaluate import evaluate
+from ldie.commands.export import export
 from ldie.commands.import_weights import import_weights
 from ldie.commands.info import info
 from ldie.commands.predict import predict
@@ -21,5 +22,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "show": show,
     "convert": convert,
     "import": import_weights,
+    "export": export,
     "info": info,
 }
