@@ -15,10 +15,10 @@ from ldie.systems.rcnn.targets import AnchorTargets, anchor_targets, sample_regi
 from reference.anchors import encode_boxes
 from reference.overlaps import box_iou
 from reference.sampling import sample_labels
+from systems.rcnn.batches import CLASSES, KEYPOINTS, make_batch, make_samples, random_boxes
 from torch import Tensor
 
 import ldie_ext
-from systems.rcnn.batches import CLASSES, KEYPOINTS, make_batch, make_samples, random_boxes
 
 RPN = ProposalConfig(samples=40)
 HEAD = BoxHeadConfig(samples=24)
