@@ -10,13 +10,14 @@ from numpy.random import Generator
 from ldie.contract import Facts
 from ldie.systems.rcnn.config import RCNNConfig
 from ldie.tasks.detection import Compose, Photometric, RandomMirror, ResizeShorterSide, Sample
+from ldie.tasks.detection.geometry import clip
 
 
 class WholeImages:
     """A sample as the network learns from it.
 
-    Crowds and boxes without area are no training targets and are left out, as are masks and keypoints without a head
-    for them.
+    Objects are cut at the image's border. Crowds and what has no area are no training targets and are left out, as are
+    masks and keypoints without a head for them.
     """
 
     def __init__(self, config: RCNNConfig, facts: Facts) -> None:
@@ -34,10 +35,9 @@ class WholeImages:
 
     def __call__(self, sample: Sample, rng: Generator) -> Sample:
         """The sample resized, mirrored and recoloured."""
-        ordinary = ~sample.iscrowd & (sample.boxes[:, 2:] > sample.boxes[:, :2]).all(1)
         needed = replace(
             sample,
             masks=sample.masks if self.masks else None,
             keypoints=sample.keypoints if self.keypoints else None,
         )
-        return self.augment(needed.select(ordinary), rng)
+        return clip(self.augment(needed.select(~sample.iscrowd), rng))

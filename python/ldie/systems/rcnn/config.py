@@ -172,8 +172,8 @@ class PhaseConfig(OwnSchedule):
 
     length: Steps = 0
     train: tuple[Part, ...] = PARTS
-    """What learns; the other parts are constants, their statistics too, and losses that need none of these are not
-    computed: without ``roi_heads`` only those of the proposals are, without ``proposal_generator`` only the others."""
+    """What learns; the other parts are constants, their statistics too. Losses are those of the proposals and of the
+    heads that learn; where neither does, of both."""
     lr: LearningRate | None = None
 
 
@@ -275,7 +275,9 @@ class RCNNConfig(RunConfig):
                 f"model.proposals.low must be at most model.proposals.high, got {proposals.low} and {proposals.high}"
             )
         for index, phase in enumerate(self.solver.phases):
-            if not phase.train or (index < len(self.solver.phases) - 1 and phase.length == 0):
+            if not phase.train:
+                raise ConfigError(f"solver.phases[{index}].train must have one of {', '.join(PARTS)}, got none")
+            if phase.length == 0 and index < len(self.solver.phases) - 1:
                 raise ConfigError(
-                    f"solver.phases[{index}] must train something, and have a length unless it is the last"
+                    f"solver.phases[{index}].length must be at least 1, got 0; only the last phase may go without one"
                 )

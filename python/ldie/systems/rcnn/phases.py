@@ -45,8 +45,8 @@ def read_phases(solver: RCNNSolver) -> list[Phase]:
     if not solver.phases:
         return [Phase(0, PARTS, solver, 1.0)]
     phases, start = [], 0
-    for phase in solver.phases:
-        is_last = phase is solver.phases[-1]
+    for number, phase in enumerate(solver.phases, start=1):
+        is_last = number == len(solver.phases)
         length = max(solver.max_iter - start, 1) if is_last else phase.length
         schedule = phase.over(replace(solver, max_iter=length))
         phases.append(Phase(start, phase.train, schedule, (phase.lr or solver.lr) / solver.lr))

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -17,9 +19,12 @@ from ldie.systems.rcnn.batch import Batch, collate
 from ldie.systems.rcnn.config import PARTS, LossConfig, RCNNConfig
 from ldie.systems.rcnn.model import RCNN
 from ldie.systems.rcnn.phases import Phase, phase_at, read_phases
+from ldie.systems.rcnn.pretrained import load_pretrained
 from ldie.systems.rcnn.training import Losses
-from ldie.tasks.detection import Sample
+from ldie.tasks.detection import CocoDataset, Sample
+from ldie.tasks.detection.requirements import require
 
+logger = logging.getLogger("ldie")
 WEIGHT_OF = {
     "rpn_cls_loss": "objectness",
     "rpn_loc_loss": "proposal_box",
@@ -29,17 +34,30 @@ WEIGHT_OF = {
     "keypoint_loss": "keypoint",
 }
 """The key of each loss's weight in ``solver.loss``."""
+LOGGED = {"rpn_cls_loss": "Pro cls", "rpn_loc_loss": "Pro loc", "cls_loss": "Det cls", "loc_loss": "Det loc"}
+LOGGED_AFTER = {"mask_loss": "Mask", "keypoint_loss": "Keypoint"}
+"""What the log line calls them; the latter where they are."""
 
 
 class RCNNRecipe(Recipe):
     """One loss over all that learns, one optimizer.
 
-    Runs of one phase train under DistributedDataParallel; where the parts that learn change, gradients are averaged
-    before the steps, as it cannot change its parameters.
+    Several processes learn what one learns from all their images together, if batches have the same size in pixels.
+    Batch normalisation is the exception: each process takes the statistics of its own images (unless
+    ``solver.sync_batchnorm`` on GPUs). Runs of one phase train under DistributedDataParallel; where the parts that
+    learn change, gradients are averaged before the steps, as it cannot change its parameters.
+
+    With ``solver.accumulate`` the losses of the proposals are those of one large batch: every image has the same weight
+    in them. Those of the heads are means over regions, of objects and with keypoints, of one batch at a time.
     """
 
     best_metric: ClassVar[str] = "bbox/AP"
-    fixed_on_resume: ClassVar[tuple[str, ...]] = ("input", "solver.optimizer", "solver.phases", "solver.pretrained")
+    fixed_on_resume: ClassVar[tuple[str, ...]] = (
+        "input",
+        "solver.optimizer",
+        "solver.pretrained",
+        "solver.pretrained_parts",
+    )
 
     def __init__(self, model: RCNN, config: RCNNConfig, runtime: Runtime) -> None:
         self.model: RCNN = model
@@ -65,6 +83,27 @@ class RCNNRecipe(Recipe):
     def optimizers(self) -> Mapping[str, Optimizer]:
         """See :attr:`Recipe.optimizers`: one for all parts."""
         return {"rcnn": self._optimizer}
+
+    def check_data(self, dataset: CocoDataset) -> None:
+        """See :meth:`Recipe.check_data`: objects, with masks and keypoints where there are heads for them."""
+        model = self.config.model
+        require(
+            dataset,
+            masks="model.mask_head.enabled=false" if model.mask_head.enabled else None,
+            keypoints="model.keypoint_head.enabled=false" if model.keypoint_head.enabled else None,
+        )
+
+    def load_pretrained(self) -> None:
+        """See :meth:`Recipe.load_pretrained`."""
+        solver = self.config.solver
+        if solver.pretrained:
+            load_pretrained(self.model, Path(solver.pretrained), solver.pretrained_parts)
+        elif self.config.model.backbone.freeze_at:
+            logger.warning(
+                "model.backbone.freeze_at=%d keeps parts of the backbone as they are, which is at random; name weights "
+                "to start from in solver.pretrained, or set it to 0",
+                self.config.model.backbone.freeze_at,
+            )
 
     def lr_factor(self, name: str, step: int) -> float:
         """See :meth:`Recipe.lr_factor`: the phase's."""
@@ -107,15 +146,20 @@ class RCNNRecipe(Recipe):
         return {name: value.detach() for name, value in {**losses, "total_loss": total}.items()}
 
     def log_line(self, progress: Progress, means: Mapping[str, float]) -> str:
-        """See :meth:`Recipe.log_line`; losses are sums over the interval, as the published exercise has them."""
+        """See :meth:`Recipe.log_line`.
+
+        As the published exercise has it: losses are sums over the interval, and one that the phase does not have counts
+        as 0. Masks, keypoints and the learning rate come after that.
+        """
         batch = self.config.solver.batch_size * self.config.solver.accumulate * self.runtime.world_size
         steps = progress.samples / batch
-        names = {"rpn_cls_loss": "Pro cls", "rpn_loc_loss": "Pro loc", "cls_loss": "Det cls", "loc_loss": "Det loc"}
-        names |= {"mask_loss": "Mask", "keypoint_loss": "Keypoint"}
-        losses = "".join(f"{name} : {means[key] * steps:f} \t/  " for key, name in names.items() if key in means)
+        losses, more = (
+            "".join(f"{name} : {means.get(key, 0.0) * steps:f} \t/  " for key, name in names.items())
+            for names in (LOGGED, {key: name for key, name in LOGGED_AFTER.items() if key in means})
+        )
         return (
-            f"Epoch: {int(progress.epoch):d} /  Iter : {progress.step:d} /  {losses}Time : {progress.seconds:f} "
-            f"/  LR : {progress.lr['rcnn']:.3g}"
+            f"Epoch: {int(progress.epoch):d} /  Iter : {progress.step:d} /  {losses}Time : {progress.seconds:f} /  "
+            f"{more}LR : {progress.lr['rcnn']:.3g}"
         )
 
 

@@ -35,7 +35,7 @@ class Losses(nn.Module):
         super().__init__()
         self.model = model
         self.config = model.config
-        self._runtime = [runtime]  # no part of the module
+        self._runtime = runtime
 
     def forward(self, batch: Batch, step: int, phase: Phase) -> dict[str, Tensor]:
         """Losses by name, those that the phase learns from."""
@@ -90,8 +90,8 @@ class Losses(nn.Module):
         if not model.keypoint_head.enabled or batch.keypoints is None:
             return None
         keypoints = torch.cat([batch.keypoints, batch.keypoints.new_zeros(1, *batch.keypoints.shape[1:])])
-        centre = 0.5 if model.convention == "detectron2" else 0.0  # of the pixel that an index stands for
-        own = keypoints[objects.rows] + keypoints.new_tensor([centre, centre, 0.0])
+        own = keypoints[objects.rows]
+        own[..., :2] += 0.5 if model.convention == "detectron2" else 0.0  # centre of the pixel that an index stands for
         cells = 4 * model.keypoint_head.pool
         index, valid = ldie_ext.keypoint_targets(own.to(objects.boxes.dtype), objects.boxes, (cells, cells))
         return index, valid & objects.used[:, None]
@@ -100,9 +100,9 @@ class Losses(nn.Module):
         """Float [3]: regions, those of objects, and heatmaps with a target, of a process on average; 1 at least."""
         valid = objects.used.new_zeros(1) if targets is None else targets[1]
         counts = torch.stack([regions.used.sum(), objects.used.sum(), valid.sum()]).double()
-        (runtime,) = self._runtime
-        mean = runtime.total(counts) / runtime.world_size
-        return mean.clamp(min=1 / runtime.world_size).to(regions.boxes.dtype)
+        processes = self._runtime.world_size
+        mean = self._runtime.total(counts) / processes
+        return mean.clamp(min=1 / processes).to(regions.boxes.dtype)
 
 
 def _padded(boxes: Tensor) -> Tensor:

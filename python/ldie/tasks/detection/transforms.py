@@ -232,9 +232,14 @@ def normalize(image: Tensor, mean: Sequence[float], std: Sequence[float], *, bgr
     """
     if image.dtype != torch.uint8:
         raise ValueError(f"normalize needs a uint8 image, got {image.dtype}")
-    scale = 1 / (255 * torch.tensor(std, device=image.device))
-    bias = -torch.tensor(mean, device=image.device) / torch.tensor(std, device=image.device)
+    centre, spread = (_constants(values, image.device) for values in (mean, std))
+    scale, bias = 1 / (255 * spread), -centre / spread
     return torch.addcmul(bias[:, None, None], image.flip(-3) if bgr else image, scale[:, None, None])
+
+
+def _constants(values: Sequence[float], device: torch.device) -> Tensor:
+    """A float32 tensor made on the device: copied from the host, it would have to be waited for."""
+    return torch.stack([torch.full((), value, dtype=torch.float32, device=device) for value in values])
 
 
 def _scaled(size: tuple[int, int], factor: float) -> tuple[int, int]:
