@@ -13,18 +13,17 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "python" / "ldie"
 
+GROUND = (
+    "errors", "files", "console", "threads", "config", "durations", "yaml_text", "sampling", "schedule", "progress",
+    "stages", "contract", "nn", "weights",
+)  # fmt: skip
+"""The ground floor."""
 ROOMS = {
-    "errors": (), "files": (), "console": (), "threads": (), "config": (), "durations": (), "yaml_text": (),
-    "sampling": (), "schedule": (), "contract": (), "nn": (), "weights": (), "engine": (), "tasks": (),
-    "systems": ("tasks",),
+    **dict.fromkeys(GROUND, ()), "engine": (), "tasks": (), "systems": ("tasks",),
     "inference": ("engine", "systems", "tasks"), "commands": ("engine", "inference", "systems", "tasks"),
     "cli": ("__init__", "commands", "systems", "tasks"), "__main__": ("cli",), "__init__": ("inference",),
 }  # fmt: skip
 """Every room of the house, and what it may import beside itself and the ground floor."""
-GROUND = (
-    "errors", "files", "console", "threads", "config", "durations", "yaml_text", "sampling", "schedule", "contract",
-    "nn", "weights",
-)  # fmt: skip
 
 
 def modules(package: Path) -> dict[str, Path]:

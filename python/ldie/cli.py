@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ``ldie`` command: train, eval, predict, show, convert, import, info.
+"""The ``ldie`` command: train, eval, predict, show, convert, import, benchmark, info.
 
 Exit codes: 0 done, 1 bad input (one line on stderr), 2 bad usage, 130 stopped by Ctrl-C (a checkpoint is written), 141
 nobody reads stdout any more.
@@ -28,7 +28,7 @@ _TRAIN_EXAMPLES = """examples:
 """
 
 
-_MOST, SEEDS = 2**31 - 1, 2**63 - 1
+_MOST, SEEDS, _LONGEST = 2**31 - 1, 2**63 - 1, 2**14
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -84,6 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_show(commands)
     _add_convert(commands)
     _add_import(commands)
+    _add_benchmark(commands)
     info = _add(commands, "info", "print versions, devices, loaded native libraries and operators")
     info.epilog = "example:\n  ldie info"
     return parser
@@ -118,6 +119,8 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     text = "override configuration keys of any case: solver.max_iter=200 MODEL.DISCRIMINATOR.MASKING=false"
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help=text)
     parser.add_argument("--print-config", action="store_true", help="print the resolved configuration and stop")
+    text = "print where a step's time goes, operator by operator, over N steps after the first 5 (default: %(const)s)"
+    parser.add_argument("--profile", nargs="?", type=_whole(1), default=0, const=10, metavar="N", help=text)
     _add_device(parser)
 
 
@@ -126,6 +129,8 @@ def _add_eval(commands: argparse._SubParsersAction) -> None:
     parser.epilog = "example:\n  ldie eval runs/centernet --data ~/coco --out runs/centernet/coco"
     _add_checkpoint(parser)
     _add_data(parser, "to evaluate on (default: that of the training run)")
+    text = "also AP, AP50 and number of objects of each class, in metrics.json too"
+    parser.add_argument("--per-class", action="store_true", help=text)
     text = "for metrics.json, detections.json and pictures/ (default: eval/ in the run's work folder)"
     parser.add_argument("--out", type=Path, metavar="DIR", help=text)
     _add_batch_size(parser)
@@ -179,6 +184,23 @@ def _add_import(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--preset", metavar="NAME", help=text)
 
 
+def _add_benchmark(commands: argparse._SubParsersAction) -> None:
+    parser = _add(commands, "benchmark", "measure inference: latency and its stages, images/s, peak memory")
+    parser.epilog = "examples:\n  ldie benchmark runs/centernet --size 480x640\n  ldie benchmark centernet:full"
+    text = "a .safetensors file, a run's work folder (its best one), or SYSTEM[:PRESET] with fresh weights"
+    parser.add_argument("run", metavar="RUN", help=text)
+    pictures = parser.add_mutually_exclusive_group()
+    text = "height and width of an image of random pixels to run on (default: 480x640)"
+    pictures.add_argument("--size", type=_size, default=(480, 640), metavar="HxW", help=text)
+    text = "image files to run on instead, the first of a batch; reading them counts"
+    pictures.add_argument("--images", nargs="+", type=Path, default=[], metavar="FILE", help=text)
+    _add_batch_size(parser, 1)
+    text = "calls to time, after some to warm up (default: %(default)s)"
+    parser.add_argument("--repeats", type=_whole(1), default=30, metavar="N", help=text)
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write all figures into this JSON file, too")
+    _add_device(parser)
+
+
 def _add_checkpoint(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "checkpoint", type=Path, metavar="CHECKPOINT", help="a .safetensors file, or a run's work folder (its best one)"
@@ -193,9 +215,9 @@ def _add_data(parser: argparse.ArgumentParser, use: str, required: bool = False)
     parser.add_argument("--data", metavar="shapes|shapes-hard|DIR", help=text, required=required)
 
 
-def _add_batch_size(parser: argparse.ArgumentParser) -> None:
+def _add_batch_size(parser: argparse.ArgumentParser, default: int = 8) -> None:
     text = "images that go through the model together (default: %(default)s)"
-    parser.add_argument("--batch-size", type=_whole(1), default=8, metavar="N", help=text)
+    parser.add_argument("--batch-size", type=_whole(1), default=default, metavar="N", help=text)
 
 
 def _add_device(parser: argparse.ArgumentParser) -> None:
@@ -225,3 +247,14 @@ def _score(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, got {text!r}")
     return value
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.lower().partition("x")
+    try:
+        size = (int(height), int(width))
+    except ValueError:  # no numbers, or thousands of digits
+        size = (0, 0)
+    if not all(1 <= length <= _LONGEST for length in size):
+        raise argparse.ArgumentTypeError(f"must be HxW of 1 to {_LONGEST} pixels each, as 480x640, got {text!r}")
+    return size

@@ -20,6 +20,7 @@ from torch.optim import Optimizer
 
 from ldie.config import RunConfig
 from ldie.errors import ConfigError
+from ldie.progress import Progress as Progress
 from ldie.sampling import SampleKey, ShuffledSampler
 from ldie.schedule import lr_factor
 from ldie.weights.names import NameTable
@@ -40,39 +41,6 @@ class Dataset(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> Any: ...
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where training stands when a log line is written."""
-
-    step: int
-    """Steps done, 1 for the first."""
-    max_step: int
-    seconds: float
-    """Time of the steps since the last line."""
-    trained_seconds: float
-    """Time of all steps so far, those before a resume included."""
-    lr: Mapping[str, float]
-    """Learning rate of each optimizer."""
-    epoch: float = 0.0
-    """Epochs done."""
-    samples: int = 0
-    """Trained on since the last line, by all processes."""
-    data_seconds: float = 0.0
-    """How much of ``seconds`` this process waited for data."""
-    memory: int = 0
-    """Peak so far in bytes: of what is allocated on the GPU, or of this process on the CPU."""
-
-    @property
-    def samples_per_second(self) -> float:
-        """Since the last line, by all processes."""
-        return self.samples / self.seconds if self.seconds else 0.0
-
-    @property
-    def eta_seconds(self) -> float:
-        """Expected time for the steps that are left."""
-        return self.trained_seconds / self.step * (self.max_step - self.step)
 
 
 class Runtime(Protocol):
@@ -205,6 +173,13 @@ class Recipe(ABC):
         """The modules that :meth:`train_step` calls, for ``solver.compile``; none by default, which refuses it."""
         return ()
 
+    def check_data(self, dataset: Any) -> None:
+        """Checks that there is what the model is to learn from, before anything is written; nothing by default.
+
+        Raises:
+            DataError: There is not.
+        """
+
     def load_pretrained(self) -> None:
         """Loads the weights to start from where the configuration names some; only a fresh run's loop calls it.
 
@@ -319,12 +294,22 @@ class Task(ABC):
         return samples
 
     @abstractmethod
-    def metrics(self, dataset: Any, results: Results) -> dict[str, float]:
-        """Metrics over a whole data set, from a result for each of its samples."""
+    def metrics(self, dataset: Any, results: Results, *, detailed: bool = False) -> dict[str, float]:
+        """Metrics over a whole data set, from a result for each of its samples.
+
+        Args:
+            dataset: The samples, with their truth.
+            results: By :meth:`key`.
+            detailed: Add metrics of parts, such as single classes, where the task has some.
+        """
 
     def headline(self, metrics: Mapping[str, float]) -> Mapping[str, float]:
         """The metrics to print and to draw curves of: all by default."""
         return metrics
+
+    def table(self, metrics: Mapping[str, float]) -> str:
+        """All metrics as people of the field read them, on lines; empty by default: the headline has them all."""
+        return ""
 
     @abstractmethod
     def report(self, folder: Path, dataset: Any, results: Results, model: Any) -> None:

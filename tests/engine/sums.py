@@ -80,7 +80,7 @@ class SumsTask(Task):
     def inputs(self, samples):
         return [sample.text for sample in samples]
 
-    def metrics(self, dataset, results):
+    def metrics(self, dataset, results, *, detailed=False):
         errors = [abs(results[self.key(question)] - question.answer) for question in dataset]
         return {"sums/error": sum(errors) / len(errors), "sums/exact": sum(e < 0.5 for e in errors) / len(errors)}
 

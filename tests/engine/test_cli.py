@@ -71,6 +71,22 @@ def test_eval_writes_the_metrics_of_the_run(run_dir, capsys, tmp_path):
     assert (tmp_path / "detections.json").exists()
 
 
+def test_eval_of_single_classes_says_and_writes_them(run_dir, capsys, tmp_path):
+    command = ["eval", str(run_dir), "--device", "cpu", "--out", str(tmp_path)]
+    assert main(command) == 0
+    plain, output = json.loads((tmp_path / "metrics.json").read_text()), capsys.readouterr().out
+    assert output.count("maxDets=") == len(plain) == 12 and "objects" not in output
+    assert main([*command, "--per-class"]) == 0
+    written, output = json.loads((tmp_path / "metrics.json").read_text()), capsys.readouterr().out
+    assert written.keys() - plain.keys() == {
+        f"bbox/{stat}-{color}" for stat in ("AP", "AP50", "objects") for color in ("red", "blue")
+    }
+    table = [line.split() for line in output.splitlines()]
+    for color in ("red", "blue"):
+        ap, ap50, objects = (written[f"bbox/{stat}-{color}"] for stat in ("AP", "AP50", "objects"))
+        assert [f"{ap:.3f}", f"{ap50:.3f}", str(objects), color] in table
+
+
 def test_predict_needs_only_the_checkpoint(run_dir, data_dir, tmp_path, capsys):
     copied = shutil.copy(run_dir / "checkpoints" / "best.safetensors", tmp_path / "alone.safetensors")
     other = tmp_path / "001.jpg"
@@ -110,6 +126,13 @@ def test_show_draws_the_data(data_dir, tmp_path):
         ["predict", "x", "y", "--min-score", "1e999"],
         ["show", "--data", "x", "--count", str(10**30)],
         ["show", "--data", "x", "--count", "-3"],
+        ["train", "toy", "--profile", "0"],
+        ["train", "--profile", "toy"],
+        ["benchmark", "x", "--repeats", "0"],
+        ["benchmark", "x", "--size", "480"],
+        ["benchmark", "x", "--size", "0x480"],
+        ["benchmark", "x", "--size", "480x" + "9" * 5000],
+        ["benchmark", "x", "--size", "480x640", "--images", "y"],
     ],
 )
 def test_bad_usage(arguments, capsys):
@@ -120,7 +143,7 @@ def test_bad_usage(arguments, capsys):
     assert "usage: ldie" in text and len(text) < 1200
 
 
-@pytest.mark.parametrize("command", ["train", "eval", "predict", "show", "import", "info"])
+@pytest.mark.parametrize("command", ["train", "eval", "predict", "show", "import", "benchmark", "info"])
 def test_help(command, capsys):
     with pytest.raises(SystemExit) as caught:
         main([command, "--help"])
@@ -168,6 +191,18 @@ def test_help(command, capsys):
         (["show", "--data", "{tmp}/truncated"], "ldie: {tmp}/truncated/train2017"),
         (["show", "--data", "{tmp}/other", "--out", "{tmp}/file"], "{tmp}/file: cannot be used as a folder"),
         (["eval", "{run}", "--data", "{tmp}/other"], "red, blue"),
+        (["benchmark", "{tmp}/nowhere"], "{tmp}/nowhere: no such file"),
+        (["benchmark", "{tmp}/empty"], "no checkpoint in this folder"),
+        (["benchmark", "toy:huge"], "unknown preset 'huge'; known: tiny"),
+        (["benchmark", "{run}", "--device", "quantum"], "--device must be cpu, cuda or cuda:N, got 'quantum'"),
+        (["benchmark", "{run}", "--images", "{tmp}/missing.png"], "{tmp}/missing.png: no such image"),
+        (["benchmark", "{run}", "--images", "{tmp}/empty"], "{tmp}/empty: not a readable image (a folder)"),
+        (["benchmark", "{run}", "--out", "{tmp}/empty"], "--out must be a file, got the folder {tmp}/empty"),
+        (["benchmark", "{run}", "--out", "{tmp}/file/x.json"], "{tmp}/file: cannot be used as a folder"),
+        (
+            ["benchmark", "{run}", "--images", "{tmp}/photo.png", "--out", "{tmp}/photo.png"],
+            "--out must be another file than {tmp}/photo.png",
+        ),
     ],
 )
 def test_bad_input_is_one_line_that_names_it(arguments, message, bad_inputs, run_dir, capsys, monkeypatch):

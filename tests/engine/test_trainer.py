@@ -29,6 +29,17 @@ def without_time(records):
     return [{name: value for name, value in record.items() if name not in MEASURED} for record in records]
 
 
+def test_cocos_table_comes_once_at_the_end(data_dir, tmp_path, caplog):
+    caplog.set_level("INFO", logger="ldie")
+    metrics = make_trainer(data_dir, tmp_path, "solver.eval_step=2").run()
+    said = [record.getMessage() for record in caplog.records]
+    assert sum("bbox/AP50" in text for text in said) == 4  # a line at every evaluation
+    (table,) = [text for text in said if "maxDets" in text]
+    assert table == TASK.table(metrics) and table.count("\n") == 12
+    evaluations = [record for record in read_log(tmp_path / "log.jsonl") if record["kind"] == "eval"]
+    assert evaluations[-1].items() >= metrics.items() and len(metrics) == 13
+
+
 def stop_at(monkeypatch, step):
     """Sends SIGINT in the middle of the step after ``step`` steps."""
     original = ToyRecipe.train_step
@@ -167,7 +178,7 @@ def test_a_loss_that_is_not_finite_stops_with_its_name(data_dir, tmp_path, monke
 
 def test_best_checkpoint_is_the_one_with_the_highest_metric(data_dir, tmp_path, monkeypatch):
     values = iter([0.1, 0.4, 0.3])
-    monkeypatch.setattr(DetectionTask, "metrics", lambda self, dataset, results: {"bbox/AP": next(values)})
+    monkeypatch.setattr(DetectionTask, "metrics", lambda *_, **__: {"bbox/AP": next(values)})
     make_trainer(data_dir, tmp_path, "solver.eval_step=3").run()
     header, weights = checkpoint.load_weights(tmp_path / "checkpoints" / "best.safetensors")
     assert (header.step, header.metrics, int(weights["count"])) == (6, {"bbox/AP": 0.4}, 6)
@@ -176,7 +187,7 @@ def test_best_checkpoint_is_the_one_with_the_highest_metric(data_dir, tmp_path, 
 def judged(monkeypatch, *values):
     """The metric of the evaluations to come."""
     remaining = iter(values)
-    monkeypatch.setattr(DetectionTask, "metrics", lambda self, dataset, results: {"bbox/AP": next(remaining)})
+    monkeypatch.setattr(DetectionTask, "metrics", lambda *_, **__: {"bbox/AP": next(remaining)})
 
 
 PATIENT = ("solver.eval_step=1", "solver.patience=2", "solver.max_iter=20", "solver.save_step=1")

@@ -9,7 +9,16 @@ import pytest
 import torch
 from ldie.weights import names, read_weights
 from ldie.weights.names import NameTable
-from ldie.weights.rcnn import DETECTRON2, TORCHVISION, TORCHVISION_V2, background_last
+from ldie.weights.rcnn import (
+    CAFFE2_RESNET,
+    DETECTRON2,
+    DETECTRON2_RESNET,
+    TORCHVISION,
+    TORCHVISION_RESNET,
+    TORCHVISION_V2,
+    background_last,
+    with_statistics,
+)
 
 LISTED = Path(__file__).with_name("torchvision_names.txt")
 KEYPOINT, MASK, MASK_V2 = "keypointrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2"
@@ -115,6 +124,47 @@ def test_torchvision_s_models_one_to_one(model, old, count, counters):
     single = [NameTable({source: target}) for source, target in table.rules.items()]
     for name in current:
         assert sum(rule.rename(name) is not None for rule in single) == 1, name
+
+
+@pytest.mark.parametrize(
+    ("table", "examples"),
+    [
+        (TORCHVISION_RESNET, {"conv1.weight": "stem.conv1.weight", "layer4.2.bn3.bias": "res5.2.conv3.norm.bias"}),
+        (DETECTRON2_RESNET, {"res5.2.conv3.norm.bias": "res5.2.conv3.norm.bias"}),
+        (
+            CAFFE2_RESNET,
+            {
+                "conv1_w": "stem.conv1.weight",
+                "res_conv1_bn_s": "stem.conv1.norm.weight",
+                "res2_0_branch1_bn_b": "res2.0.shortcut.norm.bias",
+                "res4_5_branch2a_w": "res4.5.conv1.weight",
+                "res5_2_branch2c_bn_rm": "res5.2.conv3.norm.running_mean",
+                "res5_2_branch2b_bn_riv": "res5.2.conv2.norm.running_var",
+            },
+        ),
+    ],
+    ids=["torchvision", "detectron2", "caffe2"],
+)
+def test_residual_networks_alone_one_to_one(table, examples):
+    prefix = "backbone.bottom_up."
+    ours = [name for name in printed(MASK) if name.startswith(prefix)]
+    theirs = {table.inverse().rename(name): name for name in ours}
+    assert len(theirs) == len(ours) == 265 and None not in theirs
+    assert {name: table.rename(name) for name in theirs} == theirs
+    for name, expected in examples.items():
+        assert theirs[name] == prefix + expected
+    classes = {"fc.weight": 0, "stem.fc.bias": 0, "linear.weight": 0, "fc1000_w": 0, "conv1_b": 0, "pred_b": 0}
+    assert len(table.rename_all(classes)[0]) == 0 and "other" in table.rename_all({"other": 0})[1]
+
+
+def test_norms_without_statistics_get_those_that_do_nothing_and_others_keep_theirs():
+    norms = {"a.norm.weight": torch.rand(3), "b.norm.weight": torch.rand(2), "b.norm.running_var": torch.rand(2)}
+    found = with_statistics(norms | {"c.weight": torch.rand(4)})
+    assert {name for name in found if "running" in name} == {
+        f"{n}.norm.running_{k}" for n in "ab" for k in ("mean", "var")
+    }
+    assert torch.equal(found["b.norm.running_var"], norms["b.norm.running_var"])
+    assert found["a.norm.running_mean"].tolist() == [0] * 3 and found["a.norm.running_var"].tolist() == [1] * 3
 
 
 def test_values_keep_to_their_names():

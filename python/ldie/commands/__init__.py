@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
+from ldie.commands.benchmark import benchmark
 from ldie.commands.convert import convert
 from ldie.commands.evaluate import evaluate
 from ldie.commands.import_weights import import_weights
@@ -21,5 +22,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "show": show,
     "convert": convert,
     "import": import_weights,
+    "benchmark": benchmark,
     "info": info,
 }

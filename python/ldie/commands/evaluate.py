@@ -26,10 +26,11 @@ def evaluate(options: argparse.Namespace) -> int:
         config = dataclasses.replace(with_data(model.config, options.data), output_dir=str(run_folder(path)))
         (val_set,) = open_data(task, config, [config.dataset.val])
         task.check(val_set, model.facts, str(path))
-        found = evaluation.evaluate(model, task, val_set, options.batch_size)
+        found = evaluation.evaluate(model, task, val_set, options.batch_size, detailed=options.per_class)
         if distributed.rank() == 0:
             report.write_evaluation(out, task, val_set, found, model)
         logger.info("%s (step %d): %s", path, predictor.step, report.summary(task.headline(found.metrics)))
+        report.print_table(task, found.metrics)
         if distributed.rank() == 0:
             report.announce(out)
     return 0

@@ -33,7 +33,9 @@ def train(options: argparse.Namespace) -> int:
         make_folder(work_dir)
         train_set, val_set = open_data(system.task, config, (config.dataset.train, config.dataset.val))
         # no name for it: what a recipe replicated holds the process group, which goes down at the end of this block
-        metrics = Trainer(system, config, train_set, val_set, device, options.resume, options.overwrite).run()
+        metrics = Trainer(
+            system, config, train_set, val_set, device, options.resume, options.overwrite, options.profile
+        ).run()
     return INTERRUPTED if metrics is None else 0
 
 

@@ -23,13 +23,15 @@ class Evaluation:
     """Of all ranks, in the order of the data set."""
 
 
-def evaluate(model: Model, task: Task, dataset: Dataset, batch_size: int, num_workers: int = 0) -> Evaluation:
-    """Predicts a whole data set and computes the task's metrics; the same on every rank.
+def evaluate(
+    model: Model, task: Task, dataset: Dataset, batch_size: int, num_workers: int = 0, *, detailed: bool = False
+) -> Evaluation:
+    """Predicts a whole data set and computes the task's metrics, the detailed ones if asked; the same on every rank.
 
     Random generators are restored; the model is left in eval mode.
     """
     results = predict_dataset(model, task, dataset, batch_size, num_workers)
-    metrics = task.metrics(dataset, results) if distributed.rank() == 0 else {}
+    metrics = task.metrics(dataset, results, detailed=detailed) if distributed.rank() == 0 else {}
     return Evaluation(distributed.gather(metrics)[0], results)
 
 

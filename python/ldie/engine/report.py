@@ -24,6 +24,12 @@ def summary(metrics: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())
 
 
+def print_table(task: Task, metrics: Mapping[str, float]) -> None:
+    """Says all metrics, as the task sets them out."""
+    if table := task.table(metrics):
+        logger.info("%s", table)
+
+
 def write_evaluation(folder: Path, task: Task, dataset: Dataset, evaluation: Evaluation, model: Model) -> None:
     """Writes ``metrics.json`` and the task's own report."""
     write_text(folder / "metrics.json", json.dumps(evaluation.metrics, indent=2) + "\n")

@@ -25,6 +25,7 @@ from ldie.engine.learner import Learner
 from ldie.engine.loader import training_batches, worker_death
 from ldie.engine.lock import RunLock
 from ldie.engine.log import MEASURED, Meter, RunLog, logger, progress_bar
+from ldie.engine.profile import StepProfile
 from ldie.engine.runtime import TrainingRuntime
 from ldie.errors import CheckpointError, ConfigError, UserError
 from ldie.files import make_folder, remove_temporary, write_text
@@ -68,6 +69,7 @@ class Trainer:
         device: Where this process trains.
         resume: Go on from the newest checkpoint of the work folder.
         overwrite: Replace the run that is in the folder; nothing is deleted before everything else is in order.
+        profile: Steps to profile (:class:`ldie.engine.profile.StepProfile`), on rank 0.
 
     Raises:
         ConfigError: Keys that do not fit together, or that a run cannot change when it goes on.
@@ -84,6 +86,7 @@ class Trainer:
         device: torch.device,
         resume: bool = False,
         overwrite: bool = False,
+        profile: int = 0,
     ) -> None:
         self.system, self.task = system, system.task
         if config.solver.patience and not config.solver.eval_step:
@@ -96,12 +99,14 @@ class Trainer:
         self.step_samples = config.solver.batch_size * config.solver.accumulate * distributed.world_size()
         self.state = RunState()
         self._meter = Meter()
+        self._profile = StepProfile(profile if distributed.rank() == 0 else 0, device)
         self._clock = time.monotonic()
         self._saved_step = -1
         epoch = Fraction(len(train_set), self.step_samples)
         self.learner = Learner(system, in_steps(config, epoch), self.task.facts(train_set), self.runtime)
         self.model, self.recipe = self.learner.model, self.learner.recipe
         self.config = self.model.config
+        self.recipe.check_data(train_set)
         self._lock: RunLock | None = None
         try:
             self._start(resume, overwrite)
@@ -125,6 +130,7 @@ class Trainer:
                 logger.info("start: %s", ", ".join(f"{name} {value}" for name, value in self._origin.items()))
                 log.start(self._origin, self.config)
                 self._loop(batches, log, stop, bar)
+            self._profile.finish()
         except Exception as error:
             self._save_whole_steps()
             death = worker_death(error) if isinstance(error, RuntimeError) else None
@@ -188,6 +194,7 @@ class Trainer:
             with self.learner.eager():
                 report.write_evaluation(self.work_dir, self.task, self.val_set, evaluation, self.learner.result)
             report.write_curves(self.work_dir, self.task.headline)
+            report.print_table(self.task, evaluation.metrics)
         distributed.barrier()  # the files are there for every rank
 
     def _save_whole_steps(self) -> None:
@@ -238,7 +245,7 @@ class Trainer:
             write_text(self.work_dir / "config.yaml", text)
 
     def _train_step(self, batches: Iterator[Any]) -> None:
-        terms = self.learner.step(batches, self.state.step)
+        terms = self._profile.run(lambda: self.learner.step(batches, self.state.step))
         self.state.step += 1
         for part in terms:
             self._meter.add(self.state.step, part)

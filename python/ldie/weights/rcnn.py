@@ -13,14 +13,15 @@ DETECTRON2 = NameTable(
 )
 """detectron2's model zoo, by itself; constants that older files hold are dropped."""
 
-_BACKBONE = {
-    "backbone.body.conv1.weight": "backbone.bottom_up.stem.conv1.weight",
-    "backbone.body.bn1.*": "backbone.bottom_up.stem.conv1.norm.*",
-    "backbone.body.layer<n>.<b>.conv<k>.weight": "backbone.bottom_up.res<n+1>.<b>.conv<k>.weight",
-    "backbone.body.layer<n>.<b>.bn<k>.*": "backbone.bottom_up.res<n+1>.<b>.conv<k>.norm.*",
-    "backbone.body.layer<n>.<b>.downsample.0.weight": "backbone.bottom_up.res<n+1>.<b>.shortcut.weight",
-    "backbone.body.layer<n>.<b>.downsample.1.*": "backbone.bottom_up.res<n+1>.<b>.shortcut.norm.*",
+_RESNET = {
+    "conv1.weight": "stem.conv1.weight",
+    "bn1.*": "stem.conv1.norm.*",
+    "layer<n>.<b>.conv<k>.weight": "res<n+1>.<b>.conv<k>.weight",
+    "layer<n>.<b>.bn<k>.*": "res<n+1>.<b>.conv<k>.norm.*",
+    "layer<n>.<b>.downsample.0.weight": "res<n+1>.<b>.shortcut.weight",
+    "layer<n>.<b>.downsample.1.*": "res<n+1>.<b>.shortcut.norm.*",
 }
+_BACKBONE = {f"backbone.body.{theirs}": f"backbone.bottom_up.{ours}" for theirs, ours in _RESNET.items()}
 _HEADS = {
     "backbone.fpn.inner_blocks.<i>.0.*": "backbone.fpn_lateral<i+2>.*",
     "backbone.fpn.layer_blocks.<i>.0.*": "backbone.fpn_output<i+2>.*",
@@ -69,6 +70,41 @@ TORCHVISION_V2 = NameTable(
     }
 )
 """torchvision's ``maskrcnn_resnet50_fpn_v2``: norms in pyramid and heads, two convolutions in the proposals' head."""
+
+TORCHVISION_RESNET = NameTable(
+    {theirs: f"backbone.bottom_up.{ours}" for theirs, ours in _RESNET.items()}, dropped=("fc.*",)
+)
+"""torchvision's residual networks alone (``resnet50``), without their classes."""
+
+DETECTRON2_RESNET = NameTable(
+    {f"{part}.*": f"backbone.bottom_up.{part}.*" for part in ("stem", "res<n>")}, dropped=("stem.fc.*", "linear.*")
+)
+"""Residual networks alone as detectron2 names them (its ``R-50.pkl`` that was made of torchvision's)."""
+
+
+def _caffe2() -> dict[str, str]:
+    rules, norms = {"conv1_w": "stem.conv1.weight"}, {"res_conv1_bn": "stem.conv1.norm"}
+    for branch, conv in {"1": "shortcut", "2a": "conv1", "2b": "conv2", "2c": "conv3"}.items():
+        rules[f"res<n>_<b>_branch{branch}_w"] = f"res<n>.<b>.{conv}.weight"
+        norms[f"res<n>_<b>_branch{branch}_bn"] = f"res<n>.<b>.{conv}.norm"
+    for short, part in {"s": "weight", "b": "bias", "rm": "running_mean", "riv": "running_var"}.items():
+        rules |= {f"{theirs}_{short}": f"{ours}.{part}" for theirs, ours in norms.items()}
+    return {theirs: f"backbone.bottom_up.{ours}" for theirs, ours in rules.items()}
+
+
+CAFFE2_RESNET = NameTable(_caffe2(), dropped=("conv1_b", "fc1000_*", "pred_*", "*_momentum"))
+"""Residual networks alone as Caffe2 names them (MSRA's ``R-50.pkl``); the bias of their first convolution has no
+counterpart, in detectron2 neither."""
+
+
+def with_statistics(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Norms that are published as factor and summand only, with the mean 0 and the variance 1 that these stand for.
+
+    Given and returned under our names.
+    """
+    fills = {"running_mean": torch.zeros_like, "running_var": torch.ones_like}
+    factors = {name.removesuffix("weight"): value for name, value in weights.items() if name.endswith(".norm.weight")}
+    return {norm + part: fill(value) for norm, value in factors.items() for part, fill in fills.items()} | weights
 
 
 def background_last(weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""COCO metrics of photographs against pycocotools: boxes, masks, keypoints, crowds; results spread over two ranks."""
+"""COCO metrics of data sets against pycocotools: boxes, masks, keypoints, crowds; results spread over two ranks."""
 
 import contextlib
 import io
@@ -16,6 +16,7 @@ from ldie.tasks.detection import CocoDataset, Prediction, build_shapes
 from ldie.tasks.detection.masks import from_coco
 from ldie.tasks.detection.metrics import METRIC_NAMES, coco_metrics
 from ldie.tasks.detection.results import coco_detections
+from ldie.tasks.detection.tables import metrics_table
 
 from ldie_ext.coco import mask as coco_mask
 
@@ -53,6 +54,7 @@ def jittered(sample, annotations, rng, noise):
     return Prediction(
         torch.from_numpy(boxes).float(), torch.from_numpy(rng.random(len(found)).round(2)).float(),
         labels, from_coco(masks, sample.size), torch.from_numpy(keypoints).float(), sample.size,
+        proposals=torch.from_numpy(boxes).float(),
     )  # fmt: skip
 
 
@@ -63,24 +65,28 @@ def jittered_all(dataset, rng, noise):
     }
 
 
-def pycocotools_metrics(dataset, predictions):
-    """The same metrics by pycocotools alone."""
-    metrics = {}
+def by_pycocotools(dataset, predictions, kind, category_id=None):
+    """The evaluation by pycocotools alone, of one category if it is named, and the lines that it prints."""
     fields = {"bbox": "bbox", "segm": "segmentation", "keypoints": "keypoints"}
-    for kind, names in METRIC_NAMES.items():
-        keys = ("image_id", "category_id", "score", fields[kind])
-        records = list(coco_detections(predictions, dataset.label_to_category_id))
-        with contextlib.redirect_stdout(io.StringIO()):
-            truth = COCO(str(dataset.keypoint_file if kind == "keypoints" else dataset.annotation_file))
-            records = [{key: record[key] for key in keys} for record in records if record["image_id"] in truth.imgs]
-            results = truth.loadRes(records)
-            evaluator = COCOeval(truth, results, kind)
-            evaluator.params.imgIds = truth.getImgIds()  # the file with keypoints leaves out images without people
-            evaluator.evaluate()
-            evaluator.accumulate()
-            evaluator.summarize()
-        metrics |= {f"{kind}/{name}": value for name, value in zip(names, evaluator.stats)}
-    return metrics
+    keys = ("image_id", "category_id", "score", fields[kind])
+    records = list(coco_detections(predictions, dataset.label_to_category_id))
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(dataset.keypoint_file if kind == "keypoints" else dataset.annotation_file))
+        records = [{key: record[key] for key in keys} for record in records if record["image_id"] in truth.imgs]
+        results = truth.loadRes(records)
+    evaluator = COCOeval(truth, results, kind)
+    evaluator.params.imgIds = truth.getImgIds()  # the file with keypoints leaves out images without people
+    if category_id is not None:
+        evaluator.params.catIds = [category_id]
+    if kind == "keypoints" and (points := len(dataset.keypoint_names)) != len(evaluator.params.kpt_oks_sigmas):
+        evaluator.params.kpt_oks_sigmas = np.full(points, 0.05)
+        for item in truth.anns.values():  # classes with fewer than others; its code wants as many for all
+            item["keypoints"] += [0] * (3 * points - len(item["keypoints"]))
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        evaluator.evaluate()
+        evaluator.accumulate()
+        evaluator.summarize()
+    return evaluator, [line for line in said.getvalue().splitlines() if "@[" in line]
 
 
 @pytest.mark.parametrize("split", ["train2017", "val2017"])
@@ -90,10 +96,14 @@ def test_photographs_score_as_by_pycocotools(photographs, split, noise):
     rng = np.random.default_rng(round(noise * 100))
     predictions = jittered_all(dataset, rng, noise)
     assert any(annotation.iscrowd for i in range(len(dataset)) for annotation in dataset.objects(i))
-    metrics, expected = coco_metrics(dataset, predictions), pycocotools_metrics(dataset, predictions)
-    assert metrics == pytest.approx(expected, abs=1e-12, rel=0)
-    for kind in METRIC_NAMES:
+    metrics, expected, lines = coco_metrics(dataset, predictions), {}, []
+    for kind, names in METRIC_NAMES.items():
+        evaluator, printed = by_pycocotools(dataset, predictions, kind)
+        expected |= {f"{kind}/{name}": value for name, value in zip(names, evaluator.stats, strict=True)}
+        lines += [kind, *printed]
         assert 0.001 < metrics[f"{kind}/AP"] < 0.999
+    assert {name: metrics[name] for name in expected} == pytest.approx(expected, abs=1e-12, rel=0)
+    assert metrics_table(metrics).splitlines() == lines
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +126,8 @@ def ranks(tmp_path_factory):
 def test_partial_results_of_two_ranks_score_as_the_whole(ranks, shares):
     dataset, predictions, reports = ranks
     expected = coco_metrics(dataset, predictions)
-    assert 0.001 < expected["segm/AP"] < 0.999
+    for name in ("segm/AP", "proposals/AR100"):
+        assert 0.001 < expected[name] < 0.999
     for report in reports:
         assert report[shares] == {"image_ids": dataset.image_ids, "metrics": expected}
 

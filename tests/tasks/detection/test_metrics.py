@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ldie.tasks.detection import CocoDataset, Prediction, build_shapes
+from ldie.tasks.detection import CocoDataset, DetectionTask, Prediction, build_shapes
 from ldie.tasks.detection.annotations import parse_annotations
 from ldie.tasks.detection.masks import from_coco, select
 from ldie.tasks.detection.metrics import METRIC_NAMES, coco_metrics
@@ -348,15 +348,34 @@ def hard(tmp_path_factory):
 def test_the_truth_scores_one_on_every_kind(hard):
     samples = [hard[i] for i in range(len(hard))]
     assert any(sample.iscrowd.any() for sample in samples) and any(len(sample) == 0 for sample in samples)
-    metrics = coco_metrics(hard, {sample.image_id: perfect(sample) for sample in samples})
-    assert metrics.keys() == {f"{kind}/{name}" for kind, names in METRIC_NAMES.items() for name in names}
-    for name in ("bbox/AP", "bbox/AR100", "segm/AP", "segm/AR100", "keypoints/AP", "keypoints/AR"):
+    found = {sample.image_id: perfect(sample) for sample in samples}
+    metrics = coco_metrics(hard, {id: dataclasses.replace(each, proposals=each.boxes) for id, each in found.items()})
+    ours = {"bbox/duplicates", *(f"proposals/{name}" for name in ("AR50", "AR100", "AR1000", "ARs", "ARm", "ARl"))}
+    assert metrics.keys() == {f"{kind}/{name}" for kind, names in METRIC_NAMES.items() for name in names} | ours
+    for name in ("bbox/AP", "bbox/AR100", "segm/AP", "segm/AR100", "keypoints/AP", "keypoints/AR", "proposals/AR100"):
         assert metrics[name] == pytest.approx(1.0)
+    assert metrics["bbox/duplicates"] == 0
+    headline = {f"{kind}/{name}" for kind in KINDS for name in ("AP", "AP50", "AP75")}
+    assert DetectionTask().headline(metrics).keys() == headline | {"proposals/AR100"}
 
 
 def test_kinds_that_were_not_predicted_are_left_out(hard):
     samples = [hard[i] for i in range(3)]
     predictions = {s.image_id: dataclasses.replace(perfect(s), masks=None, keypoints=None) for s in samples}
     metrics = coco_metrics(hard, predictions)
-    assert metrics.keys() == {f"bbox/{name}" for name in METRIC_NAMES["bbox"]}
+    assert metrics.keys() == {f"bbox/{name}" for name in (*METRIC_NAMES["bbox"], "duplicates")}
     assert metrics["bbox/AP"] == pytest.approx(1.0)
+
+
+def test_a_prediction_without_proposals_among_others_with_some_is_refused(hard):
+    samples = [hard[i] for i in range(3)]
+    predictions = {s.image_id: dataclasses.replace(perfect(s), proposals=s.boxes) for s in samples}
+    predictions[samples[1].image_id].proposals = None
+    with pytest.raises(ValueError, match=f"image {samples[1].image_id} has no proposals, but others do"):
+        coco_metrics(hard, predictions)
+
+
+def test_files_of_results_do_not_hold_proposals(hard, tmp_path):
+    plain = perfect(hard[0])
+    proposing = dataclasses.replace(plain, proposals=torch.rand(1000, 4))
+    assert list(coco_detections({1: proposing}, [1, 2, 3, 4])) == list(coco_detections({1: plain}, [1, 2, 3, 4]))

@@ -9,7 +9,7 @@ from ldie.tasks.detection import Prediction, Sample
 from ldie.tasks.detection.canvas import MIN_SIDE, Canvas
 from ldie.tasks.detection.colors import class_color
 from ldie.tasks.detection.masks import from_coco, to_bitmaps
-from ldie.tasks.detection.visualization import draw_heatmap, draw_prediction, draw_sample, grid
+from ldie.tasks.detection.visualization import SURE_POINT, draw_heatmap, draw_prediction, draw_sample, grid
 from PIL import Image
 
 NAMES = ["circle", "square"]
@@ -227,3 +227,26 @@ def test_the_skeleton_joins_labelled_points():
     picture = draw_sample(sample(keypoints=points), NAMES, skeleton=[(0, 1), (1, 2)])
     assert at(picture, 65.5, 60.5) == class_color(1)
     assert at(picture, 80.5, 75.5) == (100, 100, 100)
+
+
+def test_predicted_keypoints_show_how_sure_the_model_is():
+    points = torch.tensor([[[50.0, 60.0, SURE_POINT], [80.0, 60.0, 0.9], [80.0, 90.0, SURE_POINT / 2]]])
+    picture = draw_prediction(gray(), prediction(keypoints=points), NAMES, skeleton=[(0, 1), (1, 2)])
+    assert [at(picture, x + 0.5, y + 0.5) == class_color(0) for x, y, _ in points[0].tolist()] == [True, True, False]
+    around = np.asarray(picture)[263:281, 233:251]
+    assert (around != 100).any()  # hollow
+    assert at(picture, 65.5, 60.5) == class_color(0) and at(picture, 80.5, 75.5) == (100, 100, 100)
+
+
+def test_keypoints_without_a_score_are_not_sure():
+    points = torch.tensor([[[50.0, 60.0, float("nan")]]])
+    picture = draw_prediction(gray(), prediction(keypoints=points), NAMES)
+    assert at(picture, 50.5, 60.5) == (100, 100, 100)
+
+
+def test_true_keypoints_are_white_and_below_predicted_ones():
+    true = torch.tensor([[[100.0, 60.0, 2.0], [80.0, 90.0, 2.0], [50.0, 110.0, 0.0]]])
+    found = torch.tensor([[[100.0, 60.0, 0.9]]])
+    picture = draw_prediction(gray(), prediction(keypoints=found), NAMES, truth=sample(keypoints=true))
+    colors = [at(picture, x + 0.5, y + 0.5) for x, y, _ in true[0].tolist()]
+    assert colors == [class_color(0), (255, 255, 255), (100, 100, 100)]

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ldie.contract import Facts
+from ldie.stages import stage
 from ldie.systems.centernet.config import CenterNetConfig
-from ldie.systems.centernet.decode import decode_maps, merge_scales, rescale_boxes
+from ldie.systems.centernet.decode import Detections, decode_maps, merge_scales, rescale_boxes
 from ldie.systems.centernet.detector import Detector, Maps
 from ldie.systems.centernet.discriminator import build_discriminator
 from ldie.systems.centernet.extractor import build_extractor
@@ -93,24 +94,32 @@ class CenterNet(DetectionModel):
 
     def _maps(self, image: Tensor) -> list[Maps]:
         """The maps of one whole image [3,H,W] by scale in use."""
-        seen = [evaluation_image(image.cpu(), scale, self.config) for scale in self.config.model.valid_scale]
-        return self([network_input(scale[None].to(self.device), self.config.input) for scale in seen])
+        with stage("input"):
+            seen = [evaluation_image(image.cpu(), scale, self.config) for scale in self.config.model.valid_scale]
+            inputs = [network_input(scale[None].to(self.device), self.config.input) for scale in seen]
+        with stage("networks"):
+            return self(inputs)
 
     def _detect(self, image: Tensor) -> Prediction:
         size = (image.shape[1], image.shape[2])
-        scales = []
-        for scale, maps in zip(self.config.model.valid_scale, self._maps(image)):
-            found = decode_maps(maps, self.config.model.down_ratios[scale])[0]
-            top, left = evaluation_corner(size, scale, self.config)
-            boxes = found.boxes - found.boxes.new_tensor([left, top, left, top])
-            boxes = rescale_boxes(boxes, evaluation_size(size, scale, self.config), size)
-            scales.append(found._replace(boxes=boxes))
-        found = merge_scales(scales, self.config.test)
-        return Prediction(
-            boxes=found.boxes.cpu(),
-            scores=found.scores.cpu(),
-            labels=found.labels.cpu(),
-            masks=None,
-            keypoints=None,
-            size=size,
-        )
+        maps = self._maps(image)
+        with stage("decode"):
+            scales = [self._decode(each, size, scale) for scale, each in zip(self.config.model.valid_scale, maps)]
+        with stage("merge"):
+            found = merge_scales(scales, self.config.test)
+        with stage("results"):
+            return Prediction(
+                boxes=found.boxes.cpu(),
+                scores=found.scores.cpu(),
+                labels=found.labels.cpu(),
+                masks=None,
+                keypoints=None,
+                size=size,
+            )
+
+    def _decode(self, maps: Maps, size: tuple[int, int], scale: int) -> Detections:
+        """One scale's boxes in an image of ``size``."""
+        found = decode_maps(maps, self.config.model.down_ratios[scale])[0]
+        top, left = evaluation_corner(size, scale, self.config)
+        boxes = found.boxes - found.boxes.new_tensor([left, top, left, top])
+        return found._replace(boxes=rescale_boxes(boxes, evaluation_size(size, scale, self.config), size))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from ldie.contract import Facts, Published
-from ldie.tasks.detection.coco_classes import COCO_CLASSES, coco_facts
+from ldie.tasks.detection.coco_classes import COCO_CLASSES, coco_facts, numbered_facts
 from ldie.weights.names import NameTable
 
 _NAMES = NameTable(
@@ -48,9 +48,7 @@ def _without_biases(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 def _facts(weights: Mapping[str, Tensor]) -> Facts:
     """COCO's for its 80 classes; of others only their number is known."""
     count = weights["hm.2.bias"].numel() if "hm.2.bias" in weights else 0
-    if count in (0, len(COCO_CLASSES)):
-        return coco_facts()
-    return {**coco_facts(), "classes": [f"class {i}" for i in range(count)], "category_ids": list(range(1, count + 1))}
+    return coco_facts() if count in (0, len(COCO_CLASSES)) else numbered_facts(count)
 
 
 RESDCN18 = Published(_NAMES, _facts, _without_biases)

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The losses of the two stages, each divided by what all processes together learn from."""
+"""The losses of the two stages, each divided by what all processes together learn from.
+
+What is not in use is replaced before anything is computed from it, so that not even a NaN there has an effect.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from ldie.systems.rcnn.targets import AnchorTargets
 
 def proposal_losses(outlook: Outlook, targets: AnchorTargets, config: LossConfig) -> dict[str, Tensor]:
     """Objectness and boxes of the sampled anchors, each over the number that an image has samples for."""
-    logits = outlook.logits.gather(1, targets.index)
+    logits = outlook.logits.gather(1, targets.index).where(targets.used, 0)
     deltas = outlook.deltas.gather(1, targets.index[..., None].expand(-1, -1, 4))
     objectness = functional.binary_cross_entropy_with_logits(
         logits, targets.positive.to(logits.dtype), weight=targets.used.to(logits.dtype), reduction="sum"
@@ -40,7 +43,7 @@ def box_losses(
         config: Where smooth L1 turns.
         count: Scalar, regions of a process on average.
     """
-    logits, classes = full_precision(logits), logits.shape[1] - 1
+    logits, classes = full_precision(logits).where(regions.used[:, None], 0), logits.shape[1] - 1
     cross_entropy = functional.cross_entropy(logits, regions.labels, reduction="none")
     own = full_precision(deltas).unflatten(1, (-1, 4))
     objects = regions.used & (regions.labels < classes)
@@ -62,8 +65,11 @@ def mask_loss(logits: Tensor, masks: Tensor, regions: Regions, count: Tensor) ->
     """
     label = regions.labels.clamp(max=logits.shape[1] - 1)
     own = full_precision(logits[torch.arange(len(logits), device=logits.device), label])
-    loss = functional.binary_cross_entropy_with_logits(own, masks.to(own.dtype), reduction="none")
-    return loss.where(regions.used[:, None, None], 0).sum() / (count * logits.shape[2] * logits.shape[3])
+    used = regions.used[:, None, None]
+    loss = functional.binary_cross_entropy_with_logits(
+        own.where(used, 0), masks.to(own.dtype), weight=used.to(own.dtype), reduction="sum"
+    )
+    return loss / (count * logits.shape[2] * logits.shape[3])
 
 
 def keypoint_loss(logits: Tensor, index: Tensor, valid: Tensor, count: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 import ldie_ext
 from ldie.contract import Facts
 from ldie.nn.precision import full_precision
+from ldie.stages import stage
 from ldie.systems.rcnn.backbone import build_backbone
 from ldie.systems.rcnn.config import RCNNConfig
 from ldie.systems.rcnn.heads import RoIHeads
@@ -78,7 +79,7 @@ class RCNN(DetectionModel):
     ) -> tuple[Found, Tensor | None, Tensor | None]:
         """The second stage of :meth:`forward`, on proposals [B,P,4], of which there are ``counts`` int64 [B]."""
         model, heads = self.config.model, self.roi_heads
-        places = torch.arange(len(proposals) + 1, device=counts.device) * proposals.shape[1]
+        places = torch.arange(proposals.shape[0] + 1, device=counts.device) * proposals.shape[1]
         pooled = self.pool(maps, proposals.flatten(0, 1), places, model.box_head.pool)
         logits, deltas = heads.box_predictor(heads.box_head(pooled))
         found = select_objects(
@@ -94,7 +95,8 @@ class RCNN(DetectionModel):
     def predict(self, inputs: Sequence[Tensor]) -> list[Prediction]:
         """See :meth:`DetectionModel.predict`; images that fill a batch alike go through the networks together."""
         options = self.config.input
-        images = [evaluation_image(image.cpu(), options, self.config.model.convention) for image in inputs]
+        with stage("input"):
+            images = [evaluation_image(image.cpu(), options, self.config.model.convention) for image in inputs]
         groups: dict[tuple[int, ...], list[int]] = {}
         for index, image in enumerate(images):
             groups.setdefault(tuple(padded(side, options.multiple) for side in image.shape[1:]), []).append(index)
@@ -106,18 +108,22 @@ class RCNN(DetectionModel):
         return [results[index] for index in range(len(inputs))]
 
     def _predict(self, images: Tensor, sizes: Tensor, files: Sequence[tuple[int, int]]) -> list[Prediction]:
-        maps = self.backbone(images)
-        outlook: Outlook = self.proposal_generator(maps, (images.shape[2], images.shape[3]))
-        proposals, counts = self.proposal_generator.propose(outlook, sizes, training=False)
-        found, masks, keypoints = self.objects(maps, proposals, counts, sizes)
+        with stage("backbone"):
+            maps = self.backbone(images)
+        with stage("proposals"):
+            outlook: Outlook = self.proposal_generator(maps, (images.shape[2], images.shape[3]))
+            proposals, counts = self.proposal_generator.propose(outlook, sizes, training=False)
+        with stage("heads"):
+            found, masks, keypoints = self.objects(maps, proposals, counts, sizes)
         ratios = torch.tensor(files, device=sizes.device).flip(1) / sizes.flip(1)
         ends, numbers = found.offsets.tolist(), counts.tolist()
-        return [
-            self._prediction(
-                found, masks, keypoints, slice(*ends[b : b + 2]), proposals[b, : numbers[b]], ratios[b], file
-            )
-            for b, file in enumerate(files)
-        ]
+        with stage("results"):
+            return [
+                self._prediction(
+                    found, masks, keypoints, slice(*ends[b : b + 2]), proposals[b, : numbers[b]], ratios[b], file
+                )
+                for b, file in enumerate(files)
+            ]
 
     def _prediction(
         self,
@@ -150,4 +156,5 @@ class RCNN(DetectionModel):
             masks=drawn,
             keypoints=points,
             size=size,
+            proposals=(proposals * ratio.repeat(2)).float().cpu(),
         )

@@ -65,11 +65,10 @@ def _best(rows: Tensor, image: Tensor, images: int, limit: int) -> tuple[Tensor,
     """The first ``limit`` rows of each image, image by image, and the images' offsets."""
     order = image.argsort(stable=True)
     rows, image = rows[order], image[order]
-    counts = torch.bincount(image, minlength=images)
-    starts = counts.cumsum(0) - counts
-    rows = rows[torch.arange(len(rows), device=rows.device) - starts[image] < limit]
-    kept = counts.clamp(max=limit).cumsum(0)
-    return rows, torch.cat([kept.new_zeros(1), kept])
+    ends = torch.searchsorted(image, torch.arange(images + 1, device=image.device))
+    place = torch.arange(rows.shape[0], device=rows.device) - ends[image]
+    kept = ends.diff().clamp(max=limit).cumsum(0)
+    return rows[place < limit], torch.cat([kept.new_zeros(1), kept])
 
 
 def own_class(logits: Tensor, labels: Tensor) -> Tensor:

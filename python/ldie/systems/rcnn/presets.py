@@ -6,19 +6,23 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ldie.config import DatasetConfig
+from ldie.systems.rcnn import presets_published
 from ldie.systems.rcnn.config import (
     BackboneConfig,
     BoxHeadConfig,
     DataConfig,
     InputConfig,
     KeypointHeadConfig,
+    LossConfig,
     MaskHeadConfig,
+    PhaseConfig,
     PostprocessConfig,
     ProposalConfig,
     RCNNConfig,
     RCNNModel,
     RCNNSolver,
 )
+from ldie.systems.rcnn.presets_published import epochs
 
 TINY = RCNNConfig(
     model=RCNNModel(
@@ -47,16 +51,17 @@ TINY = RCNNConfig(
         ),
         box_head=BoxHeadConfig(channel=128, samples=32),
         mask_head=MaskHeadConfig(convs=2, channel=32),
-        keypoint_head=KeypointHeadConfig(enabled=True, convs=2, channel=32),
+        keypoint_head=KeypointHeadConfig(enabled=True, convs=3, channel=64),
     ),
     solver=RCNNSolver(
         optimizer="adamw",
         lr=2e-3,
         batch_size=8,
-        max_iter=1200,
+        max_iter=800,
         lr_schedule="cosine",
         warmup_iter=50,
         gradient_clip=10.0,
+        loss=LossConfig(keypoint=0.5),
         data=DataConfig(shorter_sides=(112, 120, 128, 136, 144), longest=256, color_jitter=0.1),
     ),
     input=InputConfig(shorter_side=128, longest=256),
@@ -72,18 +77,30 @@ OVERFIT = replace(
 )
 """Learns a handful of images by heart: ``tiny`` without augmentation, to see that nothing is in the way of the data."""
 
-MASK_R50 = RCNNConfig(
-    model=RCNNModel(backbone=BackboneConfig(frozen_eps=0.0), convention="torchvision"),
-    solver=RCNNSolver(
-        batch_size=16,
-        max_iter=90_000,
-        lr_decay=(60_000, 80_000),
-        warmup_iter=1000,
-        warmup_factor=1e-3,
-        save_step=5000,
-        num_workers=8,
+SEED = RCNNConfig(
+    model=RCNNModel(
+        num_classes=1,
+        convention="detectron2",
+        proposals=ProposalConfig(anchor_offset=0.5, pre_nms_train=12_000, pre_nms_test=6000, post_nms_train=2000),
+        box_head=BoxHeadConfig(samples=128, positive_fraction=0.5),
+        mask_head=MaskHeadConfig(enabled=False),
     ),
-    dataset=DatasetConfig(root="coco", aspect_grouping=True, drop_empty=True),
+    solver=RCNNSolver(
+        batch_size=2,
+        lr=5e-4,
+        max_iter=epochs(4),
+        save_step=epochs(1),
+        log_step=100,
+        num_workers=4,
+        loss=LossConfig(proposal_box=10.0),
+        data=DataConfig(shorter_sides=(800,)),
+        phases=(
+            PhaseConfig(length=epochs(1), train=("backbone", "proposal_generator")),
+            PhaseConfig(lr_decay=(epochs(2),)),
+        ),
+    ),
+    dataset=DatasetConfig(root="coco", categories=("person",), limit=30_000, drop_empty=True, aspect_grouping=True),
 )
-"""ResNet-50 with a feature pyramid, torchvision's conventions, detectron2's schedule 1x: sixteen images a step."""
-PRESETS = {"tiny": TINY, "overfit": OVERFIT, "mask_r50": MASK_R50}
+"""An exercise in writing it anew: persons only, two images a step on one GPU; proposals first, then everything."""
+
+PRESETS = {"tiny": TINY, "overfit": OVERFIT, **presets_published.PRESETS, "seed": SEED}

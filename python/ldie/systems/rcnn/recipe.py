@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -17,9 +19,12 @@ from ldie.systems.rcnn.batch import Batch, collate
 from ldie.systems.rcnn.config import PARTS, LossConfig, RCNNConfig
 from ldie.systems.rcnn.model import RCNN
 from ldie.systems.rcnn.phases import Phase, phase_at, read_phases
+from ldie.systems.rcnn.pretrained import load_pretrained
 from ldie.systems.rcnn.training import Losses
-from ldie.tasks.detection import Sample
+from ldie.tasks.detection import CocoDataset, Sample
+from ldie.tasks.detection.requirements import require
 
+logger = logging.getLogger("ldie")
 WEIGHT_OF = {
     "rpn_cls_loss": "objectness",
     "rpn_loc_loss": "proposal_box",
@@ -78,6 +83,27 @@ class RCNNRecipe(Recipe):
     def optimizers(self) -> Mapping[str, Optimizer]:
         """See :attr:`Recipe.optimizers`: one for all parts."""
         return {"rcnn": self._optimizer}
+
+    def check_data(self, dataset: CocoDataset) -> None:
+        """See :meth:`Recipe.check_data`: objects, with masks and keypoints where there are heads for them."""
+        model = self.config.model
+        require(
+            dataset,
+            masks="model.mask_head.enabled=false" if model.mask_head.enabled else None,
+            keypoints="model.keypoint_head.enabled=false" if model.keypoint_head.enabled else None,
+        )
+
+    def load_pretrained(self) -> None:
+        """See :meth:`Recipe.load_pretrained`."""
+        solver = self.config.solver
+        if solver.pretrained:
+            load_pretrained(self.model, Path(solver.pretrained), solver.pretrained_parts)
+        elif self.config.model.backbone.freeze_at:
+            logger.warning(
+                "model.backbone.freeze_at=%d keeps parts of the backbone as they are, which is at random; name weights "
+                "to start from in solver.pretrained, or set it to 0",
+                self.config.model.backbone.freeze_at,
+            )
 
     def lr_factor(self, name: str, step: int) -> float:
         """See :meth:`Recipe.lr_factor`: the phase's."""

@@ -22,23 +22,28 @@ class Regions:
     rows: Tensor  # int64 [R], objects of the batch, their number for none
     used: Tensor  # bool [R]
 
-    def foreground(self, classes: int, limit: int) -> Regions:
+    def foreground(self, classes: int, limit: int, *, exact: bool = False) -> Regions:
         """Those of objects.
 
         Args:
             classes: Number of classes.
             limit: Each image has at most so many, before all others.
+            exact: As in :meth:`compact`, and with what that gave.
         """
         images = len(self.offsets) - 1
         objects = self.used & (self.labels < classes)
-        if _may_wait(objects):
+        if exact or _may_wait(objects):
             return self._select(objects)
         first = torch.arange(len(self.labels), device=self.boxes.device).view(images, -1)[:, :limit].reshape(-1)
         return self._take(first, torch.arange(images + 1, device=first.device) * limit, objects[first])
 
-    def compact(self) -> Regions:
-        """Those in use, where to leave out the others needs no waiting for the device."""
-        return self._select(self.used) if _may_wait(self.used) else self
+    def compact(self, *, exact: bool = False) -> Regions:
+        """Those in use, where to leave out the others needs no waiting for the device.
+
+        Args:
+            exact: Wait, as statistics over regions need it.
+        """
+        return self._select(self.used) if exact or _may_wait(self.used) else self
 
     def _select(self, chosen: Tensor) -> Regions:
         index = chosen.nonzero().flatten()

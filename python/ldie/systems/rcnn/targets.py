@@ -43,10 +43,11 @@ class AnchorTargets:
 def anchor_targets(
     anchors: Tensor, batch: Batch, config: ProposalConfig, convention: Convention, seeds: Tensor
 ) -> AnchorTargets:
-    """Anchors to learn objectness from, and the boxes of the objects that the positive ones are for."""
-    matches, _ = ldie_ext.match_boxes(
-        batch.boxes, batch.offsets, anchors, config.high, config.low, allow_low_quality=True, convention=convention
-    )
+    """Anchors to learn objectness from, and the boxes of the objects that the positive ones are for.
+
+    Objects without area have none.
+    """
+    matches = _match(batch, anchors, config.high, config.low, convention, every_object=True)
     sampled, positive, _ = ldie_ext.sample_labels(matches, config.samples, config.positive_fraction, seeds)
     index = sampled.clamp(min=0)
     reference = _boxes(batch)[_rows(matches, index, positive, batch)]
@@ -65,6 +66,8 @@ def sample_regions(
 ) -> Regions:
     """Proposals and objects' own boxes to learn classes from; the first of each image are those of objects.
 
+    Objects without area have none.
+
     Args:
         proposals: float [B,P,4].
         counts: int64 [B], how many of them there are.
@@ -74,13 +77,10 @@ def sample_regions(
         classes: Number of classes, which is the label of background.
         seeds: int64 [B].
     """
-    places = torch.arange(proposals.shape[1], device=proposals.device)
-    exists = torch.cat([places < counts[:, None], batch.slots < len(batch.boxes)], 1)
-    candidates = torch.cat([proposals, _boxes(batch)[batch.slots].to(proposals.dtype)], 1)
-    matches, _ = ldie_ext.match_boxes(
-        batch.boxes, batch.offsets, candidates, config.threshold, config.threshold, convention=convention
-    )
-    matches = matches.where(exists, -2)
+    places, own = torch.arange(proposals.shape[1], device=proposals.device), _boxes(batch)[batch.slots]
+    exists = torch.cat([places < counts[:, None], _has_area(own)], 1)
+    candidates = torch.cat([proposals, own.to(proposals.dtype)], 1)
+    matches = _match(batch, candidates, config.threshold, config.threshold, convention).where(exists, -2)
     sampled, positive, _ = ldie_ext.sample_labels(matches, config.samples, config.positive_fraction, seeds)
     index = sampled.clamp(min=0)
     rows = _rows(matches, index, positive, batch)
@@ -88,6 +88,31 @@ def sample_regions(
     offsets = torch.arange(len(index) + 1, device=index.device) * config.samples
     boxes = candidates.gather(1, index[..., None].expand(-1, -1, 4))
     return Regions(boxes.flatten(0, 1), offsets, labels[rows].flatten(), rows.flatten(), (sampled >= 0).flatten())
+
+
+def _match(
+    batch: Batch, candidates: Tensor, high: float, low: float, convention: Convention, every_object: bool = False
+) -> Tensor:
+    """Int64 [B,A] of :func:`ldie_ext.match_boxes`.
+
+    An object without area overlaps nothing: it would be given to all candidates alike.
+    """
+    matches, _ = ldie_ext.match_boxes(
+        batch.boxes,
+        batch.offsets,
+        candidates,
+        high,
+        low,
+        allow_low_quality=every_object,
+        convention=convention,
+        crowd=~_has_area(batch.boxes),
+    )
+    return matches
+
+
+def _has_area(boxes: Tensor) -> Tensor:
+    """Bool [...]: which of the boxes [...,4] do."""
+    return (boxes[..., 2:] > boxes[..., :2]).all(-1)
 
 
 def _boxes(batch: Batch) -> Tensor:

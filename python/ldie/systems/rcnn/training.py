@@ -63,8 +63,10 @@ class Losses(nn.Module):
         proposals, counts = model.proposal_generator.propose(outlook, batch.sizes, training=True)
         seeds = sampling_seeds(batch.ids, self.config.seed, step, _REGIONS)
         head, classes = options.box_head, options.num_classes
-        regions = sample_regions(proposals, counts, batch, head, options.convention, classes, seeds).compact()
-        objects = regions.foreground(classes, int(head.samples * head.positive_fraction))
+        regions = sample_regions(proposals, counts, batch, head, options.convention, classes, seeds)
+        statistics = "batch" in (head.normalization, options.mask_head.normalization)
+        regions = regions.compact(exact=statistics)
+        objects = regions.foreground(classes, int(head.samples * head.positive_fraction), exact=statistics)
         targets = self._keypoint_targets(objects, batch)
         region_count, object_count, heatmap_count = self._counts(regions, objects, targets)
         logits, deltas = model.roi_heads.box_predictor(

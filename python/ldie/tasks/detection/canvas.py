@@ -53,14 +53,16 @@ class Canvas:
         self._rows, self._columns = _shown(self.size[0], height), _shown(self.size[1], width)
         self._labels = Labels(self.image, self._unit)
 
-    def box(self, box: Sequence[float], color: Color, dashed: bool = False, casing: Color | None = None) -> None:
-        """A box (xyxy); casing: the colour of a wider line beneath a thin one, to show on any background."""
+    def box(
+        self, box: Sequence[float], color: Color, dashed: bool = False, casing: Color | None = None, width: int = 2
+    ) -> None:
+        """A box (xyxy); casing: the colour of a wider line beneath, to show on any background."""
         place = self._place(box)
         if place is None:
             return
         if casing is not None:
-            self._frame(place, casing, 3 * self._unit)
-        self._frame(place, color, (2 if casing is None else 1) * self._unit, dashed)
+            self._frame(place, casing, (width + 2) * self._unit)
+        self._frame(place, color, width * self._unit, dashed)
 
     def mask(self, pixels: Tensor, color: Color, hatched: bool = False) -> None:
         """A translucent mask, bool [H, W], with an outline; hatched: diagonal stripes of it."""

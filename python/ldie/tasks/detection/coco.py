@@ -21,6 +21,7 @@ from ldie.tasks.detection.annotations import (
     brief,
     read_annotations,
 )
+from ldie.tasks.detection.geometry import mirror_pairs
 from ldie.tasks.detection.images import read_annotated_image
 from ldie.tasks.detection.layouts import ImageFolder, find_split, leaves_folder
 from ldie.tasks.detection.masks import Masks, from_coco
@@ -114,10 +115,8 @@ class CocoDataset(Dataset[Sample]):
 
     @property
     def flip_pairs(self) -> list[tuple[int, int]]:
-        """Keypoints that change places in a mirror, by their names: ``left_eye`` and ``right_eye``."""
-        names = self.keypoint_names
-        partners = [(i, name.replace("left", "right")) for i, name in enumerate(names) if "left" in name]
-        return [(i, names.index(partner)) for i, partner in partners if partner in names]
+        """Keypoints that change places in a mirror; see :func:`~ldie.tasks.detection.geometry.mirror_pairs`."""
+        return mirror_pairs(self.keypoint_names)
 
     def __len__(self) -> int:
         return len(self.images)

@@ -13,6 +13,8 @@ Color: TypeAlias = tuple[int, int, int]
 
 BLACK: Color = (0, 0, 0)
 WHITE: Color = (255, 255, 255)
+GREEN: Color = (0, 200, 80)
+RED: Color = (230, 30, 30)
 _SHADES = ((0.85, 0.95), (0.5, 1.0), (0.95, 0.6), (0.6, 0.78), (0.35, 0.95), (0.9, 0.42))
 """Saturation and value of the instances of a class, from left to right."""
 
@@ -41,6 +43,14 @@ def instance_colors(labels: Tensor, boxes: Tensor) -> list[Color]:
         colors[i] = class_color(label, seen[label])
         seen[label] += 1
     return colors
+
+
+def heat_colors(count: int) -> list[Color]:
+    """Colours from bright yellow to dark violet, legible on most images."""
+    from matplotlib import colormaps
+
+    values = [0.95 - 0.85 * i / max(1, count - 1) for i in range(count)]
+    return [(int(r), int(g), int(b)) for r, g, b, _ in colormaps["plasma"](values, bytes=True)]
 
 
 def contrast(color: Color) -> Color:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ldie.contract import Facts
+from ldie.stages import stage
 from ldie.tasks.detection.images import to_image
 from ldie.tasks.detection.model import DetectionModel
 from ldie.tasks.detection.results import coco_annotations
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 class Detections(Prediction):
     """The K objects found in one image, best first where the model sorts them."""
 
-    image: Tensor = field(repr=False)
+    image: Tensor = field(repr=False, kw_only=True)
     """uint8 [3,H,W], RGB."""
-    facts: Facts = field(repr=False)
+    facts: Facts = field(repr=False, kw_only=True)
     """Of the data that the model was trained on."""
 
     def __len__(self) -> int:
@@ -54,7 +55,9 @@ class Detections(Prediction):
 def detect(model: DetectionModel, images: Iterable[Any], batch_size: int) -> Iterator[Detections]:
     """Runs a model on images in any form that :func:`ldie.tasks.detection.images.to_image` takes, batch by batch."""
     pending = iter(images)
-    while batch := [to_image(image) for image in islice(pending, batch_size)]:
+    while given := list(islice(pending, batch_size)):
+        with stage("read"):
+            batch = [to_image(image) for image in given]
         with torch.no_grad():
             predictions: Sequence[Prediction] = model.predict(batch)
         for image, prediction in zip(batch, predictions, strict=True):

@@ -8,7 +8,8 @@ ids, which decides between equal scores.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import compress, groupby, islice
 from typing import Any, Literal, TypeAlias
 
@@ -66,6 +67,34 @@ def evaluate(
     evaluator.accumulate()
     evaluator.summary_lines()  # computes stats; summarize() would print them
     return evaluator
+
+
+def by_class(
+    evaluation: COCOeval, truth: AnnotationFile, image_ids: Collection[Any], kind: Kind
+) -> dict[int, dict[str, float]]:
+    """What an evaluation says of single categories, from its curves.
+
+    Args:
+        evaluation: As :func:`evaluate` returned it.
+        truth: The objects that were to be found.
+        image_ids: Of the images that were evaluated.
+        kind: What was compared.
+
+    Returns:
+        By id, for all categories that ``truth`` lists: ``AP`` and ``AP50``, -1 where nothing is to be found, and
+        ``objects``, how many are: crowds do not count, nor do objects without keypoints where these are compared.
+    """
+    curves = evaluation.eval["precision"][:, :, :, 0, -1]  # type: ignore[index]  # all sizes, the most detections
+    ap, ap50 = curves.mean(axis=(0, 1)), curves[0].mean(axis=0)  # without truth all are -1
+    objects = Counter(
+        item.category_id
+        for item in truth.annotations.values()
+        if item.image_id in image_ids and not item.iscrowd and (kind != "keypoints" or item.num_keypoints)
+    )
+    return {
+        id: {"AP": float(ap[i]), "AP50": float(ap50[i]), "objects": objects[id]}
+        for i, id in enumerate(sorted(truth.categories))
+    }
 
 
 def _numbers(ids: Iterable[int]) -> dict[int, int]:

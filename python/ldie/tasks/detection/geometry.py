@@ -94,6 +94,12 @@ def mirror(sample: Sample, flip_pairs: Sequence[tuple[int, int]] = ()) -> Sample
     )
 
 
+def mirror_pairs(names: Sequence[str]) -> list[tuple[int, int]]:
+    """Keypoints that change places in a mirror, by their names: ``left_eye`` and ``right_eye``."""
+    partners = [(i, name.replace("left", "right")) for i, name in enumerate(names) if "left" in name]
+    return [(i, names.index(partner)) for i, partner in partners if partner in names]
+
+
 def clip(sample: Sample) -> Sample:
     """Boxes and polygons cut at the image's border, keypoints outside unlabelled, objects with no area left out."""
     height, width = image_size(sample)

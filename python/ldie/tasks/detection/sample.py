@@ -67,3 +67,6 @@ class Prediction:
     """float32 [K,J,3]: x, y (pixel indices, as in :class:`Sample`), score; None from a system without keypoints."""
     size: tuple[int, int]
     """(H, W) of the image file."""
+    proposals: Tensor | None = None
+    """float32 [P,4], x1 y1 x2 y2, the best first: where objects were looked for; None from a system without proposals.
+    Metrics and pictures show them, no file does."""

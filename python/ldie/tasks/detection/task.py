@@ -17,11 +17,13 @@ from ldie.files import make_folder
 from ldie.tasks.detection.catalog import locate_data, open_splits, part_of
 from ldie.tasks.detection.coco import CocoDataset
 from ldie.tasks.detection.detections import Detections, detect
-from ldie.tasks.detection.metrics import coco_metrics
+from ldie.tasks.detection.metrics import METRIC_NAMES, coco_metrics
 from ldie.tasks.detection.model import DetectionModel
 from ldie.tasks.detection.prediction_files import write_predictions
+from ldie.tasks.detection.proposal_pictures import draw_proposals
 from ldie.tasks.detection.results import coco_detections, write_records
 from ldie.tasks.detection.sample import Sample
+from ldie.tasks.detection.tables import metrics_table
 from ldie.tasks.detection.visualization import draw_heatmap, draw_prediction, draw_sample, grid, save_picture
 
 logger = logging.getLogger("ldie")
@@ -103,13 +105,18 @@ class DetectionTask(Task):
         """See :meth:`Task.inputs`: the images."""
         return [sample.image for sample in samples]
 
-    def metrics(self, dataset: CocoDataset, results: Results) -> dict[str, float]:
-        """See :meth:`Task.metrics`: COCO's."""
-        return coco_metrics(dataset, results)
+    def metrics(self, dataset: CocoDataset, results: Results, *, detailed: bool = False) -> dict[str, float]:
+        """See :meth:`Task.metrics`: COCO's, and those of each class."""
+        return coco_metrics(dataset, results, per_class=detailed)
 
     def headline(self, metrics: Mapping[str, float]) -> Mapping[str, float]:
-        """COCO's three best-known metrics of each kind."""
-        return {name: value for name, value in metrics.items() if name.rpartition("/")[2] in ("AP", "AP50", "AP75")}
+        """COCO's three best-known metrics of each kind, and the recall of proposals."""
+        names = [f"{kind}/{name}" for kind in METRIC_NAMES for name in ("AP", "AP50", "AP75")] + ["proposals/AR100"]
+        return {name: metrics[name] for name in names if name in metrics}
+
+    def table(self, metrics: Mapping[str, float]) -> str:
+        """See :meth:`Task.table`: COCO's lines for each kind, and one for each class where its metrics are there."""
+        return metrics_table(metrics)
 
     def report(self, folder: Path, dataset: CocoDataset, results: Results, model: Any) -> None:
         """See :meth:`Task.report`: ``detections.json`` (COCO results) and pictures of the first images."""
@@ -118,7 +125,8 @@ class DetectionTask(Task):
         if samples:
             pictures = folder / "pictures"
             make_folder(pictures)
-            _draw_results(pictures, samples, dataset.class_names, results)
+            _draw_results(pictures, samples, dataset, results)
+            _draw_proposals(pictures, samples, results)
             _draw_heatmaps(pictures, samples, model)
 
     def infer(self, model: DetectionModel, inputs: Any, batch_size: int = 1) -> list[Detections]:
@@ -147,9 +155,20 @@ class DetectionTask(Task):
         logger.info("%d of %d images, %d classes: %s", count, len(dataset), len(dataset.class_names), out)
 
 
-def _draw_results(folder: Path, samples: Sequence[Sample], class_names: Sequence[str], results: Results) -> None:
-    shown = [draw_prediction(sample.image, results[sample.image_id], class_names, truth=sample) for sample in samples]
+def _draw_results(folder: Path, samples: Sequence[Sample], dataset: CocoDataset, results: Results) -> None:
+    names, skeleton = dataset.class_names, dataset.skeleton
+    shown = [
+        draw_prediction(sample.image, results[sample.image_id], names, truth=sample, skeleton=skeleton)
+        for sample in samples
+    ]
     save_picture(grid(shown), folder / "predictions.png")
+
+
+def _draw_proposals(folder: Path, samples: Sequence[Sample], results: Results) -> None:
+    proposals = [results[sample.image_id].proposals for sample in samples]
+    shown = [draw_proposals(boxes, sample) for boxes, sample in zip(proposals, samples) if boxes is not None]
+    if shown:
+        save_picture(grid(shown), folder / "proposals.png")
 
 
 def _draw_heatmaps(folder: Path, samples: Sequence[Sample], model: DetectionModel) -> None:

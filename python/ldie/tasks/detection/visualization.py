@@ -12,10 +12,13 @@ from torch import Tensor
 
 from ldie.files import write_whole
 from ldie.tasks.detection.canvas import MAX_SIDE, Canvas, Skeleton
-from ldie.tasks.detection.colors import BLACK, WHITE, instance_colors
+from ldie.tasks.detection.colors import BLACK, WHITE, Color, instance_colors
 from ldie.tasks.detection.fonts import legible_names
 from ldie.tasks.detection.masks import Masks, select, to_bitmaps
 from ldie.tasks.detection.sample import Prediction, Sample
+
+SURE_POINT = 0.05
+"""Score from which a keypoint is drawn filled: for a probability over the cells of a heatmap that is a clear peak."""
 
 
 def draw_sample(sample: Sample, class_names: Sequence[str], skeleton: Skeleton = ()) -> Image.Image:
@@ -48,7 +51,8 @@ def draw_prediction(
 ) -> Image.Image:
     """An image with predictions of at least ``min_score``, with name and score.
 
-    True boxes are black with white dashes, and their names, without a score, white on black below them.
+    Keypoints that the model is not sure of (a score below :data:`SURE_POINT`) are hollow and have no bones. True boxes
+    are black with white dashes, and their names, without a score, white on black below them; true keypoints are white.
     """
     canvas, names = Canvas(image), legible_names(class_names)
     shown = [i for i, score in enumerate(prediction.scores.tolist()) if score >= min_score]
@@ -58,13 +62,13 @@ def draw_prediction(
             canvas.mask(_bitmap(prediction.masks, i, canvas.size), colors[i])
     if truth is not None:
         for box in truth.boxes.tolist():
-            canvas.box(box, WHITE, dashed=True, casing=BLACK)
+            canvas.box(box, WHITE, dashed=True, casing=BLACK, width=1)
+        for keypoints in () if truth.keypoints is None else truth.keypoints:
+            canvas.keypoints(keypoints, WHITE)
     for i in reversed(shown):  # the best score last, on top
         canvas.box(prediction.boxes[i].tolist(), colors[i])
         if prediction.keypoints is not None:
-            points = prediction.keypoints[i].clone()
-            points[:, 2] = 2  # the third number of a prediction is a score
-            canvas.keypoints(points, colors[i], skeleton)
+            _draw_points(canvas, prediction.keypoints[i], colors[i], skeleton)
     for i in shown:
         name, score = names[int(prediction.labels[i])], float(prediction.scores[i])
         canvas.label(prediction.boxes[i].tolist(), name, colors[i], detail=f" {score:.2f}")
@@ -104,6 +108,13 @@ def grid(pictures: Sequence[Image.Image], columns: int = 4, gap: int = 6) -> Ima
 def save_picture(picture: Image.Image, path: Path) -> None:
     """Writes a PNG; it appears whole or not at all."""
     write_whole(path, lambda temporary: picture.save(temporary, "PNG"))
+
+
+def _draw_points(canvas: Canvas, keypoints: Tensor, color: Color, skeleton: Skeleton) -> None:
+    """Predicted keypoints [J,3] of x, y and score."""
+    sure = keypoints[:, 2] >= SURE_POINT
+    points = torch.cat([keypoints[:, :2], 1.0 + sure[:, None]], dim=1)
+    canvas.keypoints(points, color, [(a, b) for a, b in skeleton if sure[a] and sure[b]])
 
 
 def _shrunk(picture: Image.Image, room: tuple[int, int]) -> Image.Image:
