@@ -62,7 +62,7 @@ class Learner:
 
         config.donated_buffer = False  # two optimizers may walk one graph
         for module in modules:
-            module.compile(backend=BACKEND, dynamic=False)  # in place: names of weights stay; crops keep their sizes
+            module.compile(backend=BACKEND)  # in place: names of weights stay; a size that changes is compiled once more
 
     def eager(self) -> AbstractContextManager[Any]:
         """Context without compiled modules: in evaluations every image has a size of its own."""
