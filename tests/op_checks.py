@@ -35,6 +35,18 @@ def assert_threads_agree(function: Callable[[], Outputs]) -> None:
         torch.set_num_threads(threads)
 
 
+def peak_bytes(function: Callable[[], object]) -> int:
+    """What the function's tensors hold at its worst moment."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        function()
+    held = peak = 0
+    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        held += event.nbytes()
+        peak = max(peak, held)
+    return peak
+
+
 def random_boxes(count: int, height: float, width: float, *, dtype: torch.dtype = torch.float32) -> Tensor:
     """Boxes x1 y1 x2 y2 of all sizes that may reach over the border."""
     centre = torch.rand(count, 2, dtype=torch.float64) * torch.tensor([width, height])

@@ -14,8 +14,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "python" / "ldie"
 
 GROUND = (
-    "errors", "files", "console", "threads", "config", "durations", "yaml_text", "sampling", "schedule", "progress",
-    "stages", "contract", "nn", "weights",
+    "errors", "files", "console", "threads", "config", "durations", "yaml_text", "packages", "sampling", "schedule",
+    "progress", "stages", "contract", "export", "nn", "weights",
 )  # fmt: skip
 """The ground floor."""
 ROOMS = {

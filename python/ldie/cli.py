@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ``ldie`` command: train, eval, predict, show, convert, import, benchmark, info.
+"""The ``ldie`` command: train, eval, predict, show, convert, import, export, benchmark, info.
 
 Exit codes: 0 done, 1 bad input (one line on stderr), 2 bad usage, 130 stopped by Ctrl-C (a checkpoint is written), 141
 nobody reads stdout any more.
@@ -15,6 +15,7 @@ from typing import NoReturn
 
 import ldie
 from ldie import console
+from ldie.export import FORMATS
 from ldie.systems import SYSTEMS
 from ldie.tasks import TASKS
 from ldie.threads import share_cores
@@ -85,6 +86,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_convert(commands)
     _add_import(commands)
     _add_benchmark(commands)
+    _add_export(commands)
     info = _add(commands, "info", "print versions, devices, loaded native libraries and operators")
     info.epilog = "example:\n  ldie info"
     return parser
@@ -182,6 +184,21 @@ def _add_import(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", required=True, help="the checkpoint, a .safetensors file")
     text = "the networks that the weights are for (default: the first that the system has published weights for)"
     parser.add_argument("--preset", metavar="NAME", help=text)
+
+
+def _add_export(commands: argparse._SubParsersAction) -> None:
+    parser = _add(commands, "export", "write a checkpoint's model as one graph for other programs, and compare the two")
+    parser.epilog = "example:\n  ldie export runs/centernet --format onnx --out centernet.onnx --size 480x640"
+    _add_checkpoint(parser)
+    text = "torch.export (for programs with torch and ldie_ext) or onnx"
+    parser.add_argument("--format", choices=FORMATS, metavar="FORMAT", required=True, help=text)
+    parser.add_argument("--out", type=Path, metavar="FILE", required=True, help="the file, usually .pt2 or .onnx")
+    text = "height and width of the images that the graph takes (default: the model's own choice)"
+    parser.add_argument("--size", type=_size, metavar="HxW", help=text)
+    text = "images that the graph takes together (default: %(default)s)"
+    parser.add_argument("--batch-size", type=_whole(1), default=1, metavar="N", help=text)
+    _add_data(parser, "to compare on beside noise (default: noise alone)")
+    _add_device(parser)
 
 
 def _add_benchmark(commands: argparse._SubParsersAction) -> None:

@@ -8,7 +8,7 @@ of each under a name. The loop (:mod:`ldie.engine`) knows these classes only: no
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,10 +20,11 @@ from torch.optim import Optimizer
 
 from ldie.config import RunConfig
 from ldie.errors import ConfigError
+from ldie.export.exportable import Exportable
 from ldie.progress import Progress as Progress
 from ldie.sampling import SampleKey, ShuffledSampler
 from ldie.schedule import lr_factor
-from ldie.weights.names import NameTable
+from ldie.weights.published import Published
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -123,6 +124,16 @@ class Model(nn.Module, ABC):
     @abstractmethod
     def predict(self, inputs: Any) -> list[Any]:
         """One result for each of the inputs, on the CPU. Call it in eval mode and without gradients."""
+
+    def exportable(self, size: tuple[int, int] | None, batch_size: int, inputs: Sequence[Any] = ()) -> Exportable:
+        """What can be exported, or a ConfigError if nothing can; the model is on the CPU and in eval mode.
+
+        Args:
+            size: (H, W) of an input; None: the model's own choice.
+            batch_size: How many inputs it takes.
+            inputs: What to compare graph and model on beside random inputs, as :meth:`predict` takes them.
+        """
+        raise ConfigError(f"{type(self).__name__} cannot be exported yet; ldie predict and ldie.load run it")
 
     @property
     def device(self) -> torch.device:
@@ -345,18 +356,6 @@ class Task(ABC):
     @abstractmethod
     def show(self, config: RunConfig, split: str, count: int, out: Path) -> None:
         """Writes pictures of the first ``count`` samples of a split."""
-
-
-@dataclass(frozen=True)
-class Published:
-    """Weights that others trained and published for the networks of a preset, and what they become here."""
-
-    names: NameTable
-    """From the names in a file to the model's."""
-    facts: Callable[[Mapping[str, Tensor]], Facts]
-    """What a model must know of the data, from a file's tensors by name."""
-    adapt: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict
-    """What conventions change: given the tensors under the model's names, the model's tensors."""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,10 @@ class TrainingError(UserError, RuntimeError):
     """Training cannot go on."""
 
 
+class ExportError(UserError, RuntimeError):
+    """A model that does not become a file of another format."""
+
+
 class UnknownNameError(UserError, ValueError):
     """No such system or task, or not in this version."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ import reference.conv as reference
 import torch
 from backends import Backend
 from conv.deform_cases import Case, make_case
-from op_checks import assert_compiles, assert_same, assert_threads_agree
+from op_checks import assert_compiles, assert_same, assert_threads_agree, peak_bytes
 from torch import Tensor
 
 import ldie_ext
@@ -304,24 +303,12 @@ def test_inference_mode(backend: Backend) -> None:
         assert_same(case.call(ldie_ext.deform_conv2d), expected)
 
 
-def peak_memory(function: Callable[[], Any]) -> int:
-    """Bytes of CPU tensors held at the worst moment of a call."""
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
-        function()
-    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
-    held = peak = 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        held += event.nbytes()
-        peak = max(peak, held)
-    return peak
-
-
 def test_the_workspace_does_not_grow_with_the_batch() -> None:
     """Beyond a chunk of samples only tensors the size of inputs and outputs; all samples would be 9 inputs."""
     peaks, inputs = {}, {}
     for batch in (8, 24):
         case = wide_case(torch.float32, batch=batch, channels=64, side=40)
-        peaks[batch] = peak_memory(lambda case=case: case.gradients(ldie_ext.deform_conv2d, ONE))
+        peaks[batch] = peak_bytes(lambda case=case: case.gradients(ldie_ext.deform_conv2d, ONE))
         inputs[batch] = case.tensors["input"].nbytes
     assert peaks[24] - peaks[8] < 5 * (inputs[24] - inputs[8])
 

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
+import gc
 import os
 import signal
+import weakref
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import pytest
 import torch
+from ldie.engine import distributed
 from ldie.engine.interrupt import StopSignal
 from ldie.engine.loader import to_device
 from ldie.engine.runtime import TrainingRuntime
@@ -91,6 +94,28 @@ def test_autocast(precision, dtype):
 class Pair(NamedTuple):
     x: torch.Tensor
     name: str
+
+
+def test_a_replica_of_a_module_that_knows_the_runtime_is_gone_with_its_owner(monkeypatch):
+    """It holds the process group, whose threads must not outlive the run until garbage is collected."""
+
+    class Replica(torch.nn.Module):
+        def __init__(self, module, devices, **options):
+            super().__init__()
+            self.module = module
+
+    monkeypatch.setattr("ldie.engine.runtime.DistributedDataParallel", Replica)
+    monkeypatch.setattr(distributed, "is_active", lambda: True)
+    module = torch.nn.Linear(2, 2)
+    module.runtime = TrainingRuntime(CPU)
+    replica = module.runtime.replicate(module)
+    gone = weakref.ref(replica)
+    gc.disable()
+    try:
+        del replica
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 @dataclass

@@ -23,9 +23,10 @@ from ldie.engine.lock import RunLock
 from ldie.engine.log import RunLog, configure_console, logger, read_log
 from ldie.engine.trainer import Trainer
 from ldie.errors import CheckpointError, DataError
-from ldie.systems import centernet
+from ldie.systems import centernet, rcnn
 from ldie.tasks.detection import build_shapes
 from systems.centernet.helpers import small_config
+from systems.rcnn.helpers import SMALL
 
 CPU = torch.device("cpu")
 LAST_ONLY = "solver.keep_checkpoints=1"  # so that a run that was cut off ends with the same files
@@ -100,7 +101,16 @@ def killed_at(operation, data_dir, work_dir, settings, name):
 
 
 CENTERNET = dataclasses.replace(centernet.SYSTEM, presets={"tiny": small_config()})
-SYSTEMS = {system.name: system for system in (toy.SYSTEM, sums.SYSTEM, CENTERNET)}
+RCNN = dataclasses.replace(
+    rcnn.SYSTEM,
+    presets={
+        "tiny": merge(
+            SMALL,
+            {"solver": {"phases": [{"length": 4, "train": ["proposal_generator", "backbone"]}, {"length": 4}, {}]}},
+        )
+    },
+)
+SYSTEMS = {system.name: system for system in (toy.SYSTEM, sums.SYSTEM, CENTERNET, RCNN)}
 
 
 @pytest.mark.parametrize("system", SYSTEMS.values(), ids=SYSTEMS)

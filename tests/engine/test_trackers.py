@@ -102,7 +102,7 @@ def test_one_that_is_not_installed_is_named(data_dir, tmp_path, monkeypatch, cap
 def test_tensorboard_is_the_default_where_it_is_installed(monkeypatch):
     installed = {"tensorboard"}
     monkeypatch.setattr(trackers, "DEFAULT", ("tensorboard",))
-    monkeypatch.setattr(trackers, "_installed", lambda name: name in installed)
+    monkeypatch.setattr(trackers, "is_installed", lambda package: package in installed)
     assert trackers.chosen(None) == ("tensorboard",)
     assert trackers.chosen(()) == ()
     installed.clear()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 import torch
 from backends import Backend
-from op_checks import assert_compiles, assert_same
+from op_checks import assert_compiles, assert_same, peak_bytes
 from roi.cases import make_boxes
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
@@ -19,18 +17,6 @@ OPTIONS = ([0.5], -1, True, 224.0, 4, 0, 0)  # scales, ... of the native ops
 
 def make_rois(count: int, side: float, batch: int = 2, dtype: torch.dtype = torch.float32) -> Tensor:
     return torch.cat([torch.randint(0, batch, (count, 1)).to(dtype), make_boxes(count, side, dtype)], dim=1)
-
-
-def peak_bytes(function: Callable[[], object]) -> int:
-    """What the function's tensors hold at its worst moment."""
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
-        function()
-    held = peak = 0
-    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        held += event.nbytes()
-        peak = max(peak, held)
-    return peak
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=["nchw", "nhwc"])

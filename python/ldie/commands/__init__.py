@@ -9,6 +9,7 @@ from collections.abc import Callable
 from ldie.commands.benchmark import benchmark
 from ldie.commands.convert import convert
 from ldie.commands.evaluate import evaluate
+from ldie.commands.export import export
 from ldie.commands.import_weights import import_weights
 from ldie.commands.info import info
 from ldie.commands.predict import predict
@@ -23,5 +24,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "convert": convert,
     "import": import_weights,
     "benchmark": benchmark,
+    "export": export,
     "info": info,
 }

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ldie.config import to_dict
-from ldie.contract import Model, Published, System
+from ldie.contract import Model, System
 from ldie.engine import checkpoint
 from ldie.engine.environment import versions
 from ldie.engine.log import configure_console, logger
@@ -21,6 +21,7 @@ from ldie.nn.weights import copy_whole
 from ldie.systems import get_system
 from ldie.weights import read_weights
 from ldie.weights.names import COUNTERS
+from ldie.weights.published import Published
 
 
 def import_weights(options: argparse.Namespace) -> int:

@@ -38,7 +38,8 @@ def record(call: Callable[[], Result], device: torch.device) -> Recording[Result
     """
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # it tells stderr of every start and end
     gpu = [ProfilerActivity.CUDA] if device.type == "cuda" else []
-    with profile(activities=[ProfilerActivity.CPU, *gpu]) as profiler, record_function(_CALL):
+    activities = [ProfilerActivity.CPU, *gpu]
+    with profile(activities=activities, acc_events=True) as profiler, record_function(_CALL):  # else 2.11 warns
         result = call()
         synchronize(device)
     events = [e for e in profiler.events() or () if e.device_type == DeviceType.CPU and not e.is_async]

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +30,7 @@ class TrainingRuntime:
         self._dtype = {"none": None, "bf16": torch.bfloat16, "fp16": torch.float16}[mixed_precision]
         self.scaler = torch.amp.GradScaler(device.type, enabled=mixed_precision == "fp16")
         self._averaged_in_backward: set[Tensor] = set()
-        self._replicas: list[DistributedDataParallel] = []
+        self._replicas: WeakSet[DistributedDataParallel] = WeakSet()  # one may hold this runtime, and a process group
         self._part, self._parts = 0, 1
         self._in_part: set[Optimizer] = set()
         self._in_step: set[Optimizer] = set()
@@ -52,7 +53,7 @@ class TrainingRuntime:
         self._averaged_in_backward |= {p for p in module.parameters() if p.requires_grad}
         devices = [self.device] if self.device.type == "cuda" else None
         replica = DistributedDataParallel(module, devices, gradient_as_bucket_view=True)
-        self._replicas.append(replica)
+        self._replicas.add(replica)
         return replica
 
     @contextmanager

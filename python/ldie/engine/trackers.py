@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import re
 import time
@@ -14,6 +13,7 @@ from typing import Any, Protocol
 
 from ldie.errors import ConfigError
 from ldie.files import first_line
+from ldie.packages import is_installed
 
 
 @dataclass(frozen=True)
@@ -134,10 +134,10 @@ def chosen(names: Sequence[str] | None) -> tuple[str, ...]:
         ConfigError: One is named that is not installed.
     """
     if names is None:
-        return tuple(name for name in DEFAULT if _installed(name))
+        return tuple(name for name in DEFAULT if is_installed(TRACKERS[name][0]))
     for name in names:
-        if not _installed(name):
-            package, _ = TRACKERS[name]
+        package, _ = TRACKERS[name]
+        if not is_installed(package):
             raise ConfigError(f"log.to names {name}, which is not installed; pip install {package}, or leave it out")
     return tuple(dict.fromkeys(names))
 
@@ -161,11 +161,6 @@ def figures(kind: str, values: Mapping[str, float | None], extra: Mapping[str, A
     named = {f"{kind}/{name}": value for name, value in values.items()}
     named |= {f"progress/{name}": value for name, value in extra.items() if isinstance(value, (int, float))}
     return {name: value for name, value in named.items() if value is not None and math.isfinite(value)}
-
-
-def _installed(name: str) -> bool:
-    spec = importlib.util.find_spec(TRACKERS[name][0])
-    return spec is not None and spec.has_location  # a mere folder of that name, as these tools make them, has none
 
 
 def _flat(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

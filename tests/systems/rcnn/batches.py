@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import count
 
 import torch
 from ldie.systems.rcnn.batch import Batch, collate
+from ldie.systems.rcnn.config import Convention, RCNNConfig
+from ldie.systems.rcnn.model import RCNN
+from ldie.systems.rcnn.presets import TINY
 from ldie.tasks.detection import Sample
 from torch import Tensor
 
@@ -61,3 +65,12 @@ def make_samples(objects: Sequence[int], *, runs: Sequence[int] = ()) -> list[Sa
 def make_batch(objects: Sequence[int], *, runs: Sequence[int] = ()) -> Batch:
     """The same as a batch; its images are of different sizes."""
     return collate(make_samples(objects, runs=runs), 32)
+
+
+def make_model(convention: Convention = "detectron2", **options: object) -> RCNN:
+    """The model of the preset ``tiny`` with options of :class:`RCNNModel`, untrained but sure of many objects."""
+    config: RCNNConfig = replace(TINY, model=replace(TINY.model, convention=convention, **options))
+    facts = {"classes": list("abc"), "keypoints": list("wxyz"), "flip_pairs": []}
+    model = RCNN.from_config(config, facts)
+    torch.nn.init.normal_(model.roi_heads.box_predictor.cls_score.weight, std=0.5)
+    return model.eval()

@@ -3,19 +3,22 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 import torch
+from ldie.engine.runtime import TrainingRuntime
 from ldie.systems.rcnn.batch import Batch, collate
 from ldie.systems.rcnn.config import BoxHeadConfig, Convention, ProposalConfig
 from ldie.systems.rcnn.regions import Regions
 from ldie.systems.rcnn.targets import AnchorTargets, anchor_targets, sample_regions, sampling_seeds
+from ldie.systems.rcnn.training import Losses
 from reference.anchors import encode_boxes
 from reference.overlaps import box_iou
 from reference.sampling import sample_labels
-from systems.rcnn.batches import CLASSES, KEYPOINTS, make_batch, make_samples, random_boxes
+from systems.rcnn.batches import CLASSES, KEYPOINTS, make_batch, make_model, make_samples, random_boxes
 from torch import Tensor
 
 import ldie_ext
@@ -273,3 +276,30 @@ def test_batches_have_as_many_keypoints_as_objects() -> None:
     batch = make_batch((2, 0, 1))
     assert batch.keypoints is not None and batch.keypoints.shape == (3, KEYPOINTS, 3)
     assert batch.slots.tolist() == [[0, 1], [3, 3], [2, 3]]
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_keypoint_targets_are_cells_of_the_region(convention: Convention) -> None:
+    """Pixel indices are coordinates for torchvision; detectron2 has the centre of pixel 0 at 0.5."""
+    batch = make_batch((3, 0, 2))
+    assert batch.keypoints is not None
+    rows = torch.tensor([0, 2, 4, 3, 5])  # 5: of no object
+    boxes = torch.cat([batch.boxes[rows[:4]] + torch.rand(4, 4) * 6 - 3, torch.zeros(1, 4)])
+    used = torch.tensor([True, True, True, False, False])
+    regions = Regions(boxes, torch.tensor([0, 2, 2, 5]), torch.zeros(5).long(), rows, used)
+    losses = Losses(make_model(convention), TrainingRuntime(torch.device("cpu")))
+    targets = losses._keypoint_targets(regions, batch)
+    assert targets is not None
+    index, valid = targets
+    centre = 0.5 if convention == "detectron2" else 0.0
+    for region, keypoint in itertools.product(range(5), range(KEYPOINTS)):
+        inside = False
+        if used[region]:
+            x, y, visible = batch.keypoints[rows[region], keypoint].tolist()
+            x1, y1, x2, y2 = boxes[region].tolist()
+            column, row = ((x + centre - x1) * 56 / (x2 - x1), (y + centre - y1) * 56 / (y2 - y1))
+            inside = visible > 0 and 0 <= column <= 56 and 0 <= row <= 56
+            if inside:
+                assert int(index[region, keypoint]) == min(int(row), 55) * 56 + min(int(column), 55)
+        assert bool(valid[region, keypoint]) == inside
+    assert 0 < int(valid.sum()) < 12

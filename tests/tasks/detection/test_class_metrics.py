@@ -62,7 +62,7 @@ def test_single_classes_cost_no_second_evaluation_and_change_no_other_metric(har
     again = TASK.metrics(hard, found_in(hard), detailed=True)
     assert again == metrics and kinds == list(METRIC_NAMES)
     short = TASK.metrics(hard, found_in(hard))
-    assert short.items() <= metrics.items() and len(short) == 12 + 12 + 10
+    assert short.items() <= metrics.items() and len(short) == 12 + 12 + 10 + 1 + 6
     assert TASK.headline(metrics) == TASK.headline(short)
 
 
@@ -101,6 +101,12 @@ def test_classes_that_the_file_of_keypoints_does_not_list_have_none(tmp_path):
     assert metrics["bbox/objects-dog"] == metrics["keypoints/objects-person"] == 1
     assert metrics["keypoints/AP-dog"] == metrics["keypoints/AP50-dog"] == -1 and metrics["keypoints/objects-dog"] == 0
     assert metrics["keypoints/AP-person"] == pytest.approx(1) == metrics["keypoints/AP"]
+
+
+def test_the_lines_are_those_that_pycocotools_prints(hard):
+    lines = [[kind, *by_pycocotools(hard, found_in(hard), kind)[1]] for kind in METRIC_NAMES]
+    assert [len(part) for part in lines] == [13, 13, 11]
+    assert metrics_table(coco_metrics(hard, found_in(hard))) == "\n".join("\n".join(part) for part in lines)
 
 
 def test_the_table_has_a_line_for_each_class():

@@ -325,7 +325,7 @@ def test_detections_are_plain_coco_records():
     np.testing.assert_array_equal(coco_mask.decode(record["segmentation"]), mask)
 
 
-@pytest.mark.parametrize("count", [0, 1, 1000, 1001, 2500])
+@pytest.mark.parametrize("count", [0, 1, 100, 101, 250])
 def test_records_are_written_as_one_list(tmp_path, count):
     records = [{"number": number, "bbox": [0.5, number]} for number in range(count)]
     write_records(tmp_path / "detections.json", iter(records))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -74,6 +75,11 @@ class Detector(nn.Module):
             x = self.act(up(x) + skips.pop() if self.skip else up(x))
         x = x[:, :, :height, :width]
         return Maps(self.heatmap(x), self.wh(x), self.offset(x))
+
+
+def scale_maps(extractors: nn.ModuleDict, detector: nn.Module, images: Sequence[Tensor]) -> list[Maps]:
+    """The detector's maps by scale in use, of network inputs [B,3,H_i,W_i] by scale in use."""
+    return [detector(extractor(scale)) for extractor, scale in zip(extractors.values(), images)]
 
 
 class Head(nn.Sequential):

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from ldie.systems.centernet.config import CenterNetConfig, InputConfig
 from ldie.tasks.detection.geometry import resize_image
+from ldie.tasks.detection.masks import Size
 from ldie.tasks.detection.transforms import normalize
 from ldie.tasks.detection.windows import crop_pixels, whole_multiples
 
@@ -17,7 +20,7 @@ def network_input(images: Tensor, config: InputConfig) -> Tensor:
     return normalize(images, config.mean, config.std, bgr=config.bgr).contiguous(memory_format=torch.channels_last)
 
 
-def evaluation_size(size: tuple[int, int], scale: int, config: CenterNetConfig) -> tuple[int, int]:
+def evaluation_size(size: Size, scale: int, config: CenterNetConfig) -> Size:
     """(H, W) to which the extractor of this scale sees a whole image of ``size`` resized.
 
     The largest scale sees it as it is, or with its long side brought down to ``input.max_size``. So do the others,
@@ -32,12 +35,17 @@ def evaluation_size(size: tuple[int, int], scale: int, config: CenterNetConfig) 
     return max(1, round(height * factor)), max(1, round(width * factor))
 
 
-def evaluation_image(image: Tensor, scale: int, config: CenterNetConfig) -> Tensor:
-    """A whole image [3,H,W] as the extractor of this scale sees it, uint8: resized, cropped and padded to multiples."""
-    size = (image.shape[1], image.shape[2])
+def evaluation_image(
+    image: Tensor, scale: int, config: CenterNetConfig, resize: Callable[[Tensor, Size], Tensor] = resize_image
+) -> Tensor:
+    """A whole image [3,H,W] as the extractor of this scale sees it, uint8: resized, cropped and padded to multiples.
+
+    Images [B,3,H,W] of one size go together where ``resize`` takes them.
+    """
+    size = (image.shape[-2], image.shape[-1])
     resized = evaluation_size(size, scale, config)
     if resized != size:
-        image = resize_image(image, resized)
+        image = resize(image, resized)
     window = whole_multiples(resized, config.test.crop_multiple)
     image = crop_pixels(image, 0, 0, window)
     if not config.test.pad_multiple:
@@ -46,13 +54,13 @@ def evaluation_image(image: Tensor, scale: int, config: CenterNetConfig) -> Tens
     return crop_pixels(image, -top, -left, _padded(window, config))
 
 
-def evaluation_corner(size: tuple[int, int], scale: int, config: CenterNetConfig) -> tuple[int, int]:
+def evaluation_corner(size: Size, scale: int, config: CenterNetConfig) -> Size:
     """(top, left) at which a whole image of ``size`` lies in what the extractor of this scale sees."""
     height, width = whole_multiples(evaluation_size(size, scale, config), config.test.crop_multiple)
     padded = _padded((height, width), config)
     return padded[0] // 2 - height // 2, padded[1] // 2 - width // 2
 
 
-def _padded(size: tuple[int, int], config: CenterNetConfig) -> tuple[int, int]:
+def _padded(size: Size, config: CenterNetConfig) -> Size:
     multiple = config.test.pad_multiple
     return ((size[0] // multiple + 1) * multiple, (size[1] // multiple + 1) * multiple) if multiple else size

@@ -12,12 +12,14 @@ from torch import Tensor, nn
 from ldie.contract import Facts
 from ldie.stages import stage
 from ldie.systems.centernet.config import CenterNetConfig
-from ldie.systems.centernet.decode import Detections, decode_maps, merge_scales, rescale_boxes
-from ldie.systems.centernet.detector import Detector, Maps
+from ldie.systems.centernet.decode import detections
+from ldie.systems.centernet.detector import Detector, Maps, scale_maps
 from ldie.systems.centernet.discriminator import build_discriminator
 from ldie.systems.centernet.extractor import build_extractor
+from ldie.systems.centernet.graph import CenterNetGraph
 from ldie.systems.centernet.inputs import evaluation_corner, evaluation_image, evaluation_size, network_input
 from ldie.tasks.detection import DetectionModel, Prediction
+from ldie.tasks.detection.masks import Size
 
 
 class CenterNet(DetectionModel):
@@ -67,8 +69,8 @@ class CenterNet(DetectionModel):
         return self.discriminator(features[:, : self.config.model.discriminator.input_channel])
 
     def forward(self, images: Sequence[Tensor]) -> list[Maps]:
-        """The detector's maps by scale in use, of network inputs [B,3,H_i,W_i] by scale in use."""
-        return [self.detector(extractor(scale)) for extractor, scale in zip(self.extractors.values(), images)]
+        """See :func:`ldie.systems.centernet.detector.scale_maps`."""
+        return scale_maps(self.extractors, self.detector, images)
 
     def predict(self, inputs: Sequence[Tensor]) -> list[Prediction]:
         """See :meth:`DetectionModel.predict`; every scale sees the whole image."""
@@ -84,6 +86,13 @@ class CenterNet(DetectionModel):
             ]
             for i, scale in enumerate(self.config.model.valid_scale)
         }
+
+    def graph(self, size: Size | None) -> CenterNetGraph:
+        """See :meth:`DetectionModel.graph`; its own choice is the size of the largest crops in training."""
+        height, width = self.config.solver.data.cells
+        ratio = max(self.config.model.down_ratios)
+        size = size or (height * ratio, width * ratio)
+        return CenterNetGraph(self.extractors, self.detector, self.config, size)
 
     def _visible(self, cells: Tensor, image: Tensor, scale: int) -> Tensor:
         """The part of a map [h,w] that shows the image, not only what it was padded with."""
@@ -104,9 +113,7 @@ class CenterNet(DetectionModel):
         size = (image.shape[1], image.shape[2])
         maps = self._maps(image)
         with stage("decode"):
-            scales = [self._decode(each, size, scale) for scale, each in zip(self.config.model.valid_scale, maps)]
-        with stage("merge"):
-            found = merge_scales(scales, self.config.test)
+            (found,) = detections(maps, size, self.config)
         with stage("results"):
             return Prediction(
                 boxes=found.boxes.cpu(),
@@ -116,10 +123,3 @@ class CenterNet(DetectionModel):
                 keypoints=None,
                 size=size,
             )
-
-    def _decode(self, maps: Maps, size: tuple[int, int], scale: int) -> Detections:
-        """One scale's boxes in an image of ``size``."""
-        found = decode_maps(maps, self.config.model.down_ratios[scale])[0]
-        top, left = evaluation_corner(size, scale, self.config)
-        boxes = found.boxes - found.boxes.new_tensor([left, top, left, top])
-        return found._replace(boxes=rescale_boxes(boxes, evaluation_size(size, scale, self.config), size))

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from ldie.contract import Facts, Published
+from ldie.contract import Facts
 from ldie.tasks.detection.coco_classes import COCO_CLASSES, coco_facts, numbered_facts
 from ldie.weights.names import NameTable
+from ldie.weights.published import Published
 
 _NAMES = NameTable(
     {

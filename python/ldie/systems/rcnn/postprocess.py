@@ -65,9 +65,9 @@ def _best(rows: Tensor, image: Tensor, images: int, limit: int) -> tuple[Tensor,
     """The first ``limit`` rows of each image, image by image, and the images' offsets."""
     order = image.argsort(stable=True)
     rows, image = rows[order], image[order]
-    ends = torch.searchsorted(image, torch.arange(images + 1, device=image.device))
-    place = torch.arange(rows.shape[0], device=rows.device) - ends[image]
-    kept = ends.diff().clamp(max=limit).cumsum(0)
+    starts = torch.searchsorted(image, torch.arange(images + 1, device=image.device))
+    place = torch.arange(rows.shape[0], device=rows.device) - starts[image]
+    kept = starts.diff().clamp(max=limit).cumsum(0)
     return rows[place < limit], torch.cat([kept.new_zeros(1), kept])
 
 

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from ldie.contract import Facts, Published
+from ldie.contract import Facts
 from ldie.tasks.detection.coco_classes import (
     COCO_CATEGORY_IDS,
     COCO_CLASSES,
@@ -19,6 +19,7 @@ from ldie.tasks.detection.coco_classes import (
     numbered_facts,
 )
 from ldie.weights.names import NameTable
+from ldie.weights.published import Published
 from ldie.weights.rcnn import DETECTRON2, TORCHVISION, TORCHVISION_V2, background_last
 
 Adapt = Callable[[dict[str, Tensor]], dict[str, Tensor]]

@@ -126,6 +126,11 @@ class RCNNRecipe(Recipe):
                     weight.grad = None
         self.train_mode()
 
+    def compiled(self) -> list[nn.Module]:
+        """See :meth:`Recipe.compiled`: all networks; what is between them is ops of ours, and few of torch's."""
+        heads = [head for head in self.model.roi_heads.children() if head is not None]
+        return [self.model.backbone, self.model.proposal_generator.rpn_head, *heads]
+
     def transform(self, sample: Sample, rng: Generator) -> Sample:
         """See :meth:`Recipe.transform`."""
         return self._transform(sample, rng)

@@ -50,7 +50,7 @@ def anchor_targets(
     matches = _match(batch, anchors, config.high, config.low, convention, every_object=True)
     sampled, positive, _ = ldie_ext.sample_labels(matches, config.samples, config.positive_fraction, seeds)
     index = sampled.clamp(min=0)
-    reference = _boxes(batch)[_rows(matches, index, positive, batch)]
+    reference = batch.padded_boxes[_rows(matches, index, positive, batch)]
     deltas = ldie_ext.encode_boxes(reference.flatten(0, 1), anchors[index].flatten(0, 1)).view_as(reference)
     return AnchorTargets(index, sampled >= 0, positive, deltas.where(positive[..., None], 0))
 
@@ -77,7 +77,7 @@ def sample_regions(
         classes: Number of classes, which is the label of background.
         seeds: int64 [B].
     """
-    places, own = torch.arange(proposals.shape[1], device=proposals.device), _boxes(batch)[batch.slots]
+    places, own = torch.arange(proposals.shape[1], device=proposals.device), batch.padded_boxes[batch.slots]
     exists = torch.cat([places < counts[:, None], _has_area(own)], 1)
     candidates = torch.cat([proposals, own.to(proposals.dtype)], 1)
     matches = _match(batch, candidates, config.threshold, config.threshold, convention).where(exists, -2)
@@ -113,11 +113,6 @@ def _match(
 def _has_area(boxes: Tensor) -> Tensor:
     """Bool [...]: which of the boxes [...,4] do."""
     return (boxes[..., 2:] > boxes[..., :2]).all(-1)
-
-
-def _boxes(batch: Batch) -> Tensor:
-    """Of all objects, and one that stands for no object."""
-    return torch.cat([batch.boxes, batch.boxes.new_zeros(1, 4)])
 
 
 def _rows(matches: Tensor, index: Tensor, positive: Tensor, batch: Batch) -> Tensor:

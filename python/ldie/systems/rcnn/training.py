@@ -35,7 +35,7 @@ class Losses(nn.Module):
         super().__init__()
         self.model = model
         self.config = model.config
-        self._runtime = [runtime]  # no part of the module
+        self._runtime = runtime
 
     def forward(self, batch: Batch, step: int, phase: Phase) -> dict[str, Tensor]:
         """Losses by name, those that the phase learns from."""
@@ -72,7 +72,7 @@ class Losses(nn.Module):
         logits, deltas = model.roi_heads.box_predictor(
             model.roi_heads.box_head(model.pool(maps, regions.boxes, regions.offsets, head.pool))
         )
-        boxes = _padded(batch.boxes)[regions.rows].to(regions.boxes.dtype)
+        boxes = batch.padded_boxes[regions.rows].to(regions.boxes.dtype)
         encoded = ldie_ext.encode_boxes(boxes, regions.boxes, head.weights)
         losses = box_losses(logits, deltas, encoded, regions, self.config.solver.loss, region_count)
         if model.roi_heads.mask_head is not None and batch.masks is not None:
@@ -100,11 +100,6 @@ class Losses(nn.Module):
         """Float [3]: regions, those of objects, and heatmaps with a target, of a process on average; 1 at least."""
         valid = objects.used.new_zeros(1) if targets is None else targets[1]
         counts = torch.stack([regions.used.sum(), objects.used.sum(), valid.sum()]).double()
-        (runtime,) = self._runtime
-        mean = runtime.total(counts) / runtime.world_size
-        return mean.clamp(min=1 / runtime.world_size).to(regions.boxes.dtype)
-
-
-def _padded(boxes: Tensor) -> Tensor:
-    """Boxes of objects, and one that stands for no object."""
-    return torch.cat([boxes, boxes.new_zeros(1, 4)])
+        processes = self._runtime.world_size
+        mean = self._runtime.total(counts) / processes
+        return mean.clamp(min=1 / processes).to(regions.boxes.dtype)

@@ -16,7 +16,7 @@ from ldie.tasks.detection.masks import to_coco, to_rle
 from ldie.tasks.detection.sample import Prediction
 from ldie_ext import rle_area
 
-_BATCH = 1000  # records that are in memory at once
+_BATCH = 100  # records that are in memory at once: so few that Python does not look for garbage among them
 
 
 def coco_detections(predictions: Mapping[Any, Prediction], category_ids: Sequence[int]) -> Iterator[dict[str, Any]]:

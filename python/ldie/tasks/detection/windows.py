@@ -7,10 +7,11 @@ from torch import Tensor
 
 
 def crop_pixels(pixels: Tensor, top: int, left: int, size: tuple[int, int], fill: int = 0) -> Tensor:
-    """The window of ``size`` (H, W) at ``top``, ``left`` of pixels [N,H,W]; what lies outside of them is ``fill``."""
-    window = pixels.new_full((pixels.shape[0], *size), fill)
-    rows, columns = _overlap(top, size[0], pixels.shape[1]), _overlap(left, size[1], pixels.shape[2])
-    window[:, rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = pixels[:, rows, columns]
+    """The window of ``size`` (H, W) at ``top``, ``left`` of pixels [...,H,W]; what lies outside of them is ``fill``."""
+    window = pixels.new_full((*pixels.shape[:-2], *size), fill)
+    rows, columns = _overlap(top, size[0], pixels.shape[-2]), _overlap(left, size[1], pixels.shape[-1])
+    inside = (..., slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left))
+    window[inside] = pixels[..., rows, columns]
     return window
 
 

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Operators in ONNX's words: the same rows in the same order as the library's, at ties, borders and empty boxes too."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from ldie.errors import ExportError
+from ldie.export.exportable import Example, Exportable
+from torch import Tensor, nn
+
+import ldie_ext
+
+pytest.importorskip("onnxscript")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+
+class Operators(nn.Module):
+    """All operators that graphs of ours hold, once each or more."""
+
+    def forward(self, scores: Tensor, boxes: Tensor, box_scores: Tensor) -> tuple[Tensor, ...]:
+        peaks = ldie_ext.heatmap_peaks(scores, 8)
+        more = ldie_ext.heatmap_peaks(scores, 50)  # than there are cells
+        kept = [ldie_ext.nms(boxes, box_scores, threshold) for threshold in (0.6, 0.5, 0.0, 2.0)]
+        order = box_scores.sort(descending=True, stable=True)
+        return (*peaks, *more, *kept, *order, box_scores.argsort(stable=True))
+
+
+def saved(graph: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> Path:
+    from ldie.export.onnx_file import FORMAT
+
+    names = [f"in{i}" for i in range(len(inputs))], [f"out{i}" for i in range(len(graph(*inputs)))]
+    FORMAT.convert(Exportable(graph, *map(tuple, names), [Example("", inputs, str)], {}), {})(path)
+    return path
+
+
+def inputs() -> tuple[Tensor, Tensor, Tensor]:
+    scores = torch.tensor([[0.1, 0.9, 0.9, 0.3], [0.2, 0.4, 0.1, 0.7], [-math.inf, 0.5, 0.2, 0.7]])
+    maps = torch.stack((scores, scores.flip(0), torch.full((3, 4), -math.inf))).view(1, 3, 3, 4)
+    boxes = torch.tensor(
+        [
+            [0.0, 0, 8, 1], [2, 0, 10, 1],  # an IoU of 6 / 10, which in float32 is above 0.6
+            [20, 0, 30, 10], [20, 5, 30, 15], [20, 0, 30, 10],  # 1 / 3, and all of it
+            [50, 50, 40, 40], [40, 40, 50, 50], [60, 40, 40, 60],  # ends before it begins
+            [70, 70, 70, 80], [70, 70, 70, 80],  # empty
+        ]
+    )  # fmt: skip
+    return maps, boxes, torch.tensor([0.5, 0.5, 0.5, 0.9, 0.5, 0.95, 0.3, 0.2, 0.1, 0.1])
+
+
+def test_onnxruntime_gives_the_same(tmp_path):
+    graph, values = Operators(), inputs()
+    session = onnxruntime.InferenceSession(saved(graph, values, tmp_path / "operators.onnx"))
+    outputs = session.run(None, {f"in{i}": value.numpy() for i, value in enumerate(values)})
+    expected = graph(*values)
+    assert 1 not in expected[8], "the IoU of the first two boxes, which ONNX compares in float32, is above 0.6"
+    for number, (ours, theirs) in enumerate(zip(expected, outputs, strict=True)):
+        assert torch.equal(ours, torch.from_numpy(theirs)), number
+
+
+class Negative(nn.Module):
+    def forward(self, boxes: Tensor, scores: Tensor) -> tuple[Tensor, ...]:
+        return (ldie_ext.nms(boxes, scores, -0.5),)
+
+
+def test_what_has_no_form_is_refused_with_the_reason(tmp_path):
+    with pytest.raises(ExportError, match=r"no ONNX form \(nms with a threshold below 0 .*use --format torch.export"):
+        saved(Negative(), inputs()[1:], tmp_path / "negative.onnx")
+
+
+def test_an_operator_that_onnxruntime_lacks_is_named(tmp_path):
+    import onnx
+    from ldie.export.onnx_file import FORMAT
+    from onnx import helper
+
+    numbers = onnx.TensorProto.UINT8
+    file, image = (helper.make_tensor_value_info(name, numbers, [None] * rank) for name, rank in (("a", 1), ("b", 3)))
+    graph = helper.make_graph([helper.make_node("ImageDecoder", ["a"], ["b"])], "decode", [file], [image])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    onnx.save(model, tmp_path / "decode.onnx")
+    with pytest.raises(NotImplementedError, match="ImageDecoder"):
+        FORMAT.load(tmp_path / "decode.onnx")
+    (tmp_path / "no.onnx").write_text("no model")
+    with pytest.raises(ExportError, match="onnxruntime does not take it"):
+        FORMAT.load(tmp_path / "no.onnx")

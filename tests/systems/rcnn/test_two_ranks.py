@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two ranks with half the batch each learn what one process learns from all of it; so does accumulation where it can.
+
+Images without objects are among them, also all images of one rank.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+from ldie.engine import checkpoint
+from ldie.engine.log import MEASURED, read_log
+from ldie.sampling import ShuffledSampler
+from ldie.tasks.detection import build_shapes
+from systems.rcnn import two_ranks_rcnn
+from systems.rcnn.helpers import batch_of, no_objects, small_recipe, squares, two_images
+
+EMPTY, IMAGES = (1, 3, 4, 7), 9
+RUNS = {
+    "group": {"model": {}, "solver": {"loss": {"mask": 2.0, "keypoint": 0.5}}},  # DistributedDataParallel
+    "frozen": {
+        "model": {
+            "convention": "torchvision",
+            "backbone": {"normalization": "frozen", "freeze_at": 1},
+            "box_head": {"class_agnostic": True},
+        },
+        "solver": {"gradient_clip": 1.0, "loss": {"box_beta": 0.5, "proposal_beta": 0.1}},
+    },
+    "phases": {  # gradients averaged before the steps
+        "model": {},
+        "solver": {
+            "phases": [
+                {"length": 5, "train": ["backbone", "proposal_generator"]},
+                {"length": 5, "train": ["roi_heads"]},
+                {},
+            ]
+        },
+    },
+}
+
+
+def losses(folder):
+    """The terms of every step."""
+    records = [record for record in read_log(folder / "log.jsonl") if record["kind"] == "train"]
+    return [{name: value for name, value in record.items() if name not in ("kind", *MEASURED)} for record in records]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """The folder of the data and that of two ranks' runs."""
+    folder = tmp_path_factory.mktemp("ranks")
+    data = build_shapes(folder / "shapes", train=IMAGES, val=2, size=64)
+    file = data / "annotations" / "instances_train2017.json"
+    content = json.loads(file.read_text())
+    content["annotations"] = [item for item in content["annotations"] if item["image_id"] not in EMPTY]
+    file.write_text(json.dumps(content))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += [str(Path(two_ranks_rcnn.__file__)), str(data), str(folder / "two"), json.dumps(RUNS)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return data, folder / "two"
+
+
+def test_one_rank_alone_is_without_objects_in_some_steps():
+    """What the other tests rely on."""
+    ranks = [
+        [key.index + 1 not in EMPTY for key in islice(ShuffledSampler(IMAGES, seed=0, rank=rank, world_size=2), 40)]
+        for rank in (0, 1)
+    ]
+    objects = [[any(rank[2 * step : 2 * step + 2]) for step in range(two_ranks_rcnn.STEPS)] for rank in ranks]
+    assert sum(a != b for a, b in zip(*objects)) >= 3
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_two_ranks_are_one_process_with_the_doubled_batch(folders, tmp_path, name):
+    data, two = folders
+    two_ranks_rcnn.train(data, tmp_path, 4, **RUNS[name])
+    ranks, one = (checkpoint.load_weights(checkpoint.newest(folder)) for folder in (two / name, tmp_path))
+    assert one[1].keys() == ranks[1].keys()
+    assert {value.dtype for value in one[1].values()} == {torch.float64}
+    torch.testing.assert_close(ranks[1], one[1], rtol=0, atol=1e-8)
+    assert ranks[0].metrics == pytest.approx(one[0].metrics, abs=1e-8)
+    for ours, expected in zip(losses(two / name), losses(tmp_path), strict=True):
+        assert ours == pytest.approx(expected, rel=1e-5, abs=1e-6)  # means over ranks are taken in float32
+
+
+def gradients(recipe, batches, step=0):
+    """Of a step on these batches, by name."""
+    for part, batch in enumerate(batches):
+        with recipe.runtime.part(part, len(batches)):
+            recipe.train_step(batch, step)
+    return {name: weight.grad for name, weight in recipe.model.named_parameters() if weight.grad is not None}
+
+
+def four_images():
+    return [*two_images(), no_objects(image_id=3), squares((10, 10, 25), image_id=4)]
+
+
+def test_accumulated_losses_of_proposals_are_those_of_one_large_batch():
+    images, phases = four_images(), [{"train": ["backbone", "proposal_generator"]}]
+    whole = gradients(small_recipe(solver={"phases": phases}), [batch_of(*images)])
+    parts = gradients(small_recipe(solver={"phases": phases}), [batch_of(*images[:2]), batch_of(*images[2:])])
+    torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-7)
+
+
+def test_accumulated_over_equal_batches_a_step_is_that_of_one():
+    whole, parts = (gradients(small_recipe(), [batch_of()] * count) for count in (1, 3))
+    torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-7)
+
+
+def test_accumulated_losses_of_heads_are_means_over_one_batch_at_a_time():
+    """So a batch without objects halves what the other one teaches of masks; in one large batch it would not."""
+    images = [*two_images(), no_objects(image_id=3), no_objects(image_id=4)]
+    whole = gradients(small_recipe(), [batch_of(*images)])
+    parts = gradients(small_recipe(), [batch_of(*images[:2]), batch_of(*images[2:])])
+    for head in ("mask_head.mask_fcn1", "keypoint_head.conv_fcn1"):
+        name = f"roi_heads.{head}.weight"
+        assert whole[name].any()
+        torch.testing.assert_close(2 * parts[name], whole[name], rtol=1e-4, atol=1e-7)
