@@ -190,6 +190,21 @@ def test_kr17_objects_without_area_are_no_targets() -> None:
         assert all((used == box).all(1).any() for box in own)
 
 
+@pytest.mark.parametrize("side", [2e-3, 1e-5, 1e-20, 1e-25, 1e-40])
+def test_kr17_objects_that_are_hardly_there(side: float) -> None:
+    """From a thousandth of a pixel on they have anchors of their own; below, overlaps underflow and all are equal."""
+    batch, anchors = make_batch((1, 2)), make_anchors()
+    small = replace(batch, boxes=torch.cat([torch.tensor([[0.0, 0.0, side, side]]), batch.boxes[1:]]))
+    targets = anchor_targets(anchors, small, RPN, "torchvision", seeds_of(small))
+    assert int(targets.positive[0].sum()) in ((1, 2, 3, 4) if side > 1e-3 else (0,))  # several are equally good
+    assert bool(targets.deltas.isfinite().all()) and bool(targets.positive[1].any())
+    regions = sample_regions(
+        torch.zeros(2, 4, 4), torch.tensor([0, 0]), small, HEAD, "torchvision", CLASSES, seeds_of(small)
+    )
+    assert regions.offsets.tolist() == [0, HEAD.samples, 2 * HEAD.samples]
+    assert bool((regions.rows[regions.used] == 0).any()) == (side > 1e-3)
+
+
 def test_kr17_no_object_and_no_proposal_make_no_region() -> None:
     batch = make_batch((0, 0))
     regions = sample_regions(
