@@ -58,7 +58,7 @@ def test_same_as_grid_anchors(backend: Backend) -> None:
 
 
 @pytest.mark.parametrize("convention", ["torchvision", "detectron2"])
-def test_kr4_several_sizes_and_ratios_on_each_level(backend: Backend, convention: Convention) -> None:
+def test_kr_4_several_sizes_and_ratios_on_each_level(backend: Backend, convention: Convention) -> None:
     """Made on the device, cell by cell in the convention's order; the same tensor for the same sizes."""
     sizes, ratios = ((12, 17, 24), (32, 45, 64)), ((0.5, 1.0), (1.0, 3.0))
     generator = nn.AnchorGenerator(sizes, ratios, convention=convention, offset=0.25)
@@ -77,7 +77,7 @@ def test_kr4_several_sizes_and_ratios_on_each_level(backend: Backend, convention
 
 
 @pytest.mark.parametrize("convention", ["torchvision", "detectron2"])
-def test_kr4_strides_that_are_given(backend: Backend, convention: Convention) -> None:
+def test_kr_4_strides_that_are_given(backend: Backend, convention: Convention) -> None:
     """As detectron2 is told them: a map that has been filled up does not move the anchors nearer together."""
     _, maps = batch(40, 70, backend.device)
     given = nn.AnchorGenerator(SIZES, RATIOS, convention=convention, strides=[8, 16])

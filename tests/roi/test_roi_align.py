@@ -225,7 +225,7 @@ def test_threads_agree() -> None:
 
 
 @FORMATS
-def test_kr21_vectors_of_detectron2(backend: Backend, memory_format: torch.memory_format) -> None:
+def test_kr_21_vectors_of_detectron2(backend: Backend, memory_format: torch.memory_format) -> None:
     """Cells that count up, a box of 2 x 2 cells in 4 x 4 bins: half a cell too far right and down if not aligned."""
     input = torch.arange(25.0, device=backend.device).view(1, 1, 5, 5).to(memory_format=memory_format)
     rois = torch.tensor([[0.0, 1.0, 1.0, 3.0, 3.0]], device=backend.device)
@@ -240,7 +240,7 @@ def test_kr21_vectors_of_detectron2(backend: Backend, memory_format: torch.memor
     torch.testing.assert_close(larger[0, 0], aligned)  # the resolution of the map does not matter
 
 
-def test_kr22_every_sampling_ratio(backend: Backend) -> None:
+def test_kr_22_every_sampling_ratio(backend: Backend) -> None:
     """Of one box with bins of 2.5 x 1.5 cells: r x r bilinear samples, and rounded up 3 x 2 where it adapts."""
     input = torch.randn(1, 2, 12, 12, dtype=torch.float64)
     box = torch.tensor([[1.2, 2.3, 6.2, 5.3]], dtype=torch.float64)

@@ -74,7 +74,7 @@ def expected_anchors(convention: Convention) -> Tensor:
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
-def test_kr9_perfect_offsets_recover_the_objects(convention: Convention) -> None:
+def test_kr_9_perfect_offsets_recover_the_objects(convention: Convention) -> None:
     """Written where the head has each anchor's outputs: every proposal is one of the objects, and all are found."""
     generator = ProposalGenerator(make_config(convention)).eval()
     anchors = expected_anchors(convention)
@@ -119,7 +119,7 @@ def test_every_level_has_its_own_outputs() -> None:
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("convention", CONVENTIONS)
-def test_kr8_proposals_are_those_of_a_loop(convention: Convention, training: bool) -> None:
+def test_kr_8_proposals_are_those_of_a_loop(convention: Convention, training: bool) -> None:
     """Best of each level, decoded, cut at the image, large enough, not too near a better one; then best of all."""
     limits = {"pre_nms_train": 60, "post_nms_train": 50, "pre_nms_test": 40, "post_nms_test": 25}
     generator = ProposalGenerator(make_config(convention, nms_threshold=0.6, **limits))
@@ -144,7 +144,7 @@ def test_kr8_proposals_are_those_of_a_loop(convention: Convention, training: boo
     torch.testing.assert_close(boxes, expected, rtol=1e-5, atol=1e-4)
 
 
-def test_kr8_boxes_are_decoded_and_cut_and_the_small_left_out() -> None:
+def test_kr_8_boxes_are_decoded_and_cut_and_the_small_left_out() -> None:
     generator = ProposalGenerator(make_config("detectron2"))
     anchors = expected_anchors("detectron2")
     logits = torch.full((1, len(anchors)), -20.0)
@@ -164,7 +164,7 @@ def test_kr8_boxes_are_decoded_and_cut_and_the_small_left_out() -> None:
     assert bool(((kept - widest).abs() < 1e-3).all(1).any())
 
 
-def test_kr8_levels_do_not_suppress_each_other() -> None:
+def test_kr_8_levels_do_not_suppress_each_other() -> None:
     generator = ProposalGenerator(make_config("detectron2"))
     anchors = torch.tensor([[0.0, 0.0, 20.0, 20.0], [0.0, 0.0, 20.0, 20.0], [0.0, 0.0, 20.0, 20.0]])
     logits, deltas, size = torch.tensor([[1.0, 3.0, 2.0]]), torch.zeros(1, 3, 4), torch.tensor([SIZE])
@@ -173,7 +173,7 @@ def test_kr8_levels_do_not_suppress_each_other() -> None:
     assert (apart.tolist(), together.tolist()) == ([3], [1])
 
 
-def test_kr18_proposals_have_no_gradient() -> None:
+def test_kr_18_proposals_have_no_gradient() -> None:
     generator = ProposalGenerator(make_config("torchvision"))
     boxes, counts = generator.propose(generator(make_maps(), SIZE), torch.tensor([SIZE, SIZE]), training=True)
     assert not boxes.requires_grad and not counts.requires_grad
@@ -190,7 +190,7 @@ def test_outputs_in_other_precisions(dtype: torch.dtype) -> None:
     assert boxes.dtype == wanted and bool((counts > 0).all())
 
 
-def test_kr4_anchors_are_made_once_per_size() -> None:
+def test_kr_4_anchors_are_made_once_per_size() -> None:
     """And lie where the maps are."""
     generator = ProposalGenerator(make_config("torchvision"))
     first, again = (generator(make_maps(images), SIZE).anchors for images in (1, 3))
