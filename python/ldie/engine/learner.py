@@ -62,7 +62,7 @@ class Learner:
 
         config.donated_buffer = False  # two optimizers may walk one graph
         for module in modules:
-            module.compile(backend=BACKEND)  # in place: names of weights stay; a size that changes is compiled once more
+            module.compile(backend=BACKEND)  # in place: names of weights stay; a size that changes becomes any size
 
     def eager(self) -> AbstractContextManager[Any]:
         """Context without compiled modules: in evaluations every image has a size of its own."""
