@@ -61,8 +61,8 @@ class Learner:
         from torch._functorch import config  # not needed otherwise, and slow
 
         config.donated_buffer = False  # two optimizers may walk one graph
-        for module in modules:  # in place, so that names of weights stay
-            module.compile(backend=BACKEND)
+        for module in modules:
+            module.compile(backend=BACKEND)  # in place: names of weights stay; a size that changes becomes any size
 
     def eager(self) -> AbstractContextManager[Any]:
         """Context without compiled modules: in evaluations every image has a size of its own."""

@@ -127,9 +127,8 @@ class RCNNRecipe(Recipe):
         self.train_mode()
 
     def compiled(self) -> list[nn.Module]:
-        """See :meth:`Recipe.compiled`: all networks; what is between them is ops of ours, and few of torch's."""
-        heads = [head for head in self.model.roi_heads.children() if head is not None]
-        return [self.model.backbone, self.model.proposal_generator.rpn_head, *heads]
+        """See :meth:`Recipe.compiled`: all networks, without the ops between them."""
+        return [self.model.backbone, self.model.proposal_generator.rpn_head, *self.model.roi_heads.children()]
 
     def transform(self, sample: Sample, rng: Generator) -> Sample:
         """See :meth:`Recipe.transform`."""
