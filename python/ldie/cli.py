@@ -235,10 +235,10 @@ def _whole(least: int, most: int = _MOST) -> Callable[[str], int]:
 
 
 def _size(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    found = re.fullmatch(r"(\d{1,4})x(\d{1,4})", text)
     size = (int(found[1]), int(found[2])) if found else (0, 0)
     if not all(size):
-        raise argparse.ArgumentTypeError(f"must be a height and a width of at least 1, such as 480x640, got {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a height and a width from 1 to 9999, such as 480x640, got {text!r}")
     return size
 
 
