@@ -81,7 +81,11 @@ def _load(path: Path) -> Run:
 
     def run(inputs: Sequence[Tensor]) -> list[Tensor]:
         values = {name: tensor.numpy() for name, tensor in zip(names, inputs, strict=True)}
-        return [torch.from_numpy(value) for value in session.run(None, values)]
+        try:
+            outputs = session.run(None, values)
+        except Exception as error:  # as above
+            raise ExportError(f"onnxruntime cannot run it ({first_line(error)})") from error
+        return [torch.from_numpy(output) for output in outputs]
 
     return run
 

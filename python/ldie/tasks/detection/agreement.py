@@ -14,7 +14,7 @@ from ldie.tasks.detection.sample import Prediction
 
 BOX_TOLERANCE = 0.1
 """Pixels by which a corner may differ."""
-SCORE_TOLERANCE = 1e-3
+SCORE_TOLERANCE = 1e-4
 MASK_TOLERANCE = 0.01
 """Part of a mask's pixels that may differ, beside :data:`MASK_PIXELS`."""
 MASK_PIXELS = 4
