@@ -173,7 +173,7 @@ def test_the_lines_of_the_document_run(place, onnx_file):
 
 @pytest.mark.parametrize(
     "wrong",
-    [["--size", "0x4"], ["--size", "640"], ["--size", "64x10000"], ["--format", "tflite"], ["--batch-size", "0"]],
+    [["--size", "0x4"], ["--size", "640"], ["--size", "64x99999"], ["--format", "tflite"], ["--batch-size", "0"]],
 )
 def test_wrong_usage_is_refused(wrong, tmp_path):
     with pytest.raises(SystemExit) as stop:
