@@ -278,6 +278,13 @@ def test_overwrite_and_resume(data_dir, tmp_path, capsys, monkeypatch):
     assert header.step == 6 and header.config["dataset"]["root"] == str(data_dir)
 
 
+def test_a_system_to_come_names_those_that_are_here(monkeypatch, capsys):
+    known = {"centernet": "ldie.systems.centernet", "planned": "ldie.systems.planned", "rcnn": "ldie.systems.rcnn"}
+    monkeypatch.setattr("ldie.systems.SYSTEMS", known)
+    line = error_line(capsys, ["train", "planned"])
+    assert line == "ldie: system 'planned' is not available in this version; use centernet or rcnn"
+
+
 def test_debug_shows_the_traceback():
     with pytest.raises(ValueError, match="unknown system"):
         main(["train", "nothing", "--debug"])

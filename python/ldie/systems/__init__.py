@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING
 
 from ldie.errors import UnknownNameError
@@ -37,5 +38,6 @@ def get_system(name: str) -> System:
     except ModuleNotFoundError as error:
         if error.name != SYSTEMS[name]:
             raise
-        raise UnknownNameError(f"system {name!r} is not available in this version; use centernet") from None
+        here = [other for other, module in SYSTEMS.items() if importlib.util.find_spec(module)]
+        raise UnknownNameError(f"system {name!r} is not available in this version; use {' or '.join(here)}") from None
     return system

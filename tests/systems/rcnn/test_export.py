@@ -29,10 +29,15 @@ SLOTS = 30
 
 
 def save_run(folder: Path, convention: Convention) -> Path:
-    """A run whose networks are untrained, but sure of many objects and their masks."""
+    """A run whose networks are untrained, but sure of many objects and their masks.
+
+    By torchvision's convention with batch norm in the heads, as in its second version.
+    """
     torch.manual_seed(0)
+    norm = {"normalization": "batch" if convention == "torchvision" else "none"}
     config = small_config(
-        model={"convention": convention}, test={"detections": SLOTS, "score_threshold": 0.6, "nms_threshold": 0.4}
+        model={"convention": convention, "box_head": {"convs": 1, **norm}, "mask_head": norm},
+        test={"detections": SLOTS, "score_threshold": 0.6, "nms_threshold": 0.4},
     )
     model = RCNN.from_config(config, facts_of(config))
     heads = model.roi_heads
@@ -95,6 +100,16 @@ def test_there_is_no_onnx_form(run: Path, tmp_path: Path, capsys: pytest.Capture
     assert line.startswith("ldie: this model has no ONNX form, nor have ldie_ext.batched_nms, ldie_ext.decode_boxes, ")
     assert "ldie_ext.select_proposals" in line and line.endswith("; use --format torch.export")
     assert not any(tmp_path.iterdir())
+
+
+def test_a_graph_finds_nothing() -> None:
+    """Heads then have no regions, which is no question that a recorded graph can ask."""
+    config = small_config(model={"mask_head": {"normalization": "batch"}}, test={"score_threshold": 1.0})
+    model = RCNN.from_config(config, facts_of(config)).eval()
+    exportable = model.exportable(None, 2)
+    outputs = torch_file.trace(exportable).module()(*exportable.examples[0].inputs)
+    assert len(outputs) == 5 and (outputs[2] == -1).all()
+    assert not any(outputs[i].any() for i in (0, 1, 3, 4))
 
 
 def test_heads_that_are_not_there_give_nothing() -> None:

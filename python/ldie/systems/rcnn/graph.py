@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from torch.nn import functional
 from ldie.nn.precision import full_precision
 from ldie.systems.rcnn.config import RCNNConfig
 from ldie.systems.rcnn.inputs import evaluation_size, padded
-from ldie.systems.rcnn.postprocess import draw_masks, image_keypoints, own_class
+from ldie.systems.rcnn.postprocess import Found, draw_masks, image_keypoints, own_class
 from ldie.tasks.detection.graph import DetectionGraph, FixedResize
 from ldie.tasks.detection.masks import Masks, Size
 from ldie.tasks.detection.transforms import normalize
@@ -29,7 +30,7 @@ class RCNNGraph(DetectionGraph):
 
     def __init__(self, model: nn.Module, config: RCNNConfig, size: Size) -> None:
         super().__init__(size, config.test.detections)
-        self.model = model
+        self.model: Any = model
         self.config = config
         self.target = evaluation_size(size, config.input, config.model.convention)
         self.margin = tuple(padded(side, config.input.multiple) - side for side in self.target)
@@ -53,15 +54,20 @@ class RCNNGraph(DetectionGraph):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """See :meth:`DetectionGraph.forward`."""
-        config, convention = self.config, self.config.model.convention
-        found, masks, keypoints = self.model(self._input(images), self.sizes.expand(images.shape[0], 2))
+        model, config, convention = self.model, self.config, self.config.model.convention
+        inputs, sizes = self._input(images), self.sizes.expand(images.shape[0], 2)
+        maps = model.backbone(inputs)
+        outlook = model.proposal_generator(maps, (inputs.shape[2], inputs.shape[3]))
+        found = model.locate(maps, *model.proposal_generator.propose(outlook, sizes, training=False), sizes)
+        found, offsets = _with_one_more(found), found.offsets
+        masks, keypoints = model.describe(maps, found.boxes, found.offsets)
         fields = [found.boxes * self.ratio.repeat(2), found.scores, found.labels]
         if masks is not None:
             fields.append(own_class(full_precision(masks), found.labels))
         if keypoints is not None:
             heat = full_precision(keypoints)
             fields.append(image_keypoints(heat, found.boxes, self.ratio, config.test, convention))
-        return self._in_slots(fields, found.offsets)
+        return self._in_slots(fields, offsets)
 
     def _input(self, images: Tensor) -> Tensor:
         """As :func:`ldie.systems.rcnn.inputs.evaluation_image` has it, and filled up."""
@@ -75,7 +81,7 @@ class RCNNGraph(DetectionGraph):
         return functional.pad(normal, (0, right, 0, bottom)).contiguous(memory_format=torch.channels_last)
 
     def _in_slots(self, fields: Sequence[Tensor], offsets: Tensor) -> tuple[Tensor, ...]:
-        """Fields of the objects of all images, image by image, as [B,slots,...]."""
+        """Fields of the objects of all images, image by image, as [B,slots,...]; rows after these are left out."""
         rows = offsets[:-1, None] + torch.arange(self.slots, device=offsets.device)
         used = rows < offsets[1:, None]
         fills = (0, 0, -1) + (0,) * (len(fields) - 3)
@@ -87,3 +93,12 @@ class RCNNGraph(DetectionGraph):
     def draw(self, masks: Tensor, boxes: Tensor) -> Masks:
         """See :meth:`DetectionGraph.draw`."""
         return draw_masks(masks, boxes, self.size, self.config.test, self.config.model.convention)
+
+
+def _with_one_more(found: Found) -> Found:
+    """The last image with an empty box more: torch.export cannot tell what normalisations do with no object at all."""
+    boxes, scores, labels, offsets = found
+    more = torch.cat((offsets[:-1], offsets[-1:] + 1))
+    return Found(
+        functional.pad(boxes, (0, 0, 0, 1)), functional.pad(scores, (0, 1)), functional.pad(labels, (0, 1)), more
+    )

@@ -74,25 +74,27 @@ class RCNN(DetectionModel):
         maps = self.backbone(images)
         outlook = self.proposal_generator(maps, (images.shape[2], images.shape[3]))
         proposals, counts = self.proposal_generator.propose(outlook, sizes, training=False)
-        return self.objects(maps, proposals, counts, sizes)
+        found = self.locate(maps, proposals, counts, sizes)
+        return found, *self.describe(maps, found.boxes, found.offsets)
 
-    def objects(
-        self, maps: Sequence[Tensor], proposals: Tensor, counts: Tensor, sizes: Tensor
-    ) -> tuple[Found, Tensor | None, Tensor | None]:
-        """The second stage of :meth:`forward`, on proposals [B,P,4], of which there are ``counts`` int64 [B]."""
+    def locate(self, maps: Sequence[Tensor], proposals: Tensor, counts: Tensor, sizes: Tensor) -> Found:
+        """Objects from proposals [B,P,4], of which there are ``counts`` int64 [B]."""
         model, heads = self.config.model, self.roi_heads
         places = torch.arange(proposals.shape[0] + 1, device=counts.device) * proposals.shape[1]
         pooled = self.pool(maps, proposals.flatten(0, 1), places, model.box_head.pool)
         logits, deltas = heads.box_predictor(heads.box_head(pooled))
-        found = select_objects(
+        return select_objects(
             full_precision(logits), full_precision(deltas), proposals, counts, sizes, model.box_head, self.config.test
         )
-        masks = keypoints = None
+
+    def describe(self, maps: Sequence[Tensor], boxes: Tensor, offsets: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Logits of the masks and keypoints of objects with these boxes, as in :class:`Found`."""
+        model, heads, masks, keypoints = self.config.model, self.roi_heads, None, None
         if heads.mask_head is not None:
-            masks = heads.mask_head(self.pool(maps, found.boxes, found.offsets, model.mask_head.pool))
+            masks = heads.mask_head(self.pool(maps, boxes, offsets, model.mask_head.pool))
         if heads.keypoint_head is not None:
-            keypoints = heads.keypoint_head(self.pool(maps, found.boxes, found.offsets, model.keypoint_head.pool))
-        return found, masks, keypoints
+            keypoints = heads.keypoint_head(self.pool(maps, boxes, offsets, model.keypoint_head.pool))
+        return masks, keypoints
 
     def graph(self, size: Size | None) -> RCNNGraph:
         """See :meth:`DetectionModel.graph`; of squares with the configured side by default."""
@@ -121,7 +123,8 @@ class RCNN(DetectionModel):
             outlook: Outlook = self.proposal_generator(maps, (images.shape[2], images.shape[3]))
             proposals, counts = self.proposal_generator.propose(outlook, sizes, training=False)
         with stage("heads"):
-            found, masks, keypoints = self.objects(maps, proposals, counts, sizes)
+            found = self.locate(maps, proposals, counts, sizes)
+            masks, keypoints = self.describe(maps, found.boxes, found.offsets)
         ratios = torch.tensor(files, device=sizes.device).flip(1) / sizes.flip(1)
         ends, numbers = found.offsets.tolist(), counts.tolist()
         with stage("results"):
