@@ -95,11 +95,12 @@ class AnchorGenerator(nn.Module):
         return make(self.sizes, self.aspect_ratios, grid_sizes, strides, self.convention, self.offset, device)
 
     def extra_repr(self) -> str:
-        """What print() shows."""
-        return (
+        """What print() shows; strides where they are given."""
+        text = (
             f"sizes={self.sizes}, aspect_ratios={self.aspect_ratios}, convention={self.convention!r}, "
             f"offset={self.offset}"
         )
+        return text if self.strides is None else f"{text}, strides={tuple(stride for stride, _ in self.strides)}"
 
 
 def _may_cache(features: Tensor) -> bool:

@@ -12,7 +12,10 @@ import torch
 
 ROOT = Path(__file__).parents[1]
 #: What tests and benchmarks compare with, or what only training needs.
-OPTIONAL = ("faster_coco_eval", "hotcoco", "lightning", "pycocotools", "torchvision", "tqdm", "transformers")
+OPTIONAL = (
+    "faster_coco_eval", "hotcoco", "lightning", "onnx", "onnxruntime", "onnxscript", "pycocotools", "torchvision",
+    "tqdm", "transformers",
+)  # fmt: skip
 WITHOUT = f"""
 import sys
 sys.modules.update(dict.fromkeys({OPTIONAL}))  # importing None is a ModuleNotFoundError

@@ -87,6 +87,11 @@ def is_file(path: Path) -> bool:
     return os.path.isfile(path)  # noqa: PTH113 (Path's raises an OSError where a name is too long)
 
 
+def is_same_file(path: Path, other: Path) -> bool:
+    """Whether both are there and are one file, whatever their names."""
+    return is_file(path) and is_file(other) and path.samefile(other)
+
+
 def is_folder(path: Path) -> bool:
     """Whether it is a folder; a name that no folder can have is none."""
     return os.path.isdir(path)  # noqa: PTH112 (as above)

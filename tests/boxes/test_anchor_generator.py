@@ -9,10 +9,12 @@ import pytest
 import torch
 from backends import Backend
 from op_checks import assert_same
+from reference.anchors import detectron2_cells, level_anchors, torchvision_cells
 from torch import Tensor
 
 import ldie_ext
 from ldie_ext import nn
+from ldie_ext.ops.boxes.grid_anchors import Convention
 
 SIZES, RATIOS = ((32,), (64,)), (0.5, 1.0, 2.0)
 
@@ -53,6 +55,49 @@ def test_same_as_grid_anchors(backend: Backend) -> None:
         assert len(anchors) == 2
         for of_image in anchors:
             assert_same(of_image, torch.cat(levels))
+
+
+@pytest.mark.parametrize("convention", ["torchvision", "detectron2"])
+def test_kr_4_several_sizes_and_ratios_on_each_level(backend: Backend, convention: Convention) -> None:
+    """Made on the device, cell by cell in the convention's order; the same tensor for the same sizes."""
+    sizes, ratios = ((12, 17, 24), (32, 45, 64)), ((0.5, 1.0), (1.0, 3.0))
+    generator = nn.AnchorGenerator(sizes, ratios, convention=convention, offset=0.25)
+    assert generator.num_anchors_per_location() == [6, 6]
+    _, maps = batch(40, 70, backend.device)
+    cells = torchvision_cells if convention == "torchvision" else detectron2_cells
+    wanted = [
+        level_anchors(cells(sizes[0], ratios[0]), (5, 8), (8, 8), 0.25),
+        level_anchors(cells(sizes[1], ratios[1]), (2, 4), (20, 17), 0.25),
+    ]
+    anchors = generator.grid((40, 70), maps)
+    assert anchors.device.type == backend.device.type
+    torch.testing.assert_close(anchors.cpu(), torch.cat(wanted))
+    assert generator.grid((40, 70), [level[:1] for level in maps]) is anchors
+    assert generator.grid((41, 70), maps) is anchors, "the same steps of 8 and 20, 8 and 17 pixels"
+
+
+@pytest.mark.parametrize("convention", ["torchvision", "detectron2"])
+def test_kr_4_strides_that_are_given(backend: Backend, convention: Convention) -> None:
+    """As detectron2 is told them: a map that has been filled up does not move the anchors nearer together."""
+    _, maps = batch(40, 70, backend.device)
+    given = nn.AnchorGenerator(SIZES, RATIOS, convention=convention, strides=[8, 16])
+    wanted = ldie_ext.grid_anchors(
+        SIZES, RATIOS, [(5, 8), (2, 4)], [8, 16], convention=convention, device=backend.device
+    )
+    anchors = given.grid((40, 70), maps)
+    assert_same(anchors, torch.cat(wanted))
+    assert given.grid((999, 999), maps) is anchors, "nothing depends on the images' size"
+    assert "strides=(8, 16)" in repr(given)
+    derived = nn.AnchorGenerator(SIZES, RATIOS, convention=convention)
+    assert not torch.equal(derived.grid((40, 70), maps), anchors)
+    assert_same(derived.grid((40, 64), maps)[: 3 * 5 * 8], anchors[: 3 * 5 * 8])
+    assert "strides" not in repr(derived)
+
+
+def test_strides_need_one_for_each_level(backend: Backend) -> None:
+    _, maps = batch(40, 70, backend.device)
+    with pytest.raises(RuntimeError, match="strides must have one stride for each of the 2 levels"):
+        nn.AnchorGenerator(SIZES, RATIOS, strides=[8]).grid((40, 70), maps)
 
 
 def test_empty_maps(backend: Backend) -> None:

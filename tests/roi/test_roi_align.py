@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import reference.roi as reference
 import torch
@@ -220,6 +222,40 @@ def test_threads_agree() -> None:
                 return output, *torch.autograd.grad((output * output).sum(), input)
 
             assert_threads_agree(both)
+
+
+@FORMATS
+def test_kr_21_vectors_of_detectron2(backend: Backend, memory_format: torch.memory_format) -> None:
+    """Cells that count up, a box of 2 x 2 cells in 4 x 4 bins: half a cell too far right and down if not aligned."""
+    input = torch.arange(25.0, device=backend.device).view(1, 1, 5, 5).to(memory_format=memory_format)
+    rois = torch.tensor([[0.0, 1.0, 1.0, 3.0, 3.0]], device=backend.device)
+    first = torch.tensor([4.5, 5.0, 5.5, 6.0], device=backend.device)
+    aligned = first + 2.5 * torch.arange(4, device=backend.device)[:, None]
+    for ratio in (-1, 0, 1, 2, 3):
+        for shift, is_aligned in ((0.0, True), (0.5 + 5 * 0.5, False)):
+            output = ldie_ext.roi_align(input, rois, 4, 1.0, ratio, is_aligned)
+            torch.testing.assert_close(output[0, 0], aligned + shift)
+    twice = torch.nn.functional.interpolate(input, scale_factor=2.0, mode="bilinear", align_corners=False)
+    larger = ldie_ext.roi_align(twice, rois, 4, 2.0, 2, True)
+    torch.testing.assert_close(larger[0, 0], aligned)  # the resolution of the map does not matter
+
+
+def test_kr_22_every_sampling_ratio(backend: Backend) -> None:
+    """Of one box with bins of 2.5 x 1.5 cells: r x r bilinear samples, and rounded up 3 x 2 where it adapts."""
+    input = torch.randn(1, 2, 12, 12, dtype=torch.float64)
+    box = torch.tensor([[1.2, 2.3, 6.2, 5.3]], dtype=torch.float64)
+    for ratio in (0, 1, 2, 3):
+        across, down = (3, 2) if ratio == 0 else (ratio, ratio)
+        expected = torch.zeros(1, 2, 2, 2, dtype=torch.float64)
+        for row, column, i, j in itertools.product(range(2), range(2), range(down), range(across)):
+            y = 2.3 - 0.5 + (row + (i + 0.5) / down) * 1.5
+            x = 1.2 - 0.5 + (column + (j + 0.5) / across) * 2.5
+            top, left = int(y), int(x)
+            for cell_y, cell_x in itertools.product((top, top + 1), (left, left + 1)):
+                weight = (1 - abs(y - cell_y)) * (1 - abs(x - cell_x))
+                expected[0, :, row, column] += weight * input[0, :, cell_y, cell_x] / (across * down)
+        output = ldie_ext.roi_align(input.to(backend.device), [box.to(backend.device)], 2, 1.0, ratio, True)
+        torch.testing.assert_close(output.cpu(), expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -16,7 +16,9 @@ from ldie.config import to_dict
 from ldie.engine import checkpoint
 from ldie.engine.environment import versions
 from ldie.engine.log import configure_console
+from ldie.errors import ConfigError
 from ldie.export.write import find_format, write
+from ldie.files import is_same_file
 from ldie.inference import Predictor, load_checkpoint
 
 
@@ -25,6 +27,8 @@ def export(options: argparse.Namespace) -> int:
     configure_console(options.debug)
     form = find_format(options.format)
     path = checkpoint.find_weights(options.checkpoint)
+    if is_same_file(options.out, path):
+        raise ConfigError(f"--out must be another file than {path}, which stays as it is")
     predictor = load_checkpoint(path, torch.device("cpu"))
     model = predictor.model
     inputs = _inputs(predictor, path, options.data, options.batch_size) if options.data else ()

@@ -16,7 +16,7 @@ from ldie.engine import checkpoint
 from ldie.engine.environment import versions
 from ldie.engine.log import configure_console, logger
 from ldie.errors import CheckpointError, ConfigError, short
-from ldie.files import is_file
+from ldie.files import is_same_file
 from ldie.nn.weights import copy_whole
 from ldie.systems import get_system
 from ldie.weights import read_weights
@@ -27,7 +27,7 @@ from ldie.weights.published import Published
 def import_weights(options: argparse.Namespace) -> int:
     """Writes weights that others published as a checkpoint of ours."""
     configure_console(options.debug)
-    if is_file(options.out) and is_file(options.file) and options.out.samefile(options.file):
+    if is_same_file(options.out, options.file):
         raise ConfigError(f"--out must be another file than {options.file}, which stays as it is")
     system = get_system(options.system)
     model = convert(system, options.preset, read_weights(options.file), options.file)

@@ -18,12 +18,15 @@ FREE = ("dataset.root",)
 """Inside of those: the data may have moved, and is then compared."""
 
 
-def check_changes(header: Header, config: RunConfig, fixed: Sequence[str]) -> None:
+def check_changes(header: Header, given: RunConfig, config: RunConfig, fixed: Sequence[str]) -> None:
     """Compares the configuration of a run with the one that it is to go on with.
+
+    What only the facts of other data change is left to :func:`check_data`: nobody has set it.
 
     Args:
         header: Of the run's checkpoint.
-        config: To go on with, completed by the facts of the data.
+        given: To go on with.
+        config: The same, completed by the facts of the data.
         fixed: What the recipe adds to :data:`FIXED`.
 
     Raises:
@@ -34,8 +37,10 @@ def check_changes(header: Header, config: RunConfig, fixed: Sequence[str]) -> No
         before = dict(_values(to_dict(merge(config, header.config))))
     except ConfigError as error:
         raise CheckpointError(f"the run's configuration does not fit this version ({error}); train again") from error
+    asked = dict(_values(to_dict(given)))
     for key, value in _values(to_dict(config)):
-        if before.get(key) != value and _inside(key, (*FIXED, *fixed)) and not _inside(key, FREE):
+        changes = before.get(key) not in (value, asked.get(key))
+        if changes and _inside(key, (*FIXED, *fixed)) and not _inside(key, FREE):
             raise ConfigError(
                 f"{key} cannot change where a run goes on: it has {before.get(key)!r}, got {value!r}; "
                 "leave it out, or train anew in another --work-dir"

@@ -103,7 +103,8 @@ class Trainer:
         self._clock = time.monotonic()
         self._saved_step = -1
         epoch = Fraction(len(train_set), self.step_samples)
-        self.learner = Learner(system, in_steps(config, epoch), self.task.facts(train_set), self.runtime)
+        self._given = in_steps(config, epoch)
+        self.learner = Learner(system, self._given, self.task.facts(train_set), self.runtime)
         self.model, self.recipe = self.learner.model, self.learner.recipe
         self.config = self.model.config
         self.recipe.check_data(train_set)
@@ -334,7 +335,7 @@ class Trainer:
     def _load(self, path: Path) -> None:
         header, weights = checkpoint.load_weights(path)
         state = checkpoint.load_resume(checkpoint.resume_path(path))
-        check_changes(header, self.config, self.recipe.fixed_on_resume)
+        check_changes(header, self._given, self.config, self.recipe.fixed_on_resume)
         world = distributed.world_size()
         try:
             root, samples = self.config.dataset.root, len(self.train_set)

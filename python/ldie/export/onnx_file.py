@@ -6,12 +6,13 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.export import ExportedProgram
 
 from ldie.errors import ExportError
 from ldie.export.exportable import Exportable, Format, Run
@@ -22,7 +23,8 @@ from ldie.files import first_line
 def _convert(exportable: Exportable, notes: Mapping[str, Any]) -> Callable[[Path], None]:
     from ldie.export.operators import OPSET, translations  # with onnxscript
 
-    program = trace(exportable)
+    program, known = trace(exportable), translations()
+    _check_operators(program, known)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that it cannot translate torchvision's operators
     try:
         with warnings.catch_warnings():
@@ -32,7 +34,7 @@ def _convert(exportable: Exportable, notes: Mapping[str, Any]) -> Callable[[Path
                 input_names=exportable.inputs,
                 output_names=exportable.outputs,
                 opset_version=OPSET,
-                custom_translation_table=translations(),
+                custom_translation_table=known,
                 verbose=False,
             )
     except Exception as error:  # its own errors have causes of every kind
@@ -47,6 +49,16 @@ def _convert(exportable: Exportable, notes: Mapping[str, Any]) -> Callable[[Path
         converted.save(path, external_data=False)
 
     return write
+
+
+def _check_operators(program: ExportedProgram, known: Collection[Any]) -> None:
+    """All of ldie_ext's operators at once; the exporter would name the first it comes to."""
+    called = {node.target for node in program.graph.nodes if isinstance(node.target, torch._ops.OpOverload)}
+    missing = sorted(
+        f"ldie_ext.{op.name().partition('::')[2]}" for op in called - set(known) if op.namespace == "ldie_ext"
+    )
+    if missing:
+        raise ExportError(f"this model has no ONNX form, nor have {', '.join(missing)}; use --format torch.export")
 
 
 def _reason(error: BaseException) -> str:
@@ -69,7 +81,11 @@ def _load(path: Path) -> Run:
 
     def run(inputs: Sequence[Tensor]) -> list[Tensor]:
         values = {name: tensor.numpy() for name, tensor in zip(names, inputs, strict=True)}
-        return [torch.from_numpy(value) for value in session.run(None, values)]
+        try:
+            outputs = session.run(None, values)
+        except Exception as error:  # as above
+            raise ExportError(f"onnxruntime cannot run it ({first_line(error)})") from error
+        return [torch.from_numpy(output) for output in outputs]
 
     return run
 

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import ldie
@@ -15,7 +17,7 @@ from engine.command import error_line
 from ldie.cli import main
 from ldie.config import to_dict
 from ldie.engine import checkpoint
-from ldie.export import torch_file
+from ldie.export import torch_file, write
 from ldie.systems.centernet import CenterNet
 from ldie.tasks.detection.coco_classes import coco_facts
 from PIL import Image
@@ -58,10 +60,9 @@ def place(tmp_path_factory) -> Path:
     return folder
 
 
-def export(place: Path, form: str, out: str, *more: str) -> Path:
-    path = place / "runs/centernet" / out
-    arguments = ["export", str(place / "runs/centernet"), "--format", form, "--out", str(path), *more]
-    assert main(arguments) == 0
+def export(place: Path, form: str, path: Path, *more: str) -> Path:
+    arguments = ["export", str(place / "runs/centernet"), "--format", form, "--out", str(path), "--size", "96x128"]
+    assert main([*arguments, *more]) == 0
     return path
 
 
@@ -69,12 +70,22 @@ def export(place: Path, form: str, out: str, *more: str) -> Path:
 def onnx_file(place) -> Path:
     pytest.importorskip("onnxscript")
     pytest.importorskip("onnxruntime", minversion="1.25")  # the first with deformable convolutions
-    return export(place, "onnx", "best.onnx", "--size", "96x128")
+    return export(place, "onnx", place / "runs/centernet/best.onnx")
 
 
 @pytest.fixture(scope="module")
-def torch_export_file(place) -> Path:
-    return export(place, "torch.export", "best.pt2", "--size", "96x128", "--batch-size", "2")
+def said() -> list[str]:
+    """What was said while the file below was written."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def torch_export_file(place, said) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(write.logger, "info", lambda text, *values: said.append(text % values))
+        return export(
+            place, "torch.export", place / "runs/centernet/best.pt2", "--batch-size", "2", "--data", f"{place}/shapes"
+        )
 
 
 @pytest.fixture(scope="module")
@@ -144,29 +155,40 @@ def test_the_files_hold_nothing_of_this_machine_and_no_discriminator(onnx_file, 
         assert b"discriminator.trunk" not in content and b"extractors.0" in content
 
 
-def test_it_says_how_near_the_file_is(place, tmp_path, capsys):
-    out = str(tmp_path / "new" / "any.name")
-    export(place, "torch.export", out, "--size", "64x64", "--data", str(place / "shapes"))
-    lines = "".join(capsys.readouterr()).splitlines()
-    assert [line.partition(":")[0] for line in lines] == [
-        f"the same in torch {torch.__version__}, on noise",
-        f"the same in torch {torch.__version__}, on images of its data",
+def test_it_says_how_near_the_file_is(torch_export_file, said):
+    runner = f"torch {metadata.version('torch')}"
+    assert [line.partition(":")[0] for line in said] == [
+        f"the same in {runner}, on noise",
+        f"the same in {runner}, on images of its data",
         "written",
     ]
-    assert all("detections the same, boxes within 0 px, scores within 0" in line for line in lines[:2])
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["any.name"]
+    assert all(
+        re.search(r"(\d+) of \1 detections the same, boxes within .* px, scores within", line) for line in said[:2]
+    )
+    assert not [path for path in torch_export_file.parent.iterdir() if path.suffix == ".tmp"]
 
 
-def test_the_lines_of_the_document_run(place, onnx_file):
-    (code,) = (block for block in python_blocks(ROOT / "docs/export.md") if "runs/centernet" in block)
-    assert run_clean(code, place)
+def test_the_lines_of_the_document_run(place, onnx_file, torch_export_file):
+    first, second = python_blocks(ROOT / "docs/export.md")
+    run_clean(first, place)
+    assert "'circle', 'square'" in run_clean(second, place).replace('"', "'")
 
 
-@pytest.mark.parametrize("wrong", [["--size", "0x4"], ["--size", "640"], ["--format", "tflite"], ["--batch-size", "0"]])
+@pytest.mark.parametrize(
+    "wrong",
+    [["--size", "0x4"], ["--size", "640"], ["--size", "64x99999"], ["--format", "tflite"], ["--batch-size", "0"]],
+)
 def test_wrong_usage_is_refused(wrong, tmp_path):
     with pytest.raises(SystemExit) as stop:
         main(["export", "run", "--format", "onnx", "--out", str(tmp_path / "x"), *wrong])
     assert stop.value.code == 2
+
+
+def test_the_checkpoint_is_not_overwritten(place, capsys):
+    path = place / "runs/centernet/checkpoints/best.safetensors"
+    before = path.read_bytes()
+    line = error_line(capsys, ["export", place / "runs/centernet", "--format", "torch.export", "--out", path])
+    assert "--out must be another file than" in line and path.read_bytes() == before
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path, capsys):

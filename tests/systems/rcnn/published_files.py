@@ -60,7 +60,7 @@ def torchvision_file(preset: str, classes: int = 90, keypoints: int = 0, *, old:
     names = (TORCHVISION_V2 if preset == "mask_r50_v2" else TORCHVISION).inverse()
     weights = respelled(weights, names)
     if old:
-        return {_OLD.get(name, name): value for name, value in weights.items()}
+        return {OLD_NAMES.get(name, name): value for name, value in weights.items()}
     norms = [name.removesuffix("running_var") for name in weights if name.endswith("running_var")]
     return weights | {f"{norm}num_batches_tracked": torch.tensor(0) for norm in norms}
 
@@ -82,4 +82,5 @@ def _old_names() -> dict[str, str]:
     return {parts[0]: parts[2] for parts in lines if len(parts) == 3 and parts[0] != "#"}
 
 
-_OLD = _old_names()
+OLD_NAMES = _old_names()
+"""Of torchvision's files of before version 0.13, by what it calls the same now."""

@@ -211,7 +211,7 @@ def test_losses_of_parts_add_up_over_a_common_count() -> None:
         torch.testing.assert_close(parts[0][name] + parts[1][name], value)
 
 
-def test_kr11_losses_of_16_bit_outputs_are_float32() -> None:
+def test_kr_11_losses_of_16_bit_outputs_are_float32() -> None:
     """Binary cross entropy of scores before any sigmoid, softmax cross entropy of scores before any softmax."""
     regions, count = make_regions(), torch.tensor(4.0)
     wide = torch.randn(10, CLASSES + 1), torch.randn(10, 4 * CLASSES), torch.randn(10, CLASSES, 4, 4)
@@ -224,7 +224,7 @@ def test_kr11_losses_of_16_bit_outputs_are_float32() -> None:
     assert torch.equal(drawn, same)
 
 
-def test_kr17_losses_of_nothing_are_zero_with_gradients() -> None:
+def test_kr_17_losses_of_nothing_are_zero_with_gradients() -> None:
     none = make_regions(0)
     inputs = [torch.zeros(0, *shape, requires_grad=True) for shape in ((4,), (12,), (3, 5, 5), (4, 5, 5))]
     count = torch.tensor(1.0)

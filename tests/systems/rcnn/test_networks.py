@@ -199,7 +199,7 @@ def test_backbone_and_proposals_are_torchvision_s(pair):
     expected = list(theirs.backbone(images).values())
     maps = ours["backbone"](images)
     assert [level.shape[-2:] for level in maps] == [(24, 38), (12, 19), (6, 10), (3, 5), (2, 3)]
-    logits, deltas = ours["proposal_generator"](expected)
+    logits, deltas = ours["proposal_generator"].rpn_head(expected)
     expected_logits, expected_deltas = theirs.rpn.head(expected)
     for found, there in zip(maps + logits + deltas, expected + expected_logits + expected_deltas):
         assert there.std() > 1e-3

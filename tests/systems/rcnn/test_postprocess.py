@@ -141,7 +141,7 @@ def test_classes_and_images_do_not_suppress_each_other() -> None:
 
 
 @pytest.mark.parametrize("images", [1, 3])
-def test_kr17_no_object_is_no_object(images: int) -> None:
+def test_kr_17_no_object_is_no_object(images: int) -> None:
     outputs = make_outputs(images)
     nothing = replace(outputs, counts=torch.zeros(images, dtype=torch.int64))
     unsure = replace(outputs, logits=torch.tensor([0.0, 0, 0, 30]).expand(len(outputs.logits), 4))

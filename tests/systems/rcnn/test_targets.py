@@ -3,19 +3,22 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 import torch
+from ldie.engine.runtime import TrainingRuntime
 from ldie.systems.rcnn.batch import Batch, collate
 from ldie.systems.rcnn.config import BoxHeadConfig, Convention, ProposalConfig
 from ldie.systems.rcnn.regions import Regions
 from ldie.systems.rcnn.targets import AnchorTargets, anchor_targets, sample_regions, sampling_seeds
+from ldie.systems.rcnn.training import Losses
 from reference.anchors import encode_boxes
 from reference.overlaps import box_iou
 from reference.sampling import sample_labels
-from systems.rcnn.batches import CLASSES, KEYPOINTS, make_batch, make_samples, random_boxes
+from systems.rcnn.batches import CLASSES, KEYPOINTS, make_batch, make_model, make_samples, random_boxes
 from torch import Tensor
 
 import ldie_ext
@@ -65,7 +68,7 @@ def matches_of(objects: Tensor, candidates: Tensor, high: float, low: float, eve
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
 @pytest.mark.parametrize("objects", [(3, 0, 5), (0, 0), (1,), (9, 2, 4, 1)])
-def test_kr5_anchor_targets_are_those_of_a_loop(objects: Sequence[int], convention: Convention) -> None:
+def test_kr_5_anchor_targets_are_those_of_a_loop(objects: Sequence[int], convention: Convention) -> None:
     batch, anchors = make_batch(objects), make_anchors()
     seeds = seeds_of(batch)
     targets = anchor_targets(anchors, batch, RPN, convention, seeds)
@@ -86,7 +89,7 @@ def test_kr5_anchor_targets_are_those_of_a_loop(objects: Sequence[int], conventi
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
 @pytest.mark.parametrize("objects", [(3, 0, 5), (0, 0), (1,), (9, 2, 4, 1)])
-def test_kr5_regions_are_those_of_a_loop(objects: Sequence[int], convention: Convention) -> None:
+def test_kr_5_regions_are_those_of_a_loop(objects: Sequence[int], convention: Convention) -> None:
     """Proposals that count, and the objects' own boxes; background has the label after the last class."""
     batch = make_batch(objects)
     proposals, counts = make_proposals(batch, 30)
@@ -113,7 +116,7 @@ def test_kr5_regions_are_those_of_a_loop(objects: Sequence[int], convention: Con
     assert seen == ({True, False} if any(objects) else {False})
 
 
-def test_kr5_samples_depend_on_seed_step_and_image_alone() -> None:
+def test_kr_5_samples_depend_on_seed_step_and_image_alone() -> None:
     """As one batch, in another order, or image by image: the same; another seed, step or draw: others."""
     samples, anchors = make_samples((3, 0, 5, 2)), make_anchors()
     together = collate(samples, 32)
@@ -142,7 +145,7 @@ def test_kr5_samples_depend_on_seed_step_and_image_alone() -> None:
         assert not (other.index == targets.index).all(1).any()
 
 
-def test_kr5_seeds_differ_between_images_steps_and_draws() -> None:
+def test_kr_5_seeds_differ_between_images_steps_and_draws() -> None:
     """Neighbouring ids and steps, and ids that are far apart, as data sets and long runs have them."""
     ids = torch.cat([torch.arange(1500), torch.arange(500) * 65536 + 9_999_999, torch.arange(500) << 52])
     ids = torch.cat([ids, torch.tensor([LIMITS.max, -1, LIMITS.min])]).unique()
@@ -153,7 +156,7 @@ def test_kr5_seeds_differ_between_images_steps_and_draws() -> None:
         assert len(seeds.unique()) == seeds.numel()
 
 
-def test_kr5_seeds_wrap_around_as_64_bits_do() -> None:
+def test_kr_5_seeds_wrap_around_as_64_bits_do() -> None:
     ids = torch.tensor([0, 1, -1, 2**40, LIMITS.max, LIMITS.min])
     expected = []
     for image in ids.tolist():
@@ -163,7 +166,7 @@ def test_kr5_seeds_wrap_around_as_64_bits_do() -> None:
     assert sampling_seeds(ids, 7, 123_456, 1).tolist() == expected
 
 
-def test_kr17_objects_without_area_are_no_targets() -> None:
+def test_kr_17_objects_without_area_are_no_targets() -> None:
     """They overlap no anchor, so that all anchors would be equally good for them, with infinite offsets."""
     samples, anchors = make_samples((4, 2, 3)), make_anchors()
     flat, line = samples[0].boxes.clone(), samples[1].boxes.clone()
@@ -187,7 +190,22 @@ def test_kr17_objects_without_area_are_no_targets() -> None:
         assert all((used == box).all(1).any() for box in own)
 
 
-def test_kr17_no_object_and_no_proposal_make_no_region() -> None:
+@pytest.mark.parametrize("side", [2e-3, 1e-5, 1e-20, 1e-25, 1e-40])
+def test_kr_17_objects_that_are_hardly_there(side: float) -> None:
+    """From a thousandth of a pixel on they have anchors of their own; below, overlaps underflow and all are equal."""
+    batch, anchors = make_batch((1, 2)), make_anchors()
+    small = replace(batch, boxes=torch.cat([torch.tensor([[0.0, 0.0, side, side]]), batch.boxes[1:]]))
+    targets = anchor_targets(anchors, small, RPN, "torchvision", seeds_of(small))
+    assert int(targets.positive[0].sum()) in ((1, 2, 3, 4) if side > 1e-3 else (0,))  # several are equally good
+    assert bool(targets.deltas.isfinite().all()) and bool(targets.positive[1].any())
+    regions = sample_regions(
+        torch.zeros(2, 4, 4), torch.tensor([0, 0]), small, HEAD, "torchvision", CLASSES, seeds_of(small)
+    )
+    assert regions.offsets.tolist() == [0, HEAD.samples, 2 * HEAD.samples]
+    assert bool((regions.rows[regions.used] == 0).any()) == (side > 1e-3)
+
+
+def test_kr_17_no_object_and_no_proposal_make_no_region() -> None:
     batch = make_batch((0, 0))
     regions = sample_regions(
         torch.zeros(2, 5, 4), torch.tensor([0, 0]), batch, HEAD, "detectron2", CLASSES, seeds_of(batch)
@@ -197,7 +215,7 @@ def test_kr17_no_object_and_no_proposal_make_no_region() -> None:
     assert regions.compact().offsets.tolist() == [0, 0, 0]
 
 
-def test_kr16_as_many_regions_as_are_there() -> None:
+def test_kr_16_as_many_regions_as_are_there() -> None:
     """512 of an image, or all: at most a quarter of objects."""
     batch = make_batch((5, 1))
     proposals, _ = make_proposals(batch, 700)
@@ -273,3 +291,30 @@ def test_batches_have_as_many_keypoints_as_objects() -> None:
     batch = make_batch((2, 0, 1))
     assert batch.keypoints is not None and batch.keypoints.shape == (3, KEYPOINTS, 3)
     assert batch.slots.tolist() == [[0, 1], [3, 3], [2, 3]]
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_keypoint_targets_are_cells_of_the_region(convention: Convention) -> None:
+    """Pixel indices are coordinates for torchvision; detectron2 has the centre of pixel 0 at 0.5."""
+    batch = make_batch((3, 0, 2))
+    assert batch.keypoints is not None
+    rows = torch.tensor([0, 2, 4, 3, 5])  # 5: of no object
+    boxes = torch.cat([batch.boxes[rows[:4]] + torch.rand(4, 4) * 6 - 3, torch.zeros(1, 4)])
+    used = torch.tensor([True, True, True, False, False])
+    regions = Regions(boxes, torch.tensor([0, 2, 2, 5]), torch.zeros(5).long(), rows, used)
+    losses = Losses(make_model(convention), TrainingRuntime(torch.device("cpu")))
+    targets = losses._keypoint_targets(regions, batch)
+    assert targets is not None
+    index, valid = targets
+    centre = 0.5 if convention == "detectron2" else 0.0
+    for region, keypoint in itertools.product(range(5), range(KEYPOINTS)):
+        inside = False
+        if used[region]:
+            x, y, visible = batch.keypoints[rows[region], keypoint].tolist()
+            x1, y1, x2, y2 = boxes[region].tolist()
+            column, row = ((x + centre - x1) * 56 / (x2 - x1), (y + centre - y1) * 56 / (y2 - y1))
+            inside = visible > 0 and 0 <= column <= 56 and 0 <= row <= 56
+            if inside:
+                assert int(index[region, keypoint]) == min(int(row), 55) * 56 + min(int(column), 55)
+        assert bool(valid[region, keypoint]) == inside
+    assert 0 < int(valid.sum()) < 12

@@ -10,7 +10,9 @@ from ldie.errors import ConfigError, ExportError
 from ldie.tasks.detection import DetectionModel, Prediction
 from ldie.tasks.detection.agreement import agreement
 from ldie.tasks.detection.geometry import resize_image
-from ldie.tasks.detection.graph import FixedResize, in_slots
+from ldie.tasks.detection.graph import DetectionGraph, FixedResize, in_slots
+
+from ldie_ext import rle_encode
 
 
 def test_resizing_is_pillows_bit_for_bit():
@@ -50,9 +52,16 @@ def prediction(scores: list[float], labels: list[int] | None = None) -> Predicti
     return Prediction(boxes, torch.tensor(scores), torch.tensor(labels), None, None, (99, 99))
 
 
+class Echo(DetectionGraph):
+    """A graph that need not run: only what it gives is read."""
+
+    def forward(self, images):
+        raise NotImplementedError
+
+
 def compare(expected: Prediction, found: Prediction, slots: int = 6) -> str:
     filled = in_slots((found.boxes, found.scores, found.labels), slots)
-    return agreement([expected], [field[None] for field in filled])
+    return agreement([expected], Echo((99, 99), slots).read([field[None] for field in filled]))
 
 
 def test_rounding_and_its_exchanges_are_the_same():
@@ -93,3 +102,33 @@ def test_nothing_the_same_is_not_the_same():
     found.boxes += 50
     with pytest.raises(ExportError, match="none of its detections is the model's"):
         compare(prediction([0.1, 0.1]), found)
+
+
+def with_details(moved: float = 0.0, wider: int = 0) -> Prediction:
+    """Two objects with masks of 20 x 30 and 10 pixels more for each of ``wider``, and three keypoints each."""
+    masks = torch.zeros(2, 99, 99, dtype=torch.bool)
+    masks[:, 10 : 40 + wider // 3, 20:40] = True
+    masks[1, 40, 20 : 20 + wider % 3 * 2] = True
+    found = prediction([0.9, 0.8])
+    found.masks, found.keypoints = rle_encode(masks), torch.arange(18.0).view(2, 3, 3)
+    found.keypoints[1, 2, 0] += moved
+    return found
+
+
+def test_masks_and_keypoints_are_compared():
+    near = agreement([with_details()], [with_details(moved=0.0625, wider=2)])
+    said = "boxes within 0 px, scores within 0, masks within 4 pixels, keypoints within 0.06 px"
+    assert near == f"2 of 2 detections the same, {said}"
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        (with_details(moved=0.2), "the file has other keypoints for label 0, score 0.800, box 40.0"),
+        (with_details(moved=float("nan")), "the file has other keypoints for label 0, score 0.800"),
+        (with_details(wider=3), "the file has another mask for label 0, score 0.900, box 0.0"),
+    ],
+)
+def test_another_mask_or_keypoint_is_named(found, message):
+    with pytest.raises(ExportError, match=message):
+        agreement([with_details()], [found])

@@ -55,6 +55,11 @@ class Batch:
     masks: Masks | None
     keypoints: Tensor | None  # float32 [G,K,3], pixel indices
 
+    @property
+    def padded_boxes(self) -> Tensor:
+        """Float32 [G+1,4]: the boxes, and one that stands for no object."""
+        return torch.cat([self.boxes, self.boxes.new_zeros(1, 4)])
+
 
 def collate(samples: Sequence[Sample], multiple: int) -> Batch:
     """A batch of images filled up at the right and the bottom; the host knows all shapes, so nothing waits later.

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -28,20 +29,31 @@ def evaluation_image(image: Tensor, config: InputConfig, convention: Convention)
     Its shorter side is the configured one, unless the longer side would then be too long. Torchvision normalises first
     and then interpolates without antialiasing; detectron2 resizes as Pillow does.
     """
-    height, width = image.shape[1:]
+    size = evaluation_size((image.shape[1], image.shape[2]), config, convention)
+    if convention == "detectron2":
+        return normalize(resize_image(image, size), config.mean, config.std, bgr=config.bgr)
+    normal = normalize(image, config.mean, config.std, bgr=config.bgr)
+    return functional.interpolate(normal[None], size=size, mode="bilinear", align_corners=False)[0]
+
+
+def evaluation_size(size: tuple[int, int], config: InputConfig, convention: Convention) -> tuple[int, int]:
+    """Height and width that an image of ``size`` gets.
+
+    Both conventions scale by the same number; torchvision rounds down, detectron2 to the nearest, computing in the
+    order that decides where a side ends in about one half.
+    """
+    shorter, longer = min(size), max(size)
     if convention == "torchvision":
-        shorter, longer = torch.tensor([min(height, width), max(height, width)], dtype=torch.float32)
-        factor = torch.minimum(config.shorter_side / shorter, config.longest / longer).item()
-        normal = normalize(image, config.mean, config.std, bgr=config.bgr)
-        if factor == 1:
-            return normal
-        return functional.interpolate(
-            normal[None], scale_factor=factor, mode="bilinear", align_corners=False, recompute_scale_factor=True
-        )[0]
-    factor = config.shorter_side / min(height, width)
-    factor = min(factor, config.longest / max(height, width))
-    size = int(height * factor + 0.5), int(width * factor + 0.5)
-    return normalize(resize_image(image, size), config.mean, config.std, bgr=config.bgr)
+        factor = min(config.shorter_side / shorter, config.longest / longer)
+        height, width = (max(1, math.floor(side * factor)) for side in size)
+        return height, width
+    factor = config.shorter_side / shorter
+    sides = [float(config.shorter_side) if side == shorter else factor * side for side in size]
+    if max(sides) > config.longest:
+        factor = config.longest / max(sides)
+        sides = [side * factor for side in sides]
+    height, width = (max(1, int(side + 0.5)) for side in sides)
+    return height, width
 
 
 def stacked(images: Sequence[Tensor], multiple: int) -> tuple[Tensor, Tensor]:

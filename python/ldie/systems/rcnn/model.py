@@ -15,11 +15,13 @@ from ldie.nn.precision import full_precision
 from ldie.stages import stage
 from ldie.systems.rcnn.backbone import build_backbone
 from ldie.systems.rcnn.config import RCNNConfig
+from ldie.systems.rcnn.graph import RCNNGraph
 from ldie.systems.rcnn.heads import RoIHeads
 from ldie.systems.rcnn.inputs import evaluation_image, padded, stacked
-from ldie.systems.rcnn.postprocess import Found, image_keypoints, own_class, select_objects
+from ldie.systems.rcnn.postprocess import Found, draw_masks, image_keypoints, own_class, select_objects
 from ldie.systems.rcnn.proposals import Outlook, ProposalGenerator
 from ldie.tasks.detection import DetectionModel, Prediction
+from ldie.tasks.detection.masks import Size
 
 
 class RCNN(DetectionModel):
@@ -92,6 +94,11 @@ class RCNN(DetectionModel):
             keypoints = heads.keypoint_head(self.pool(maps, found.boxes, found.offsets, model.keypoint_head.pool))
         return found, masks, keypoints
 
+    def graph(self, size: Size | None) -> RCNNGraph:
+        """See :meth:`DetectionModel.graph`; of squares with the configured side by default."""
+        side = self.config.input.shorter_side
+        return RCNNGraph(self, self.config, size or (side, side))
+
     def predict(self, inputs: Sequence[Tensor]) -> list[Prediction]:
         """See :meth:`DetectionModel.predict`; images that fill a batch alike go through the networks together."""
         options = self.config.input
@@ -142,11 +149,7 @@ class RCNN(DetectionModel):
         drawn = points = None
         if masks is not None:
             probabilities = own_class(full_precision(masks[rows]), labels)
-            pasted = ldie_ext.paste_masks(
-                probabilities, boxes, size, threshold=test.mask_threshold, convention=convention, packed=True
-            )
-            drawn = ldie_ext.rle_encode(pasted, packed_width=size[1])
-            drawn = ldie_ext.RLE(drawn.counts.cpu(), drawn.offsets.cpu(), drawn.sizes.cpu())
+            drawn = draw_masks(probabilities, boxes, size, test, convention)
         if keypoints is not None:
             points = image_keypoints(full_precision(keypoints[rows]), inside, ratio, test, convention).cpu()
         return Prediction(

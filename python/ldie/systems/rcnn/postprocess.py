@@ -10,6 +10,7 @@ from torch import Tensor
 
 import ldie_ext
 from ldie.systems.rcnn.config import BoxHeadConfig, Convention, PostprocessConfig
+from ldie.tasks.detection.masks import Size
 
 
 class Found(NamedTuple):
@@ -65,15 +66,34 @@ def _best(rows: Tensor, image: Tensor, images: int, limit: int) -> tuple[Tensor,
     """The first ``limit`` rows of each image, image by image, and the images' offsets."""
     order = image.argsort(stable=True)
     rows, image = rows[order], image[order]
-    ends = torch.searchsorted(image, torch.arange(images + 1, device=image.device))
-    place = torch.arange(rows.shape[0], device=rows.device) - ends[image]
-    kept = ends.diff().clamp(max=limit).cumsum(0)
+    starts = torch.searchsorted(image, torch.arange(images + 1, device=image.device))
+    place = torch.arange(rows.shape[0], device=rows.device) - starts[image]
+    kept = starts.diff().clamp(max=limit).cumsum(0)
     return rows[place < limit], torch.cat([kept.new_zeros(1), kept])
 
 
 def own_class(logits: Tensor, labels: Tensor) -> Tensor:
     """Probabilities [N,M,M] of each object's own class, from [N,K,M,M]."""
-    return logits[torch.arange(len(labels), device=labels.device), labels].sigmoid()
+    return logits[torch.arange(labels.shape[0], device=labels.device), labels].sigmoid()
+
+
+def draw_masks(
+    probabilities: Tensor, boxes: Tensor, size: Size, config: PostprocessConfig, convention: Convention
+) -> ldie_ext.RLE:
+    """Masks of objects, on the CPU.
+
+    Args:
+        probabilities: [N,M,M].
+        boxes: [N,4], of the image.
+        size: (H, W) of the image.
+        config: Threshold.
+        convention: How cells are interpolated.
+    """
+    pasted = ldie_ext.paste_masks(
+        probabilities, boxes, size, threshold=config.mask_threshold, convention=convention, packed=True
+    )
+    runs = ldie_ext.rle_encode(pasted, packed_width=size[1])
+    return ldie_ext.RLE(runs.counts.cpu(), runs.offsets.cpu(), runs.sizes.cpu())
 
 
 def image_keypoints(

@@ -33,7 +33,8 @@ _VECTOR, _MAP = 1024, 512
 def torchvision_classes(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Torchvision's class outputs in our order; of COCO's 90 ids only the 80 that are classes, as its labels.
 
-    Given and returned under our names.
+    Training never had an object for the other ten, so their part of the probability, which the rest now share, is
+    next to nothing. Given and returned under our names.
     """
     weights = background_last(weights)
     ids = max(COCO_CATEGORY_IDS)

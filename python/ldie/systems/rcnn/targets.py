@@ -15,6 +15,8 @@ from ldie.systems.rcnn.regions import Regions
 
 _MIX = (0x9E3779B97F4A7C15 - 2**64, 0xC2B2AE3D27D4EB4F - 2**64, 0x165667B19E3779F9)
 """Odd numbers that spread what they multiply over 64 bits."""
+_LEAST = 1e-3
+"""Pixels that an object is at least wide and high, as proposals are."""
 
 
 def sampling_seeds(ids: Tensor, seed: int, step: int, draw: int) -> Tensor:
@@ -45,12 +47,12 @@ def anchor_targets(
 ) -> AnchorTargets:
     """Anchors to learn objectness from, and the boxes of the objects that the positive ones are for.
 
-    Objects without area have none.
+    Objects without area have no part in it.
     """
     matches = _match(batch, anchors, config.high, config.low, convention, every_object=True)
     sampled, positive, _ = ldie_ext.sample_labels(matches, config.samples, config.positive_fraction, seeds)
     index = sampled.clamp(min=0)
-    reference = _boxes(batch)[_rows(matches, index, positive, batch)]
+    reference = batch.padded_boxes[_rows(matches, index, positive, batch)]
     deltas = ldie_ext.encode_boxes(reference.flatten(0, 1), anchors[index].flatten(0, 1)).view_as(reference)
     return AnchorTargets(index, sampled >= 0, positive, deltas.where(positive[..., None], 0))
 
@@ -66,7 +68,7 @@ def sample_regions(
 ) -> Regions:
     """Proposals and objects' own boxes to learn classes from; the first of each image are those of objects.
 
-    Objects without area have none.
+    Objects without area have no part in it.
 
     Args:
         proposals: float [B,P,4].
@@ -77,8 +79,8 @@ def sample_regions(
         classes: Number of classes, which is the label of background.
         seeds: int64 [B].
     """
-    places, own = torch.arange(proposals.shape[1], device=proposals.device), _boxes(batch)[batch.slots]
-    exists = torch.cat([places < counts[:, None], _has_area(own)], 1)
+    places, own = torch.arange(proposals.shape[1], device=proposals.device), batch.padded_boxes[batch.slots]
+    exists = torch.cat([places < counts[:, None], _is_there(own)], 1)
     candidates = torch.cat([proposals, own.to(proposals.dtype)], 1)
     matches = _match(batch, candidates, config.threshold, config.threshold, convention).where(exists, -2)
     sampled, positive, _ = ldie_ext.sample_labels(matches, config.samples, config.positive_fraction, seeds)
@@ -95,7 +97,7 @@ def _match(
 ) -> Tensor:
     """Int64 [B,A] of :func:`ldie_ext.match_boxes`.
 
-    An object without area overlaps nothing: it would be given to all candidates alike.
+    An object that is too small to overlap anything would be given to all candidates alike.
     """
     matches, _ = ldie_ext.match_boxes(
         batch.boxes,
@@ -105,19 +107,14 @@ def _match(
         low,
         allow_low_quality=every_object,
         convention=convention,
-        crowd=~_has_area(batch.boxes),
+        crowd=~_is_there(batch.boxes),
     )
     return matches
 
 
-def _has_area(boxes: Tensor) -> Tensor:
-    """Bool [...]: which of the boxes [...,4] do."""
-    return (boxes[..., 2:] > boxes[..., :2]).all(-1)
-
-
-def _boxes(batch: Batch) -> Tensor:
-    """Of all objects, and one that stands for no object."""
-    return torch.cat([batch.boxes, batch.boxes.new_zeros(1, 4)])
+def _is_there(boxes: Tensor) -> Tensor:
+    """Bool [...]: which of the boxes [...,4] are large enough to learn from."""
+    return (boxes[..., 2:] - boxes[..., :2] >= _LEAST).all(-1)
 
 
 def _rows(matches: Tensor, index: Tensor, positive: Tensor, batch: Batch) -> Tensor:

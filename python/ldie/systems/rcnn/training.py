@@ -72,7 +72,7 @@ class Losses(nn.Module):
         logits, deltas = model.roi_heads.box_predictor(
             model.roi_heads.box_head(model.pool(maps, regions.boxes, regions.offsets, head.pool))
         )
-        boxes = _padded(batch.boxes)[regions.rows].to(regions.boxes.dtype)
+        boxes = batch.padded_boxes[regions.rows].to(regions.boxes.dtype)
         encoded = ldie_ext.encode_boxes(boxes, regions.boxes, head.weights)
         losses = box_losses(logits, deltas, encoded, regions, self.config.solver.loss, region_count)
         if model.roi_heads.mask_head is not None and batch.masks is not None:
@@ -103,8 +103,3 @@ class Losses(nn.Module):
         processes = self._runtime.world_size
         mean = self._runtime.total(counts) / processes
         return mean.clamp(min=1 / processes).to(regions.boxes.dtype)
-
-
-def _padded(boxes: Tensor) -> Tensor:
-    """Boxes of objects, and one that stands for no object."""
-    return torch.cat([boxes, boxes.new_zeros(1, 4)])

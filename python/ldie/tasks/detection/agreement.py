@@ -4,58 +4,54 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ldie.errors import ExportError
+from ldie.tasks.detection.masks import select, to_bitmaps
 from ldie.tasks.detection.sample import Prediction
 
 BOX_TOLERANCE = 0.1
 """Pixels by which a corner may differ."""
-SCORE_TOLERANCE = 1e-3
+SCORE_TOLERANCE = 1e-4
+MASK_TOLERANCE = 0.01
+"""Part of a mask's pixels that may differ, beside :data:`MASK_PIXELS`."""
+MASK_PIXELS = 4
+KEYPOINT_TOLERANCE = 0.1
+"""Pixels by which a keypoint may differ, and its score."""
 
 
-class _Objects(NamedTuple):
-    """Of one image."""
-
-    boxes: Tensor
-    scores: Tensor
-    labels: Tensor
-
-
-def agreement(expected: Sequence[Prediction], found: Sequence[Tensor]) -> str:
-    """How near the boxes, scores and labels of a graph are to predictions.
+def agreement(expected: Sequence[Prediction], found: Sequence[Prediction]) -> str:
+    """How near predictions are to others.
 
     Objects are compared in pairs, for rounding exchanges some of nearly equal score. For the same reason those that are
     no better than the weakest may be others: there the number of objects has cut the rest off.
 
     Args:
         expected: Of each image.
-        found: A graph's outputs (see :class:`ldie.tasks.detection.graph.DetectionGraph`).
+        found: What a file finds in it.
 
     Raises:
-        ExportError: Naming an object that only one of them has.
+        ExportError: Naming an object that only one of them has, or that is another one.
     """
-    pairs, total, box, score = 0, 0, 0.0, 0.0
-    for prediction, boxes, scores, labels in zip(expected, *found, strict=True):
-        used = labels >= 0
-        ours = _Objects(prediction.boxes, prediction.scores, prediction.labels)
-        theirs = _Objects(boxes[used], scores[used], labels[used])
+    pairs, total, distances = 0, 0, {"boxes": 0.0, "scores": 0.0}
+    for ours, theirs in zip(expected, found, strict=True):
         rows, columns = _pairs(ours, theirs)
         _check_unpaired(ours, theirs, rows, "the file does not find")
         _check_unpaired(theirs, ours, columns, "only the file finds")
         pairs, total = pairs + len(rows), total + max(len(ours.boxes), len(theirs.boxes))
         if len(rows):
-            box = max(box, float((ours.boxes[rows] - theirs.boxes[columns]).abs().max()))
-            score = max(score, float((ours.scores[rows] - theirs.scores[columns]).abs().max()))
+            for name, distance in _distances(ours, theirs, rows, columns).items():
+                distances[name] = max(distances.get(name, 0.0), distance)
     if total and not pairs:
         raise ExportError("none of its detections is the model's")
-    return f"{pairs} of {total} detections the same, boxes within {box:.1g} px, scores within {score:.1g}"
+    units = {"scores": "", "masks": " pixels"}
+    near = ", ".join(f"{name} within {value:.1g}{units.get(name, ' px')}" for name, value in distances.items())
+    return f"{pairs} of {total} detections the same, {near}"
 
 
-def _pairs(ours: _Objects, theirs: _Objects) -> tuple[Tensor, Tensor]:
+def _pairs(ours: Prediction, theirs: Prediction) -> tuple[Tensor, Tensor]:
     """Rows of objects that are the same, one to one: same label, score and box within the tolerances."""
     distances = (ours.boxes[:, None] - theirs.boxes).abs().amax(2)
     same = (distances <= BOX_TOLERANCE) & (ours.labels[:, None] == theirs.labels)
@@ -70,12 +66,44 @@ def _pairs(ours: _Objects, theirs: _Objects) -> tuple[Tensor, Tensor]:
     return rows, columns
 
 
-def _check_unpaired(objects: _Objects, others: _Objects, paired: Tensor, who: str) -> None:
+def _check_unpaired(objects: Prediction, others: Prediction, paired: Tensor, who: str) -> None:
     alone = torch.ones(len(objects.scores), dtype=torch.bool)
     alone[paired] = False
     weakest = min((float(each.scores.min()) for each in (objects, others) if len(each.scores)), default=0.0)
     lost = (alone & (objects.scores > weakest + SCORE_TOLERANCE)).nonzero().flatten().tolist()
     if lost:
-        box = ", ".join(f"{corner:.1f}" for corner in objects.boxes[lost[0]].tolist())
-        what = f"label {int(objects.labels[lost[0]])}, score {float(objects.scores[lost[0]]):.3f}, box {box}"
-        raise ExportError(f"{who} {what}")
+        raise ExportError(f"{who} {_named(objects, lost[0])}")
+
+
+def _distances(ours: Prediction, theirs: Prediction, rows: Tensor, columns: Tensor) -> dict[str, float]:
+    """The greatest differences within pairs of objects, by what they are of."""
+    found = {
+        "boxes": (ours.boxes[rows] - theirs.boxes[columns]).abs().amax(),
+        "scores": (ours.scores[rows] - theirs.scores[columns]).abs().amax(),
+    }
+    if ours.masks is not None:
+        found["masks"] = _mask_distance(ours, theirs, rows, columns)
+    if ours.keypoints is not None and theirs.keypoints is not None:
+        apart = (ours.keypoints[rows] - theirs.keypoints[columns]).abs().flatten(1).amax(1)
+        found["keypoints"] = apart.amax()
+        if not found["keypoints"] <= KEYPOINT_TOLERANCE:
+            raise ExportError(f"the file has other keypoints for {_named(ours, int(rows[apart.argmax()]))}")
+    return {name: float(value) for name, value in found.items()}
+
+
+def _mask_distance(ours: Prediction, theirs: Prediction, rows: Tensor, columns: Tensor) -> Tensor:
+    """Pixels that are in one mask of a pair only, at most; masks are drawn one by one, for images may be large."""
+    assert ours.masks is not None and theirs.masks is not None
+    most = torch.zeros((), dtype=torch.int64)
+    for row, column in zip(rows.split(1), columns.split(1)):
+        mask = to_bitmaps(select(ours.masks, row), ours.size)
+        apart = (mask ^ to_bitmaps(select(theirs.masks, column), theirs.size)).sum()
+        if apart > MASK_PIXELS + MASK_TOLERANCE * mask.sum():
+            raise ExportError(f"the file has another mask for {_named(ours, int(row))}")
+        most = torch.maximum(most, apart)
+    return most
+
+
+def _named(objects: Prediction, row: int) -> str:
+    box = ", ".join(f"{corner:.1f}" for corner in objects.boxes[row].tolist())
+    return f"label {int(objects.labels[row])}, score {float(objects.scores[row]):.3f}, box {box}"

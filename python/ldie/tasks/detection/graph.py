@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -18,11 +17,13 @@ from ldie.errors import ExportError
 from ldie.export.exportable import Example, Exportable
 from ldie.tasks.detection.agreement import agreement
 from ldie.tasks.detection.geometry import resize_image
-from ldie.tasks.detection.masks import Size
+from ldie.tasks.detection.masks import Masks, Size
 from ldie.tasks.detection.sample import Prediction
 
 _ONE = 1 << 22
 """Pillow's weights are whole numbers; this one is 1."""
+OUTPUTS = ("boxes", "scores", "labels")
+"""Of every graph."""
 
 
 class DetectionGraph(nn.Module, ABC):
@@ -38,17 +39,40 @@ class DetectionGraph(nn.Module, ABC):
         self.size = size
         self.slots = slots
 
+    @property
+    def details(self) -> dict[str, str]:
+        """What the graph gives of objects beside boxes, scores and labels; nothing by default.
+
+        By name, ``masks`` and ``keypoints``: how the shape ``[B, slots, ...`` goes on, and what is in it.
+        """
+        return {}
+
     @abstractmethod
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """The objects in images, best first.
 
         Args:
             images: uint8 [B,3,H,W], RGB.
 
         Returns:
-            Boxes float32 [B,slots,4], x1 y1 x2 y2 in pixels; scores float32 [B,slots]; labels int64 [B,slots]. Slots
-            that hold no object come last: box 0 0 0 0, score 0, label -1.
+            Boxes float32 [B,slots,4], x1 y1 x2 y2 in pixels; scores float32 [B,slots]; labels int64 [B,slots]; and
+            :attr:`details`, float32. Slots that hold no object come last: label -1, all else 0.
         """
+
+    def draw(self, masks: Tensor, boxes: Tensor) -> Masks:
+        """Masks of the image from the graph's masks [N,...] of boxes [N,4]; for graphs that have some."""
+        raise NotImplementedError
+
+    def read(self, outputs: Sequence[Tensor]) -> list[Prediction]:
+        """Outputs of the graph as predictions."""
+        return [self._prediction(dict(zip((*OUTPUTS, *self.details), image))) for image in zip(*outputs, strict=True)]
+
+    def _prediction(self, slots: Mapping[str, Tensor]) -> Prediction:
+        used = slots["labels"] >= 0
+        fields = {name: slot[used] for name, slot in slots.items()}
+        masks = self.draw(fields["masks"], fields["boxes"]) if "masks" in fields else None
+        boxes, scores, labels = (fields[name] for name in OUTPUTS)
+        return Prediction(boxes, scores, labels, masks, fields.get("keypoints"), self.size)
 
 
 def in_slots(found: Sequence[Tensor], slots: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -135,8 +159,8 @@ def exportable(
     return Exportable(
         graph=graph,
         inputs=("images",),
-        outputs=("boxes", "scores", "labels"),
-        examples=[_example(name, batch, predict) for name, batch in batches.items()],
+        outputs=(*OUTPUTS, *graph.details),
+        examples=[_example(name, batch, graph, predict) for name, batch in batches.items()],
         facts={
             "classes": facts["classes"],
             "category_ids": facts["category_ids"],
@@ -144,11 +168,14 @@ def exportable(
             "boxes": f"float32 [{batch_size}, {graph.slots}, 4], x1 y1 x2 y2 in pixels of the images",
             "scores": f"float32 [{batch_size}, {graph.slots}], 0 to 1, best first; 0: nothing in this slot",
             "labels": f"int64 [{batch_size}, {graph.slots}], places in classes; -1: nothing in this slot",
+            **{name: f"float32 [{batch_size}, {graph.slots}, {text}" for name, text in graph.details.items()},
         },
     )
 
 
-def _example(name: str, images: Tensor, predict: Callable[[Sequence[Tensor]], list[Prediction]]) -> Example:
+def _example(
+    name: str, images: Tensor, graph: DetectionGraph, predict: Callable[[Sequence[Tensor]], list[Prediction]]
+) -> Example:
     with torch.no_grad():
         expected = predict(list(images))
-    return Example(name, (images,), functools.partial(agreement, expected))
+    return Example(name, (images,), lambda outputs: agreement(expected, graph.read(outputs)))

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Mask and Keypoint R-CNN as one graph, for export."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ldie.nn.precision import full_precision
+from ldie.systems.rcnn.config import RCNNConfig
+from ldie.systems.rcnn.inputs import evaluation_size, padded
+from ldie.systems.rcnn.postprocess import draw_masks, image_keypoints, own_class
+from ldie.tasks.detection.graph import DetectionGraph, FixedResize
+from ldie.tasks.detection.masks import Masks, Size
+from ldie.tasks.detection.transforms import normalize
+
+
+class RCNNGraph(DetectionGraph):
+    """From whole images of one size to objects with masks and keypoints.
+
+    Args:
+        model: The :class:`ldie.systems.rcnn.RCNN`, all of which is in the graph.
+        config: The model's.
+        size: (H, W) of the images.
+    """
+
+    def __init__(self, model: nn.Module, config: RCNNConfig, size: Size) -> None:
+        super().__init__(size, config.test.detections)
+        self.model = model
+        self.config = config
+        self.target = evaluation_size(size, config.input, config.model.convention)
+        self.margin = tuple(padded(side, config.input.multiple) - side for side in self.target)
+        resizes = config.model.convention == "detectron2" and self.target != size
+        self.pillow = FixedResize(size, self.target) if resizes else nn.Identity()
+        self.sizes: Tensor
+        self.ratio: Tensor
+        self.register_buffer("sizes", torch.tensor([self.target]))
+        self.register_buffer("ratio", torch.tensor(size).flip(0) / torch.tensor(self.target).flip(0))
+
+    @property
+    def details(self) -> dict[str, str]:
+        """See :attr:`DetectionGraph.details`."""
+        model = self.config.model
+        side, details = 2 * model.mask_head.pool, {}
+        if model.mask_head.enabled:
+            details["masks"] = f"{side}, {side}], over the box: probabilities that it is the object"
+        if model.keypoint_head.enabled:
+            details["keypoints"] = f"{model.num_keypoints}, 3], x and y as indices of pixels, and a score"
+        return details
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """See :meth:`DetectionGraph.forward`."""
+        config, convention = self.config, self.config.model.convention
+        found, masks, keypoints = self.model(self._input(images), self.sizes.expand(images.shape[0], 2))
+        fields = [found.boxes * self.ratio.repeat(2), found.scores, found.labels]
+        if masks is not None:
+            fields.append(own_class(full_precision(masks), found.labels))
+        if keypoints is not None:
+            heat = full_precision(keypoints)
+            fields.append(image_keypoints(heat, found.boxes, self.ratio, config.test, convention))
+        return self._in_slots(fields, found.offsets)
+
+    def _input(self, images: Tensor) -> Tensor:
+        """As :func:`ldie.systems.rcnn.inputs.evaluation_image` has it, and filled up."""
+        options = self.config.input
+        if self.config.model.convention == "detectron2":
+            normal = normalize(self.pillow(images), options.mean, options.std, bgr=options.bgr)
+        else:
+            normal = normalize(images, options.mean, options.std, bgr=options.bgr)
+            normal = functional.interpolate(normal, size=self.target, mode="bilinear", align_corners=False)
+        bottom, right = self.margin
+        return functional.pad(normal, (0, right, 0, bottom)).contiguous(memory_format=torch.channels_last)
+
+    def _in_slots(self, fields: Sequence[Tensor], offsets: Tensor) -> tuple[Tensor, ...]:
+        """Fields of the objects of all images, image by image, as [B,slots,...]."""
+        rows = offsets[:-1, None] + torch.arange(self.slots, device=offsets.device)
+        used = rows < offsets[1:, None]
+        fills = (0, 0, -1) + (0,) * (len(fields) - 3)
+        return tuple(
+            torch.cat((field, field.new_full((1, *field.shape[1:]), fill)))[rows.where(used, -1)]
+            for field, fill in zip(fields, fills, strict=True)
+        )
+
+    def draw(self, masks: Tensor, boxes: Tensor) -> Masks:
+        """See :meth:`DetectionGraph.draw`."""
+        return draw_masks(masks, boxes, self.size, self.config.test, self.config.model.convention)
