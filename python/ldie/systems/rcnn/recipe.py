@@ -122,8 +122,6 @@ class RCNNRecipe(Recipe):
         for part, weights in self._learnable.items():
             for weight in weights:
                 weight.requires_grad_(part in phase.train)
-                if part not in phase.train:
-                    weight.grad = None
         self.train_mode()
 
     def compiled(self) -> list[nn.Module]:

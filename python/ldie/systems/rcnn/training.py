@@ -64,7 +64,7 @@ class Losses(nn.Module):
         seeds = sampling_seeds(batch.ids, self.config.seed, step, _REGIONS)
         head, classes = options.box_head, options.num_classes
         regions = sample_regions(proposals, counts, batch, head, options.convention, classes, seeds)
-        statistics = "batch" in (head.normalization, options.mask_head.normalization)
+        statistics = "batch" in (head.normalization, options.mask_head.enabled and options.mask_head.normalization)
         regions = regions.compact(exact=statistics)
         objects = regions.foreground(classes, int(head.samples * head.positive_fraction), exact=statistics)
         targets = self._keypoint_targets(objects, batch)
