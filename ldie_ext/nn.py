@@ -37,6 +37,9 @@ class AnchorGenerator(nn.Module):
         strides: pixels between the locations of each level, as detectron2 is given them; None: as torchvision takes
             them, a batch's sides divided by the map's, rounded down.
 
+    Raises:
+        ValueError: strides are not one for each level.
+
     Example:
         >>> generator = AnchorGenerator(((32,), (64,)), (0.5, 1.0, 2.0))
         >>> generator.num_anchors_per_location()
@@ -54,6 +57,8 @@ class AnchorGenerator(nn.Module):
     ) -> None:
         super().__init__()
         self.sizes, self.aspect_ratios = per_level(sizes, aspect_ratios)
+        if strides is not None and len(strides) != len(self.sizes):
+            raise ValueError(f"strides must be one for each of {len(self.sizes)} levels, got {len(strides)}")
         self.convention = convention
         self.offset = offset
         self.strides = None if strides is None else tuple((stride, stride) for stride in strides)
@@ -87,8 +92,10 @@ class AnchorGenerator(nn.Module):
             float32 [A, 4], the levels one after the other, on the device of the first map.
         """
         grid_sizes = tuple((features.shape[-2], features.shape[-1]) for features in feature_maps)
-        strides = self.strides or tuple(
-            (size[0] // max(rows, 1), size[1] // max(columns, 1)) for rows, columns in grid_sizes
+        strides = (
+            self.strides
+            if self.strides is not None
+            else tuple((size[0] // max(rows, 1), size[1] // max(columns, 1)) for rows, columns in grid_sizes)
         )
         make = _cached_anchors if _may_cache(feature_maps[0]) else flat_anchors
         device = feature_maps[0].device

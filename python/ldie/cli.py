@@ -23,7 +23,7 @@ from ldie.threads import share_cores
 _TRAIN_EXAMPLES = """examples:
   ldie train centernet                          on generated shapes, into runs/centernet
   ldie train centernet --data ~/coco --work-dir runs/coco --set solver.max_iter=90000 solver.batch_size=32
-  ldie train rcnn --data ~/pets --work-dir runs/pets --set solver.max_iter="30 epochs"
+  ldie train rcnn --data ~/pets --work-dir runs/pets --set solver.max_iter="30 epochs" model.keypoint_head.enabled=false
   ldie train centernet --resume                 go on after Ctrl-C, a crash or a power cut
   ldie train centernet --print-config           every configuration key with its value
   torchrun --nproc-per-node 8 -m ldie train centernet --data ~/coco --work-dir runs/coco
@@ -199,7 +199,6 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
     text = "images that the graph takes together (default: %(default)s)"
     parser.add_argument("--batch-size", type=_whole(1), default=1, metavar="N", help=text)
     _add_data(parser, "to compare on beside noise (default: noise alone)")
-    _add_device(parser)
 
 
 def _add_benchmark(commands: argparse._SubParsersAction) -> None:

@@ -176,7 +176,8 @@ class Recipe(ABC):
     def lr_factor(self, name: str, step: int) -> float:
         """What an optimizer's own learning rates are multiplied by after ``step`` steps: the solver's schedule.
 
-        An optimizer whose section of the configuration is an :class:`ldie.config.OwnSchedule` has ``section.over``.
+        Where an optimizer has a section of its own, an :class:`ldie.config.OwnSchedule`:
+        ``lr_factor(section.over(solver), step)``.
         """
         return lr_factor(self.config.solver, step)
 

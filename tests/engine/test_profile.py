@@ -72,7 +72,7 @@ def test_a_run_that_is_too_short_says_so(data_dir, tmp_path, capsys, steps, prof
     train(data_dir, tmp_path / "run", "--profile", "3", steps=steps)
     text = " ".join(capsys.readouterr().out.split())
     expected = (
-        f"--profile: the run ended after {steps} steps, too early to profile 3 after {WARM_UP} of warm-up; "
+        f"--profile: the run ended {steps} steps later, too early to profile 3 after {WARM_UP} of warm-up; "
         "raise solver.max_iter or give --profile a smaller number"
     )
     assert expected in text

@@ -18,16 +18,16 @@ from ldie.engine.environment import versions
 from ldie.engine.log import configure_console, logger
 from ldie.engine.tables import table
 from ldie.errors import ConfigError
-from ldie.files import is_file, is_folder, make_folder, write_text
+from ldie.files import is_folder, is_same_file, make_folder, write_text
 from ldie.inference import Predictor, load
 
 
 def benchmark(options: argparse.Namespace) -> int:
     """Measures inference as ``ldie predict`` and :func:`ldie.load` run it."""
     configure_console(options.debug)
-    _check_out(options.out, [Path(options.run), *options.images])
     device = distributed.local_device(options.device)
     predictor = load(options.run, device)
+    _check_out(options.out, [Path(predictor.origin), *options.images])
     inputs = list(islice(cycle(options.images or [_picture(*options.size)]), options.batch_size))
     measured = measure(lambda: predictor(inputs, options.batch_size), device, options.repeats)
     report = _report(options, predictor, measured)
@@ -44,7 +44,7 @@ def _check_out(out: Path | None, inputs: list[Path]) -> None:
         return
     if is_folder(out):
         raise ConfigError(f"--out must be a file, got the folder {out}; name a file in it")
-    if is_file(out) and any(is_file(path) and out.samefile(path) for path in inputs):
+    if any(is_same_file(out, path) for path in inputs):
         raise ConfigError(f"--out must be another file than {out}, which is read; it stays as it is")
     make_folder(out.parent)
 
@@ -66,7 +66,7 @@ def _report(options: argparse.Namespace, predictor: Predictor, measured: Measure
         "device": torch.cuda.get_device_name(device) if on_gpu else f"cpu ({torch.backends.cpu.get_cpu_capability()})",
         "threads": torch.get_num_threads(),
         "versions": versions(),
-        "images": [str(path) for path in options.images] or "x".join(map(str, options.size)),
+        "images": [str(path) for path in options.images[: options.batch_size]] or "x".join(map(str, options.size)),
         "batch_size": options.batch_size,
         "repeats": options.repeats,
         "latency_ms": {

@@ -34,7 +34,9 @@ def export(options: argparse.Namespace) -> int:
     inputs = _inputs(predictor, path, options.data, options.batch_size) if options.data else ()
     exportable = model.exportable(options.size, options.batch_size, inputs)
     origin = {"system": predictor.system.name, "step": predictor.step, "versions": versions()}
-    write(exportable, form, options.out, {**exportable.facts, **origin, "config": to_dict(model.config)})
+    config = to_dict(model.config)
+    parts = {name: config[name] for name in ("model", "input", "test") if name in config}  # others name folders
+    write(exportable, form, options.out, {**exportable.facts, **origin, "config": parts})
     return 0
 
 

@@ -92,7 +92,7 @@ class StepProfile:
         if self._is_over():
             return
         logger.warning(
-            "--profile: the run ended after %d steps, too early to profile %d after %d of warm-up; raise "
+            "--profile: the run ended %d steps later, too early to profile %d after %d of warm-up; raise "
             "solver.max_iter or give --profile a smaller number",
             self._done, self._steps, WARM_UP,
         )  # fmt: skip

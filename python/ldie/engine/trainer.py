@@ -131,7 +131,8 @@ class Trainer:
                 logger.info("start: %s", ", ".join(f"{name} {value}" for name, value in self._origin.items()))
                 log.start(self._origin, self.config)
                 self._loop(batches, log, stop, bar)
-            self._profile.finish()
+            if self._is_over():
+                self._profile.finish()
         except Exception as error:
             self._save_whole_steps()
             death = worker_death(error) if isinstance(error, RuntimeError) else None

@@ -6,7 +6,8 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,8 @@ def _convert(exportable: Exportable, notes: Mapping[str, Any]) -> Callable[[Path
 
     program, known = trace(exportable), translations()
     _check_operators(program, known)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that it cannot translate torchvision's operators
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _quiet(logging.getLogger("torch.onnx")):
             warnings.simplefilter("ignore")  # of torch to itself
             converted = torch.onnx.export(
                 program,
@@ -59,6 +59,17 @@ def _check_operators(program: ExportedProgram, known: Collection[Any]) -> None:
     )
     if missing:
         raise ExportError(f"this model has no ONNX form, nor have {', '.join(missing)}; use --format torch.export")
+
+
+@contextmanager
+def _quiet(logger: logging.Logger) -> Iterator[None]:
+    """Context without the exporter's warnings, such as that it cannot translate torchvision's operators."""
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _reason(error: BaseException) -> str:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import importlib
 import logging
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +50,7 @@ def write(exportable: Exportable, form: Format, path: Path, notes: Mapping[str, 
         save(temporary)
         try:
             _check(temporary, form, exportable.examples)
-        except ExportError as error:
+        except (ExportError, ValueError) as error:  # outputs may not even be of the right number
             raise ExportError(f"{path}: not written, it would not be the model ({error}); report this") from error
 
     write_whole(path, write_checked)
@@ -63,7 +62,7 @@ def _check(path: Path, form: Format, examples: Sequence[Example]) -> None:
     if not is_installed(form.runner):
         logger.warning("not checked: %s is not installed; pip install %s", form.runner, form.runner)
         return
-    runner = f"{form.runner} {metadata.version(form.runner)}"
+    runner = f"{form.runner} {importlib.import_module(form.runner).__version__}"
     try:
         run = form.load(path)
     except NotImplementedError as error:

@@ -13,7 +13,7 @@ from ldie.systems.centernet import SYSTEM
 from systems.centernet.helpers import make_shapes, small_config
 from torch.profiler import ProfilerActivity, profile
 
-STAGES = ["read", "input", "networks", "decode", "merge", "results"]
+STAGES = ["read", "input", "networks", "decode", "results"]
 
 
 def test_benchmark_finds_all_stages(tmp_path, capsys):

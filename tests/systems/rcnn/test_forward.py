@@ -187,13 +187,12 @@ def test_kr_14_regions_are_pooled_from_the_level_of_their_size(convention: Conve
     model = make_model(convention, canonical_scale=112.0)
     strides = [4, 8, 16]
     maps = [torch.randn(2, 5, 128 // stride, 192 // stride) for stride in (*strides, 32)]
-    sides = torch.tensor([3.0, 20, 27.9, 28, 50, 55.9, 56, 80, 111, 112, 150])
+    sides = torch.tensor([3.0, 20, 27.9, 28, 50, 55.9, 56, 80, 111, 112, 150, 240])
     corner = torch.rand(len(sides), 2) * 20
     boxes, image = torch.cat([corner, corner + sides[:, None]], 1), torch.arange(len(sides)) >= 6
     pooled = model.pool(maps, boxes, torch.tensor([0, 6, len(sides)]), 4)
     for row, side in enumerate((boxes[:, 2] - boxes[:, 0]).tolist()):
-        level = 0 if side < 56 else 1 if side < 112 else 2
-        level = min(level, 2)
+        level = 0 if side < 56 else 1 if side < 112 else 2  # also from 224 on: there is no coarser one
         region = torch.cat([image[row : row + 1].float(), boxes[row]])[None]
         alone = ldie_ext.roi_align(maps[level], region, 4, 1 / strides[level], 2, convention == "detectron2")
         torch.testing.assert_close(pooled[row : row + 1], alone)

@@ -85,7 +85,7 @@ def test_classes_of_torchvision_come_in_our_order_where_they_are_as_many(tmp_pat
     assert [record.getMessage().split(": ")[1] for record in log.records] == ["307 of 307 weights loaded"]
 
 
-def test_a_residual_network_alone_in_torchvision_s_and_detectron2_s_names(tmp_path, log):
+def test_kr_3_a_residual_network_alone_in_torchvision_s_and_detectron2_s_names(tmp_path, log):
     given = {n: v for n, v in own_weights("mask_r50_detectron2").items() if n.startswith(BACKBONE)}
     for names, classes in ((TORCHVISION_RESNET, "fc"), (DETECTRON2_RESNET, "stem.fc")):
         weights = respelled(given, names.inverse()) | {f"{classes}.weight": torch.ones(10, 32)}

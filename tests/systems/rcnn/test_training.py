@@ -15,9 +15,9 @@ from ldie.engine.runtime import TrainingRuntime
 from ldie.systems.rcnn import RCNNRecipe, regions, training
 from ldie.systems.rcnn.augment import WholeImages
 from ldie.systems.rcnn.batch import Batch
-from ldie.systems.rcnn.config import BoxHeadConfig, RCNNConfig
+from ldie.systems.rcnn.config import RCNNConfig
 from ldie.systems.rcnn.recipe import WEIGHT_OF
-from ldie.systems.rcnn.targets import AnchorTargets
+from ldie.systems.rcnn.targets import AnchorTargets, sample_regions
 from ldie.tasks.detection import Sample
 from numpy.random import default_rng
 from systems.rcnn.helpers import (
@@ -162,7 +162,11 @@ def test_kr_17_run_lengths_and_polygons_of_a_square_are_the_same_mask():
 
 
 def test_kr_16_512_regions_of_an_image_by_default():
-    assert BoxHeadConfig().samples == RCNNConfig().model.box_head.samples == 512
+    head = RCNNConfig().model.box_head
+    boxes = torch.rand(1, 2000, 4).sort(2).values * 60
+    batch, seeds = batch_of(squares((8, 8, 28))), torch.zeros(1, dtype=torch.int64)
+    regions = sample_regions(boxes, torch.tensor([2000]), batch, head, "torchvision", 3, seeds)
+    assert regions.used.sum() == 512
 
 
 def test_kr_11_objectness_is_a_binary_cross_entropy_at_the_configured_ratio():

@@ -78,7 +78,7 @@ def test_one_rank_alone_is_without_objects_in_some_steps():
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_two_ranks_are_one_process_with_the_doubled_batch(folders, tmp_path, name):
+def test_kr_1_two_ranks_are_one_process_with_the_doubled_batch(folders, tmp_path, name):
     data, two = folders
     two_ranks_rcnn.train(data, tmp_path, 4, **RUNS[name])
     ranks, one = (checkpoint.load_weights(checkpoint.newest(folder)) for folder in (two / name, tmp_path))

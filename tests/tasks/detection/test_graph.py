@@ -59,9 +59,9 @@ class Echo(DetectionGraph):
         raise NotImplementedError
 
 
-def compare(expected: Prediction, found: Prediction, slots: int = 6) -> str:
+def compare(expected: Prediction, found: Prediction, slots: int = 6, floor: float = 0.0) -> str:
     filled = in_slots((found.boxes, found.scores, found.labels), slots)
-    return agreement([expected], Echo((99, 99), slots).read([field[None] for field in filled]))
+    return agreement([expected], Echo((99, 99), slots).read([field[None] for field in filled]), slots, floor)
 
 
 def test_rounding_and_its_exchanges_are_the_same():
@@ -75,7 +75,28 @@ def test_rounding_and_its_exchanges_are_the_same():
 def test_what_is_no_better_than_the_weakest_may_be_another():
     expected, found = prediction([0.9, 0.1, 0.1]), prediction([0.9, 0.1, 0.1])
     found.boxes = found.boxes + torch.tensor([[0.0], [0.0], [7.0]])
-    assert compare(expected, found).startswith("2 of 3 detections the same")
+    assert compare(expected, found, slots=3).startswith("2 of 3 detections the same")
+    with pytest.raises(ExportError, match=r"the file does not find label 0, score 0\.100"):  # nothing was cut off
+        compare(expected, found, slots=4)
+
+
+def test_what_just_reaches_the_threshold_may_be_lost():
+    expected, found = prediction([0.9, 0.30005]), prediction([0.9])
+    assert compare(expected, found, floor=0.3).startswith("1 of 2 detections the same")
+    with pytest.raises(ExportError, match=r"the file does not find label 0, score 0\.300"):
+        compare(expected, found, floor=0.2)
+
+
+def test_an_object_of_the_file_alone_is_named():
+    with pytest.raises(ExportError, match=r"only the file finds label 0, score 0\.900"):
+        compare(prediction([]), prediction([0.9]))
+
+
+def test_masks_of_only_one_are_named():
+    bare = with_details()
+    bare.masks = None
+    with pytest.raises(ExportError, match="only one of them has masks"):
+        agreement([with_details()], [bare], 6)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +122,7 @@ def test_nothing_the_same_is_not_the_same():
     found = prediction([0.1, 0.1])
     found.boxes += 50
     with pytest.raises(ExportError, match="none of its detections is the model's"):
-        compare(prediction([0.1, 0.1]), found)
+        compare(prediction([0.1, 0.1]), found, slots=2)
 
 
 def with_details(moved: float = 0.0, wider: int = 0) -> Prediction:
@@ -116,7 +137,7 @@ def with_details(moved: float = 0.0, wider: int = 0) -> Prediction:
 
 
 def test_masks_and_keypoints_are_compared():
-    near = agreement([with_details()], [with_details(moved=0.0625, wider=2)])
+    near = agreement([with_details()], [with_details(moved=0.0625, wider=2)], 6)
     said = "boxes within 0 px, scores within 0, masks within 4 pixels, keypoints within 0.06 px"
     assert near == f"2 of 2 detections the same, {said}"
 
@@ -131,4 +152,4 @@ def test_masks_and_keypoints_are_compared():
 )
 def test_another_mask_or_keypoint_is_named(found, message):
     with pytest.raises(ExportError, match=message):
-        agreement([with_details()], [found])
+        agreement([with_details()], [found], 6)

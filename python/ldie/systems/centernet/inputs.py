@@ -54,7 +54,7 @@ def evaluation_image(
     return crop_pixels(image, -top, -left, _padded(window, config))
 
 
-def evaluation_corner(size: Size, scale: int, config: CenterNetConfig) -> Size:
+def evaluation_corner(size: Size, scale: int, config: CenterNetConfig) -> tuple[int, int]:
     """(top, left) at which a whole image of ``size`` lies in what the extractor of this scale sees."""
     height, width = whole_multiples(evaluation_size(size, scale, config), config.test.crop_multiple)
     padded = _padded((height, width), config)

@@ -90,7 +90,7 @@ class CenterNet(DetectionModel):
     def graph(self, size: Size | None) -> CenterNetGraph:
         """See :meth:`DetectionModel.graph`; its own choice is the size of the largest crops in training."""
         height, width = self.config.solver.data.cells
-        ratio = max(self.config.model.down_ratios)
+        ratio = max(self.config.model.down_ratios[scale] for scale in self.config.model.valid_scale)
         size = size or (height * ratio, width * ratio)
         return CenterNetGraph(self.extractors, self.detector, self.config, size)
 

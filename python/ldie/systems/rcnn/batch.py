@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 import ldie_ext
+from ldie.systems.rcnn.inputs import padded
 from ldie.tasks.detection import Sample
 
 
@@ -69,7 +70,7 @@ def collate(samples: Sequence[Sample], multiple: int) -> Batch:
         multiple: Of which both sides are to be.
     """
     sizes = torch.tensor([sample.image.shape[1:] for sample in samples])
-    height, width = (-(-side // multiple) * multiple for side in sizes.amax(0).tolist())
+    height, width = (padded(side, multiple) for side in sizes.amax(0).tolist())
     images = torch.zeros(len(samples), 3, height, width, dtype=torch.uint8)
     for image, sample in zip(images, samples):
         image[:, : sample.image.shape[1], : sample.image.shape[2]] = sample.image

@@ -19,6 +19,7 @@ Part = Literal["backbone", "proposal_generator", "roi_heads"]
 PARTS: tuple[Part, ...] = ("backbone", "proposal_generator", "roi_heads")
 _Fraction = Annotated[float, Field(ge=0, le=1)]
 _Weight = Annotated[float, Field(ge=0)]
+_Length = Annotated[float, Field(gt=0)]
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,9 @@ class BackboneConfig:
     the first stage halves, too."""
     stem_channel: Positive = 64
     block: Literal["bottleneck", "basic"] = "bottleneck"
-    blocks: tuple[int, ...] = (3, 4, 6, 3)
+    blocks: tuple[Positive, ...] = (3, 4, 6, 3)
     """Residual blocks of each stage; the stages have strides 4, 8, 16, ..."""
-    widths: tuple[int, ...] = (256, 512, 1024, 2048)
+    widths: tuple[Positive, ...] = (256, 512, 1024, 2048)
     """Output channels of each stage."""
     stride_in_1x1: bool = False
     """Where a bottleneck halves: in its first 1 x 1 convolution (MSRA's weights) or in its 3 x 3 (torchvision's)."""
@@ -57,9 +58,9 @@ class ProposalConfig:
 
     depth: Positive = 1
     """3 x 3 convolutions of the head."""
-    anchor_sizes: tuple[tuple[float, ...], ...] = ((32,), (64,), (128,), (256,), (512,))
+    anchor_sizes: tuple[tuple[_Length, ...], ...] = ((32,), (64,), (128,), (256,), (512,))
     """For each level, sides of square anchors in pixels."""
-    anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    anchor_ratios: Annotated[tuple[_Length, ...], Field(min_length=1)] = (0.5, 1.0, 2.0)
     """Height / width."""
     anchor_offset: _Fraction = 0.0
     """Of the first anchor's centre from the image's corner, in strides."""
@@ -94,7 +95,7 @@ class BoxHeadConfig:
     normalization: HeadNorm = "none"
     class_agnostic: bool = False
     """One box for all classes instead of one for each."""
-    weights: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0)
+    weights: tuple[_Length, _Length, _Length, _Length] = (10.0, 10.0, 5.0, 5.0)
     """By what the box's offsets in x, y, width and height are multiplied."""
     threshold: _Fraction = 0.5
     """Overlap with an object from which a proposal is of its class; the others are background."""
@@ -171,6 +172,7 @@ class PhaseConfig(OwnSchedule):
     """
 
     length: Steps = 0
+    """The last phase goes on to ``solver.max_iter``, whatever it says."""
     train: tuple[Part, ...] = PARTS
     """What learns; the other parts are constants, their statistics too. Losses are those of the proposals and of the
     heads that learn; where neither does, of both."""
@@ -181,7 +183,7 @@ class PhaseConfig(OwnSchedule):
 class DataConfig:
     """Training images."""
 
-    shorter_sides: tuple[int, ...] = (640, 672, 704, 736, 768, 800)
+    shorter_sides: Annotated[tuple[Positive, ...], Field(min_length=1)] = (640, 672, 704, 736, 768, 800)
     """Sizes that the shorter side is drawn from."""
     longest: Positive = 1333
     """Most pixels of the longer side."""
@@ -220,7 +222,7 @@ class InputConfig:
     """Channels in the order blue, green, red; ``mean`` and ``std`` then come in this order, too."""
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     """Per channel, of pixel values in 0..1."""
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    std: tuple[_Length, _Length, _Length] = (0.229, 0.224, 0.225)
     shorter_side: Positive = 800
     """Pixels of the shorter side in evaluation."""
     longest: Positive = 1333

@@ -29,7 +29,7 @@ class RCNNGraph(DetectionGraph):
     """
 
     def __init__(self, model: nn.Module, config: RCNNConfig, size: Size) -> None:
-        super().__init__(size, config.test.detections)
+        super().__init__(size, config.test.detections, config.test.score_threshold)
         self.model: Any = model
         self.config = config
         self.target = evaluation_size(size, config.input, config.model.convention)

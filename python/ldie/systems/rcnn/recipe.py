@@ -66,6 +66,12 @@ class RCNNRecipe(Recipe):
         self.phases = read_phases(config.solver)
         self._learnable = {part: [p for p in getattr(model, part).parameters() if p.requires_grad] for part in PARTS}
         self._optimizer = self._make_optimizer()
+        for number, phase in enumerate(self.phases):
+            if number and phase.start >= config.solver.max_iter:
+                logger.warning(
+                    "solver.phases[%d] would begin after step %d, but solver.max_iter=%d ends the run; raise that",
+                    number, phase.start, config.solver.max_iter,
+                )  # fmt: skip
         self._phase: Phase = self.phases[0]
         self._enter(self._phase)
         losses = Losses(model, runtime)

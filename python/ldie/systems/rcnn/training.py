@@ -49,7 +49,7 @@ class Losses(nn.Module):
         if phase.learns_proposals:
             losses |= self._proposals(outlook, batch, step)
         if phase.learns_objects:
-            losses |= self._objects(maps, outlook, batch, step)
+            losses |= self._objects(maps, outlook, batch, step, phase)
         return losses
 
     def _proposals(self, outlook: Outlook, batch: Batch, step: int) -> dict[str, Tensor]:
@@ -58,13 +58,16 @@ class Losses(nn.Module):
         targets = anchor_targets(outlook.anchors, batch, model.proposals, model.convention, seeds)
         return proposal_losses(outlook, targets, self.config.solver.loss)
 
-    def _objects(self, maps: Sequence[Tensor], outlook: Outlook, batch: Batch, step: int) -> dict[str, Tensor]:
+    def _objects(
+        self, maps: Sequence[Tensor], outlook: Outlook, batch: Batch, step: int, phase: Phase
+    ) -> dict[str, Tensor]:
         model, options = self.model, self.config.model
         proposals, counts = model.proposal_generator.propose(outlook, batch.sizes, training=True)
         seeds = sampling_seeds(batch.ids, self.config.seed, step, _REGIONS)
         head, classes = options.box_head, options.num_classes
         regions = sample_regions(proposals, counts, batch, head, options.convention, classes, seeds)
-        statistics = "batch" in (head.normalization, options.mask_head.enabled and options.mask_head.normalization)
+        norms = (head.normalization, options.mask_head.enabled and options.mask_head.normalization)
+        statistics = "roi_heads" in phase.train and "batch" in norms
         regions = regions.compact(exact=statistics)
         objects = regions.foreground(classes, int(head.samples * head.positive_fraction), exact=statistics)
         targets = self._keypoint_targets(objects, batch)

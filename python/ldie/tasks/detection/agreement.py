@@ -9,28 +9,32 @@ import torch
 from torch import Tensor
 
 from ldie.errors import ExportError
-from ldie.tasks.detection.masks import select, to_bitmaps
+from ldie.tasks.detection.masks import Masks, select, to_bitmaps
 from ldie.tasks.detection.sample import Prediction
 
 BOX_TOLERANCE = 0.1
 """Pixels by which a corner may differ."""
 SCORE_TOLERANCE = 1e-4
+"""By which a score may differ."""
 MASK_TOLERANCE = 0.01
 """Part of a mask's pixels that may differ, beside :data:`MASK_PIXELS`."""
 MASK_PIXELS = 4
+"""Pixels of a mask that may differ whatever its size."""
 KEYPOINT_TOLERANCE = 0.1
 """Pixels by which a keypoint may differ, and its score."""
 
 
-def agreement(expected: Sequence[Prediction], found: Sequence[Prediction]) -> str:
+def agreement(expected: Sequence[Prediction], found: Sequence[Prediction], slots: int, floor: float = 0.0) -> str:
     """How near predictions are to others.
 
-    Objects are compared in pairs, for rounding exchanges some of nearly equal score. For the same reason those that are
-    no better than the weakest may be others: there the number of objects has cut the rest off.
+    Objects are compared in pairs, for rounding exchanges some of nearly equal score. For the same reason those at a
+    limit may be others: no better than the weakest where their number has cut the rest off, else than ``floor``.
 
     Args:
         expected: Of each image.
         found: What a file finds in it.
+        slots: The largest number of objects of an image.
+        floor: Score that an object needs.
 
     Raises:
         ExportError: Naming an object that only one of them has, or that is another one.
@@ -38,8 +42,9 @@ def agreement(expected: Sequence[Prediction], found: Sequence[Prediction]) -> st
     pairs, total, distances = 0, 0, {"boxes": 0.0, "scores": 0.0}
     for ours, theirs in zip(expected, found, strict=True):
         rows, columns = _pairs(ours, theirs)
-        _check_unpaired(ours, theirs, rows, "the file does not find")
-        _check_unpaired(theirs, ours, columns, "only the file finds")
+        weakest = _weakest(ours, theirs, slots, floor)
+        _check_unpaired(ours, weakest, rows, "the file does not find")
+        _check_unpaired(theirs, weakest, columns, "only the file finds")
         pairs, total = pairs + len(rows), total + max(len(ours.boxes), len(theirs.boxes))
         if len(rows):
             for name, distance in _distances(ours, theirs, rows, columns).items():
@@ -66,10 +71,15 @@ def _pairs(ours: Prediction, theirs: Prediction) -> tuple[Tensor, Tensor]:
     return rows, columns
 
 
-def _check_unpaired(objects: Prediction, others: Prediction, paired: Tensor, who: str) -> None:
+def _weakest(ours: Prediction, theirs: Prediction, slots: int, floor: float) -> float:
+    """The score at which objects are cut off."""
+    full = [float(each.scores.min()) for each in (ours, theirs) if 0 < len(each.scores) >= slots]
+    return min(full, default=floor)
+
+
+def _check_unpaired(objects: Prediction, weakest: float, paired: Tensor, who: str) -> None:
     alone = torch.ones(len(objects.scores), dtype=torch.bool)
     alone[paired] = False
-    weakest = min((float(each.scores.min()) for each in (objects, others) if len(each.scores)), default=0.0)
     lost = (alone & (objects.scores > weakest + SCORE_TOLERANCE)).nonzero().flatten().tolist()
     if lost:
         raise ExportError(f"{who} {_named(objects, lost[0])}")
@@ -81,8 +91,11 @@ def _distances(ours: Prediction, theirs: Prediction, rows: Tensor, columns: Tens
         "boxes": (ours.boxes[rows] - theirs.boxes[columns]).abs().amax(),
         "scores": (ours.scores[rows] - theirs.scores[columns]).abs().amax(),
     }
-    if ours.masks is not None:
-        found["masks"] = _mask_distance(ours, theirs, rows, columns)
+    for name in ("masks", "keypoints"):
+        if (getattr(ours, name) is None) != (getattr(theirs, name) is None):
+            raise ExportError(f"only one of them has {name}")
+    if ours.masks is not None and theirs.masks is not None:
+        found["masks"] = _mask_distance(ours.masks, theirs.masks, ours, rows, columns)
     if ours.keypoints is not None and theirs.keypoints is not None:
         apart = (ours.keypoints[rows] - theirs.keypoints[columns]).abs().flatten(1).amax(1)
         found["keypoints"] = apart.amax()
@@ -91,13 +104,12 @@ def _distances(ours: Prediction, theirs: Prediction, rows: Tensor, columns: Tens
     return {name: float(value) for name, value in found.items()}
 
 
-def _mask_distance(ours: Prediction, theirs: Prediction, rows: Tensor, columns: Tensor) -> Tensor:
+def _mask_distance(mine: Masks, others: Masks, ours: Prediction, rows: Tensor, columns: Tensor) -> Tensor:
     """Pixels that are in one mask of a pair only, at most; masks are drawn one by one, for images may be large."""
-    assert ours.masks is not None and theirs.masks is not None
     most = torch.zeros((), dtype=torch.int64)
     for row, column in zip(rows.split(1), columns.split(1)):
-        mask = to_bitmaps(select(ours.masks, row), ours.size)
-        apart = (mask ^ to_bitmaps(select(theirs.masks, column), theirs.size)).sum()
+        mask = to_bitmaps(select(mine, row), ours.size)
+        apart = (mask ^ to_bitmaps(select(others, column), ours.size)).sum()
         if apart > MASK_PIXELS + MASK_TOLERANCE * mask.sum():
             raise ExportError(f"the file has another mask for {_named(ours, int(row))}")
         most = torch.maximum(most, apart)

@@ -32,12 +32,14 @@ class DetectionGraph(nn.Module, ABC):
     Args:
         size: (H, W) of the images.
         slots: Objects of an image.
+        floor: Score that an object needs.
     """
 
-    def __init__(self, size: Size, slots: int) -> None:
+    def __init__(self, size: Size, slots: int, floor: float = 0.0) -> None:
         super().__init__()
         self.size = size
         self.slots = slots
+        self.floor = floor
 
     @property
     def details(self) -> dict[str, str]:
@@ -178,4 +180,4 @@ def _example(
 ) -> Example:
     with torch.no_grad():
         expected = predict(list(images))
-    return Example(name, (images,), lambda outputs: agreement(expected, graph.read(outputs)))
+    return Example(name, (images,), lambda outputs: agreement(expected, graph.read(outputs), graph.slots, graph.floor))
