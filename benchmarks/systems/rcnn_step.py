@@ -23,6 +23,7 @@ import torch
 from ldie.config import merge
 from ldie.engine.runtime import TrainingRuntime
 from ldie.systems.rcnn import RCNN, SYSTEM, RCNNRecipe, model, training
+from ldie.systems.rcnn.regions import Regions
 from ldie.tasks.detection import Sample
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile, record_function
@@ -148,6 +149,8 @@ def measure_ours(data: list[Sample], repeats: int) -> dict[str, float]:
     targets: Places = {
         "matching, sampling": (training, "anchor_targets"),
         "regions": (training, "sample_regions"),
+        "choosing regions": (Regions, "compact"),
+        "choosing objects": (Regions, "foreground"),
         "mask targets": (type(batch.masks), "in_boxes"),
     }
     step = measure("ldie, training", lambda: recipe.train_step(batch, 0), shared | targets, repeats)
