@@ -295,10 +295,11 @@ def test_kr_17_data_without_any_object_is_one_line_before_training(tmp_path):
 def compiler(monkeypatch):
     """Traces both ways and writes no code."""
     monkeypatch.setattr(learner, "BACKEND", "aot_eager")
-    monkeypatch.setattr(functorch, "donated_buffer", functorch.donated_buffer)
+    before = functorch.donated_buffer
     torch._dynamo.reset()
     yield
     torch._dynamo.reset()
+    functorch.donated_buffer = before  # monkeypatch would delete it
 
 
 def test_compiled_networks_train_as_others(shapes, tmp_path, compiler):
