@@ -72,8 +72,9 @@ def octagon(box: list[float]) -> list[float]:
 
 def calm(blocks: Iterable[torch.nn.Module], last: str) -> None:
     """Makes residual branches of fresh weights small, as constant norms let them grow from block to block."""
-    for block in blocks:
-        block.get_submodule(last).weight.mul_(0.2)
+    with torch.no_grad():
+        for block in blocks:
+            block.get_submodule(last).weight.mul_(0.2)
 
 
 def spread_classes(predictor: torch.nn.Module, vectors: Tensor) -> None:
