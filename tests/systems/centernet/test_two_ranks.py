@@ -1,17 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two ranks with half the batch each learn what one process learns from all of it."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
-from ldie.engine import checkpoint
-from ldie.engine.log import MEASURED, read_log
 from ldie.systems.centernet.detector import Maps
 from ldie.systems.centernet.losses import adversarial_loss, detection_losses
 from ldie.systems.centernet.ranks import rank_shares, weighted
@@ -19,6 +13,7 @@ from ldie.systems.centernet.targets import ScaleBatch, cell_targets
 from ldie.tasks.detection import build_shapes
 from systems.centernet import two_ranks_centernet
 from systems.centernet.helpers import CLASSES, small_config
+from systems.two_ranks import assert_learned_the_same, train_on_two_ranks
 
 NONE = {part: {"normalization": "none"} for part in ("extractor", "detector")}
 GROUP = {part: {"normalization": "group"} for part in ("extractor", "detector")}
@@ -35,22 +30,12 @@ RUNS = {
 }
 
 
-def losses(folder):
-    """The terms of every step."""
-    records = [record for record in read_log(folder / "log.jsonl") if record["kind"] == "train"]
-    return [{name: value for name, value in record.items() if name not in ("kind", *MEASURED)} for record in records]
-
-
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     """The folder of the data and that of two ranks' runs."""
     folder = tmp_path_factory.mktemp("ranks")
     data = build_shapes(folder / "shapes", train=9, val=3, size=64)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += [str(Path(two_ranks_centernet.__file__)), str(data), str(folder / "two"), json.dumps(RUNS)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    train_on_two_ranks(Path(two_ranks_centernet.__file__), data, folder / "two", RUNS)
     return data, folder / "two"
 
 
@@ -58,13 +43,7 @@ def folders(tmp_path_factory):
 def test_two_ranks_are_one_process_with_the_doubled_batch(folders, tmp_path, name):
     data, two = folders
     two_ranks_centernet.train(data, tmp_path, 4, **RUNS[name])
-    ranks, one = (checkpoint.load_weights(checkpoint.newest(folder)) for folder in (two / name, tmp_path))
-    assert one[1].keys() == ranks[1].keys()
-    assert {value.dtype for value in one[1].values()} == {torch.float64}
-    torch.testing.assert_close(ranks[1], one[1], rtol=0, atol=1e-8)
-    assert ranks[0].metrics == pytest.approx(one[0].metrics, abs=1e-8)
-    for ours, expected in zip(losses(two / name), losses(tmp_path), strict=True):
-        assert ours == pytest.approx(expected, rel=1e-5, abs=1e-6)  # means over ranks are taken in float32
+    assert_learned_the_same(two / name, tmp_path)
 
 
 def random_targets(boxes_per_image):

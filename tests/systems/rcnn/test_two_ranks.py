@@ -5,20 +5,16 @@ Images without objects are among them, also all images of one rank.
 """
 
 import json
-import os
-import subprocess
-import sys
 from itertools import islice
 from pathlib import Path
 
 import pytest
 import torch
-from ldie.engine import checkpoint
-from ldie.engine.log import MEASURED, read_log
 from ldie.sampling import ShuffledSampler
 from ldie.tasks.detection import build_shapes
 from systems.rcnn import two_ranks_rcnn
 from systems.rcnn.helpers import batch_of, no_objects, small_recipe, squares, two_images
+from systems.two_ranks import assert_learned_the_same, train_on_two_ranks
 
 EMPTY, IMAGES = (1, 3, 4, 7), 9
 RUNS = {
@@ -44,12 +40,6 @@ RUNS = {
 }
 
 
-def losses(folder):
-    """The terms of every step."""
-    records = [record for record in read_log(folder / "log.jsonl") if record["kind"] == "train"]
-    return [{name: value for name, value in record.items() if name not in ("kind", *MEASURED)} for record in records]
-
-
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     """The folder of the data and that of two ranks' runs."""
@@ -59,11 +49,7 @@ def folders(tmp_path_factory):
     content = json.loads(file.read_text())
     content["annotations"] = [item for item in content["annotations"] if item["image_id"] not in EMPTY]
     file.write_text(json.dumps(content))
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += [str(Path(two_ranks_rcnn.__file__)), str(data), str(folder / "two"), json.dumps(RUNS)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    train_on_two_ranks(Path(two_ranks_rcnn.__file__), data, folder / "two", RUNS)
     return data, folder / "two"
 
 
@@ -81,13 +67,7 @@ def test_one_rank_alone_is_without_objects_in_some_steps():
 def test_kr_1_two_ranks_are_one_process_with_the_doubled_batch(folders, tmp_path, name):
     data, two = folders
     two_ranks_rcnn.train(data, tmp_path, 4, **RUNS[name])
-    ranks, one = (checkpoint.load_weights(checkpoint.newest(folder)) for folder in (two / name, tmp_path))
-    assert one[1].keys() == ranks[1].keys()
-    assert {value.dtype for value in one[1].values()} == {torch.float64}
-    torch.testing.assert_close(ranks[1], one[1], rtol=0, atol=1e-8)
-    assert ranks[0].metrics == pytest.approx(one[0].metrics, abs=1e-8)
-    for ours, expected in zip(losses(two / name), losses(tmp_path), strict=True):
-        assert ours == pytest.approx(expected, rel=1e-5, abs=1e-6)  # means over ranks are taken in float32
+    assert_learned_the_same(two / name, tmp_path)
 
 
 def gradients(recipe, batches, step=0):

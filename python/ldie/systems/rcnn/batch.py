@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import ldie_ext
-from ldie.systems.rcnn.inputs import padded
+from ldie.systems.rcnn.inputs import stacked
 from ldie.tasks.detection import Sample
 
 
@@ -69,15 +69,13 @@ def collate(samples: Sequence[Sample], multiple: int) -> Batch:
         samples: Without crowds and boxes without area.
         multiple: Of which both sides are to be.
     """
-    sizes = torch.tensor([sample.image.shape[1:] for sample in samples])
-    height, width = (padded(side, multiple) for side in sizes.amax(0).tolist())
-    images = torch.zeros(len(samples), 3, height, width, dtype=torch.uint8)
-    for image, sample in zip(images, samples):
-        image[:, : sample.image.shape[1], : sample.image.shape[2]] = sample.image
+    images, sizes = stacked([sample.image for sample in samples], multiple)
     counts = [len(sample) for sample in samples]
     ends = torch.tensor([0, *counts]).cumsum(0)
     slots = ends[:-1, None] + torch.arange(max(counts))
-    masks = None if any(sample.masks is None for sample in samples) else _masks(samples, (height, width))
+    masks = (
+        None if any(sample.masks is None for sample in samples) else _masks(samples, (images.shape[2], images.shape[3]))
+    )
     keypoints = [sample.keypoints for sample in samples if sample.keypoints is not None]
     return Batch(
         images,

@@ -11,9 +11,9 @@ from pydantic import Field
 from ldie.config import Count, LearningRate, ModelConfig, OwnSchedule, Positive, RunConfig, SolverConfig
 from ldie.durations import Steps
 from ldie.errors import ConfigError
+from ldie.nn import NormName
 
 Convention = Literal["torchvision", "detectron2"]
-BackboneNorm = Literal["frozen", "batch", "group", "none"]
 HeadNorm = Literal["batch", "group", "none"]
 Part = Literal["backbone", "proposal_generator", "roi_heads"]
 PARTS: tuple[Part, ...] = ("backbone", "proposal_generator", "roi_heads")
@@ -37,7 +37,7 @@ class BackboneConfig:
     """Output channels of each stage."""
     stride_in_1x1: bool = False
     """Where a bottleneck halves: in its first 1 x 1 convolution (MSRA's weights) or in its 3 x 3 (torchvision's)."""
-    normalization: BackboneNorm = "frozen"
+    normalization: NormName = "frozen"
     """``frozen``: batch norm whose statistics and factors are constants."""
     frozen_eps: Annotated[float, Field(ge=0)] = 1e-5
     """What frozen norms add to variances; 0 for torchvision's published weights of version 1."""

@@ -72,10 +72,8 @@ class RCNNGraph(DetectionGraph):
     def _input(self, images: Tensor) -> Tensor:
         """As :func:`ldie.systems.rcnn.inputs.evaluation_image` has it, and filled up."""
         options = self.config.input
-        if self.config.model.convention == "detectron2":
-            normal = normalize(self.pillow(images), options.mean, options.std, bgr=options.bgr)
-        else:
-            normal = normalize(images, options.mean, options.std, bgr=options.bgr)
+        normal = normalize(self.pillow(images), options.mean, options.std, bgr=options.bgr)
+        if self.config.model.convention == "torchvision":
             normal = functional.interpolate(normal, size=self.target, mode="bilinear", align_corners=False)
         bottom, right = self.margin
         return functional.pad(normal, (0, right, 0, bottom)).contiguous(memory_format=torch.channels_last)

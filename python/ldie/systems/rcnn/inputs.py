@@ -57,7 +57,7 @@ def evaluation_size(size: tuple[int, int], config: InputConfig, convention: Conv
 
 
 def stacked(images: Sequence[Tensor], multiple: int) -> tuple[Tensor, Tensor]:
-    """Normalised images [3,h,w] as one batch, filled up with 0 at the right and the bottom; and their sizes."""
+    """Images [3,h,w] of any dtype as one batch, filled up with 0 at the right and the bottom; and their sizes."""
     sizes = torch.tensor([image.shape[1:] for image in images])
     height, width = (padded(side, multiple) for side in sizes.amax(0).tolist())
     batch = images[0].new_zeros(len(images), 3, height, width)

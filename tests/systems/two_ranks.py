@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs of a system on two ranks beside one process with the doubled batch; what systems share of that test."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from ldie.engine import checkpoint
+from ldie.engine.log import MEASURED, read_log
+
+
+def train_on_two_ranks(script: Path, data: Path, folder: Path, runs: dict[str, dict]) -> None:
+    """Runs a script by torchrun; it trains each of the runs on the data, into a folder of its name in ``folder``."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += [str(script), str(data), str(folder), json.dumps(runs)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def assert_learned_the_same(two: Path, alone: Path) -> None:
+    """Compares the work folders of two ranks and of one process: weights, metrics and the terms of every step."""
+    ranks, one = (checkpoint.load_weights(checkpoint.newest(folder)) for folder in (two, alone))
+    assert one[1].keys() == ranks[1].keys()
+    assert {value.dtype for value in one[1].values()} == {torch.float64}
+    torch.testing.assert_close(ranks[1], one[1], rtol=0, atol=1e-8)
+    assert ranks[0].metrics == pytest.approx(one[0].metrics, abs=1e-8)
+    for ours, expected in zip(_losses(two), _losses(alone), strict=True):
+        assert ours == pytest.approx(expected, rel=1e-5, abs=1e-6)  # means over ranks are taken in float32
+
+
+def _losses(folder: Path) -> list[dict[str, float]]:
+    """The terms of every step."""
+    records = [record for record in read_log(folder / "log.jsonl") if record["kind"] == "train"]
+    return [{name: value for name, value in record.items() if name not in ("kind", *MEASURED)} for record in records]
