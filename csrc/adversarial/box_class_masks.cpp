@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "adversarial/box_class_masks.h"
 
-#include "core/check.h"
-#include "core/library.h"
-#include "core/tensor.h"
+#include "core/argument_tensors.h"
+#include "core/bits.h"
+#include "core/library_tensors.h"
+#include "core/tensors.h"
 
 namespace ldie::adversarial {
 namespace {
@@ -17,7 +18,7 @@ Tensor box_class_masks_op(const Tensor& boxes_, const Tensor& labels_, const Ten
   check_map_size(op, height, width);
   const Tensor boxes = as_contiguous(boxes_), labels = as_contiguous(labels_), offsets = as_contiguous(offsets_);
   const int64_t batch = offsets.size(0) - 1, planes = class_agnostic ? 1 : num_classes;
-  const int64_t row_bytes = packed ? (width + 7) / 8 : width;
+  const int64_t row_bytes = mask_row_bytes(width, packed);
   MostlyZero output =
       make_mostly_zero(boxes, {batch, planes, height, row_bytes}, packed ? ScalarType::Byte : ScalarType::Bool);
   Tensor& masks = output.tensor;

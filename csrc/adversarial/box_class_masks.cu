@@ -5,6 +5,9 @@
 // 80 x 128 x 128, 62 % of a copy's speed. (With 2 KB a block the wait for the boxes took longer than the stores: 31 %.)
 #include "adversarial/box_class_masks.h"
 #include "core/bits.cuh"
+#include "core/grid.cuh"
+#include "core/instantiate.h"
+#include "core/integers.h"
 #include "core/simt.cuh"
 
 namespace ldie::adversarial {
@@ -76,15 +79,12 @@ __global__ void __launch_bounds__(kThreads) box_class_masks_kernel(BoxClassMasks
 template <typename T>
 void box_class_masks(const BoxClassMasks<T>& args, Context& context) {
   static_assert(kListed == kThreads, "every thread offers one box a round");
-  const int64_t spans_per_row = (args.width + kCellsPerStore - 1) / kCellsPerStore;
-  const int64_t blocks = (args.height * spans_per_row + kSpansPerBlock - 1) / kSpansPerBlock;
-  const dim3 grid(unsigned(args.batch * args.planes), unsigned(blocks < 65535 ? blocks : 65535));
+  const int64_t spans_per_row = ceil_div(args.width, kCellsPerStore);
+  const int64_t blocks = ceil_div(args.height * spans_per_row, kSpansPerBlock);
+  const dim3 grid(unsigned(args.batch * args.planes), grid_side(blocks));
   LDIE_LAUNCH(box_class_masks_kernel<T>, grid, dim3(kThreads), 0, context.stream, args, spans_per_row);
 }
 
-template void box_class_masks(const BoxClassMasks<float>&, Context&);
-template void box_class_masks(const BoxClassMasks<double>&, Context&);
-template void box_class_masks(const BoxClassMasks<Half>&, Context&);
-template void box_class_masks(const BoxClassMasks<BFloat16>&, Context&);
+LDIE_INSTANTIATE(box_class_masks, BoxClassMasks);
 
 }  // namespace ldie::adversarial

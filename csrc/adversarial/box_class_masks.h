@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "adversarial/pixel_box.h"
+#include "core/bits.h"
 #include "core/context.h"
 #include "core/ragged.h"
 
@@ -23,7 +24,7 @@ struct BoxClassMasks {
   Rounding rounding;
   uint8_t* masks;  // [batch, planes, height, row_bytes()], 0 or 1, or 8 cells a byte with bit 0 leftmost
 
-  LDIE_HD int64_t row_bytes() const { return packed ? (width + 7) / 8 : width; }
+  LDIE_HD int64_t row_bytes() const { return mask_row_bytes(width, packed); }
   LDIE_HD bool in_plane(int64_t row, int64_t plane) const { return class_agnostic || labels[row] == plane; }
   LDIE_HD PixelBox cells(int64_t row) const { return pixel_box(boxes + 4 * row, rounding, height, width); }
 };

@@ -2,7 +2,8 @@
 #include <cstring>
 
 #include "adversarial/box_class_masks.h"
-#include "core/parallel.h"
+#include "core/instantiate.h"
+#include "core/parallel_cpu.h"
 
 namespace ldie::adversarial {
 namespace {
@@ -44,9 +45,6 @@ void box_class_masks(const BoxClassMasks<T>& args, Context&) {
   });
 }
 
-template void box_class_masks(const BoxClassMasks<float>&, Context&);
-template void box_class_masks(const BoxClassMasks<double>&, Context&);
-template void box_class_masks(const BoxClassMasks<Half>&, Context&);
-template void box_class_masks(const BoxClassMasks<BFloat16>&, Context&);
+LDIE_INSTANTIATE(box_class_masks, BoxClassMasks);
 
 }  // namespace ldie::adversarial

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "adversarial/class_counts.h"
+#include "core/integers.h"
 #include "core/simt.cuh"
 
 namespace ldie::adversarial {
@@ -61,8 +62,8 @@ __device__ __forceinline__ void store_quad(T* address, const Quad<A>& quad, int3
 struct QuadTiles {
   int64_t batch, height, width;
 
-  LDIE_HD int64_t quads_per_row() const { return (width + kQuad - 1) / kQuad; }
-  LDIE_HD int64_t per_image() const { return (height * quads_per_row() + kCountThreads - 1) / kCountThreads; }
+  LDIE_HD int64_t quads_per_row() const { return ceil_div(width, kQuad); }
+  LDIE_HD int64_t per_image() const { return ceil_div(height * quads_per_row(), kCountThreads); }
   LDIE_HD int64_t count() const { return batch * per_image(); }
 };
 

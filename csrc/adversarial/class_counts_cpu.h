@@ -8,7 +8,7 @@
 
 #include "adversarial/class_counts.h"
 #include "core/context.h"
-#include "core/parallel.h"
+#include "core/parallel_cpu.h"
 
 namespace ldie::adversarial {
 

@@ -3,6 +3,7 @@
 // results do not change from run to run. The gradient is one launch.
 #include "adversarial/class_counts.cuh"
 #include "adversarial/masked_scale_loss.h"
+#include "core/instantiate.h"
 #include "core/reduce.cuh"
 
 namespace ldie::adversarial {
@@ -245,14 +246,8 @@ void masked_scale_loss_double_backward(const MaskedScaleLossDoubleBackward<T>& a
   launch_finish(sums, FinishDoubleBackward<acc_t<T>>{args.reciprocal, args.result}, context);
 }
 
-#define LDIE_INSTANTIATE(T)                                                              \
-  template void masked_scale_loss(const MaskedScaleLoss<T>&, Context&);                  \
-  template void masked_scale_loss_backward(const MaskedScaleLossBackward<T>&, Context&); \
-  template void masked_scale_loss_double_backward(const MaskedScaleLossDoubleBackward<T>&, Context&);
-LDIE_INSTANTIATE(float)
-LDIE_INSTANTIATE(double)
-LDIE_INSTANTIATE(Half)
-LDIE_INSTANTIATE(BFloat16)
-#undef LDIE_INSTANTIATE
+LDIE_INSTANTIATE(masked_scale_loss, MaskedScaleLoss);
+LDIE_INSTANTIATE(masked_scale_loss_backward, MaskedScaleLossBackward);
+LDIE_INSTANTIATE(masked_scale_loss_double_backward, MaskedScaleLossDoubleBackward);
 
 }  // namespace ldie::adversarial

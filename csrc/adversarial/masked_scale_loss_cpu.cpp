@@ -6,7 +6,9 @@
 
 #include "adversarial/class_counts_cpu.h"
 #include "adversarial/masked_scale_loss.h"
-#include "core/parallel.h"
+#include "core/instantiate.h"
+#include "core/integers.h"
+#include "core/parallel_cpu.h"
 
 namespace ldie::adversarial {
 namespace {
@@ -20,7 +22,7 @@ struct Strips {
   int64_t batch, height, width;
 
   int64_t rows() const { return std::max<int64_t>(1, kPixelsPerStrip / std::max<int64_t>(1, width)); }
-  int64_t per_image() const { return (height + rows() - 1) / rows(); }
+  int64_t per_image() const { return ceil_div(height, rows()); }
   int64_t count() const { return width ? batch * per_image() : 0; }
   int64_t grain() const { return 1 + kPixelsPerThread / std::max<int64_t>(1, std::min(height, rows()) * width); }
   int64_t image(int64_t strip) const { return strip / per_image(); }
@@ -222,14 +224,8 @@ void masked_scale_loss_double_backward(const MaskedScaleLossDoubleBackward<T>& a
   args.wide ? double_backward<T, int32_t>(args, context) : double_backward<T, uint8_t>(args, context);
 }
 
-#define LDIE_INSTANTIATE(T)                                                              \
-  template void masked_scale_loss(const MaskedScaleLoss<T>&, Context&);                  \
-  template void masked_scale_loss_backward(const MaskedScaleLossBackward<T>&, Context&); \
-  template void masked_scale_loss_double_backward(const MaskedScaleLossDoubleBackward<T>&, Context&);
-LDIE_INSTANTIATE(float)
-LDIE_INSTANTIATE(double)
-LDIE_INSTANTIATE(Half)
-LDIE_INSTANTIATE(BFloat16)
-#undef LDIE_INSTANTIATE
+LDIE_INSTANTIATE(masked_scale_loss, MaskedScaleLoss);
+LDIE_INSTANTIATE(masked_scale_loss_backward, MaskedScaleLossBackward);
+LDIE_INSTANTIATE(masked_scale_loss_double_backward, MaskedScaleLossDoubleBackward);
 
 }  // namespace ldie::adversarial

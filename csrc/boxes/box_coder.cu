@@ -2,6 +2,8 @@
 #include <type_traits>
 
 #include "boxes/box_coder.h"
+#include "core/grid.cuh"
+#include "core/instantiate.h"
 #include "core/pack.cuh"
 #include "core/reduce.cuh"
 #include "core/simt.cuh"
@@ -167,15 +169,9 @@ void decode_boxes_backward(const DecodeBoxesBackward<T>& args, Context& context)
   });
 }
 
-#define LDIE_INSTANTIATE(T)                                                     \
-  template void encode_boxes(const EncodeBoxes<T>&, Context&);                  \
-  template void encode_boxes_backward(const EncodeBoxesBackward<T>&, Context&); \
-  template void decode_boxes(const DecodeBoxes<T>&, Context&);                  \
-  template void decode_boxes_backward(const DecodeBoxesBackward<T>&, Context&);
-LDIE_INSTANTIATE(float)
-LDIE_INSTANTIATE(double)
-LDIE_INSTANTIATE(Half)
-LDIE_INSTANTIATE(BFloat16)
-#undef LDIE_INSTANTIATE
+LDIE_INSTANTIATE(encode_boxes, EncodeBoxes);
+LDIE_INSTANTIATE(encode_boxes_backward, EncodeBoxesBackward);
+LDIE_INSTANTIATE(decode_boxes, DecodeBoxes);
+LDIE_INSTANTIATE(decode_boxes_backward, DecodeBoxesBackward);
 
 }  // namespace ldie::boxes

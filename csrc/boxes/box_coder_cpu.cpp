@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "boxes/box_coder.h"
-#include "core/tiles.h"
+#include "core/instantiate.h"
+#include "core/integers.h"
+#include "core/tiles_cpu.h"
 
 namespace ldie::boxes {
 namespace {
@@ -163,20 +165,14 @@ template <typename T>
 void decode_boxes_backward(const DecodeBoxesBackward<T>& args, Context&) {
   constexpr int64_t kBoxesPerTask = 16 * kTileBoxes;
   with_decoder<T>(args.options, [&](const auto& decoder) {
-    parallel_for(args.rows, (kBoxesPerTask + args.per_row - 1) / args.per_row,
+    parallel_for(args.rows, ceil_div(kBoxesPerTask, args.per_row),
                  [&](int64_t first, int64_t last) { decode_gradient_rows(args, decoder, first, last); });
   });
 }
 
-#define LDIE_INSTANTIATE(T)                                                     \
-  template void encode_boxes(const EncodeBoxes<T>&, Context&);                  \
-  template void encode_boxes_backward(const EncodeBoxesBackward<T>&, Context&); \
-  template void decode_boxes(const DecodeBoxes<T>&, Context&);                  \
-  template void decode_boxes_backward(const DecodeBoxesBackward<T>&, Context&);
-LDIE_INSTANTIATE(float)
-LDIE_INSTANTIATE(double)
-LDIE_INSTANTIATE(Half)
-LDIE_INSTANTIATE(BFloat16)
-#undef LDIE_INSTANTIATE
+LDIE_INSTANTIATE(encode_boxes, EncodeBoxes);
+LDIE_INSTANTIATE(encode_boxes_backward, EncodeBoxesBackward);
+LDIE_INSTANTIATE(decode_boxes, DecodeBoxes);
+LDIE_INSTANTIATE(decode_boxes_backward, DecodeBoxesBackward);
 
 }  // namespace ldie::boxes

@@ -3,9 +3,9 @@
 //   IoU    I / U                                     I intersection, U union
 //   GIoU   IoU - (H - U) / H                         H area of the hull (arXiv:1902.09630)
 //   DIoU   IoU - d^2 / (D^2 + eps)                   d distance of the centres, D diagonal of the hull
-//   (arXiv:1911.08287) CIoU   DIoU - alpha v                            v = 4 / pi^2 (atan(w_a / h_a) - atan(w_b /
-//   h_b))^2,
+//   CIoU   DIoU - alpha v                            v = 4 / pi^2 (atan(w_a / h_a) - atan(w_b / h_b))^2,
 //                                                    alpha = v / (1 - IoU + v + eps), a constant to the gradient
+// (the last two: arXiv:1911.08287)
 #pragma once
 
 #include <cmath>

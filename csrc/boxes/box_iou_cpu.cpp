@@ -2,7 +2,9 @@
 #include <algorithm>
 
 #include "boxes/box_iou.h"
-#include "core/parallel.h"
+#include "core/instantiate.h"
+#include "core/integers.h"
+#include "core/parallel_cpu.h"
 
 namespace ldie::boxes {
 namespace {
@@ -10,7 +12,7 @@ namespace {
 constexpr int64_t kWidth = 16;  // columns that are computed together
 constexpr int64_t kTileRows = 64, kTileColumns = 256;
 
-int64_t tiles(int64_t count, int64_t tile) { return (count + tile - 1) / tile; }
+int64_t tiles(int64_t count, int64_t tile) { return ceil_div(count, tile); }
 
 // The boxes of the columns, value by value, so that loops over them vectorise. The last one also fills the last kWidth.
 template <typename A>
@@ -160,13 +162,7 @@ void box_iou_backward(const BoxIouBackward<T>& args, Context& context) {
   of_b.finish(args.b, args.b_count, args.grad_b);
 }
 
-#define LDIE_INSTANTIATE(T)                          \
-  template void box_iou(const BoxIou<T>&, Context&); \
-  template void box_iou_backward(const BoxIouBackward<T>&, Context&);
-LDIE_INSTANTIATE(float)
-LDIE_INSTANTIATE(double)
-LDIE_INSTANTIATE(Half)
-LDIE_INSTANTIATE(BFloat16)
-#undef LDIE_INSTANTIATE
+LDIE_INSTANTIATE(box_iou, BoxIou);
+LDIE_INSTANTIATE(box_iou_backward, BoxIouBackward);
 
 }  // namespace ldie::boxes

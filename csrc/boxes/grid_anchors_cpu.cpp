@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "boxes/grid_anchors.h"
-#include "core/parallel.h"
+#include "core/integers.h"
+#include "core/parallel_cpu.h"
 
 namespace ldie::boxes {
 namespace {
@@ -39,7 +40,7 @@ void grid_anchors(const GridAnchors& args, Context& context) {
     if (anchors == 0) continue;
     Box<float>* const row = context.scratch_array<Box<float>>(anchors);
     fill_row(args, level, row);
-    parallel_for(level.height, (kAnchorsPerTask + anchors - 1) / anchors, [&](int64_t begin, int64_t end) {
+    parallel_for(level.height, ceil_div(kAnchorsPerTask, anchors), [&](int64_t begin, int64_t end) {
       for (int64_t y = begin; y < end; ++y) {
         shift_row(&row->x1, kNumbers * anchors, args.shift(y, level.stride_y),
                   &args.anchors[level.first_anchor + y * anchors].x1);

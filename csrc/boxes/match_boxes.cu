@@ -4,6 +4,9 @@
 #include <cstring>
 
 #include "boxes/match_boxes.h"
+#include "core/grid.cuh"
+#include "core/instantiate.h"
+#include "core/integers.h"
 #include "core/ragged.h"
 #include "core/reduce.cuh"
 #include "core/simt.cuh"
@@ -173,21 +176,17 @@ __global__ void __launch_bounds__(kThreads) match_kernel(MatchBoxes<T> args, con
 
 template <typename T>
 void match_boxes(const MatchBoxes<T>& args, Context& context) {
-  constexpr int64_t kMostBlocks = 65535;
-  const int64_t shares = (args.count + kThreads - 1) / kThreads;
-  const dim3 grid(unsigned(shares < kMostBlocks ? shares : kMostBlocks),
-                  unsigned(args.batch < kMostBlocks ? args.batch : kMostBlocks));
+  const dim3 grid(grid_blocks(args.count, kThreads), grid_side(args.batch));
   key_t<T>* peaks = nullptr;
   if (args.allow_low_quality) {
     peaks = context.scratch_array<key_t<T>>(args.gt_count);
-    const dim3 clear_grid(unsigned((args.gt_count + kThreads - 1) / kThreads));
+    const dim3 clear_grid(unsigned(ceil_div(args.gt_count, kThreads)));
     LDIE_LAUNCH(clear_kernel<key_t<T>>, clear_grid, dim3(kThreads), 0, context.stream, peaks, args.gt_count);
     LDIE_LAUNCH(peaks_kernel<T>, grid, dim3(kThreads), 0, context.stream, args, peaks);
   }
   LDIE_LAUNCH(match_kernel<T>, grid, dim3(kThreads), 0, context.stream, args, peaks);
 }
 
-template void match_boxes(const MatchBoxes<float>&, Context&);
-template void match_boxes(const MatchBoxes<double>&, Context&);
+LDIE_INSTANTIATE_WIDE(match_boxes, MatchBoxes);
 
 }  // namespace ldie::boxes

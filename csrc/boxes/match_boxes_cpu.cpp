@@ -2,10 +2,12 @@
 #include <algorithm>
 #include <vector>
 
-#include "boxes/candidate_tile.h"
+#include "boxes/candidate_tile_cpu.h"
 #include "boxes/match_boxes.h"
-#include "boxes/peak.h"
-#include "core/parallel.h"
+#include "boxes/peak_cpu.h"
+#include "core/instantiate.h"
+#include "core/integers.h"
+#include "core/parallel_cpu.h"
 #include "core/ragged.h"
 
 namespace ldie::boxes {
@@ -36,7 +38,7 @@ template <typename T>
 class Matching {
  public:
   Matching(const MatchBoxes<T>& args, Context& context)
-      : args_(args), tiles_((args.count + Tile::kSize - 1) / Tile::kSize), starts_{0} {
+      : args_(args), tiles_(ceil_div(args.count, Tile::kSize)), starts_{0} {
     prepare_ground_truth();
     parts_ = std::min(num_threads(), items());
     near_ = context.scratch_array<int32_t>(2 * parts_ * int64_t(gts_.size()));
@@ -237,7 +239,6 @@ void match_boxes(const MatchBoxes<T>& args, Context& context) {
   Matching<T>(args, context).run();
 }
 
-template void match_boxes(const MatchBoxes<float>&, Context&);
-template void match_boxes(const MatchBoxes<double>&, Context&);
+LDIE_INSTANTIATE_WIDE(match_boxes, MatchBoxes);
 
 }  // namespace ldie::boxes

@@ -10,6 +10,8 @@
 // 2 x 269k at a copy's speed on an H200, where the launches take 4.7, 2.6, 3.7, 3.4 and 2.4. (11 to plan bit by
 // bit, 6.7 for 1024 small histograms.)
 #include "boxes/sample_labels.h"
+#include "core/grid.cuh"
+#include "core/integers.h"
 #include "core/reduce.cuh"
 #include "core/simt.cuh"
 
@@ -20,8 +22,8 @@ constexpr int kThreads = 256;
 constexpr int kHistogramThreads = 512;
 constexpr int kBins = 2048;
 constexpr int kBinShift = 32 - 11;
-constexpr int kKinds = 2;                                     // positive, negative
-constexpr int64_t kMostBlocks = 1024, kMostHistograms = 264;  // of all images, but at least one of each
+constexpr int kKinds = 2;                                         // positive, negative
+constexpr int64_t kMostListBlocks = 1024, kMostHistograms = 264;  // of all images, but at least one of each
 
 // For each image and kind.
 struct Plan {
@@ -52,7 +54,7 @@ __device__ void visit_candidates(const SampleLabels& args, const Visitor& visit)
   const int64_t image = blockIdx.x, seed = args.seeds[image];
   const int64_t* const matches = args.matches + image * args.count;
   const int lane = int(threadIdx.x) % kDrawLanes;
-  const int64_t groups = (args.count + kDrawGroup - 1) / kDrawGroup, warps = kBlock / kDrawLanes;
+  const int64_t groups = ceil_div(args.count, kDrawGroup), warps = kBlock / kDrawLanes;
   for (int64_t group = blockIdx.y * warps + threadIdx.x / kDrawLanes; group < groups; group += gridDim.y * warps) {
     const RandomWords drawn = draw(seed, group, lane);
 #pragma unroll
@@ -182,10 +184,7 @@ __global__ void __launch_bounds__(kThreads) write_kernel(SampleLabels args, Work
   }
 }
 
-unsigned blocks_for(int64_t items) {
-  const int64_t blocks = (items + kThreads - 1) / kThreads;
-  return unsigned(blocks < 1 ? 1 : least(blocks, kMostBlocks));
-}
+unsigned blocks_for(int64_t items) { return grid_blocks(items < 1 ? 1 : items, kThreads, kMostListBlocks); }
 
 }  // namespace
 
@@ -202,7 +201,7 @@ void sample_labels(const SampleLabels& args, Context& context) {
 
   const dim3 block(kThreads), images(unsigned(args.batch));
   const dim3 candidates(images.x, blocks_for((args.count + 3) / 4));
-  const int64_t histograms = (args.count + 4 * kHistogramThreads - 1) / (4 * kHistogramThreads);
+  const int64_t histograms = ceil_div(args.count, 4 * kHistogramThreads);
   const int64_t most = args.batch > 0 && args.batch < kMostHistograms ? kMostHistograms / args.batch : 1;
   const dim3 counting(images.x, unsigned(histograms < 1 ? 1 : least(histograms, most)));
   LDIE_LAUNCH(clear_kernel, dim3(blocks_for(zeros)), block, 0, context.stream, space.histograms, zeros);

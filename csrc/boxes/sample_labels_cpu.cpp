@@ -3,8 +3,8 @@
 #include <vector>
 
 #include "boxes/sample_labels.h"
-#include "boxes/smallest.h"
-#include "core/parallel.h"
+#include "boxes/smallest_cpu.h"
+#include "core/parallel_cpu.h"
 
 namespace ldie::boxes {
 namespace {

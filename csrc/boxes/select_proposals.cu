@@ -10,6 +10,8 @@
 // are read for the candidates only.
 #include "boxes/select_proposals.h"
 #include "core/device_sort.cuh"
+#include "core/instantiate.h"
+#include "core/integers.h"
 #include "core/simt.cuh"
 #include "suppression/greedy_search.cuh"
 
@@ -163,7 +165,7 @@ Candidates<T> make_candidates(const SelectProposals<T>& args, Context& context) 
     if (taken > most) most = taken;
   }
   Candidates<T> candidates;
-  candidates.per_segment = (most + suppression::kTile - 1) / suppression::kTile * suppression::kTile;
+  candidates.per_segment = round_up(most, suppression::kTile);
   candidates.per_image = args.levels.count * candidates.per_segment;
   const int64_t count = candidates.count = args.batch * candidates.per_image;
   candidates.rows = context.scratch_array<uint32_t>(count);
@@ -192,9 +194,6 @@ void select_proposals(const SelectProposals<T>& args, Context& context) {
               candidates, KeptSums{sums});
 }
 
-template void select_proposals(const SelectProposals<float>&, Context&);
-template void select_proposals(const SelectProposals<double>&, Context&);
-template void select_proposals(const SelectProposals<Half>&, Context&);
-template void select_proposals(const SelectProposals<BFloat16>&, Context&);
+LDIE_INSTANTIATE(select_proposals, SelectProposals);
 
 }  // namespace ldie::boxes

@@ -3,9 +3,10 @@
 #include <vector>
 
 #include "boxes/select_proposals.h"
-#include "boxes/smallest.h"
-#include "core/parallel.h"
-#include "suppression/kept_grid.h"
+#include "boxes/smallest_cpu.h"
+#include "core/instantiate.h"
+#include "core/parallel_cpu.h"
+#include "suppression/kept_grid_cpu.h"
 
 namespace ldie::boxes {
 namespace {
@@ -104,9 +105,6 @@ void select_proposals(const SelectProposals<T>& args, Context&) {
   });
 }
 
-template void select_proposals(const SelectProposals<float>&, Context&);
-template void select_proposals(const SelectProposals<double>&, Context&);
-template void select_proposals(const SelectProposals<Half>&, Context&);
-template void select_proposals(const SelectProposals<BFloat16>&, Context&);
+LDIE_INSTANTIATE(select_proposals, SelectProposals);
 
 }  // namespace ldie::boxes

@@ -5,8 +5,9 @@
 #include <tuple>
 
 #include "conv/deform_tensors.h"
-#include "conv/matmul.h"
-#include "core/library.h"
+#include "conv/matmul_tensors.h"
+#include "core/integers.h"
+#include "core/library_tensors.h"
 
 namespace ldie::conv {
 namespace {
@@ -71,8 +72,8 @@ int64_t chunk_rows(const DeformShape& shape, int64_t element_bytes) {
   const int64_t of_columns = kColumnBytes / std::max(one, shape.row() * element_bytes);
   const int64_t of_images = kMostPixels / pixels * shape.plane();
   const int64_t most = std::max(one, std::min(of_columns, std::max(of_images, shape.plane())));
-  const int64_t chunks = std::max(one, (shape.positions() + most - 1) / most);
-  return std::max(one, (shape.positions() + chunks - 1) / chunks);  // alike: a small last one would not fill a GPU
+  const int64_t chunks = std::max(one, ceil_div(shape.positions(), most));
+  return std::max(one, ceil_div(shape.positions(), chunks));  // alike: a small last one would not fill a GPU
 }
 
 // Calls body(chunk, context) for all positions, with a context of its own so that a chunk's scratch memory ends with
@@ -151,7 +152,7 @@ void backward_chunk(const Backward& b, const Chunk& chunk, int64_t slot, bool ad
 template <typename T>
 void backward_chunks(Backward& b, Context& shared) {
   const DeformShape& shape = b.in.shape;
-  const int64_t rows = chunk_rows(shape, sizeof(T)), chunks = (shape.positions() + rows - 1) / rows;
+  const int64_t rows = chunk_rows(shape, sizeof(T)), chunks = ceil_div(shape.positions(), rows);
   const bool slots = sizeof(T) == 2 && chunks > 1;
   if (b.needs_weight) {
     const int64_t elements = shape.filters * shape.taps() * shape.group_channels();

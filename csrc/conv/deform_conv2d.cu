@@ -10,6 +10,9 @@
 #include "conv/deform_conv2d.h"
 #include "conv/deform_points.cuh"
 #include "conv/transpose.cuh"
+#include "core/grid.cuh"
+#include "core/instantiate.h"
+#include "core/integers.h"
 #include "core/pack.cuh"
 
 namespace ldie::conv {
@@ -200,8 +203,8 @@ void with_width(const DeformShape& shape, std::initializer_list<const void*> add
 
 template <typename T>
 void transpose_matrices(const Transpose<T>& args, Context& context) {
-  const int64_t down = (args.rows + kTransposeTile - 1) / kTransposeTile;
-  const int64_t across = (args.columns + kTransposeTile - 1) / kTransposeTile;
+  const int64_t down = ceil_div(args.rows, kTransposeTile);
+  const int64_t across = ceil_div(args.columns, kTransposeTile);
   LDIE_LAUNCH(transpose_kernel<T>, dim3(blocks_for(args.count * down * across, 1)),
               dim3(kTransposeTile * kTransposeRows), 0, context.stream, args);
 }
@@ -248,15 +251,10 @@ void deform_input_gradient(const DeformInputGradient<T>& args, Context& context)
   });
 }
 
-#define LDIE_INSTANTIATE(T)                                                       \
-  template void transpose_matrices(const Transpose<T>&, Context&);                \
-  template void repeat_row(const RepeatRow<T>&, Context&);                        \
-  template void deform_columns(const DeformColumns<T>&, Context&);                \
-  template void deform_point_gradients(const DeformPointGradients<T>&, Context&); \
-  template void deform_input_gradient(const DeformInputGradient<T>&, Context&);
-LDIE_INSTANTIATE(float)
-LDIE_INSTANTIATE(double)
-LDIE_INSTANTIATE(Half)
-LDIE_INSTANTIATE(BFloat16)
+LDIE_INSTANTIATE(transpose_matrices, Transpose);
+LDIE_INSTANTIATE(repeat_row, RepeatRow);
+LDIE_INSTANTIATE(deform_columns, DeformColumns);
+LDIE_INSTANTIATE(deform_point_gradients, DeformPointGradients);
+LDIE_INSTANTIATE(deform_input_gradient, DeformInputGradient);
 
 }  // namespace ldie::conv

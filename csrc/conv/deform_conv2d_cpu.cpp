@@ -4,7 +4,9 @@
 #include <algorithm>
 
 #include "conv/deform_conv2d.h"
-#include "core/parallel.h"
+#include "core/instantiate.h"
+#include "core/integers.h"
+#include "core/parallel_cpu.h"
 
 namespace ldie::conv {
 namespace {
@@ -159,7 +161,7 @@ template <typename A>
 void deform_input_gradient(const DeformInputGradient<A>& args, Context&) {
   const DeformShape& shape = args.sampling.shape;
   const int64_t plane = shape.plane(), first = args.chunk.first, last = first + args.chunk.count;
-  const int64_t blocks = (shape.offset_channels() + kChannelBlock - 1) / kChannelBlock;  // of an offset group
+  const int64_t blocks = ceil_div(shape.offset_channels(), kChannelBlock);  // of an offset group
   const int64_t first_image = first / plane, images = (last - 1) / plane + 1 - first_image;
   parallel_for(images * shape.offset_groups * blocks, 1, [&](int64_t begin, int64_t end) {
     for (int64_t task = begin; task < end; ++task) {
@@ -177,11 +179,8 @@ void deform_input_gradient(const DeformInputGradient<A>& args, Context&) {
   });
 }
 
-template void deform_columns(const DeformColumns<float>&, Context&);
-template void deform_columns(const DeformColumns<double>&, Context&);
-template void deform_point_gradients(const DeformPointGradients<float>&, Context&);
-template void deform_point_gradients(const DeformPointGradients<double>&, Context&);
-template void deform_input_gradient(const DeformInputGradient<float>&, Context&);
-template void deform_input_gradient(const DeformInputGradient<double>&, Context&);
+LDIE_INSTANTIATE_WIDE(deform_columns, DeformColumns);
+LDIE_INSTANTIATE_WIDE(deform_point_gradients, DeformPointGradients);
+LDIE_INSTANTIATE_WIDE(deform_input_gradient, DeformInputGradient);
 
 }  // namespace ldie::conv

@@ -4,6 +4,7 @@
 
 #include "conv/deform_conv2d.h"
 #include "core/device_sort.cuh"
+#include "core/grid.cuh"
 #include "core/reduce.cuh"
 
 namespace ldie::conv {
@@ -11,11 +12,7 @@ namespace {
 
 constexpr int kThreads = 256;
 
-inline unsigned blocks_for(int64_t items, int per_block) {
-  constexpr int64_t kMostBlocks = int64_t(1) << 20;
-  const int64_t blocks = (items + per_block - 1) / per_block;
-  return unsigned(blocks < kMostBlocks ? blocks : kMostBlocks);
-}
+inline unsigned blocks_for(int64_t items, int per_block) { return grid_blocks(items, per_block, 1 << 20); }
 
 // A few lanes of a warp (a power of two) walk the channels of one point or pixel, `packs` accesses of 16 bytes.
 struct Lanes {

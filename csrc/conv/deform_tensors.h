@@ -5,8 +5,8 @@
 #include <algorithm>
 
 #include "conv/deform_conv2d.h"
-#include "core/check.h"
-#include "core/tensor.h"
+#include "core/argument_tensors.h"
+#include "core/tensors.h"
 
 namespace ldie::conv {
 

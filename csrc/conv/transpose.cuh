@@ -3,6 +3,7 @@
 #pragma once
 
 #include "conv/deform_conv2d.h"
+#include "core/integers.h"
 #include "core/pack.cuh"
 
 namespace ldie::conv {
@@ -14,8 +15,8 @@ constexpr int kTransposeTile = 32, kTransposeRows = 8;  // a tile's side; rows o
 template <typename T>
 __global__ void __launch_bounds__(kTransposeTile* kTransposeRows) transpose_kernel(Transpose<T> args) {
   LDIE_SHARED(T, tile, [kTransposeTile][kTransposeTile + 1]);
-  const int64_t across = (args.columns + kTransposeTile - 1) / kTransposeTile;
-  const int64_t down = (args.rows + kTransposeTile - 1) / kTransposeTile;
+  const int64_t across = ceil_div(args.columns, kTransposeTile);
+  const int64_t down = ceil_div(args.rows, kTransposeTile);
   const int x = int(threadIdx.x) % kTransposeTile, y = int(threadIdx.x) / kTransposeTile;
   for (int64_t i = blockIdx.x; i < args.count * down * across; i += gridDim.x) {
     const int64_t line = divide_size(i, across), matrix = divide_size(line, down);

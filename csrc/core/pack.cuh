@@ -51,12 +51,4 @@ inline bool packs_fit(std::initializer_list<const void*> addresses) {
   return joined % 16 == 0;
 }
 
-// Blocks of a grid-stride loop over `items`: enough to fill every GPU, and few enough to add their partial sums
-// quickly.
-inline unsigned loop_blocks(int64_t items, int threads) {
-  constexpr int64_t kMostBlocks = 2048;
-  const int64_t blocks = (items + threads - 1) / threads;
-  return unsigned(blocks < kMostBlocks ? blocks : kMostBlocks);
-}
-
 }  // namespace ldie

@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "core/context.h"
+#include "core/integers.h"
 #include "core/pack.cuh"
 #include "core/reduce.cuh"
 
@@ -49,7 +50,7 @@ __global__ void __launch_bounds__(kCountThreads) sort_tiles_kernel(KeyValueArray
   LDIE_SHARED(Keys, tile, [kSortedTile / kCountPack]);
   constexpr Key kLast = kOrder == SortOrder::ascending ? Key(~Key(0)) : Key(0);
   const int64_t start = int64_t(blockIdx.x) * kSortedTile;
-  const int size = int(min(int64_t(kSortedTile), a.count - start)), packs = (size + kCountPack - 1) / kCountPack;
+  const int size = int(min(int64_t(kSortedTile), a.count - start)), packs = ceil_div(size, kCountPack);
   for (int i = int(threadIdx.x); i < packs * kCountPack; i += kCountThreads) {
     tile[i / kCountPack].values[i % kCountPack] = i < size ? a.keys[start + i] : kLast;
   }
@@ -101,7 +102,7 @@ template <SortOrder kOrder, class Key, class Value>
 __global__ void __launch_bounds__(kMergeThreads) merge_tiles_kernel(KeyValueArrays<Key, Value> a) {
   const int64_t thread = int64_t(blockIdx.x) * kMergeThreads + threadIdx.x, i = thread / kSearchers;
   const int searcher = int(thread % kSearchers), own = int(i / kSortedTile);
-  const int tiles = int((a.count + kSortedTile - 1) / kSortedTile);
+  const int tiles = int(ceil_div(a.count, kSortedTile));
   const Key key = i < a.count ? a.keys[i] : Key(0);
   int before = 0;
   for (int tile = searcher; tile < tiles; tile += kSearchers) {
@@ -128,14 +129,14 @@ __global__ void __launch_bounds__(kMergeThreads) merge_tiles_kernel(KeyValueArra
 // Stable, by all bits of the keys; at most kMostRanked of them.
 template <SortOrder kOrder, class Key, class Value>
 void rank_sort(Context& context, const KeyValueArrays<Key, Value>& a) {
-  const int64_t tiles = (a.count + kSortedTile - 1) / kSortedTile;
+  const int64_t tiles = ceil_div(a.count, kSortedTile);
   KeyValueArrays<Key, Value> by_tile = a;
   if (tiles > 1) {
     by_tile.sorted_keys = context.scratch_array<Key>(a.count);
     by_tile.sorted_values = context.scratch_array<Value>(a.count);
   }
   const int64_t largest = tiles > 1 ? kSortedTile : a.count;
-  const dim3 grid(unsigned(tiles), unsigned((largest + detail::kCountThreads - 1) / detail::kCountThreads));
+  const dim3 grid(unsigned(tiles), unsigned(ceil_div(largest, detail::kCountThreads)));
   LDIE_LAUNCH((detail::sort_tiles_kernel<kOrder, Key, Value>), grid, dim3(detail::kCountThreads), 0, context.stream,
               by_tile);
   if (tiles == 1) return;
@@ -143,8 +144,8 @@ void rank_sort(Context& context, const KeyValueArrays<Key, Value>& a) {
                                           a.count};
   const int64_t threads = a.count * detail::kSearchers;
   LDIE_LAUNCH((detail::merge_tiles_kernel<kOrder, Key, Value>),
-              dim3(unsigned((threads + detail::kMergeThreads - 1) / detail::kMergeThreads)),
-              dim3(detail::kMergeThreads), 0, context.stream, merged);
+              dim3(unsigned(ceil_div(threads, detail::kMergeThreads))), dim3(detail::kMergeThreads), 0, context.stream,
+              merged);
 }
 
 }  // namespace ldie

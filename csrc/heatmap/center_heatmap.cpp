@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "heatmap/center_heatmap.h"
 
-#include "core/check.h"
-#include "core/library.h"
-#include "core/tensor.h"
+#include "core/argument_tensors.h"
+#include "core/library_tensors.h"
+#include "core/tensors.h"
 
 namespace ldie::heatmap {
 namespace {

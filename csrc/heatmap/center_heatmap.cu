@@ -3,6 +3,9 @@
 // tile of consecutive cells of one plane; it first lists the Gaussians that reach the tile, so that the many tiles
 // without one are only cleared. 51.5 us on an H200 for 32 x 80 x 128 x 128 floats, 77 % of a copy's speed; torch.zeros
 // takes 0.71 of the op's time.
+#include "core/grid.cuh"
+#include "core/instantiate.h"
+#include "core/integers.h"
 #include "core/simt.cuh"
 #include "heatmap/center_heatmap.h"
 
@@ -111,8 +114,8 @@ __global__ void __launch_bounds__(kThreads) center_heatmap_kernel(CenterHeatmap<
 }
 
 unsigned clipped_blocks(int64_t items, int per_block) {
-  const int64_t blocks = (items + per_block - 1) / per_block;
-  return unsigned(blocks < 65535 ? blocks : 65535);
+  const int64_t blocks = ceil_div(items, per_block);
+  return grid_side(blocks);
 }
 
 }  // namespace
@@ -125,18 +128,12 @@ void center_gaussians(const CenterGaussians<T>& args, Context& context) {
 
 template <typename T>
 void center_heatmap(const CenterHeatmap<T>& args, Context& context) {
-  const int64_t spans_per_row = (args.width + Cells<T>::kCount - 1) / Cells<T>::kCount;
+  const int64_t spans_per_row = ceil_div(args.width, Cells<T>::kCount);
   const dim3 grid(unsigned(args.batch * args.classes), clipped_blocks(args.height * spans_per_row, kTile));
   LDIE_LAUNCH(center_heatmap_kernel<T>, grid, dim3(kThreads), 0, context.stream, args, spans_per_row);
 }
 
-template void center_gaussians(const CenterGaussians<float>&, Context&);
-template void center_gaussians(const CenterGaussians<double>&, Context&);
-template void center_gaussians(const CenterGaussians<Half>&, Context&);
-template void center_gaussians(const CenterGaussians<BFloat16>&, Context&);
-template void center_heatmap(const CenterHeatmap<float>&, Context&);
-template void center_heatmap(const CenterHeatmap<double>&, Context&);
-template void center_heatmap(const CenterHeatmap<Half>&, Context&);
-template void center_heatmap(const CenterHeatmap<BFloat16>&, Context&);
+LDIE_INSTANTIATE(center_gaussians, CenterGaussians);
+LDIE_INSTANTIATE(center_heatmap, CenterHeatmap);
 
 }  // namespace ldie::heatmap

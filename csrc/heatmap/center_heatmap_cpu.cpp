@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "core/parallel.h"
+#include "core/instantiate.h"
+#include "core/parallel_cpu.h"
 #include "heatmap/center_heatmap.h"
 
 namespace ldie::heatmap {
@@ -57,13 +58,7 @@ void center_heatmap(const CenterHeatmap<T>& args, Context&) {
   });
 }
 
-template void center_gaussians(const CenterGaussians<float>&, Context&);
-template void center_gaussians(const CenterGaussians<double>&, Context&);
-template void center_gaussians(const CenterGaussians<Half>&, Context&);
-template void center_gaussians(const CenterGaussians<BFloat16>&, Context&);
-template void center_heatmap(const CenterHeatmap<float>&, Context&);
-template void center_heatmap(const CenterHeatmap<double>&, Context&);
-template void center_heatmap(const CenterHeatmap<Half>&, Context&);
-template void center_heatmap(const CenterHeatmap<BFloat16>&, Context&);
+LDIE_INSTANTIATE(center_gaussians, CenterGaussians);
+LDIE_INSTANTIATE(center_heatmap, CenterHeatmap);
 
 }  // namespace ldie::heatmap

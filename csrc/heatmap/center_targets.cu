@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "core/grid.cuh"
+#include "core/instantiate.h"
+#include "core/integers.h"
 #include "core/simt.cuh"
 #include "heatmap/center_targets.h"
 
@@ -21,14 +24,11 @@ __global__ void __launch_bounds__(kThreads) center_targets_kernel(CenterTargets<
 
 template <typename T>
 void center_targets(const CenterTargets<T>& args, Context& context) {
-  const int64_t blocks = (args.batch * args.slots + kThreads - 1) / kThreads;
-  const dim3 grid(unsigned(blocks < 65535 ? blocks : 65535));
+  const int64_t blocks = ceil_div(args.batch * args.slots, kThreads);
+  const dim3 grid(grid_side(blocks));
   LDIE_LAUNCH(center_targets_kernel<T>, grid, dim3(kThreads), 0, context.stream, args);
 }
 
-template void center_targets(const CenterTargets<float>&, Context&);
-template void center_targets(const CenterTargets<double>&, Context&);
-template void center_targets(const CenterTargets<Half>&, Context&);
-template void center_targets(const CenterTargets<BFloat16>&, Context&);
+LDIE_INSTANTIATE(center_targets, CenterTargets);
 
 }  // namespace ldie::heatmap

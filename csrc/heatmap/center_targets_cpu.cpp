@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "core/parallel.h"
+#include "core/instantiate.h"
+#include "core/parallel_cpu.h"
 #include "heatmap/center_targets.h"
 
 namespace ldie::heatmap {
@@ -13,9 +14,6 @@ void center_targets(const CenterTargets<T>& args, Context&) {
   });
 }
 
-template void center_targets(const CenterTargets<float>&, Context&);
-template void center_targets(const CenterTargets<double>&, Context&);
-template void center_targets(const CenterTargets<Half>&, Context&);
-template void center_targets(const CenterTargets<BFloat16>&, Context&);
+LDIE_INSTANTIATE(center_targets, CenterTargets);
 
 }  // namespace ldie::heatmap

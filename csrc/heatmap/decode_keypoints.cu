@@ -4,6 +4,9 @@
 // is the read of the heatmaps, 5 us for 100 x 17 x 56 x 56 at a copy's speed on an H200; but a cell costs four loads
 // and some 30 operations, and those maps 84 us with a peak each, 106 of noise.
 #include "core/fast_math.h"
+#include "core/grid.cuh"
+#include "core/instantiate.h"
+#include "core/integers.h"
 #include "core/reduce.cuh"
 #include "heatmap/decode_keypoints.h"
 
@@ -11,7 +14,6 @@ namespace ldie::heatmap {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr unsigned kMostBlocks = 1u << 16;
 constexpr int kListed = 4096;  // cells at a time
 
 template <typename A>
@@ -91,7 +93,7 @@ __device__ void list_cells(const T* map, int64_t height, int64_t width, const Ce
                            int32_t* list, int32_t* listed) {
   using A = acc_t<T>;
   const int32_t columns = int32_t(tile.right - tile.left), rows = int32_t(tile.bottom - tile.top);
-  const int32_t segments = min(rows, max(1, kThreads / columns)), segment_rows = (rows + segments - 1) / segments;
+  const int32_t segments = min(rows, max(1, kThreads / columns)), segment_rows = ceil_div(rows, segments);
   for (int32_t item = threadIdx.x; item < columns * segments; item += kThreads) {
     const int32_t begin = item / columns * segment_rows, end = min(rows, begin + segment_rows);
     const int64_t column = tile.left + item % columns;
@@ -177,13 +179,10 @@ __global__ void __launch_bounds__(kThreads) decode_keypoints_kernel(DecodeKeypoi
 
 template <typename T>
 void decode_keypoints(const DecodeKeypoints<T>& args, Context& context) {
-  const dim3 grid(args.count < kMostBlocks ? unsigned(args.count) : kMostBlocks);
+  const dim3 grid(grid_side(args.count));
   LDIE_LAUNCH(decode_keypoints_kernel<T>, grid, dim3(kThreads), 0, context.stream, args);
 }
 
-template void decode_keypoints(const DecodeKeypoints<float>&, Context&);
-template void decode_keypoints(const DecodeKeypoints<double>&, Context&);
-template void decode_keypoints(const DecodeKeypoints<Half>&, Context&);
-template void decode_keypoints(const DecodeKeypoints<BFloat16>&, Context&);
+LDIE_INSTANTIATE(decode_keypoints, DecodeKeypoints);
 
 }  // namespace ldie::heatmap

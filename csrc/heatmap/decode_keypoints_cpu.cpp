@@ -3,7 +3,8 @@
 #include <vector>
 
 #include "core/fast_math.h"
-#include "core/parallel.h"
+#include "core/instantiate.h"
+#include "core/parallel_cpu.h"
 #include "heatmap/decode_keypoints.h"
 
 namespace ldie::heatmap {
@@ -226,9 +227,6 @@ void decode_keypoints(const DecodeKeypoints<T>& args, Context&) {
   });
 }
 
-template void decode_keypoints(const DecodeKeypoints<float>&, Context&);
-template void decode_keypoints(const DecodeKeypoints<double>&, Context&);
-template void decode_keypoints(const DecodeKeypoints<Half>&, Context&);
-template void decode_keypoints(const DecodeKeypoints<BFloat16>&, Context&);
+LDIE_INSTANTIATE(decode_keypoints, DecodeKeypoints);
 
 }  // namespace ldie::heatmap

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "core/grid.cuh"
+#include "core/instantiate.h"
+#include "core/integers.h"
 #include "core/pack.cuh"
 #include "core/reduce.cuh"
 #include "heatmap/gather_l1_loss.h"
@@ -116,18 +119,12 @@ void gather_l1_loss(const GatherL1Loss<T>& args, Context& context) {
 
 template <typename T>
 void gather_l1_loss_backward(const GatherL1LossBackward<T>& args, Context& context) {
-  const int64_t blocks = (args.inputs.area + kCells - 1) / kCells;
-  const dim3 grid(unsigned(args.inputs.batch), unsigned(blocks < 65535 ? blocks : 65535));
+  const int64_t blocks = ceil_div(args.inputs.area, kCells);
+  const dim3 grid(unsigned(args.inputs.batch), grid_side(blocks));
   LDIE_LAUNCH(gather_l1_loss_backward_kernel<T>, grid, dim3(kScatterThreads), 0, context.stream, args);
 }
 
-template void gather_l1_loss(const GatherL1Loss<float>&, Context&);
-template void gather_l1_loss(const GatherL1Loss<double>&, Context&);
-template void gather_l1_loss(const GatherL1Loss<Half>&, Context&);
-template void gather_l1_loss(const GatherL1Loss<BFloat16>&, Context&);
-template void gather_l1_loss_backward(const GatherL1LossBackward<float>&, Context&);
-template void gather_l1_loss_backward(const GatherL1LossBackward<double>&, Context&);
-template void gather_l1_loss_backward(const GatherL1LossBackward<Half>&, Context&);
-template void gather_l1_loss_backward(const GatherL1LossBackward<BFloat16>&, Context&);
+LDIE_INSTANTIATE(gather_l1_loss, GatherL1Loss);
+LDIE_INSTANTIATE(gather_l1_loss_backward, GatherL1LossBackward);
 
 }  // namespace ldie::heatmap

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 
-#include "core/parallel.h"
+#include "core/instantiate.h"
+#include "core/integers.h"
+#include "core/parallel_cpu.h"
 #include "heatmap/gather_l1_loss.h"
 
 namespace ldie::heatmap {
@@ -24,7 +26,7 @@ L1Sum absolute_error(const GatherL1<T>& args, int64_t slot) {
 template <typename T>
 void gather_l1_loss(const GatherL1Loss<T>& args, Context& context) {
   constexpr int64_t kSlotsPerChunk = 1 << 14;
-  const int64_t slots = args.inputs.total_slots(), chunks = (slots + kSlotsPerChunk - 1) / kSlotsPerChunk;
+  const int64_t slots = args.inputs.total_slots(), chunks = ceil_div(slots, kSlotsPerChunk);
   L1Sum* const partial = context.scratch_array<L1Sum>(chunks);
   parallel_for(chunks, 1, [&](int64_t begin, int64_t end) {
     for (int64_t chunk = begin; chunk < end; ++chunk) {
@@ -73,13 +75,7 @@ void gather_l1_loss_backward(const GatherL1LossBackward<T>& args, Context&) {
   });
 }
 
-template void gather_l1_loss(const GatherL1Loss<float>&, Context&);
-template void gather_l1_loss(const GatherL1Loss<double>&, Context&);
-template void gather_l1_loss(const GatherL1Loss<Half>&, Context&);
-template void gather_l1_loss(const GatherL1Loss<BFloat16>&, Context&);
-template void gather_l1_loss_backward(const GatherL1LossBackward<float>&, Context&);
-template void gather_l1_loss_backward(const GatherL1LossBackward<double>&, Context&);
-template void gather_l1_loss_backward(const GatherL1LossBackward<Half>&, Context&);
-template void gather_l1_loss_backward(const GatherL1LossBackward<BFloat16>&, Context&);
+LDIE_INSTANTIATE(gather_l1_loss, GatherL1Loss);
+LDIE_INSTANTIATE(gather_l1_loss_backward, GatherL1LossBackward);
 
 }  // namespace ldie::heatmap

@@ -3,9 +3,9 @@
 
 #include <tuple>
 
-#include "core/check.h"
-#include "core/library.h"
-#include "core/tensor.h"
+#include "core/argument_tensors.h"
+#include "core/library_tensors.h"
+#include "core/tensors.h"
 
 namespace ldie::heatmap {
 namespace {

@@ -7,6 +7,9 @@
 // The floor is one read of the scores; what comes after reads k groups again, and of the scores of a random map a tenth
 // more peaks than k. For k = 100 of 80 x 128 x 128 scores the launches take 5.4, 10.2, 8.1 and 9.3 us on an H200, of 8
 // times as many 26, 10, 19 and 11, where the bytes take 10. (Merging each tile's k best took 112 and 292 us in all.)
+#include "core/grid.cuh"
+#include "core/instantiate.h"
+#include "core/integers.h"
 #include "core/reduce.cuh"
 #include "heatmap/heatmap_peaks.h"
 #include "heatmap/peak_bound.cuh"
@@ -251,8 +254,8 @@ void heatmap_peaks(const HeatmapPeaks<T>& args, Context& context) {
   Tiling tiling{kWarpSize, 0, 0, kThreads};
   while (tiling.columns < args.width && tiling.columns < kThreads) tiling.columns *= 2;
   const int64_t rows = kTileCells / tiling.columns, lists = args.lists();
-  tiling.across = unsigned((args.width + tiling.columns - 1) / tiling.columns);
-  tiling.per_plane = unsigned(tiling.across * ((args.height + rows - 1) / rows));
+  tiling.across = unsigned(ceil_div(args.width, tiling.columns));
+  tiling.per_plane = unsigned(tiling.across * (ceil_div(args.height, rows)));
   const int64_t tiles = args.planes_per_list() * tiling.per_plane;  // of a list
   while (tiling.group > 1 && tiles * tiling.groups_per_tile() < 4 * args.k) tiling.group /= 2;
 
@@ -269,15 +272,12 @@ void heatmap_peaks(const HeatmapPeaks<T>& args, Context& context) {
   LDIE_LAUNCH(bound_kernel<A>, dim3(unsigned(lists)), block, 0, context.stream, best_of_group, groups, args.k,
               candidates.bounds, candidates.found);
   LDIE_LAUNCH(collect_kernel<T>, of_tiles, block, 0, context.stream, args, tiling, best_of_group, candidates);
-  constexpr int64_t kMostBlocks = 65535, kLeastRanked = 1024;
-  const int64_t ranked = args.k > kLeastRanked ? args.k : kLeastRanked, blocks = (ranked + kThreads - 1) / kThreads;
-  const dim3 grid(unsigned(lists), unsigned(blocks < kMostBlocks ? blocks : kMostBlocks));
+  constexpr int64_t kLeastRanked = 1024;
+  const int64_t ranked = args.k > kLeastRanked ? args.k : kLeastRanked;
+  const dim3 grid(unsigned(lists), grid_blocks(ranked, kThreads));
   LDIE_LAUNCH(rank_kernel<T>, grid, block, 0, context.stream, args, candidates);
 }
 
-template void heatmap_peaks(const HeatmapPeaks<float>&, Context&);
-template void heatmap_peaks(const HeatmapPeaks<double>&, Context&);
-template void heatmap_peaks(const HeatmapPeaks<Half>&, Context&);
-template void heatmap_peaks(const HeatmapPeaks<BFloat16>&, Context&);
+LDIE_INSTANTIATE(heatmap_peaks, HeatmapPeaks);
 
 }  // namespace ldie::heatmap

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 
-#include "core/parallel.h"
+#include "core/instantiate.h"
+#include "core/integers.h"
+#include "core/parallel_cpu.h"
 #include "heatmap/heatmap_peaks.h"
 
 namespace ldie::heatmap {
@@ -117,7 +119,7 @@ void heatmap_peaks(const HeatmapPeaks<T>& args, Context& context) {
   const int64_t lines = args.planes_per_list() * args.height;
   const int64_t share = args.lists() * lines * args.width / (kChunksPerThread * num_threads());
   const int64_t lines_per_chunk = std::min(lines, std::max(kLeastCellsPerChunk, share) / (args.width + 1)) + 1;
-  const int64_t chunks = (lines + lines_per_chunk - 1) / lines_per_chunk;
+  const int64_t chunks = ceil_div(lines, lines_per_chunk);
   const int64_t cells = lines_per_chunk * args.width, capacity = args.k < cells / 2 ? 2 * args.k : cells;
   Peak<A>* const peaks = context.scratch_array<Peak<A>>(args.lists() * chunks * capacity);
   int64_t* const counts = context.scratch_array<int64_t>(args.lists() * chunks);
@@ -137,9 +139,6 @@ void heatmap_peaks(const HeatmapPeaks<T>& args, Context& context) {
   });
 }
 
-template void heatmap_peaks(const HeatmapPeaks<float>&, Context&);
-template void heatmap_peaks(const HeatmapPeaks<double>&, Context&);
-template void heatmap_peaks(const HeatmapPeaks<Half>&, Context&);
-template void heatmap_peaks(const HeatmapPeaks<BFloat16>&, Context&);
+LDIE_INSTANTIATE(heatmap_peaks, HeatmapPeaks);
 
 }  // namespace ldie::heatmap

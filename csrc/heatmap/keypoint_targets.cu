@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "core/grid.cuh"
+#include "core/instantiate.h"
 #include "core/pack.cuh"
 #include "heatmap/keypoint_targets.h"
 
@@ -23,9 +25,6 @@ void keypoint_targets(const KeypointTargets<T>& args, Context& context) {
               args);
 }
 
-template void keypoint_targets(const KeypointTargets<float>&, Context&);
-template void keypoint_targets(const KeypointTargets<double>&, Context&);
-template void keypoint_targets(const KeypointTargets<Half>&, Context&);
-template void keypoint_targets(const KeypointTargets<BFloat16>&, Context&);
+LDIE_INSTANTIATE(keypoint_targets, KeypointTargets);
 
 }  // namespace ldie::heatmap

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "core/parallel.h"
+#include "core/instantiate.h"
+#include "core/parallel_cpu.h"
 #include "heatmap/keypoint_targets.h"
 
 namespace ldie::heatmap {
@@ -13,9 +14,6 @@ void keypoint_targets(const KeypointTargets<T>& args, Context&) {
   });
 }
 
-template void keypoint_targets(const KeypointTargets<float>&, Context&);
-template void keypoint_targets(const KeypointTargets<double>&, Context&);
-template void keypoint_targets(const KeypointTargets<Half>&, Context&);
-template void keypoint_targets(const KeypointTargets<BFloat16>&, Context&);
+LDIE_INSTANTIATE(keypoint_targets, KeypointTargets);
 
 }  // namespace ldie::heatmap

@@ -78,7 +78,7 @@ py::object decode_masks(const py::handle& objects) {
     const py::gil_scoped_release release;
     for_each_item(count, count * cells / 16, "mask", [&](int64_t n) { paint(masks[size_t(n)], values + n * cells); });
   }
-  return std::move(out);
+  return out;
 }
 
 // ---- runs as numbers

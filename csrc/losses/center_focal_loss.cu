@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "core/grid.cuh"
+#include "core/instantiate.h"
+#include "core/integers.h"
 #include "core/pack.cuh"
 #include "losses/center_focal_loss.h"
 #include "losses/peak_sums.cuh"
@@ -54,7 +57,7 @@ __global__ void __launch_bounds__(kThreads) gradient_kernel(CenterFocalLossBackw
 
 template <int kWidth, typename T, typename H, typename Term>
 void launch_loss(const CenterFocalLoss<T, H>& args, const Term& term, Context& context) {
-  const unsigned blocks = loop_blocks((args.count + kWidth - 1) / kWidth, kThreads);
+  const unsigned blocks = loop_blocks(ceil_div(args.count, kWidth), kThreads);
   const PeakSums sums = make_peak_sums(context, blocks);
   LDIE_LAUNCH((loss_kernel<T, H, Term, kWidth>), dim3(blocks), dim3(kThreads), 0, context.stream, args, term, sums);
   finish_peak_sums(sums, args.loss, args.num_peaks, context);
@@ -62,7 +65,7 @@ void launch_loss(const CenterFocalLoss<T, H>& args, const Term& term, Context& c
 
 template <int kWidth, typename T, typename H, typename Term>
 void launch_gradient(const CenterFocalLossBackward<T, H>& args, const Term& term, Context& context) {
-  const unsigned blocks = loop_blocks((args.count + kWidth - 1) / kWidth, kThreads);
+  const unsigned blocks = loop_blocks(ceil_div(args.count, kWidth), kThreads);
   LDIE_LAUNCH((gradient_kernel<T, H, Term, kWidth>), dim3(blocks), dim3(kThreads), 0, context.stream, args, term);
 }
 
@@ -84,15 +87,7 @@ void center_focal_loss_backward(const CenterFocalLossBackward<T, H>& args, Conte
   });
 }
 
-#define LDIE_INSTANTIATE(T, H)                                             \
-  template void center_focal_loss(const CenterFocalLoss<T, H>&, Context&); \
-  template void center_focal_loss_backward(const CenterFocalLossBackward<T, H>&, Context&);
-LDIE_INSTANTIATE(float, float)
-LDIE_INSTANTIATE(double, double)
-LDIE_INSTANTIATE(Half, Half)
-LDIE_INSTANTIATE(Half, float)
-LDIE_INSTANTIATE(BFloat16, BFloat16)
-LDIE_INSTANTIATE(BFloat16, float)
-#undef LDIE_INSTANTIATE
+LDIE_INSTANTIATE_PAIRS(center_focal_loss, CenterFocalLoss);
+LDIE_INSTANTIATE_PAIRS(center_focal_loss_backward, CenterFocalLossBackward);
 
 }  // namespace ldie::losses

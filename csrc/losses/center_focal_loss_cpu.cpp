@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "core/tiles.h"
+#include "core/instantiate.h"
+#include "core/tiles_cpu.h"
 #include "losses/center_focal_loss.h"
 
 namespace ldie::losses {
@@ -39,15 +40,7 @@ void center_focal_loss_backward(const CenterFocalLossBackward<T, H>& args, Conte
   });
 }
 
-#define LDIE_INSTANTIATE(T, H)                                             \
-  template void center_focal_loss(const CenterFocalLoss<T, H>&, Context&); \
-  template void center_focal_loss_backward(const CenterFocalLossBackward<T, H>&, Context&);
-LDIE_INSTANTIATE(float, float)
-LDIE_INSTANTIATE(double, double)
-LDIE_INSTANTIATE(Half, Half)
-LDIE_INSTANTIATE(Half, float)
-LDIE_INSTANTIATE(BFloat16, BFloat16)
-LDIE_INSTANTIATE(BFloat16, float)
-#undef LDIE_INSTANTIATE
+LDIE_INSTANTIATE_PAIRS(center_focal_loss, CenterFocalLoss);
+LDIE_INSTANTIATE_PAIRS(center_focal_loss_backward, CenterFocalLossBackward);
 
 }  // namespace ldie::losses

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 
-#include "core/tiles.h"
+#include "core/instantiate.h"
+#include "core/integers.h"
+#include "core/tiles_cpu.h"
 #include "losses/center_focal_loss_from_boxes.h"
 
 namespace ldie::losses {
 namespace {
 
-int64_t tiles_per_plane(const GaussianMaps& maps) { return (maps.cells() + kTile - 1) / kTile; }
+int64_t tiles_per_plane(const GaussianMaps& maps) { return ceil_div(maps.cells(), kTile); }
 
 // Consecutive cells [begin, end) of one plane.
 struct CellRange {
@@ -128,13 +130,7 @@ void center_focal_loss_from_boxes_backward(const CenterFocalLossFromBoxesBackwar
   });
 }
 
-#define LDIE_INSTANTIATE(T)                                                                 \
-  template void center_focal_loss_from_boxes(const CenterFocalLossFromBoxes<T>&, Context&); \
-  template void center_focal_loss_from_boxes_backward(const CenterFocalLossFromBoxesBackward<T>&, Context&);
-LDIE_INSTANTIATE(float)
-LDIE_INSTANTIATE(double)
-LDIE_INSTANTIATE(Half)
-LDIE_INSTANTIATE(BFloat16)
-#undef LDIE_INSTANTIATE
+LDIE_INSTANTIATE(center_focal_loss_from_boxes, CenterFocalLossFromBoxes);
+LDIE_INSTANTIATE(center_focal_loss_from_boxes_backward, CenterFocalLossFromBoxesBackward);
 
 }  // namespace ldie::losses

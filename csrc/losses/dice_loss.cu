@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A row belongs to `parts` blocks, one where rows are many; every block reads its row's packs in strides.
+#include "core/instantiate.h"
+#include "core/integers.h"
 #include "core/pack.cuh"
 #include "core/reduce.cuh"
 #include "losses/dice_loss.h"
@@ -75,7 +77,7 @@ __global__ void __launch_bounds__(kThreads) gradient_kernel(DiceLossBackward<T> 
 // Blocks for each row, so that few rows fill the GPU too.
 int64_t parts_of_row(int64_t rows, int64_t packs) {
   constexpr int64_t kBlocksWanted = 2048;
-  const int64_t useful = (packs + kThreads - 1) / kThreads, wanted = kBlocksWanted / (rows + 1) + 1;
+  const int64_t useful = ceil_div(packs, kThreads), wanted = kBlocksWanted / (rows + 1) + 1;
   return useful < 1 ? 1 : useful < wanted ? useful : wanted;
 }
 
@@ -110,13 +112,7 @@ void dice_loss_backward(const DiceLossBackward<T>& args, Context& context) {
   packed ? launch_gradient<kPackWidth<T>>(args, context) : launch_gradient<1>(args, context);
 }
 
-#define LDIE_INSTANTIATE(T)                              \
-  template void dice_loss(const DiceLoss<T>&, Context&); \
-  template void dice_loss_backward(const DiceLossBackward<T>&, Context&);
-LDIE_INSTANTIATE(float)
-LDIE_INSTANTIATE(double)
-LDIE_INSTANTIATE(Half)
-LDIE_INSTANTIATE(BFloat16)
-#undef LDIE_INSTANTIATE
+LDIE_INSTANTIATE(dice_loss, DiceLoss);
+LDIE_INSTANTIATE(dice_loss_backward, DiceLossBackward);
 
 }  // namespace ldie::losses

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 
-#include "core/tiles.h"
+#include "core/instantiate.h"
+#include "core/integers.h"
+#include "core/tiles_cpu.h"
 #include "losses/dice_loss.h"
 
 namespace ldie::losses {
 namespace {
 
-int64_t tiles_per_row(int64_t length) { return (length + kTile - 1) / kTile; }
+int64_t tiles_per_row(int64_t length) { return ceil_div(length, kTile); }
 
 // Calls body(row, begin, count, index) for all tiles of all rows, over threads: rows are few and long, or many and
 // short.
@@ -71,13 +73,7 @@ void dice_loss_backward(const DiceLossBackward<T>& args, Context&) {
   });
 }
 
-#define LDIE_INSTANTIATE(T)                              \
-  template void dice_loss(const DiceLoss<T>&, Context&); \
-  template void dice_loss_backward(const DiceLossBackward<T>&, Context&);
-LDIE_INSTANTIATE(float)
-LDIE_INSTANTIATE(double)
-LDIE_INSTANTIATE(Half)
-LDIE_INSTANTIATE(BFloat16)
-#undef LDIE_INSTANTIATE
+LDIE_INSTANTIATE(dice_loss, DiceLoss);
+LDIE_INSTANTIATE(dice_loss_backward, DiceLossBackward);
 
 }  // namespace ldie::losses

@@ -1,18 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "losses/sigmoid_focal_loss.h"
 
-#include "core/check.h"
-#include "core/library.h"
-#include "core/tensor.h"
+#include "core/argument_tensors.h"
+#include "core/library_tensors.h"
+#include "core/tensors.h"
 
 namespace ldie::losses {
 namespace {
 
-void check_inputs(const char* op, const Tensor& inputs, const Tensor& targets) {
-  check_floating(op, "inputs", inputs);
-  check_same_size(op, "targets", targets, "inputs", inputs);
-  check_dtype(op, "targets", targets, inputs.scalar_type());
-  check_same_device(op, "targets", targets, "inputs", inputs);
+void check_inputs(const char* op, const Tensor& inputs_, const Tensor& targets) {
+  const Argument inputs = Argument(op, "inputs", inputs_).floating();
+  Argument(op, "targets", targets).shape_of(inputs).dtype_of(inputs).device_of(inputs);
 }
 
 Tensor sigmoid_focal_loss_op(const Tensor& inputs_, const Tensor& targets_, double alpha, double gamma,
@@ -23,18 +21,9 @@ Tensor sigmoid_focal_loss_op(const Tensor& inputs_, const Tensor& targets_, doub
   Tensor loss = reduction == Reduction::kNone ? make_empty_like(inputs) : make_empty(inputs, {});
   if (loss.numel() == 0) return loss;
 
-  TensorContext context(inputs);
-  dispatch_floating(inputs.scalar_type(), [&](auto element) {
-    using T = decltype(element);
-    SigmoidFocalLoss<T> args;
-    args.inputs = data<T>(inputs);
-    args.targets = data<T>(targets);
-    args.count = inputs.numel();
-    args.alpha = alpha;
-    args.gamma = gamma;
-    args.reduction = reduction;
-    args.loss = mutable_data<T>(loss);
-    sigmoid_focal_loss(args, context);
+  launch_floating(inputs, [&]<typename T>(Context& context) {
+    sigmoid_focal_loss<T>(
+        {data<T>(inputs), data<T>(targets), inputs.numel(), alpha, gamma, reduction, mutable_data<T>(loss)}, context);
   });
   return loss;
 }
@@ -51,33 +40,20 @@ Tensor sigmoid_focal_loss_backward_op(const Tensor& grad_, const Tensor& inputs_
   constexpr const char* op = "sigmoid_focal_loss_backward";
   check_inputs(op, inputs_, targets_);
   const auto reduction = checked_option<Reduction>(op, "reduction", reduction_);
-  if (reduction == Reduction::kNone) {
-    check_same_size(op, "grad", grad_, "inputs", inputs_);
-  } else {
-    check_shape(op, "grad", grad_, {}, "[]");
-  }
-  check_dtype(op, "grad", grad_, inputs_.scalar_type());
-  check_same_device(op, "grad", grad_, "inputs", inputs_);
+  const Argument inputs_given(op, "inputs", inputs_);
+  const Argument grad_given = Argument(op, "grad", grad_).dtype_of(inputs_given).device_of(inputs_given);
+  reduction == Reduction::kNone ? grad_given.shape_of(inputs_given) : grad_given.shape({}, "[]");
   const Tensor inputs = as_contiguous(inputs_), targets = as_contiguous(targets_);
   Tensor grad_inputs = make_empty_like(inputs);
   if (grad_inputs.numel() == 0) return grad_inputs;
   const bool grad_is_shared = is_expanded_scalar(grad_);
   const Tensor grad = grad_is_shared ? grad_ : as_contiguous(grad_);
 
-  TensorContext context(inputs);
-  dispatch_floating(inputs.scalar_type(), [&](auto element) {
-    using T = decltype(element);
-    SigmoidFocalLossBackward<T> args;
-    args.grad = data<T>(grad);
-    args.grad_is_shared = grad_is_shared;
-    args.inputs = data<T>(inputs);
-    args.targets = data<T>(targets);
-    args.count = inputs.numel();
-    args.alpha = alpha;
-    args.gamma = gamma;
-    args.scale = reduction_scale(reduction, args.count);
-    args.grad_inputs = mutable_data<T>(grad_inputs);
-    sigmoid_focal_loss_backward(args, context);
+  launch_floating(inputs, [&]<typename T>(Context& context) {
+    sigmoid_focal_loss_backward<T>(
+        {data<T>(grad), grad_is_shared, data<T>(inputs), data<T>(targets), inputs.numel(), alpha, gamma,
+         reduction_scale(reduction, inputs.numel()), mutable_data<T>(grad_inputs)},
+        context);
   });
   return grad_inputs;
 }

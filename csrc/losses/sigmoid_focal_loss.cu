@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "core/grid.cuh"
+#include "core/instantiate.h"
+#include "core/integers.h"
 #include "core/pack.cuh"
 #include "core/reduce.cuh"
 #include "core/simt.cuh"
@@ -74,7 +77,7 @@ __global__ void __launch_bounds__(kThreads) gradient_kernel(SigmoidFocalLossBack
 
 template <int kWidth, typename T, typename Term>
 void launch_loss(const SigmoidFocalLoss<T>& args, const Term& term, Context& context) {
-  const unsigned blocks = loop_blocks((args.count + kWidth - 1) / kWidth, kThreads);
+  const unsigned blocks = loop_blocks(ceil_div(args.count, kWidth), kThreads);
   const bool reduced = args.reduction != Reduction::kNone;
   double* const sums = reduced ? context.scratch_array<double>(blocks) : nullptr;
   LDIE_LAUNCH((loss_kernel<T, Term, kWidth>), dim3(blocks), dim3(kThreads), 0, context.stream, args, term, sums);
@@ -85,7 +88,7 @@ void launch_loss(const SigmoidFocalLoss<T>& args, const Term& term, Context& con
 
 template <int kWidth, typename T, typename Term>
 void launch_gradient(const SigmoidFocalLossBackward<T>& args, const Term& term, Context& context) {
-  const unsigned blocks = loop_blocks((args.count + kWidth - 1) / kWidth, kThreads);
+  const unsigned blocks = loop_blocks(ceil_div(args.count, kWidth), kThreads);
   LDIE_LAUNCH((gradient_kernel<T, Term, kWidth>), dim3(blocks), dim3(kThreads), 0, context.stream, args, term);
 }
 
@@ -109,13 +112,7 @@ void sigmoid_focal_loss_backward(const SigmoidFocalLossBackward<T>& args, Contex
   });
 }
 
-template void sigmoid_focal_loss(const SigmoidFocalLoss<float>&, Context&);
-template void sigmoid_focal_loss(const SigmoidFocalLoss<double>&, Context&);
-template void sigmoid_focal_loss(const SigmoidFocalLoss<Half>&, Context&);
-template void sigmoid_focal_loss(const SigmoidFocalLoss<BFloat16>&, Context&);
-template void sigmoid_focal_loss_backward(const SigmoidFocalLossBackward<float>&, Context&);
-template void sigmoid_focal_loss_backward(const SigmoidFocalLossBackward<double>&, Context&);
-template void sigmoid_focal_loss_backward(const SigmoidFocalLossBackward<Half>&, Context&);
-template void sigmoid_focal_loss_backward(const SigmoidFocalLossBackward<BFloat16>&, Context&);
+LDIE_INSTANTIATE(sigmoid_focal_loss, SigmoidFocalLoss);
+LDIE_INSTANTIATE(sigmoid_focal_loss_backward, SigmoidFocalLossBackward);
 
 }  // namespace ldie::losses

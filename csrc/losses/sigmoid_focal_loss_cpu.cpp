@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "core/tiles.h"
+#include "core/instantiate.h"
+#include "core/tiles_cpu.h"
 #include "losses/sigmoid_focal_loss.h"
 
 namespace ldie::losses {
@@ -64,13 +65,7 @@ void sigmoid_focal_loss_backward(const SigmoidFocalLossBackward<T>& args, Contex
   with_focal_term<T>(args.alpha, args.gamma, [&](const auto& term) { compute_gradient(args, term); });
 }
 
-template void sigmoid_focal_loss(const SigmoidFocalLoss<float>&, Context&);
-template void sigmoid_focal_loss(const SigmoidFocalLoss<double>&, Context&);
-template void sigmoid_focal_loss(const SigmoidFocalLoss<Half>&, Context&);
-template void sigmoid_focal_loss(const SigmoidFocalLoss<BFloat16>&, Context&);
-template void sigmoid_focal_loss_backward(const SigmoidFocalLossBackward<float>&, Context&);
-template void sigmoid_focal_loss_backward(const SigmoidFocalLossBackward<double>&, Context&);
-template void sigmoid_focal_loss_backward(const SigmoidFocalLossBackward<Half>&, Context&);
-template void sigmoid_focal_loss_backward(const SigmoidFocalLossBackward<BFloat16>&, Context&);
+LDIE_INSTANTIATE(sigmoid_focal_loss, SigmoidFocalLoss);
+LDIE_INSTANTIATE(sigmoid_focal_loss_backward, SigmoidFocalLossBackward);
 
 }  // namespace ldie::losses

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 
-#include "core/tiles.h"
+#include "core/instantiate.h"
+#include "core/tiles_cpu.h"
 #include "losses/spatial_softmax_cross_entropy.h"
 
 namespace ldie::losses {
@@ -81,13 +82,7 @@ void spatial_softmax_cross_entropy_backward(const SpatialSoftmaxBackward<T>& arg
   });
 }
 
-#define LDIE_INSTANTIATE(T)                                                            \
-  template void spatial_softmax_cross_entropy(const SpatialSoftmaxLoss<T>&, Context&); \
-  template void spatial_softmax_cross_entropy_backward(const SpatialSoftmaxBackward<T>&, Context&);
-LDIE_INSTANTIATE(float)
-LDIE_INSTANTIATE(double)
-LDIE_INSTANTIATE(Half)
-LDIE_INSTANTIATE(BFloat16)
-#undef LDIE_INSTANTIATE
+LDIE_INSTANTIATE(spatial_softmax_cross_entropy, SpatialSoftmaxLoss);
+LDIE_INSTANTIATE(spatial_softmax_cross_entropy_backward, SpatialSoftmaxBackward);
 
 }  // namespace ldie::losses

@@ -5,6 +5,8 @@
 #pragma once
 
 #include "core/bits.cuh"
+#include "core/bits.h"
+#include "core/integers.h"
 #include "core/reduce.cuh"
 
 namespace ldie::masks {
@@ -12,9 +14,9 @@ namespace ldie::masks {
 constexpr int64_t kBandColumns = 2048;
 constexpr int kSlot = 16;  // bytes an access
 
-LDIE_HD int64_t band_strips(int64_t width) { return (width + kBandColumns - 1) / kBandColumns; }
+LDIE_HD int64_t band_strips(int64_t width) { return ceil_div(width, kBandColumns); }
 // 32-pixel words of a row of the widest strip.
-LDIE_HD int band_words(int64_t width) { return int(((width < kBandColumns ? width : kBandColumns) + 31) / 32); }
+LDIE_HD int band_words(int64_t width) { return int(ceil_div(width < kBandColumns ? width : kBandColumns, 32)); }
 
 // n / divisor for n < 2^18 and divisors up to kBandColumns.
 struct SmallDivider {
@@ -39,7 +41,7 @@ struct Band {
         row_bytes(row_bytes),
         rows(int(min(most_rows, height - top))),
         width(int(min(kBandColumns, mask_width - left))),
-        units(packed ? (width + 7) / 8 : width),
+        units(mask_row_bytes(width, packed)),
         packed(packed) {}
 
   __device__ int unit_bits() const { return packed ? 8 : 1; }
@@ -194,7 +196,7 @@ class BandBits {
           reinterpret_cast<uint16_t*>(words_)[slot] = uint16_t(gather_16_bits(value));
         }
       });
-      const int end = first + (before + units + kSlot - 1) / kSlot;  // words are read whole
+      const int end = first + ceil_div(before + units, kSlot);  // words are read whole
       if (!band.packed && thread == 0 && end % 2 == 1) reinterpret_cast<uint16_t*>(words_)[end] = 0;
     });
   }

@@ -4,6 +4,7 @@
 
 #include <type_traits>
 
+#include "core/integers.h"
 #include "masks/band.cuh"
 
 namespace ldie::masks {
@@ -66,7 +67,7 @@ class BitCanvas {
  private:
   // The parity down to each row: the segments above it first, then the rows of its own.
   __device__ void unite() {
-    const int segments = min(kRows, kThreads / words_), segment_rows = (kRows + segments - 1) / segments;
+    const int segments = min(kRows, kThreads / words_), segment_rows = ceil_div(kRows, segments);
     const int word = int(threadIdx.x) % words_, own = int(threadIdx.x) / words_;
     const int begin = min(kRows, own * segment_rows), end = own < segments ? min(kRows, begin + segment_rows) : begin;
     uint32_t parity = 0;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "masks/crop_and_resize_masks.h"
 
-#include "core/check.h"
-#include "core/library.h"
+#include "core/argument_tensors.h"
+#include "core/bits.h"
+#include "core/library_tensors.h"
 
 namespace ldie::masks {
 namespace {
@@ -13,7 +14,7 @@ void check(const Tensor& masks, int64_t width, bool packed, const Tensor& boxes,
            int64_t mask_size) {
   check_dtype(kOp, "masks", masks, packed ? ScalarType::Byte : ScalarType::Bool);
   check_map_size(kOp, 0, width);
-  check_shape(kOp, "masks", masks, {kAnySize, kAnySize, packed ? (width + 7) / 8 : width},
+  check_shape(kOp, "masks", masks, {kAnySize, kAnySize, mask_row_bytes(width, packed)},
               packed ? "[G, H, ceil(W / 8)]" : "[G, H, W]");
   check_map_size(kOp, masks.size(1), width);
   if (boxes.scalar_type() != ScalarType::Double) check_dtype(kOp, "boxes", boxes, ScalarType::Float);

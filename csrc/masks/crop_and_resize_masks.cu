@@ -3,6 +3,9 @@
 // block for each axis, unless bins have very many, and the cells of four samples are under way at a time, since a bin's
 // samples are summed in order. Floor: the cells under the RoIs, a byte or a bit each, and rois * size^2 results; the
 // samples, four cells each, are more work than that: 48 us on an H200 for 128 RoIs of 20 masks of 800 x 1333.
+#include "core/grid.cuh"
+#include "core/instantiate.h"
+#include "core/integers.h"
 #include "core/simt.cuh"
 #include "masks/crop_and_resize_masks.h"
 
@@ -114,12 +117,11 @@ __global__ void __launch_bounds__(kThreads, 1) crop_masks_kernel(CropMasks<A> ar
 
 template <typename A>
 void crop_and_resize_masks(const CropMasks<A>& args, Context& context) {
-  const int64_t blocks = (args.size * args.size + kThreads - 1) / kThreads;
-  const dim3 grid(unsigned(args.rois), unsigned(blocks < 65535 ? blocks : 65535));
+  const int64_t blocks = ceil_div(args.size * args.size, kThreads);
+  const dim3 grid(unsigned(args.rois), grid_side(blocks));
   LDIE_LAUNCH(crop_masks_kernel<A>, grid, dim3(kThreads), 0, context.stream, args);
 }
 
-template void crop_and_resize_masks(const CropMasks<float>&, Context&);
-template void crop_and_resize_masks(const CropMasks<double>&, Context&);
+LDIE_INSTANTIATE_WIDE(crop_and_resize_masks, CropMasks);
 
 }  // namespace ldie::masks

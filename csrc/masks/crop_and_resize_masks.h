@@ -3,6 +3,7 @@
 // summed in torchvision's order, so that bins fall on the same side of a half.
 #pragma once
 
+#include "core/bits.h"
 #include "core/context.h"
 #include "roi/roi_align.h"
 
@@ -20,7 +21,7 @@ struct CropMasks {
   A* values;      // [rois, size, size]; or null, where
   uint8_t* bits;  // [rois, size, size] says which are at least a half
 
-  LDIE_HD int64_t row_bytes() const { return packed ? (width + 7) / 8 : width; }
+  LDIE_HD int64_t row_bytes() const { return mask_row_bytes(width, packed); }
   LDIE_HD const uint8_t* mask_row(int64_t mask, int64_t y) const { return masks + (mask * height + y) * row_bytes(); }
 
   // -1 for a RoI of a mask that does not exist, or whose coordinates are not finite: its crop is 0.

@@ -4,7 +4,8 @@
 #include <algorithm>
 #include <vector>
 
-#include "core/parallel.h"
+#include "core/instantiate.h"
+#include "core/parallel_cpu.h"
 #include "masks/crop_and_resize_masks.h"
 
 namespace ldie::masks {
@@ -116,7 +117,6 @@ void crop_and_resize_masks(const CropMasks<A>& args, Context&) {
   });
 }
 
-template void crop_and_resize_masks(const CropMasks<float>&, Context&);
-template void crop_and_resize_masks(const CropMasks<double>&, Context&);
+LDIE_INSTANTIATE_WIDE(crop_and_resize_masks, CropMasks);
 
 }  // namespace ldie::masks

@@ -2,6 +2,7 @@
 // One part of a polygon on a block's canvas. Include it in .cu files.
 #pragma once
 
+#include "core/integers.h"
 #include "masks/bit_canvas.cuh"
 #include "masks/polygon_set.h"
 
@@ -61,7 +62,7 @@ __device__ void draw_part(Canvas& canvas, const PolygonSet& polygons, const RowR
   if (__syncthreads_or(reaches) == 0) return;
 
   canvas.begin_piece();
-  const int64_t share = min(int64_t(kWarpSize), (part.end - part.begin + kWarps - 1) / kWarps);
+  const int64_t share = min(int64_t(kWarpSize), ceil_div(part.end - part.begin, kWarps));
   for (int64_t first = part.begin + warp * share; first < part.end; first += kWarps * share) {
     const int64_t point = first + lane;
     const bool own = lane < share && point < part.end;

@@ -2,6 +2,7 @@
 // One part of a polygon on a canvas, on the CPU.
 #pragma once
 
+#include "core/integers.h"
 #include "masks/bit_canvas_cpu.h"
 #include "masks/polygon_set.h"
 
@@ -25,7 +26,7 @@ inline void draw_part(BitCanvas& canvas, const PolygonSet& polygons, const RowRa
   }
   const PolygonEdge span(left, 0, right, 0);
   canvas.place(first_row(upper, height), std::min(height, last_row(lower, height) + 1), span.first_column() / 64,
-               (span.end_column(width) + 63) / 64);
+               ceil_div(span.end_column(width), 64));
   for (int64_t point = part.begin; point < part.end; ++point) {
     const PolygonEdge edge = polygon_edge(polygons, part, point, frame);
     const int64_t end = edge.end_column(width);

@@ -10,6 +10,8 @@
 
 #include <algorithm>
 
+#include "core/grid.cuh"
+#include "core/integers.h"
 #include "core/reduce.cuh"
 #include "masks/bit_product.cuh"
 #include "masks/mask_set.h"
@@ -31,7 +33,7 @@ constexpr int kBitThreads = 256;
 constexpr int kWordsARead = 4;
 
 inline dim3 bit_blocks(int64_t items) {
-  const int64_t blocks = (items + kBitThreads - 1) / kBitThreads;
+  const int64_t blocks = ceil_div(items, kBitThreads);
   return dim3(unsigned(blocks < (1 << 20) ? blocks : 1 << 20));
 }
 
@@ -151,7 +153,7 @@ inline MaskBits mask_bits(Context& context, const MaskSet& set) {
     return {reinterpret_cast<const uint32_t*>(masks), set.count, set.mask_bytes() / 4};
   }
   const int64_t bytes_a_read = set.form == MaskForm::dense ? 8 * kReadBytes : kReadBytes;
-  const int64_t per_mask = (set.mask_bytes() + bytes_a_read - 1) / bytes_a_read * kWordsARead;
+  const int64_t per_mask = ceil_div(set.mask_bytes(), bytes_a_read) * kWordsARead;
   auto* const words = context.scratch_array<uint32_t>(set.count * per_mask);
   LDIE_LAUNCH(mask_bits_kernel, bit_blocks(set.count * per_mask), dim3(kBitThreads), 0, context.stream, set, masks,
               words, per_mask);
@@ -170,12 +172,11 @@ inline int32_t* intersections(Context& context, const MaskBits& a, const MaskBit
   LDIE_LAUNCH(clear_counts_kernel, bit_blocks(a.count * b.count), dim3(kBitThreads), 0, context.stream, counts,
               a.count * b.count);
   constexpr int64_t kBlocks = 256, kLeastWords = 16 * kStep;
-  const int64_t tiles_a = (a.count + kPairTile - 1) / kPairTile, tiles_b = (b.count + kPairTile - 1) / kPairTile;
+  const int64_t tiles_a = ceil_div(a.count, kPairTile), tiles_b = ceil_div(b.count, kPairTile);
   const int64_t shares = kBlocks / (tiles_a * tiles_b + 1) + 1;
-  const int64_t share = (a.per_mask + shares - 1) / shares;
-  const int64_t words = (std::max(share, kLeastWords) + kStep - 1) / kStep * kStep;
-  const dim3 grid(unsigned(tiles_b), unsigned(std::min<int64_t>(tiles_a, 65535)),
-                  unsigned((a.per_mask + words - 1) / words));
+  const int64_t share = ceil_div(a.per_mask, shares);
+  const int64_t words = round_up(std::max(share, kLeastWords), kStep);
+  const dim3 grid(unsigned(tiles_b), grid_side(tiles_a), unsigned(ceil_div(a.per_mask, words)));
   LDIE_LAUNCH(intersections_kernel, grid, dim3(kPairThreads), 0, context.stream, a, b, words, counts);
   return counts;
 }

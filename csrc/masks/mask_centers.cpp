@@ -3,7 +3,7 @@
 
 #include <tuple>
 
-#include "core/library.h"
+#include "core/library_tensors.h"
 #include "masks/mask_tensors.h"
 
 namespace ldie::masks {

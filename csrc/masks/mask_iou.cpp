@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "masks/mask_iou.h"
 
-#include "core/library.h"
+#include "core/library_tensors.h"
 #include "masks/mask_tensors.h"
 
 namespace ldie::masks {

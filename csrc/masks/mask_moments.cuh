@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "core/integers.h"
 #include "core/reduce.cuh"
 #include "masks/band.cuh"
 #include "masks/mask_moments.h"
@@ -91,8 +92,8 @@ template <typename Use>
 void use_moments(Context& context, const MaskSet& set, const Use& use) {
   constexpr int64_t kBlocks = 2048, kUnit = int64_t(kSlot) * kMomentThreads;
   const int64_t wanted = kBlocks / (set.count + 1) + 1, whole = set.mask_bytes() + kSlot - 1;
-  const int64_t share_bytes = std::max<int64_t>(1, (whole + wanted * kUnit - 1) / (wanted * kUnit)) * kUnit;
-  const int64_t shares = std::max<int64_t>(1, (whole + share_bytes - 1) / share_bytes);
+  const int64_t share_bytes = std::max<int64_t>(1, ceil_div(whole, wanted * kUnit)) * kUnit;
+  const int64_t shares = std::max<int64_t>(1, ceil_div(whole, share_bytes));
   auto* const moments = context.scratch_array<MaskMoments>(set.count * shares);
   LDIE_LAUNCH(mask_moments_kernel, dim3(unsigned(set.count), unsigned(shares)), dim3(kMomentThreads), 0, context.stream,
               set, share_bytes, moments);

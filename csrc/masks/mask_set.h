@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "core/context.h"
+#include "core/integers.h"
 #include "core/ragged.h"
 
 namespace ldie::masks {
@@ -19,7 +20,7 @@ struct MaskSet {
   int64_t runs;
   int64_t count, height, width;  // less than 2^31 pixels a mask
 
-  LDIE_HD int64_t row_bytes() const { return form == MaskForm::dense ? width : (width + 7) / 8; }
+  LDIE_HD int64_t row_bytes() const { return form == MaskForm::dense ? width : ceil_div(width, 8); }
   LDIE_HD int64_t mask_bytes() const { return height * row_bytes(); }
 };
 

@@ -7,7 +7,8 @@
 #include <vector>
 
 #include "core/bits.h"
-#include "core/parallel.h"
+#include "core/integers.h"
+#include "core/parallel_cpu.h"
 #include "masks/bit_canvas_cpu.h"
 #include "masks/mask_set.h"
 #include "masks/rle_decode.h"
@@ -39,7 +40,7 @@ inline int64_t intersection(const CroppedMask& a, const CroppedMask& b) {
 // Keeps its memory from mask to mask.
 class MaskCropper {
  public:
-  explicit MaskCropper(const MaskSet& set) : set_(set), words_((set.width + 63) / 64) {}
+  explicit MaskCropper(const MaskSet& set) : set_(set), words_(ceil_div(set.width, 64)) {}
 
   CroppedMask crop(int64_t mask) {
     CroppedMask cropped = set_.form == MaskForm::runs ? crop_runs(mask) : crop_pixels(mask);
@@ -63,7 +64,7 @@ class MaskCropper {
     MaskBox box;
     for_each_run(mask, [&](int64_t begin, int64_t end) { box.include_run(begin, end, set_.height); });
     if (box.empty()) return {};
-    CroppedMask cropped{box.top, box.bottom, box.left / 64, (box.right + 63) / 64, 0, {}};
+    CroppedMask cropped{box.top, box.bottom, box.left / 64, ceil_div(box.right, 64), 0, {}};
     canvas_.place(cropped.top, cropped.bottom, cropped.first, cropped.end);
     for_each_run(mask, [&](int64_t begin, int64_t end) {
       toggle_run(begin, end, set_.height, box.left, box.right,

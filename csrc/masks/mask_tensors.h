@@ -2,6 +2,7 @@
 // The tensor side of masks: what all ops that take them dense, packed or as run lengths check.
 #pragma once
 
+#include "core/integers.h"
 #include "masks/mask_set.h"
 #include "masks/rle_tensors.h"
 
@@ -21,8 +22,8 @@ inline void check_masks(const char* op, const char* name, const Tensor& masks, i
   if (masks.dim() != 3 || (!packed && masks.size(2) != width)) {
     check_failed(op, name, " must have shape [N, H, W], got ", describe(masks));
   }
-  if (packed && masks.size(2) != (width + 7) / 8) {
-    check_failed(op, name, " packed to a packed_width of ", width, " must have shape [N, H, ", (width + 7) / 8,
+  if (packed && masks.size(2) != ceil_div(width, 8)) {
+    check_failed(op, name, " packed to a packed_width of ", width, " must have shape [N, H, ", ceil_div(width, 8),
                  "], got ", describe(masks));
   }
   check_pixels(op, name, masks.size(1), width);

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "core/bits.h"
 #include "core/context.h"
 #include "core/half.h"
 #include "core/hd.h"
@@ -113,7 +114,7 @@ struct PasteMasks {
   bool zeroed;      // the output is zero already (CPU)
   uint8_t* output;  // [count, height, row_bytes()], 0 or 1, or 8 pixels a byte with bit 0 leftmost
 
-  LDIE_HD int64_t row_bytes() const { return packed ? (width + 7) / 8 : width; }
+  LDIE_HD int64_t row_bytes() const { return mask_row_bytes(width, packed); }
   LDIE_HD PasteAxis<acc_t<T>> axis_x(int64_t n) const { return {rule, boxes[4 * n], boxes[4 * n + 2], columns}; }
   LDIE_HD PasteAxis<acc_t<T>> axis_y(int64_t n) const { return {rule, boxes[4 * n + 1], boxes[4 * n + 3], rows}; }
 };

@@ -6,7 +6,9 @@
 #include <vector>
 
 #include "core/bits.h"
-#include "core/parallel.h"
+#include "core/instantiate.h"
+#include "core/integers.h"
+#include "core/parallel_cpu.h"
 #include "masks/paste_masks.h"
 
 namespace ldie::masks {
@@ -52,7 +54,7 @@ class Paster {
     std::vector<A> left, right;
   };
 
-  static size_t whole_bytes(int64_t pixels) { return size_t((pixels + 7) / 8 * 8); }
+  static size_t whole_bytes(int64_t pixels) { return size_t(round_up(pixels, 8)); }
 
   // The columns that the box reaches, from a whole byte on. Padding columns read cell 0, of the frame, at weight 0.
   void place_columns(const PasteAxis<A>& axis) {
@@ -142,9 +144,6 @@ void paste_masks(const PasteMasks<T>& args, Context&) {
   args.rule == PasteRule::detectron2 ? paste_all<PasteRule::detectron2>(args) : paste_all<PasteRule::torchvision>(args);
 }
 
-template void paste_masks(const PasteMasks<float>&, Context&);
-template void paste_masks(const PasteMasks<double>&, Context&);
-template void paste_masks(const PasteMasks<Half>&, Context&);
-template void paste_masks(const PasteMasks<BFloat16>&, Context&);
+LDIE_INSTANTIATE(paste_masks, PasteMasks);
 
 }  // namespace ldie::masks

@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "core/hd.h"
+#include "core/integers.h"
 
 namespace ldie::masks {
 
@@ -30,7 +31,7 @@ LDIE_HD int32_t fine_coordinate(double pixels) {
 LDIE_HD int64_t pixel_row(int64_t fine_row, int64_t height) {
   const int64_t fine = fine_row - kMiddleFine;
   if (fine <= 0) return 0;
-  const int64_t pixel = (fine + kFine - 1) / kFine;
+  const int64_t pixel = ceil_div(fine, kFine);
   return pixel < height ? pixel : height;
 }
 
@@ -75,7 +76,7 @@ class PolygonEdge {
  private:
   // The first pixel column whose middle fine column is not left of x.
   LDIE_HD static int64_t column_from(int32_t x) {
-    return x <= kMiddleFine ? 0 : (int64_t(x) - kMiddleFine + kFine - 1) / kFine;
+    return x <= kMiddleFine ? 0 : ceil_div(int64_t(x) - kMiddleFine, kFine);
   }
 
   // The upper row of the walk's step between the fine columns x and x + 1, left_ <= x < right_, x >= 2.

@@ -2,8 +2,8 @@
 // The tensor side of polygons: what all ops that take them check.
 #pragma once
 
-#include "core/check.h"
-#include "core/tensor.h"
+#include "core/argument_tensors.h"
+#include "core/tensors.h"
 #include "masks/polygon_set.h"
 
 namespace ldie::masks {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "masks/polygons_to_masks.h"
 
-#include "core/library.h"
-#include "masks/mask_output.h"
+#include "core/library_tensors.h"
+#include "masks/mask_output_tensors.h"
 #include "masks/polygon_tensors.h"
 
 namespace ldie::masks {

@@ -2,6 +2,7 @@
 // Polygons to masks, bit for bit as the COCO API draws them; the parts of an instance unite.
 #pragma once
 
+#include "core/bits.h"
 #include "core/context.h"
 #include "masks/polygon_set.h"
 
@@ -14,7 +15,7 @@ struct PolygonsToMasks {
   bool zeroed;     // the masks are zero already (CPU)
   uint8_t* masks;  // [instances, height, row_bytes()], 0 or 1, or 8 pixels a byte with bit 0 leftmost
 
-  LDIE_HD int64_t row_bytes() const { return packed ? (width + 7) / 8 : width; }
+  LDIE_HD int64_t row_bytes() const { return mask_row_bytes(width, packed); }
 };
 
 void polygons_to_masks(const PolygonsToMasks& args, Context& context);

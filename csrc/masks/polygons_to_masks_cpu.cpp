@@ -3,7 +3,7 @@
 // itself works on 64 pixels at a time.
 #include <cstring>
 
-#include "core/parallel.h"
+#include "core/parallel_cpu.h"
 #include "masks/draw_polygon_cpu.h"
 #include "masks/polygons_to_masks.h"
 

@@ -3,7 +3,7 @@
 
 #include <tuple>
 
-#include "core/library.h"
+#include "core/library_tensors.h"
 #include "masks/polygon_tensors.h"
 #include "masks/rle_tensors.h"
 

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "core/parallel.h"
+#include "core/parallel_cpu.h"
 #include "masks/polygon_crossings.h"
 #include "masks/polygons_to_rle.h"
 #include "masks/runs_cpu.h"

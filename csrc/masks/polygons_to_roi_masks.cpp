@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "masks/polygons_to_roi_masks.h"
 
-#include "core/library.h"
+#include "core/library_tensors.h"
 #include "masks/polygon_tensors.h"
 
 namespace ldie::masks {

@@ -2,6 +2,9 @@
 // A block draws 64 rows of one RoI in shared memory: all of it at the usual sizes. Bytes are few (128
 // masks of 28 x 28: 0.1 MB, and their vertices once), so that the launch is the floor; the work, a handful of edges a
 // thread, makes it 9.7 us on an H200.
+#include "core/grid.cuh"
+#include "core/instantiate.h"
+#include "core/integers.h"
 #include "masks/draw_polygon.cuh"
 #include "masks/polygons_to_roi_masks.h"
 
@@ -32,15 +35,12 @@ __global__ void __launch_bounds__(kThreads) polygons_to_roi_masks_kernel(Polygon
 
 template <typename T>
 void polygons_to_roi_masks(const PolygonsToRoiMasks<T>& args, Context& context) {
-  const int64_t strips = band_strips(args.size), bands = (args.size + kRows - 1) / kRows;
-  const dim3 grid(unsigned(args.rois * strips), unsigned(bands < 65535 ? bands : 65535));
+  const int64_t strips = band_strips(args.size), bands = ceil_div(args.size, kRows);
+  const dim3 grid(unsigned(args.rois * strips), grid_side(bands));
   LDIE_LAUNCH(polygons_to_roi_masks_kernel<T>, grid, dim3(kThreads), Canvas::bytes(band_words(args.size)),
               context.stream, args, strips);
 }
 
-template void polygons_to_roi_masks(const PolygonsToRoiMasks<float>&, Context&);
-template void polygons_to_roi_masks(const PolygonsToRoiMasks<double>&, Context&);
-template void polygons_to_roi_masks(const PolygonsToRoiMasks<Half>&, Context&);
-template void polygons_to_roi_masks(const PolygonsToRoiMasks<BFloat16>&, Context&);
+LDIE_INSTANTIATE(polygons_to_roi_masks, PolygonsToRoiMasks);
 
 }  // namespace ldie::masks

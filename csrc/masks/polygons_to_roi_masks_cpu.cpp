@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cstring>
 
-#include "core/parallel.h"
+#include "core/instantiate.h"
+#include "core/parallel_cpu.h"
 #include "masks/draw_polygon_cpu.h"
 #include "masks/polygons_to_roi_masks.h"
 
@@ -26,9 +27,6 @@ void polygons_to_roi_masks(const PolygonsToRoiMasks<T>& args, Context&) {
   });
 }
 
-template void polygons_to_roi_masks(const PolygonsToRoiMasks<float>&, Context&);
-template void polygons_to_roi_masks(const PolygonsToRoiMasks<double>&, Context&);
-template void polygons_to_roi_masks(const PolygonsToRoiMasks<Half>&, Context&);
-template void polygons_to_roi_masks(const PolygonsToRoiMasks<BFloat16>&, Context&);
+LDIE_INSTANTIATE(polygons_to_roi_masks, PolygonsToRoiMasks);
 
 }  // namespace ldie::masks

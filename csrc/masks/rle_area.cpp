@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "masks/rle_area.h"
 
-#include "core/library.h"
+#include "core/library_tensors.h"
 #include "masks/rle_tensors.h"
 
 namespace ldie::masks {

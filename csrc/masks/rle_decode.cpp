@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "masks/rle_decode.h"
 
-#include "core/library.h"
-#include "masks/mask_output.h"
+#include "core/library_tensors.h"
+#include "masks/mask_output_tensors.h"
 #include "masks/rle_tensors.h"
 
 namespace ldie::masks {

@@ -2,6 +2,7 @@
 // Run lengths, read column by column, to masks.
 #pragma once
 
+#include "core/bits.h"
 #include "core/context.h"
 #include "core/ragged.h"
 
@@ -15,7 +16,7 @@ struct RleDecode {
   bool zeroed;     // the masks are zero already (CPU)
   uint8_t* masks;  // [count, height, row_bytes()], 0 or 1, or 8 pixels a byte with bit 0 leftmost
 
-  LDIE_HD int64_t row_bytes() const { return packed ? (width + 7) / 8 : width; }
+  LDIE_HD int64_t row_bytes() const { return mask_row_bytes(width, packed); }
   LDIE_HD int64_t mask_bytes() const { return height * row_bytes(); }
   LDIE_HD int64_t pixels() const { return height * width; }
 };

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // As polygons are drawn: runs toggle bits, rows inherit, and only what is set is written. Floor: the bytes of the
 // masks.
-#include "core/parallel.h"
+#include "core/integers.h"
+#include "core/parallel_cpu.h"
 #include "masks/bit_canvas_cpu.h"
 #include "masks/rle_decode.h"
 
@@ -9,7 +10,7 @@ namespace ldie::masks {
 namespace {
 
 void decode(const RleDecode& args, int64_t mask, BitCanvas& canvas) {
-  canvas.place(0, args.height, 0, (args.width + 63) / 64);
+  canvas.place(0, args.height, 0, ceil_div(args.width, 64));
   const RowRange runs = row_range(args.offsets, mask, args.runs);
   int64_t position = 0;
   for (int64_t i = runs.begin; i < runs.end; ++i) {

@@ -5,6 +5,8 @@
 // bytes of the masks read, an eighth of their pixels written once and read twice, plus 8 bytes a run. On an H200 the
 // turning takes 41 us for 100 of 800 x 1333, 69 % of a copy's speed, 16 us packed; what follows 26.
 #include "core/device_sort.cuh"
+#include "core/grid.cuh"
+#include "core/integers.h"
 #include "core/pack.cuh"
 #include "masks/band.cuh"
 #include "masks/rle_encode.h"
@@ -119,10 +121,10 @@ __global__ void __launch_bounds__(kThreads) runs_kernel(RleEncode args, const in
 
 void rle_encode(const RleEncode& args, RunAllocator& allocator, Context& context) {
   const int64_t columns = args.count * args.width, strips = band_strips(args.width);
-  const int64_t bands = (args.height + kRows - 1) / kRows;
+  const int64_t bands = ceil_div(args.height, kRows);
   const TurnedMasks turned{context.scratch_array<uint32_t>(columns * bands), bands};
-  LDIE_LAUNCH(turn_kernel, dim3(unsigned(args.count * strips), unsigned(bands < 65535 ? bands : 65535)),
-              dim3(kTurnThreads), 0, context.stream, args, turned, strips);
+  LDIE_LAUNCH(turn_kernel, dim3(unsigned(args.count * strips), grid_side(bands)), dim3(kTurnThreads), 0, context.stream,
+              args, turned, strips);
   int64_t* const places = context.scratch_array<int64_t>(columns + 1);
   const dim3 grid(loop_blocks(columns + 1, kThreads)), block(kThreads);
   LDIE_LAUNCH(count_changes_kernel, grid, block, 0, context.stream, args, turned, places);

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "core/bits.h"
 #include "core/context.h"
 #include "core/hd.h"
 #include "masks/runs.h"
@@ -16,7 +17,7 @@ struct RleEncode {
   bool packed;
   int64_t* offsets;  // [count + 1], runs of a mask
 
-  LDIE_HD int64_t row_bytes() const { return packed ? (width + 7) / 8 : width; }
+  LDIE_HD int64_t row_bytes() const { return mask_row_bytes(width, packed); }
   LDIE_HD int64_t mask_bytes() const { return height * row_bytes(); }
   LDIE_HD int64_t pixels() const { return height * width; }
 };

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <vector>
 
-#include "core/parallel.h"
+#include "core/parallel_cpu.h"
 #include "masks/rle_encode.h"
 #include "masks/runs_cpu.h"
 

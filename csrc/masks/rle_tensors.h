@@ -4,8 +4,8 @@
 
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 
-#include "core/check.h"
-#include "core/tensor.h"
+#include "core/argument_tensors.h"
+#include "core/tensors.h"
 #include "masks/runs.h"
 
 namespace ldie::masks {

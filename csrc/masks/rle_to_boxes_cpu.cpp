@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Floor: the bytes of the runs; a run costs two divisions.
-#include "core/parallel.h"
+#include "core/parallel_cpu.h"
 #include "masks/rle_to_boxes.h"
 
 namespace ldie::masks {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "core/device_sort.cuh"
+#include "core/grid.cuh"
 #include "core/pack.cuh"
 
 namespace ldie::masks {

@@ -3,8 +3,8 @@
 
 #include <algorithm>
 
-#include "core/library.h"
-#include "core/tensor.h"
+#include "core/library_tensors.h"
+#include "core/tensors.h"
 
 namespace ldie::ragged {
 namespace {

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // All levels, images and RoIs in one launch; the backward sorts the RoIs by their map first. Nothing is copied to the
 // host. Sums are taken in a fixed order: taps of y, then of x, forward; RoIs in their order, backward.
+#include "core/grid.cuh"
+#include "core/instantiate.h"
+#include "core/integers.h"
 #include "roi/roi_align.h"
 #include "roi/roi_backward.cuh"
 #include "roi/roi_forward.cuh"
@@ -8,11 +11,7 @@
 namespace ldie::roi {
 namespace {
 
-constexpr int64_t kMostBlocksX = (int64_t(1) << 31) - 1, kMostBlocksY = 65535;
-
-dim3 grid_of(int64_t x, int64_t y) {
-  return dim3(unsigned(x < kMostBlocksX ? x : kMostBlocksX), unsigned(y < kMostBlocksY ? y : kMostBlocksY));
-}
+dim3 grid_of(int64_t x, int64_t y) { return dim3(grid_side(x, kMostBlocksX), grid_side(y)); }
 
 // Whether channels can be taken in packs of this width.
 template <typename T, typename A>
@@ -53,7 +52,7 @@ void launch_backward(const RoiAlignBackward<T>& args, const RoisByMap& rois, Con
   constexpr int32_t kWidth = Threads::kAcrossIsY ? Threads::kThreadCells : kRegisterCells;
   const MapTiles tiles = map_tiles(args.layout, kHeight, kWidth);
   const dim3 grid =
-      grid_of(blocks_of(args.layout.channels, Threads::kBlockChannels), tiles.begin[args.layout.choice.count]);
+      grid_of(ceil_div(args.layout.channels, Threads::kBlockChannels), tiles.begin[args.layout.choice.count]);
   LDIE_LAUNCH((roi_align_backward_kernel<T, Threads>), grid, dim3(kTileThreads), 0, context.stream, args, rois, tiles);
 }
 
@@ -90,13 +89,7 @@ void roi_align_backward(const RoiAlignBackward<T>& args, Context& context) {
   }
 }
 
-#define LDIE_INSTANTIATE(T)                              \
-  template void roi_align(const RoiAlign<T>&, Context&); \
-  template void roi_align_backward(const RoiAlignBackward<T>&, Context&);
-LDIE_INSTANTIATE(float)
-LDIE_INSTANTIATE(double)
-LDIE_INSTANTIATE(Half)
-LDIE_INSTANTIATE(BFloat16)
-#undef LDIE_INSTANTIATE
+LDIE_INSTANTIATE(roi_align, RoiAlign);
+LDIE_INSTANTIATE(roi_align_backward, RoiAlignBackward);
 
 }  // namespace ldie::roi

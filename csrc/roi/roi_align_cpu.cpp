@@ -6,9 +6,11 @@
 #include <type_traits>
 #include <vector>
 
-#include "roi/channels_last_kernels.h"
-#include "roi/plane_kernels.h"
-#include "roi/roi_groups.h"
+#include "core/instantiate.h"
+#include "core/integers.h"
+#include "roi/channels_last_kernels_cpu.h"
+#include "roi/plane_kernels_cpu.h"
+#include "roi/roi_groups_cpu.h"
 
 namespace ldie::roi {
 namespace {
@@ -78,7 +80,7 @@ struct ChannelBlocks {
     const int64_t share = layout.batch * channels / (workers * kTasksPerThread);
     size = std::clamp(round_up(share, multiple), multiple, std::max(multiple, most));
   }
-  int64_t count() const { return (channels + size - 1) / size; }
+  int64_t count() const { return ceil_div(channels, size); }
   int64_t begin(int64_t block) const { return block * size; }
   int64_t end(int64_t block) const { return std::min(channels, (block + 1) * size); }
 };
@@ -132,7 +134,7 @@ void forward_channels_last(const RoiAlign<T>& args, const RoiGroups<A>& groups, 
   constexpr int64_t kRoisPerTask = 8;
   const RoiLayout<A>& layout = args.layout;
   const int64_t rois = groups.without_image().begin, size = layout.channels * layout.bins();
-  run_tasks(workers, (rois + kRoisPerTask - 1) / kRoisPerTask, [&](Worker<A>& worker, int64_t task) {
+  run_tasks(workers, ceil_div(rois, kRoisPerTask), [&](Worker<A>& worker, int64_t task) {
     for (int64_t i = task * kRoisPerTask; i < std::min(rois, (task + 1) * kRoisPerTask); ++i) {
       const int64_t row = groups.row(i);
       const Roi<A> roi = layout.roi(row);
@@ -238,13 +240,7 @@ void roi_align_backward(const RoiAlignBackward<T>& args, Context& context) {
   });
 }
 
-#define LDIE_INSTANTIATE(T)                              \
-  template void roi_align(const RoiAlign<T>&, Context&); \
-  template void roi_align_backward(const RoiAlignBackward<T>&, Context&);
-LDIE_INSTANTIATE(float)
-LDIE_INSTANTIATE(double)
-LDIE_INSTANTIATE(Half)
-LDIE_INSTANTIATE(BFloat16)
-#undef LDIE_INSTANTIATE
+LDIE_INSTANTIATE(roi_align, RoiAlign);
+LDIE_INSTANTIATE(roi_align_backward, RoiAlignBackward);
 
 }  // namespace ldie::roi

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "core/fast_math.h"
+#include "core/integers.h"
 #include "core/pack.cuh"
 #include "roi/roi_wide.cuh"
 
@@ -147,10 +148,10 @@ __device__ __forceinline__ void blend_columns(const Planes<T, kPlanes>& planes, 
 // are too few planes to give each warp some.
 template <int kPlanes, typename T>
 __device__ __forceinline__ void make_planes(const RoiAlign<T>& args, const RoiPart<acc_t<T>>& part, acc_t<T>* tile) {
-  const int columns = max(part.x.end - part.x.begin, 0), groups = (part.channels + kPlanes - 1) / kPlanes;
+  const int columns = max(part.x.end - part.x.begin, 0), groups = ceil_div(part.channels, kPlanes);
   const int most_rows = columns > 0 ? min(part.bins_y, kTileCells<acc_t<T>, kPlanes> / columns) : part.bins_y;
-  const int least_chunks = max((part.bins_y + most_rows - 1) / most_rows, min(part.bins_y, kForwardWarps / groups));
-  const int height = (part.bins_y + least_chunks - 1) / least_chunks, chunks = (part.bins_y + height - 1) / height;
+  const int least_chunks = max(ceil_div(part.bins_y, most_rows), min(part.bins_y, kForwardWarps / groups));
+  const int height = ceil_div(part.bins_y, least_chunks), chunks = ceil_div(part.bins_y, height);
   for (int i = int(threadIdx.x) / kWarpSize; i < groups * chunks; i += kForwardWarps) {
     const int first = i % chunks * height;
     const Planes<T, kPlanes> planes(args, part, i / chunks * kPlanes);

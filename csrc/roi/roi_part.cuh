@@ -2,14 +2,13 @@
 // What a block of RoIAlign's forward makes, and the taps that it needs for it.
 #pragma once
 
+#include "core/integers.h"
 #include "roi/roi_taps.cuh"
 
 namespace ldie::roi {
 
 constexpr int kForwardThreads = 256;
 constexpr int kForwardWarps = kForwardThreads / kWarpSize;
-
-LDIE_HD int64_t blocks_of(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
 // What a block makes: channels, and bins (x, y) from its first.
 struct ForwardPart {
@@ -20,14 +19,14 @@ struct ForwardPart {
 // A part holds at most kBinBlock^2 bins of some channels, so fewer than 2^32 parts make any output that fits a GPU.
 template <typename A>
 int64_t count_parts(const RoiLayout<A>& layout, int64_t block_channels) {
-  return blocks_of(layout.bins_x, kBinBlock) * blocks_of(layout.bins_y, kBinBlock) *
-         blocks_of(layout.channels, block_channels);
+  return ceil_div(layout.bins_x, kBinBlock) * ceil_div(layout.bins_y, kBinBlock) *
+         ceil_div(layout.channels, block_channels);
 }
 
 template <typename A>
 __device__ __forceinline__ ForwardPart find_part(const RoiLayout<A>& layout, unsigned index, int block_channels) {
-  const unsigned columns = unsigned(blocks_of(layout.bins_x, kBinBlock));
-  const unsigned rows = unsigned(blocks_of(layout.bins_y, kBinBlock));
+  const unsigned columns = unsigned(ceil_div(layout.bins_x, kBinBlock));
+  const unsigned rows = unsigned(ceil_div(layout.bins_y, kBinBlock));
   ForwardPart part{int64_t(index) * block_channels, 0, 0, 0, 0, 0};
   if (rows * columns > 1) {  // divisions take longer than the rest
     part.first_x = int64_t(index % columns) * kBinBlock;

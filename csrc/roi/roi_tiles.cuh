@@ -5,6 +5,8 @@
 #pragma once
 
 #include "core/device_sort.cuh"
+#include "core/grid.cuh"
+#include "core/integers.h"
 #include "core/reduce.cuh"
 #include "roi/roi_align.h"
 
@@ -103,8 +105,8 @@ MapTiles map_tiles(const RoiLayout<A>& layout, int32_t height, int32_t width) {
   tiles.width = width;
   for (int level = 0; level < layout.choice.count; ++level) {
     const RoiLevel<A>& size = layout.levels[level];
-    tiles.rows[level] = (size.height + height - 1) / height;
-    tiles.columns[level] = (size.width + width - 1) / width;
+    tiles.rows[level] = ceil_div(size.height, height);
+    tiles.columns[level] = ceil_div(size.width, width);
     tiles.begin[level + 1] = tiles.begin[level] + layout.batch * tiles.rows[level] * tiles.columns[level];
   }
   return tiles;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "core/library.h"
+#include "core/library_tensors.h"
 #include "suppression/nms_tensors.h"
 
 namespace ldie::suppression {

@@ -11,6 +11,8 @@
 #pragma once
 
 #include "core/context.h"
+#include "core/grid.cuh"
+#include "core/integers.h"
 #include "core/reduce.cuh"
 #include "core/simt.cuh"
 #include "suppression/nms.h"
@@ -35,9 +37,7 @@ struct Sequences {
   uint64_t* mask;
   A threshold;
 
-  LDIE_HD int32_t chunk_length() const {
-    return length < kChunk ? int32_t((length + kTile - 1) / kTile * kTile) : kChunk;
-  }
+  LDIE_HD int32_t chunk_length() const { return length < kChunk ? int32_t(round_up(length, kTile)) : kChunk; }
   int64_t mask_words() const { return int64_t(chunk_length()) * (chunk_length() / kTile); }  // of a sequence
 };
 
@@ -161,7 +161,7 @@ __global__ void __launch_bounds__(kResolveThreads)
   LDIE_SHARED(uint32_t, dropped, [2][kLookups / kWarpSize]);  // of the tiles of even and of odd number
   LDIE_SHARED(int, more, [2]);
   const Chunk<A> chunk(sequences, first, begin);
-  const int32_t first_tile = int32_t(blockIdx.x), tiles = (chunk.count + kTile - 1) / kTile;
+  const int32_t first_tile = int32_t(blockIdx.x), tiles = ceil_div(chunk.count, kTile);
   const int lane = int(threadIdx.x) % kWarpSize;
   const bool resolves = threadIdx.x < kWarpSize;
   uint64_t kept_before = 0;
@@ -241,15 +241,14 @@ __global__ void __launch_bounds__(kThreads) apply_kernel(Sequences<A> sequences,
   if (hits != 0 && threadIdx.x % kWarpSize == 0) atomicOr(&chunk.removed[j / kWarpSize], hits);
 }
 
-dim3 blocks_for(int64_t count) { return dim3(unsigned((count + kThreads - 1) / kThreads)); }
+dim3 blocks_for(int64_t count) { return dim3(grid_blocks(count, kThreads, kMostBlocksX)); }
 
 // Sequences that are searched at once. Masks of 2000 boxes each take 0.5 MB, of a chunk 2 MB.
 template <typename A>
 int64_t sequences_at_once(const Sequences<A>& sequences) {
-  constexpr int64_t kMostBlocksZ = 65535;
   const int64_t bytes = sequences.mask_words() * int64_t(sizeof(uint64_t));
-  const int64_t fitting = bytes > 0 ? kMaskBytes / bytes : kMostBlocksZ;
-  const int64_t most = fitting < kMostBlocksZ ? fitting : kMostBlocksZ;
+  const int64_t fitting = bytes > 0 ? kMaskBytes / bytes : kMostBlocks;
+  const int64_t most = fitting < kMostBlocks ? fitting : kMostBlocks;
   return sequences.count < most ? sequences.count : most;
 }
 
@@ -258,7 +257,7 @@ template <typename A>
 Sequences<A> make_sequences(Context& context, int64_t count, int64_t length, const Box<A>* boxes,
                             const uint32_t* groups, double iou_threshold) {
   Sequences<A> sequences{count, length, boxes, groups, nullptr, nullptr, nullptr, threshold_floor<A>(iou_threshold)};
-  sequences.removed = context.scratch_array<uint32_t>((count * length + kWarpSize - 1) / kWarpSize);
+  sequences.removed = context.scratch_array<uint32_t>(ceil_div(count * length, kWarpSize));
   sequences.kept = context.scratch_array<uint32_t>(count * length);
   sequences.mask = context.scratch_array<uint64_t>(sequences_at_once(sequences) * sequences.mask_words());
   return sequences;
@@ -273,8 +272,8 @@ void greedy_search(const Sequences<A>& sequences, void* stream) {
     const unsigned count = unsigned(sequences.count - first < most ? sequences.count - first : most);
     for (int64_t begin = 0; begin < length; begin += kChunk) {
       const int64_t rest = length - begin, boxes = rest < kChunk ? rest : kChunk;
-      const unsigned tiles = unsigned((boxes + kTile - 1) / kTile);
-      const dim3 mask_grid((tiles + kWords - 1) / kWords, tiles, count);
+      const unsigned tiles = unsigned(ceil_div(boxes, kTile));
+      const dim3 mask_grid(ceil_div(tiles, kWords), tiles, count);
       const dim3 resolve_grid(sequences.groups ? tiles : 1, 1, count);  // one group starts in the first tile
       LDIE_LAUNCH(mask_kernel<A>, mask_grid, block, 0, stream, sequences, first, begin);
       LDIE_LAUNCH(resolve_kernel<A>, resolve_grid, resolve_block, 0, stream, sequences, first, begin);

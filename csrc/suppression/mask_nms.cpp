@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "suppression/mask_nms.h"
 
-#include "core/library.h"
+#include "core/library_tensors.h"
 #include "suppression/mask_order_tensors.h"
 #include "suppression/nms_tensors.h"
 

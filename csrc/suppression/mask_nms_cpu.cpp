@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Labels are searched one by one, over threads. Floor: the masks once, and the bits that the boxes of a mask and a kept
 // one share.
+#include "core/instantiate.h"
 #include "masks/mask_set_cpu.h"
 #include "suppression/mask_nms.h"
 #include "suppression/mask_order_cpu.h"
@@ -61,9 +62,6 @@ void mask_nms(const MaskNms<T>& args, Context&) {
   *args.kept = count;
 }
 
-template void mask_nms(const MaskNms<float>&, Context&);
-template void mask_nms(const MaskNms<double>&, Context&);
-template void mask_nms(const MaskNms<Half>&, Context&);
-template void mask_nms(const MaskNms<BFloat16>&, Context&);
+LDIE_INSTANTIATE(mask_nms, MaskNms);
 
 }  // namespace ldie::suppression

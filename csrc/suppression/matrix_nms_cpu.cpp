@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Floor: the masks once, the bits that the boxes of a pair share, and 8 bytes a pair.
+#include "core/instantiate.h"
 #include "masks/mask_set_cpu.h"
 #include "suppression/mask_order_cpu.h"
 #include "suppression/matrix_nms.h"
@@ -38,9 +39,6 @@ void matrix_nms(const MatrixNms<T>& args, Context& context) {
   });
 }
 
-template void matrix_nms(const MatrixNms<float>&, Context&);
-template void matrix_nms(const MatrixNms<double>&, Context&);
-template void matrix_nms(const MatrixNms<Half>&, Context&);
-template void matrix_nms(const MatrixNms<BFloat16>&, Context&);
+LDIE_INSTANTIATE(matrix_nms, MatrixNms);
 
 }  // namespace ldie::suppression

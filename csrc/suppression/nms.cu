@@ -5,6 +5,7 @@
 // launches (core/rank_sort.cuh), or from 32k boxes on in each pass of a radix sort. Of 20k uniform boxes' 641 us on an
 // H200 the sort takes 16, and the output 13.
 #include "core/device_sort.cuh"
+#include "core/instantiate.h"
 #include "core/simt.cuh"
 #include "suppression/greedy_search.cuh"
 #include "suppression/nms.h"
@@ -174,9 +175,6 @@ void nms(const Nms<T>& args, Context& context) {
               args.max_output, args.keep, args.kept);
 }
 
-template void nms(const Nms<float>&, Context&);
-template void nms(const Nms<double>&, Context&);
-template void nms(const Nms<Half>&, Context&);
-template void nms(const Nms<BFloat16>&, Context&);
+LDIE_INSTANTIATE(nms, Nms);
 
 }  // namespace ldie::suppression

@@ -2,9 +2,10 @@
 #include <algorithm>
 #include <vector>
 
-#include "core/parallel.h"
-#include "core/radix_sort.h"
-#include "suppression/kept_grid.h"
+#include "core/instantiate.h"
+#include "core/parallel_cpu.h"
+#include "core/radix_sort_cpu.h"
+#include "suppression/kept_grid_cpu.h"
 #include "suppression/nms.h"
 
 namespace ldie::suppression {
@@ -85,9 +86,6 @@ void nms(const Nms<T>& args, Context& context) {
   std::fill(args.keep + count, args.keep + args.max_output, int64_t(-1));
 }
 
-template void nms(const Nms<float>&, Context&);
-template void nms(const Nms<double>&, Context&);
-template void nms(const Nms<Half>&, Context&);
-template void nms(const Nms<BFloat16>&, Context&);
+LDIE_INSTANTIATE(nms, Nms);
 
 }  // namespace ldie::suppression

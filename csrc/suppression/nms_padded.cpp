@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <tuple>
 
-#include "core/library.h"
+#include "core/library_tensors.h"
 #include "suppression/nms_tensors.h"
 
 namespace ldie::suppression {

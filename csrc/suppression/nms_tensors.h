@@ -5,7 +5,7 @@
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 
 #include "suppression/nms.h"
-#include "suppression/scored_boxes.h"
+#include "suppression/scored_boxes_tensors.h"
 
 namespace ldie::suppression {
 

@@ -5,8 +5,8 @@
 
 #include <tuple>
 
-#include "core/library.h"
-#include "suppression/scored_boxes.h"
+#include "core/library_tensors.h"
+#include "suppression/scored_boxes_tensors.h"
 
 namespace ldie::suppression {
 namespace {

@@ -4,6 +4,8 @@
 // group stay in the caches. Nothing waits for the device here. On an H200 a step takes 1.3 us for 1000 boxes and 3.5 us
 // for 5000, 1.7 and 5.3 with the Gaussian. (With two reductions and two passes over the boxes 1.5, 4.3, 2.4 and 6.5.)
 #include "core/device_sort.cuh"
+#include "core/grid.cuh"
+#include "core/instantiate.h"
 #include "core/pack.cuh"
 #include "core/reduce.cuh"
 #include "suppression/nms.h"
@@ -14,7 +16,7 @@ namespace {
 
 constexpr int kThreads = 512;
 constexpr int kWarps = kThreads / kWarpSize;
-constexpr unsigned kMostBlocks = 1u << 14;
+constexpr int64_t kMostRaces = 1 << 14;
 
 __device__ int64_t thread_index() { return int64_t(blockIdx.x) * kThreads + threadIdx.x; }
 
@@ -216,7 +218,7 @@ void soft_nms(const SoftNms<T>& args, Context& context) {
   const dim3 grid(loop_blocks(count, kThreads)), block(kThreads);
   const Race<A> race = prepare(args, context);
   dispatch_decay(args.decay, [&](auto decay) {
-    const dim3 blocks(count < kMostBlocks ? unsigned(count) : kMostBlocks);
+    const dim3 blocks(grid_side(count, kMostRaces));
     LDIE_LAUNCH((race_kernel<decltype(decay)::value, A>), blocks, block, 0, context.stream, race, args.rule());
   });
   auto* const keys = context.scratch_array<Key>(count);
@@ -227,9 +229,6 @@ void soft_nms(const SoftNms<T>& args, Context& context) {
               sorted);
 }
 
-template void soft_nms(const SoftNms<float>&, Context&);
-template void soft_nms(const SoftNms<double>&, Context&);
-template void soft_nms(const SoftNms<Half>&, Context&);
-template void soft_nms(const SoftNms<BFloat16>&, Context&);
+LDIE_INSTANTIATE(soft_nms, SoftNms);
 
 }  // namespace ldie::suppression

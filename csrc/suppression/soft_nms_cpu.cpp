@@ -2,8 +2,9 @@
 #include <algorithm>
 #include <vector>
 
-#include "core/parallel.h"
-#include "core/radix_sort.h"
+#include "core/instantiate.h"
+#include "core/parallel_cpu.h"
+#include "core/radix_sort_cpu.h"
 #include "suppression/nms.h"
 #include "suppression/soft_nms.h"
 
@@ -152,9 +153,6 @@ void soft_nms(const SoftNms<T>& args, Context& context) {
   write_kept(args, lowered, context);
 }
 
-template void soft_nms(const SoftNms<float>&, Context&);
-template void soft_nms(const SoftNms<double>&, Context&);
-template void soft_nms(const SoftNms<Half>&, Context&);
-template void soft_nms(const SoftNms<BFloat16>&, Context&);
+LDIE_INSTANTIATE(soft_nms, SoftNms);
 
 }  // namespace ldie::suppression

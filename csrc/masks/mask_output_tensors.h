@@ -2,8 +2,9 @@
 // The tensor side of ops that draw masks [count, height, width], bool or packed: a new tensor, or one that was given.
 #pragma once
 
-#include "core/check.h"
-#include "core/tensor.h"
+#include "core/argument_tensors.h"
+#include "core/bits.h"
+#include "core/tensors.h"
 
 namespace ldie::masks {
 
@@ -11,7 +12,7 @@ struct MaskShape {
   int64_t count, height, width;
   bool packed;
 
-  int64_t row_bytes() const { return packed ? (width + 7) / 8 : width; }
+  int64_t row_bytes() const { return mask_row_bytes(width, packed); }
   ScalarType dtype() const { return packed ? ScalarType::Byte : ScalarType::Bool; }
 };
 

@@ -3,8 +3,8 @@
 // that one reads are still in the cache for the next. The order depends on the boxes alone.
 #pragma once
 
-#include "core/parallel.h"
-#include "core/radix_sort.h"
+#include "core/parallel_cpu.h"
+#include "core/radix_sort_cpu.h"
 #include "roi/roi_align.h"
 
 namespace ldie::roi {

@@ -7,7 +7,7 @@
 
 #include <torch/csrc/stable/library.h>
 
-#include "core/allocation.h"
+#include "core/allocation_tensors.h"
 
 // The function as the dispatcher calls it.
 #define LDIE_BOXED(name, function)                                                         \

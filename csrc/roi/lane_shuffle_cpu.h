@@ -7,7 +7,7 @@
 #include <type_traits>
 
 #include "core/fast_math.h"
-#include "core/lanes.h"
+#include "core/lanes_cpu.h"
 
 namespace ldie::roi {
 
@@ -31,8 +31,6 @@ constexpr int kShuffledRegisters = 4;
 #else
 constexpr int kShuffledRegisters = 0;
 #endif
-
-constexpr int64_t round_up(int64_t count, int64_t multiple) { return (count + multiple - 1) / multiple * multiple; }
 
 // A register of acc_t<T> from as many elements.
 template <typename T>

@@ -14,7 +14,7 @@
 #include <limits>
 #include <vector>
 
-#include "core/lanes.h"
+#include "core/lanes_cpu.h"
 #include "suppression/nms.h"
 
 namespace ldie::suppression {

@@ -5,7 +5,8 @@
 
 #include <cstdint>
 
-#include "roi/lane_shuffle.h"
+#include "core/integers.h"
+#include "roi/lane_shuffle_cpu.h"
 #include "roi/roi_align.h"
 
 namespace ldie::roi {

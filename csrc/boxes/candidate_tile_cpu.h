@@ -6,7 +6,8 @@
 #include <cstring>
 
 #include "core/box.h"
-#include "core/lanes.h"
+#include "core/integers.h"
+#include "core/lanes_cpu.h"
 
 namespace ldie::boxes {
 
@@ -36,7 +37,7 @@ class CandidateTile {
 
   // Takes boxes [count, 4], at most kSize and at least one; the last one also fills its group.
   void load(const T* boxes, int64_t count) {
-    groups = (count + kGroup - 1) / kGroup;
+    groups = ceil_div(count, kGroup);
     for (int64_t i = 0; i < count; ++i) put(i, load_box(boxes, i));
     for (int64_t i = count; i < groups * kGroup; ++i) put(i, load_box(boxes, count - 1));
     Box<Lanes<T>> outer = this->boxes(0);

@@ -8,7 +8,8 @@
 
 #include "core/context.h"
 #include "core/half.h"
-#include "core/parallel.h"
+#include "core/integers.h"
+#include "core/parallel_cpu.h"
 
 namespace ldie {
 
@@ -44,7 +45,7 @@ double tile_sum(const A* values, int64_t count) {
 template <typename Body>
 void for_each_tile(int64_t total, const Body& body) {
   constexpr int64_t kTilesPerTask = 16;
-  parallel_for((total + kTile - 1) / kTile, kTilesPerTask, [&](int64_t first, int64_t last) {
+  parallel_for(ceil_div(total, kTile), kTilesPerTask, [&](int64_t first, int64_t last) {
     for (int64_t tile = first; tile < last; ++tile) {
       const int64_t begin = tile * kTile;
       body(begin, total - begin < kTile ? total - begin : kTile);
@@ -56,7 +57,7 @@ void for_each_tile(int64_t total, const Body& body) {
 template <typename Body>
 auto sum_over_tiles(Context& context, int64_t total, const Body& body) {
   using Sum = decltype(body(int64_t(), int64_t()));
-  const int64_t tiles = (total + kTile - 1) / kTile;
+  const int64_t tiles = ceil_div(total, kTile);
   Sum* const sums = context.scratch_array<Sum>(tiles);
   for_each_tile(total, [&](int64_t begin, int64_t count) { sums[begin / kTile] = body(begin, count); });
   Sum sum{};

@@ -13,11 +13,12 @@
 #include <stdexcept>
 #include <vector>
 
-#include "core/allocation.h"
-#include "core/arena.h"
+#include "core/allocation_tensors.h"
+#include "core/arena_tensors.h"
 #include "core/context.h"
 #include "core/half.h"
-#include "core/huge_pages.h"
+#include "core/huge_pages_tensors.h"
+#include "core/integers.h"
 
 #if !defined(LDIE_BACKEND_CPU) && !defined(LDIE_BACKEND_CUDA) && !defined(LDIE_BACKEND_EMULATED)
 #error "compile the tensor side with one of LDIE_BACKEND_CPU, LDIE_BACKEND_CUDA, LDIE_BACKEND_EMULATED"
@@ -101,7 +102,7 @@ inline Tensor make_untouched_zeros(std::initializer_list<int64_t> size, ScalarTy
     if (zeros == nullptr) throw std::bad_alloc();
     return zeros;
   });
-  const uintptr_t start = (reinterpret_cast<uintptr_t>(block) + kAlignment - 1) / kAlignment * kAlignment;
+  const uintptr_t start = round_up(reinterpret_cast<uintptr_t>(block), kAlignment);
   return torch::stable::from_blob(reinterpret_cast<void*>(start), size, strides,
                                   torch::stable::Device(torch::headeronly::DeviceType::CPU), dtype,
                                   [block](void*) { std::free(block); });
@@ -153,5 +154,18 @@ class TensorContext final : public Context {
   Guard guard_;
   Arena arena_;
 };
+
+// Launches an op on `like`'s device for its floating dtype: body<T>(context), T as in data<T>().
+template <typename Body>
+void launch_floating(const Tensor& like, Body&& body) {
+  TensorContext context(like);
+  switch (like.scalar_type()) {
+    case ScalarType::Float: return body.template operator()<float>(context);
+    case ScalarType::Double: return body.template operator()<double>(context);
+    case ScalarType::Half: return body.template operator()<Half>(context);
+    case ScalarType::BFloat16: return body.template operator()<BFloat16>(context);
+    default: throw std::logic_error("launch_floating: the dtype was not checked");
+  }
+}
 
 }  // namespace ldie

@@ -2,8 +2,8 @@
 // The common input of the ops that suppress boxes.
 #pragma once
 
-#include "core/check.h"
-#include "core/tensor.h"
+#include "core/argument_tensors.h"
+#include "core/tensors.h"
 
 namespace ldie::suppression {
 

@@ -8,7 +8,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "core/tensor.h"
+#include "core/tensors.h"
 
 namespace ldie {
 
@@ -47,50 +47,9 @@ inline std::string describe(const Tensor& tensor) {
   return text.str();
 }
 
-constexpr int64_t kAnySize = -1;
-
-// Shape pattern such as {kAnySize, 4}; `layout` is its readable form, such as "[N, 4]".
-inline void check_shape(const char* op, const char* name, const Tensor& tensor, std::initializer_list<int64_t> pattern,
-                        const char* layout) {
-  bool same = tensor.dim() == int64_t(pattern.size());
-  int64_t d = 0;
-  for (const int64_t size : pattern) {
-    same = same && (size == kAnySize || tensor.size(d) == size);
-    ++d;
-  }
-  if (!same) check_failed(op, name, " must have shape ", layout, ", got ", describe(tensor));
-}
-
-inline void check_dtype(const char* op, const char* name, const Tensor& tensor, ScalarType dtype) {
-  if (tensor.scalar_type() != dtype) {
-    check_failed(op, name, " must be ", dtype_name(dtype), ", got ", describe(tensor));
-  }
-}
-
 inline bool is_floating(ScalarType dtype) {
   return dtype == ScalarType::Float || dtype == ScalarType::Double || dtype == ScalarType::Half ||
          dtype == ScalarType::BFloat16;
-}
-
-inline void check_floating(const char* op, const char* name, const Tensor& tensor) {
-  if (!is_floating(tensor.scalar_type())) {
-    check_failed(op, name, " must be float32, float64, float16 or bfloat16, got ", describe(tensor));
-  }
-}
-
-inline void check_same_size(const char* op, const char* name, const Tensor& tensor, const char* other_name,
-                            const Tensor& other) {
-  bool same = tensor.dim() == other.dim();
-  for (int64_t d = 0; same && d < tensor.dim(); ++d) same = tensor.size(d) == other.size(d);
-  if (!same)
-    check_failed(op, name, " must have the shape of ", other_name, ", ", describe(other), ", got ", describe(tensor));
-}
-
-inline void check_same_device(const char* op, const char* name, const Tensor& tensor, const char* other_name,
-                              const Tensor& other) {
-  if (tensor.device() != other.device()) {
-    check_failed(op, name, " must be on the device of ", other_name, ", but the two are on different devices");
-  }
 }
 
 // What lies between a tensor's first and last element, in bytes.
@@ -109,24 +68,6 @@ struct MemoryRange {
 // An op reads its inputs while it writes `out`.
 inline void check_apart(const char* op, const MemoryRange& out, const char* name, const MemoryRange& input) {
   if (out.begin < input.end && input.begin < out.end) check_failed(op, "out must not share memory with ", name);
-}
-
-// Ragged batches: item b owns rows offsets[b] .. offsets[b + 1]. The values are checked where the host can read them;
-// on CUDA that would be a synchronisation, and the kernels clamp them instead (core/ragged.h).
-inline void check_offsets(const char* op, const Tensor& offsets, int64_t rows, const char* name = "offsets",
-                          const char* rows_name = "boxes") {
-  check_dtype(op, name, offsets, ScalarType::Long);
-  if (offsets.dim() != 1 || offsets.size(0) < 1) {
-    check_failed(op, name, " must have shape [B + 1], got ", describe(offsets));
-  }
-#if !defined(LDIE_BACKEND_CUDA)
-  const Tensor host = as_contiguous(offsets);
-  const int64_t* values = data<int64_t>(host);
-  const int64_t count = offsets.size(0);
-  bool valid = values[0] == 0 && values[count - 1] == rows;
-  for (int64_t b = 0; valid && b + 1 < count; ++b) valid = values[b] <= values[b + 1];
-  if (!valid) check_failed(op, name, " must rise from 0 to the number of ", rows_name, ", ", rows);
-#endif
 }
 
 // The option that an integer of a schema names: Python's words are turned into these, other callers write what they
@@ -159,17 +100,6 @@ inline void check_map_size(const char* op, int64_t height, int64_t width) {
   if (height < 0 || width < 0 || height > kLimit || width > kLimit) {
     check_failed(op, "size must be (height, width) with 0 <= side <= 2^30, got (", height, ", ", width, ")");
   }
-}
-
-// The detection ops' common input: boxes [N, 4] float, labels [N] int64, offsets [B + 1] int64, on one device.
-inline void check_labelled_boxes(const char* op, const Tensor& boxes, const Tensor& labels, const Tensor& offsets) {
-  check_floating(op, "boxes", boxes);
-  check_shape(op, "boxes", boxes, {kAnySize, 4}, "[N, 4]");
-  check_dtype(op, "labels", labels, ScalarType::Long);
-  check_shape(op, "labels", labels, {boxes.size(0)}, "[N], one per box");
-  check_same_device(op, "labels", labels, "boxes", boxes);
-  check_same_device(op, "offsets", offsets, "boxes", boxes);
-  check_offsets(op, offsets, boxes.size(0));
 }
 
 }  // namespace ldie

@@ -13,8 +13,9 @@
 #include <algorithm>
 #include <atomic>
 
-#include "core/parallel.h"
-#include "core/tensor.h"
+#include "core/integers.h"
+#include "core/parallel_cpu.h"
+#include "core/tensors.h"
 
 namespace ldie::conv {
 
@@ -74,8 +75,8 @@ inline void multiply(const Tensor& like, int64_t batch, const Matrices& a, const
   }
   constexpr int64_t kTasks = 16, kLeastRows = 64;
   const int64_t bytes = like.scalar_type() == ScalarType::Double ? 8 : 4;
-  const int64_t wanted = (out.rows * batch + kTasks - 1) / kTasks, rows = std::max(kLeastRows, wanted / 16 * 16);
-  const int64_t blocks = (out.rows + rows - 1) / rows;
+  const int64_t wanted = ceil_div(out.rows * batch, kTasks), rows = std::max(kLeastRows, wanted / 16 * 16);
+  const int64_t blocks = ceil_div(out.rows, rows);
   std::atomic<bool> failed{false};
   // At least two tasks, of which one may be empty: a single one would run outside a parallel region.
   parallel_for(std::max(int64_t(2), batch * blocks), 1, [&](int64_t first, int64_t last) {

@@ -10,8 +10,9 @@
 #include <initializer_list>
 #include <vector>
 
-#include "core/allocation.h"
-#include "core/huge_pages.h"
+#include "core/allocation_tensors.h"
+#include "core/huge_pages_tensors.h"
+#include "core/integers.h"
 
 namespace ldie {
 
@@ -52,7 +53,7 @@ class Arena {
 
   std::byte* cut(size_t bytes) {
     std::byte* const memory = next_;
-    const size_t taken = std::min(left_, (bytes + kAlignment - 1) / kAlignment * kAlignment);
+    const size_t taken = std::min(left_, round_up(bytes, kAlignment));
     next_ += taken;
     left_ -= taken;
     return memory;

@@ -4,7 +4,8 @@
 // a row is too wide for them).
 #pragma once
 
-#include "roi/tap_table.h"
+#include "core/integers.h"
+#include "roi/tap_table_cpu.h"
 
 namespace ldie::roi {
 

@@ -2,7 +2,7 @@
 // CPU: one RoI on channels-last maps. A bin is a weighted sum of cells, each a run of channels.
 #pragma once
 
-#include "roi/plane_kernels.h"
+#include "roi/plane_kernels_cpu.h"
 
 namespace ldie::roi {
 

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+// One argument of an op under check: each call returns the argument for the next, or throws.
+//
+//   const Argument boxes = Argument(op, "boxes", boxes_).floating().shape({kAnySize, 4}, "[N, 4]");
+//   Argument(op, "scores", scores_).shape({boxes.size(0)}, "[N], one per box").dtype_of(boxes).device_of(boxes);
+#pragma once
+
+#include <initializer_list>
+
+#include "core/check_tensors.h"
+#include "core/tensors.h"
+
+namespace ldie {
+
+constexpr int64_t kAnySize = -1;
+
+class Argument {
+ public:
+  Argument(const char* op, const char* name, const Tensor& tensor) : op_(op), name_(name), tensor_(tensor) {}
+
+  int64_t size(int64_t dimension) const { return tensor_.size(dimension); }
+
+  const Argument& dtype(ScalarType required) const {
+    if (tensor_.scalar_type() != required) fail("must be ", dtype_name(required));
+    return *this;
+  }
+  const Argument& dtype_of(const Argument& other) const { return dtype(other.tensor_.scalar_type()); }
+
+  const Argument& floating() const {
+    if (!is_floating(tensor_.scalar_type())) fail("must be float32, float64, float16 or bfloat16");
+    return *this;
+  }
+
+  // A pattern such as {kAnySize, 4}; `layout` is its readable form, such as "[N, 4]".
+  const Argument& shape(std::initializer_list<int64_t> pattern, const char* layout) const {
+    bool same = tensor_.dim() == int64_t(pattern.size());
+    int64_t d = 0;
+    for (const int64_t size : pattern) {
+      same = same && (size == kAnySize || tensor_.size(d) == size);
+      ++d;
+    }
+    if (!same) fail("must have shape ", layout);
+    return *this;
+  }
+
+  const Argument& shape_of(const Argument& other) const {
+    bool same = tensor_.dim() == other.tensor_.dim();
+    for (int64_t d = 0; same && d < tensor_.dim(); ++d) same = tensor_.size(d) == other.tensor_.size(d);
+    if (!same) fail("must have the shape of ", other.name_, ", ", describe(other.tensor_));
+    return *this;
+  }
+
+  const Argument& device_of(const Argument& other) const {
+    if (tensor_.device() != other.tensor_.device()) {
+      check_failed(op_, name_, " must be on the device of ", other.name_, ", but the two are on different devices");
+    }
+    return *this;
+  }
+
+  // Ragged batches: item b owns rows offsets[b] .. offsets[b + 1]. The values are checked where the host can read them;
+  // on CUDA that would be a synchronisation, and the kernels clamp them instead (core/ragged.h).
+  const Argument& offsets(int64_t rows, const char* rows_name = "boxes") const {
+    dtype(ScalarType::Long);
+    if (tensor_.dim() != 1 || tensor_.size(0) < 1) fail("must have shape [B + 1]");
+#if !defined(LDIE_BACKEND_CUDA)
+    const Tensor host = as_contiguous(tensor_);
+    const int64_t* values = data<int64_t>(host);
+    const int64_t count = tensor_.size(0);
+    bool valid = values[0] == 0 && values[count - 1] == rows;
+    for (int64_t b = 0; valid && b + 1 < count; ++b) valid = values[b] <= values[b + 1];
+    if (!valid) check_failed(op_, name_, " must rise from 0 to the number of ", rows_name, ", ", rows);
+#endif
+    return *this;
+  }
+
+  // "NAME <requirement>, got [2, 3] float32"
+  template <typename... Parts>
+  [[noreturn]] void fail(const Parts&... requirement) const {
+    check_failed(op_, name_, " ", requirement..., ", got ", describe(tensor_));
+  }
+
+ private:
+  const char* op_;
+  const char* name_;
+  const Tensor& tensor_;
+};
+
+// The detection ops' common input: boxes [N, 4] float, labels [N] int64, offsets [B + 1] int64, on one device.
+inline void check_labelled_boxes(const char* op, const Tensor& boxes_, const Tensor& labels, const Tensor& offsets) {
+  const Argument boxes = Argument(op, "boxes", boxes_).floating().shape({kAnySize, 4}, "[N, 4]");
+  Argument(op, "labels", labels).dtype(ScalarType::Long).shape({boxes.size(0)}, "[N], one per box").device_of(boxes);
+  Argument(op, "offsets", offsets).device_of(boxes).offsets(boxes.size(0));
+}
+
+// ---- the older form, until every op is converted
+
+// Shape pattern such as {kAnySize, 4}; `layout` is its readable form, such as "[N, 4]".
+inline void check_shape(const char* op, const char* name, const Tensor& tensor, std::initializer_list<int64_t> pattern,
+                        const char* layout) {
+  bool same = tensor.dim() == int64_t(pattern.size());
+  int64_t d = 0;
+  for (const int64_t size : pattern) {
+    same = same && (size == kAnySize || tensor.size(d) == size);
+    ++d;
+  }
+  if (!same) check_failed(op, name, " must have shape ", layout, ", got ", describe(tensor));
+}
+
+inline void check_dtype(const char* op, const char* name, const Tensor& tensor, ScalarType dtype) {
+  if (tensor.scalar_type() != dtype) {
+    check_failed(op, name, " must be ", dtype_name(dtype), ", got ", describe(tensor));
+  }
+}
+
+inline void check_floating(const char* op, const char* name, const Tensor& tensor) {
+  if (!is_floating(tensor.scalar_type())) {
+    check_failed(op, name, " must be float32, float64, float16 or bfloat16, got ", describe(tensor));
+  }
+}
+
+inline void check_same_size(const char* op, const char* name, const Tensor& tensor, const char* other_name,
+                            const Tensor& other) {
+  bool same = tensor.dim() == other.dim();
+  for (int64_t d = 0; same && d < tensor.dim(); ++d) same = tensor.size(d) == other.size(d);
+  if (!same)
+    check_failed(op, name, " must have the shape of ", other_name, ", ", describe(other), ", got ", describe(tensor));
+}
+
+inline void check_same_device(const char* op, const char* name, const Tensor& tensor, const char* other_name,
+                              const Tensor& other) {
+  if (tensor.device() != other.device()) {
+    check_failed(op, name, " must be on the device of ", other_name, ", but the two are on different devices");
+  }
+}
+
+// Ragged batches: item b owns rows offsets[b] .. offsets[b + 1]. The values are checked where the host can read them;
+// on CUDA that would be a synchronisation, and the kernels clamp them instead (core/ragged.h).
+inline void check_offsets(const char* op, const Tensor& offsets, int64_t rows, const char* name = "offsets",
+                          const char* rows_name = "boxes") {
+  check_dtype(op, name, offsets, ScalarType::Long);
+  if (offsets.dim() != 1 || offsets.size(0) < 1) {
+    check_failed(op, name, " must have shape [B + 1], got ", describe(offsets));
+  }
+#if !defined(LDIE_BACKEND_CUDA)
+  const Tensor host = as_contiguous(offsets);
+  const int64_t* values = data<int64_t>(host);
+  const int64_t count = offsets.size(0);
+  bool valid = values[0] == 0 && values[count - 1] == rows;
+  for (int64_t b = 0; valid && b + 1 < count; ++b) valid = values[b] <= values[b + 1];
+  if (!valid) check_failed(op, name, " must rise from 0 to the number of ", rows_name, ", ", rows);
+#endif
+}
+
+}  // namespace ldie

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// How many blocks a kernel gets that loops in strides of its grid. Include it in .cu files.
+#pragma once
+
+#include <cstdint>
+
+#include "core/integers.h"
+
+namespace ldie {
+
+// What CUDA allows a grid: of x, and of y or z.
+constexpr int64_t kMostBlocksX = (int64_t(1) << 31) - 1, kMostBlocks = 65535;
+
+// One block for each piece of work, as far as they go.
+inline unsigned grid_side(int64_t pieces, int64_t most = kMostBlocks) {
+  return unsigned(pieces < most ? pieces : most);
+}
+
+// Blocks that do `per_block` of the items each.
+inline unsigned grid_blocks(int64_t items, int64_t per_block, int64_t most = kMostBlocks) {
+  return grid_side(ceil_div(items, per_block), most);
+}
+
+// Enough to fill every GPU, and few enough to add their partial sums quickly.
+inline unsigned loop_blocks(int64_t items, int threads) { return grid_blocks(items, threads, 2048); }
+
+}  // namespace ldie
