@@ -1,52 +1,75 @@
-"""The rules of csrc/ that a compiler does not check."""
+# SPDX-License-Identifier: Apache-2.0
+"""The laws of csrc/ that a compiler does not check, each seen to fail where it is broken."""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
+from collections.abc import Callable
 
+import native_rules as rules
 import pytest
 
-CSRC = Path(__file__).resolve().parents[1] / "csrc"
-FAMILIES = sorted(folder.name for folder in CSRC.iterdir() if folder.is_dir())
-SOURCES = {".h", ".cuh", ".cpp", ".cu"}
+SOURCES = rules.read_sources()
+Rule = Callable[[rules.Sources], list[str]]
+
+# A rule, and a file that breaks it: what stands there after the text that is there.
+PLANTED: list[tuple[Rule, str, str]] = [
+    (rules.namespace_breaches, "roi/roi_align.h", "namespace ldie {\nstruct Stray {};\n}\n"),
+    (rules.namespace_breaches, "boxes/match_boxes_cpu.cpp", "namespace ldie::roi {\n}\n"),
+    (rules.namespace_breaches, "boxes/match_boxes_cpu.cpp", "using namespace suppression;\n"),
+    (rules.suffix_breaches, "roi/roi_align.h", '#include "core/lanes_cpu.h"\n'),
+    (rules.suffix_breaches, "roi/roi_align.cu", '#include "core/parallel_cpu.h"\n'),
+    (rules.suffix_breaches, "roi/roi_align_cpu.cpp", '#include "core/simt.cuh"\n'),
+    (rules.suffix_breaches, "masks/mask_set_cpu.h", '#include "masks/mask_tensors.h"\n'),
+    (rules.suffix_breaches, "masks/mask_iou.cpp", '#include "masks/mask_set_cpu.h"\n'),
+    (rules.suffix_breaches, "masks/mask_set.h", "#include <torch/csrc/stable/tensor.h>\n"),
+    (rules.word_breaches, "roi/roi_align_cpu.cpp", "int64_t n = (count + size - 1) / size;\n"),
+    (rules.word_breaches, "masks/mask_set.h", "int64_t bytes = (width + 7) / 8;\n"),
+    (rules.word_breaches, "masks/mask_iou.cu", "const dim3 grid(unsigned(n < most ? n : most));\n"),
+    (rules.word_breaches, "masks/mask_iou.cu", "constexpr int64_t kBlocksOfY = 65535;\n"),
+    (rules.word_breaches, "masks/mask_iou.cu", "__syncwarp(0xffffffff);\n"),
+    (rules.word_breaches, "boxes/box_iou.cu", "template void box_iou(const BoxIou<float>&, Context&);\n"),
+    (rules.word_breaches, "boxes/box_iou.h", "const float most = std::numeric_limits<float>::infinity();\n"),
+    (rules.tensor_side_breaches, "boxes/box_iou.cpp", "  args.count = boxes.size(0);\n"),
+    (rules.tensor_side_breaches, "boxes/box_iou.cpp", "  BoxIou<T> args;\n"),
+    (rules.tensor_side_breaches, "boxes/box_iou.cpp", "  const auto kind = BoxIouKind(kind_);\n"),
+    (rules.tensor_side_breaches, "boxes/box_iou.cpp", "switch (dtype) { case ScalarType::Float: break; }\n"),
+    (rules.reach_breaches, "boxes/match_boxes.h", "LDIE_HD int64_t stray(int64_t row) { return row; }\n"),
+]
 
 
-def sources(family: str) -> list[Path]:
-    return [path for path in sorted((CSRC / family).iterdir()) if path.suffix in SOURCES]
+@pytest.mark.parametrize("rule", sorted({rule for rule, _, _ in PLANTED}, key=lambda rule: rule.__name__))
+def test_sources_keep(rule: Rule) -> None:
+    assert not rule(SOURCES)
 
 
-def opened_namespaces(text: str) -> set[str]:
-    """Those that are opened at the beginning of a line, without those inside of them."""
-    names = re.findall(r"^namespace (\w[\w:]*) \{$", text, re.MULTILINE)
-    return {name for name in names if name != "detail"}
+@pytest.mark.parametrize(("rule", "path", "breach"), PLANTED)
+def test_a_breach_is_seen(rule: Rule, path: str, breach: str) -> None:
+    assert path in SOURCES
+    new = set(rule(SOURCES | {path: SOURCES[path] + breach})) - set(rule(SOURCES))
+    assert [found for found in new if path in found], f"{rule.__name__} passes over {breach!r}"
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_names_live_in_their_family(family: str) -> None:
-    """Two structs of one name in one namespace are one to the linker, whichever library each was meant for."""
-    room = "ldie" if family == "core" else f"ldie::{family}"
-    for path in sources(family):
-        namespaces = opened_namespaces(path.read_text())
-        assert namespaces <= {room}, f"{path.relative_to(CSRC)} opens {sorted(namespaces)}: its names belong in {room}"
-
-
-@pytest.mark.parametrize("family", [family for family in FAMILIES if family != "core"])
-def test_no_family_takes_in_the_names_of_another(family: str) -> None:
-    for path in sources(family):
-        assert "using namespace" not in path.read_text(), path.relative_to(CSRC)
-
-
-def test_every_option_is_checked() -> None:
-    """An enumerator comes from a schema's integer through checked_option() alone."""
-    enumerations = {
-        name
-        for family in FAMILIES
-        for path in sources(family)
-        for name in re.findall(r"constexpr \w+ last_option\((\w+)\)", path.read_text())
+def test_a_function_in_two_files_is_seen() -> None:
+    text = "int64_t area(int64_t height, int64_t width) {\n  return height < 0 || width < 0 ? 0 : height * width;\n}\n"
+    twice = {
+        "masks/rle_area.cu": SOURCES["masks/rle_area.cu"] + text,
+        "roi/roi_align.cu": SOURCES["roi/roi_align.cu"] + text,
     }
-    assert len(enumerations) >= 9
-    cast = re.compile(rf"(?<!last_option\()\b({'|'.join(sorted(enumerations))})\(\w")
-    for family in FAMILIES:
-        for path in sources(family):
-            assert not cast.search(path.read_text()), f"{path.relative_to(CSRC)} casts an integer to an enumerator"
+    assert any("masks/rle_area.cu" in found for found in rules.word_breaches(SOURCES | twice))
+
+
+@pytest.mark.parametrize("launcher", ["cpu", "cuda"])
+def test_a_function_of_one_side_is_seen(launcher: str) -> None:
+    """It moves to a header of that side, or the other side takes it."""
+    caller = {"cpu": "boxes/match_boxes.cu", "cuda": "boxes/match_boxes_cpu.cpp"}[launcher]
+    planted = {
+        "boxes/match_boxes.h": SOURCES["boxes/match_boxes.h"] + "LDIE_HD int64_t stray(int64_t row) { return row; }\n",
+        caller: SOURCES[caller] + "int64_t used() { return stray(0); }\n",
+    }
+    found = [line for line in rules.reach_breaches(SOURCES | planted) if "stray" in line]
+    assert found == [f"boxes/match_boxes.h: the {launcher} launchers do not reach stray()"]
+
+
+def test_every_option_is_known() -> None:
+    text = "\n".join(SOURCES.values())
+    assert text.count("constexpr") > 100 and text.count("last_option(") >= 9
