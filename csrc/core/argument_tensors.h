@@ -59,7 +59,7 @@ class Argument {
 
   // Ragged batches: item b owns rows offsets[b] .. offsets[b + 1]. The values are checked where the host can read them;
   // on CUDA that would be a synchronisation, and the kernels clamp them instead (core/ragged.h).
-  const Argument& offsets(int64_t rows, const char* rows_name = "boxes") const {
+  const Argument& offsets([[maybe_unused]] int64_t rows, [[maybe_unused]] const char* rows_name = "boxes") const {
     dtype(ScalarType::Long);
     if (tensor_.dim() != 1 || tensor_.size(0) < 1) fail("must have shape [B + 1]");
 #if !defined(LDIE_BACKEND_CUDA)
@@ -135,8 +135,8 @@ inline void check_same_device(const char* op, const char* name, const Tensor& te
 
 // Ragged batches: item b owns rows offsets[b] .. offsets[b + 1]. The values are checked where the host can read them;
 // on CUDA that would be a synchronisation, and the kernels clamp them instead (core/ragged.h).
-inline void check_offsets(const char* op, const Tensor& offsets, int64_t rows, const char* name = "offsets",
-                          const char* rows_name = "boxes") {
+inline void check_offsets(const char* op, const Tensor& offsets, [[maybe_unused]] int64_t rows,
+                          const char* name = "offsets", [[maybe_unused]] const char* rows_name = "boxes") {
   check_dtype(op, name, offsets, ScalarType::Long);
   if (offsets.dim() != 1 || offsets.size(0) < 1) {
     check_failed(op, name, " must have shape [B + 1], got ", describe(offsets));
