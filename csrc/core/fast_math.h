@@ -5,10 +5,10 @@
 
 #include <cmath>
 #include <cstdint>
-#include <limits>
 
 #include "core/half.h"
 #include "core/hd.h"
+#include "core/limits.h"
 
 namespace ldie {
 
@@ -65,7 +65,6 @@ LDIE_HD float fast_log(float x) {
   // x = m 2^n with m in [sqrt(1/2), sqrt(2)), found in the bits of x; f = m - 1.
   constexpr float kLeastNormal = 1.17549435e-38f, kScale = 8388608.f, kLn2High = 0.693359375f,
                   kLn2Low = -2.12194440e-4f;
-  constexpr float kInfinity = std::numeric_limits<float>::infinity(), kNan = std::numeric_limits<float>::quiet_NaN();
   constexpr uint32_t kRootOfHalf = 0x3f3504f3u;
   const bool subnormal = x < kLeastNormal;
   const uint32_t bits = float_bits(subnormal ? x * kScale : x);
@@ -82,8 +81,8 @@ LDIE_HD float fast_log(float x) {
   p = mul_add(p, f, 0.333333313f);
   const float tail = mul_add(n, kLn2Low, mul_add(-0.5f, f * f, p * f * f * f));
   const float finite = mul_add(n, kLn2High, f + tail);
-  const float positive = x < kInfinity ? finite : x;  // and NaN stays NaN
-  return x > 0.f ? positive : x == 0.f ? -kInfinity : kNan;
+  const float positive = x < kInfinite<float> ? finite : x;  // and NaN stays NaN
+  return x > 0.f ? positive : x == 0.f ? -kInfinite<float> : kNotANumber<float>;
 #endif
 }
 
