@@ -75,6 +75,7 @@ class Alternation:
         for turn in range(self.rounds):
             for name in results:
                 path = self.out / f"{label}-{name}-{turn}.json"
+                print(f"{label}: round {turn + 1} of {self.rounds}, {name}", file=sys.stderr, flush=True)
                 path.unlink(missing_ok=True)
                 results[name].append(self.run(name, path, select, seconds))
         return compare.medians(results["old"]), compare.medians(results["new"])

@@ -18,6 +18,7 @@ from ldie_ext import _library
 
 ON_GPU = "gpu"
 ON_HOST = ("coco",)  # families without kernels
+THREADS_RUN = pytest.StashKey[set[int]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -69,6 +70,7 @@ def measure(request: pytest.FixtureRequest) -> Iterator[harness.Measure | rows.G
         rows.end_if_broken()
         return
     variant, threads = request.param
+    request.config.stash.setdefault(THREADS_RUN, set()).add(threads)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     yield harness.Measure(request.getfixturevalue("benchmark"), op, variant, threads)
@@ -78,7 +80,7 @@ def measure(request: pytest.FixtureRequest) -> Iterator[harness.Measure | rows.G
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
     """As a run ends, adds versions, the commit, the loaded native libraries and the machine's own rates."""
     if not config.getoption("no_floor"):
-        machine_info["floor"] = floor.measure(harness.THREADS)
+        machine_info["floor"] = floor.measure(sorted(config.stash.get(THREADS_RUN, set())))
     machine_info.update(
         torch=torch.__version__,
         torchvision=getattr(harness.torchvision, "__version__", None),

@@ -1,9 +1,9 @@
 """The floor of a row: the least time in which this machine could move its bytes and do its arithmetic.
 
-``measure()`` takes the machine's own rates in the run that they are compared with, each the best of several rounds:
-*read* (a sum), *fill* and *copy* (read and written bytes together; the better of PyTorch's and the C library's, which
-writes large blocks past the caches), *sgemm* (FLOP/s of a product of matrices), what the first write of fresh pages
-costs, and what a call costs that has nothing to do.
+``measure()`` takes the machine's own rates in the run that they are compared with, each the best of several rounds, of
+one thread or all: *read* (a sum), *fill* and *copy* (read and written bytes together; the better of PyTorch's and the C
+library's, which writes large blocks past the caches). Further *sgemm* (FLOP/s of a product of matrices), the first
+write to fresh pages, and a call that has nothing to do.
 
 ``floor_seconds()`` is the greater of arithmetic at the rate of sgemm and of moving the bytes. What is both read and
 written moves at the rate of a copy, the rest of the reads at that of a read, the rest of the writes at that of a fill.
@@ -65,7 +65,7 @@ def best(function: Callable[[], Any]) -> float:
 
 
 def moving_rates(size: int, threads: int, pool: ThreadPoolExecutor) -> dict[str, float]:
-    """Bytes a second of read, fill and copy in a working set."""
+    """Bytes a second of read, fill and copy in a working set, shared by all threads."""
     block = torch.zeros(size // 4)
     half, part = size // 2, size // 2 // threads
     source, target = block.chunk(2)
@@ -87,7 +87,7 @@ def fresh_rate(advice: int) -> float:
     """Bytes a second of the first write to pages that the system has yet to provide."""
     times = []
     for _ in range(FEWEST):
-        with mmap.mmap(-1, FRESH_BYTES) as pages:
+        with mmap.mmap(-1, FRESH_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as pages:
             pages.madvise(advice)
             block = torch.frombuffer(pages, dtype=torch.float32)
             start = time.perf_counter()
@@ -97,10 +97,20 @@ def fresh_rate(advice: int) -> float:
     return FRESH_BYTES / min(times)
 
 
+def best_moving_rates(size: int, threads: int) -> dict[str, float]:
+    """Bytes a second with one thread or with all, whichever are more: small work is not worth waking others."""
+    found = []
+    for count in sorted({1, threads}):
+        torch.set_num_threads(count)
+        with ThreadPoolExecutor(count) as pool:
+            found.append(moving_rates(size, count, pool))
+    return {kind: max(each[kind] for each in found) for kind in found[0]}
+
+
 def rates(threads: int) -> dict[str, Any]:
-    """All rates with so many threads, which PyTorch must be set to."""
-    with ThreadPoolExecutor(threads) as pool:
-        by_size = [(size, moving_rates(size, threads, pool)) for size in WORKING_SETS]
+    """All rates with up to so many threads; leaves PyTorch set to them."""
+    by_size = [(size, best_moving_rates(size, threads)) for size in WORKING_SETS]
+    torch.set_num_threads(threads)
     matrix, one = torch.rand(MATRIX, MATRIX), torch.ones(1)
     product = torch.empty_like(matrix)
     return {
@@ -116,7 +126,6 @@ def measure(thread_counts: Sequence[int]) -> dict[str, dict[str, Any]]:
     """Rates by number of threads, as a result file has them."""
     before, found = torch.get_num_threads(), {}
     for threads in thread_counts:
-        torch.set_num_threads(threads)
         found[str(threads)] = rates(threads)
     torch.set_num_threads(before)
     return found

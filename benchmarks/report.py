@@ -102,7 +102,7 @@ def calls_text(threads: str, rates: dict[str, Any]) -> str:
     """What the figures that have no working set say, for one number of threads."""
     reach = rates["call_seconds"] * floor.rate_at(rates["copy"], floor.MIB)
     return (
-        f"With {threads} thread{'s' if threads != '1' else ''}, sgemm reaches {rates['sgemm'] / 1e9:.0f} GFLOP/s. The "
+        f"With {threads} thread{'s' if threads != '1' else ''} sgemm reaches {rates['sgemm'] / 1e9:.0f} GFLOP/s. The "
         f"first write to {floor.FRESH_BYTES // floor.MIB} MiB of fresh memory runs at "
         f"{rates['fresh_small_pages'] / 1e9:.2g} GB/s on pages of 4 KiB and at {rates['fresh_huge_pages'] / 1e9:.2g} "
         f"on huge pages, where {floor.rate_at(rates['fill'], floor.FRESH_BYTES) / 1e9:.3g} GB/s are filled if the "

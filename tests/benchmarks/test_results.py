@@ -42,7 +42,7 @@ def test_result_file_and_table(tmp_path: Path) -> None:
     text = (tmp_path / "results" / "RESULTS.md").read_text()
     assert "| nms | 1k | cpu x2 | 1 ms | 2.00x | 10.00x | 4 | 22% | 1.0 MiB (25.0% of composed) |" in text
     assert "| 2 | copy, GB/s | 20 | 10 |" in text
-    assert "With 2 threads, sgemm reaches 100 GFLOP/s." in text
+    assert "With 2 threads sgemm reaches 100 GFLOP/s." in text
 
 
 def shown(seconds: float, **least: Any) -> str:
