@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import floor
 import harness
 import pytest
 import torch
@@ -17,10 +18,12 @@ from ldie_ext import _library
 
 ON_GPU = "gpu"
 ON_HOST = ("coco",)  # families without kernels
+THREADS_RUN = pytest.StashKey[set[int]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Where and how rows of a GPU are measured."""
+    """Whether the machine's own rates are measured; where and how rows of a GPU are."""
+    parser.addoption("--no-floor", action="store_true", help="do not measure what the machine can do at best")
     group = parser.getgroup("GPU rows")
     group.addoption("--gpu-rows", type=Path, default=Path("build/gpu-rows.jsonl"), help="file of the GPU's rows")
     group.addoption("--gpu-seconds", type=float, default=float("inf"), help="begin no row after this time")
@@ -67,6 +70,7 @@ def measure(request: pytest.FixtureRequest) -> Iterator[harness.Measure | rows.G
         rows.end_if_broken()
         return
     variant, threads = request.param
+    request.config.stash.setdefault(THREADS_RUN, set()).add(threads)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     yield harness.Measure(request.getfixturevalue("benchmark"), op, variant, threads)
@@ -74,7 +78,9 @@ def measure(request: pytest.FixtureRequest) -> Iterator[harness.Measure | rows.G
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
-    """Adds versions, the commit and the loaded native libraries."""
+    """As a run ends, adds versions, the commit, the loaded native libraries and the machine's own rates."""
+    if not config.getoption("no_floor"):
+        machine_info["floor"] = floor.measure(sorted(config.stash.get(THREADS_RUN, set())))
     machine_info.update(
         torch=torch.__version__,
         torchvision=getattr(harness.torchvision, "__version__", None),

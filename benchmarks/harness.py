@@ -13,14 +13,18 @@ On the CPU each row runs under pytest-benchmark, once per variant and thread cou
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 try:  # the peers, installed only where benchmarks compare with them
     import torchvision
@@ -34,8 +38,55 @@ except ModuleNotFoundError:
 
 VARIANTS = ("ours", "composed", "peer")
 THREADS = (1, 2)
-TIME_LIMIT = 2.0  # seconds a variant may take on one row
-MIN_ROUNDS, MAX_ROUNDS = 5, 200
+TIME_LIMIT = float(os.environ.get("LDIE_BENCH_SECONDS", "0.5"))  # that a variant may take on one row
+MIN_ROUNDS, MAX_ROUNDS = 3, 200
+
+
+def bytes_of(*things: Any) -> int:
+    """Bytes of what a call is given or gives: tensors, arrays, strings and numbers, however nested."""
+    total = 0
+    for thing in things:
+        if isinstance(thing, (Tensor, np.ndarray)):
+            total += thing.nbytes
+        elif isinstance(thing, (str, bytes)):
+            total += len(thing)
+        elif isinstance(thing, (int, float)):
+            total += 8
+        elif isinstance(thing, dict):
+            total += bytes_of(*thing.values())
+        elif isinstance(thing, (list, tuple)):
+            total += bytes_of(*thing)
+        elif dataclasses.is_dataclass(thing):
+            total += bytes_of(*(getattr(thing, field.name) for field in dataclasses.fields(thing)))
+        elif thing is not None:
+            raise TypeError(f"cannot tell the bytes of {type(thing).__name__}")
+    return total
+
+
+def touched_bytes(function: Callable[..., Tensor], *tensors: Tensor) -> int:
+    """Bytes of those elements of the tensors that a linear function reads, which its gradient shows."""
+    leaves = [tensor.detach().requires_grad_() for tensor in tensors]
+    gradients = torch.autograd.grad(function(*leaves).sum(), leaves)
+    return sum(int(gradient.count_nonzero()) * gradient.element_size() for gradient in gradients)
+
+
+def step_bytes(inputs: Any, output: Any, gradients: Any) -> dict[str, int]:
+    """What a forward and a backward call move: both read the inputs, the second also the gradient of the output."""
+    return {
+        "read_bytes": 2 * bytes_of(inputs) + bytes_of(output),
+        "written_bytes": bytes_of(output) + bytes_of(gradients),
+    }
+
+
+def moved(
+    ours: Callable[[], Any], read_bytes: int | None, written_bytes: int | None, flops: int | None, given_output: bool
+) -> dict[str, Any]:
+    """What a row records of the least that its op must do; arguments as of Measure."""
+    if read_bytes is None:
+        return {}
+    written = bytes_of(ours()) if written_bytes is None else written_bytes
+    least = {"read_bytes": read_bytes, "written_bytes": written, "given_output": given_output}
+    return least | ({} if flops is None else {"flops": flops})
 
 
 def peak_memory(function: Callable[[], Any]) -> int:
@@ -70,7 +121,10 @@ class Measure:
         composed: Callable[[], Any] | None = None,
         peer: Callable[[], Any] | None = None,
         host_peer: Callable[[], Any] | None = None,
-        moved_bytes: int | None = None,
+        read_bytes: int | None = None,
+        written_bytes: int | None = None,
+        flops: int | None = None,
+        given_output: bool = False,
         memory: bool = False,
     ) -> None:
         """Measures one row.
@@ -81,7 +135,11 @@ class Measure:
             composed: the best form written in PyTorch operations.
             peer: the same by torchvision.
             host_peer: instead of a peer, the same by pycocotools or NumPy, with which no GPU is compared.
-            moved_bytes: the least that the op must read and write, for the bandwidth in the report.
+            read_bytes: the least that the op must read: what it is given, once. Steps of training are two calls, and
+                each reads what it needs. Without it the row has no floor (floor.py).
+            written_bytes: the least that it must write, if that is more than what `ours` returns.
+            flops: arithmetic operations that no implementation can leave out, where they may outweigh the bytes.
+            given_output: whether the output is given and its pages are there already.
             memory: also record the peak of memory held.
         """
         function = {"ours": ours, "composed": composed, "peer": peer or host_peer}[self.variant]
@@ -89,16 +147,23 @@ class Measure:
             pytest.skip(f"no {self.variant} for this row")
         self.benchmark.group = f"{self.op} | {case} | cpu, {self.threads} threads"
         self.benchmark.extra_info.update(op=self.op, case=case, variant=self.variant, threads=self.threads)
-        if moved_bytes is not None:
-            self.benchmark.extra_info["moved_bytes"] = moved_bytes
+        if self.variant == "ours":
+            self.benchmark.extra_info.update(moved(ours, read_bytes, written_bytes, flops, given_output))
         if memory:
             self.benchmark.extra_info["peak_memory"] = peak_memory(function)
         self.benchmark.pedantic(function, rounds=rounds_for(function), iterations=1, warmup_rounds=0)
 
 
-def rounds_for(function: Callable[[], Any]) -> int:
-    """As many rounds as fit the time limit, judged by a second (warm) call."""
-    function()
+def elapsed(function: Callable[[], Any]) -> float:
+    """Seconds of one call."""
     start = time.perf_counter()
     function()
-    return int(min(MAX_ROUNDS, max(MIN_ROUNDS, TIME_LIMIT / (time.perf_counter() - start + 1e-9))))
+    return time.perf_counter() - start
+
+
+def rounds_for(function: Callable[[], Any]) -> int:
+    """As many rounds as fit the time limit, judged by a second (warm) call; a first one beyond the limit will do."""
+    seconds = elapsed(function)
+    if seconds < TIME_LIMIT:
+        seconds = elapsed(function)
+    return int(min(MAX_ROUNDS, max(MIN_ROUNDS, TIME_LIMIT / (seconds + 1e-9))))

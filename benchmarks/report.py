@@ -2,7 +2,8 @@
 
     python benchmarks/report.py raw.json --out benchmarks/results            # <processor>-<commit>.json and RESULTS.md
 
-Ratios are medians of one run: a ratio of 10 means that the op took a tenth of the other's time.
+Ratios are medians of one run: a ratio of 10 means that the op took a tenth of the other's time. What a row could take
+at least on this machine is told by floor.py.
 """
 
 from __future__ import annotations
@@ -14,7 +15,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import floor
+
 ENVIRONMENT = ("torch", "torchvision", "commit", "libraries", "python_version")
+LEAST = ("read_bytes", "written_bytes", "flops", "given_output")
+FRESH = 32 * floor.MIB  # written, from which on the pages are likely to come from the system at every call
 
 
 def condense(raw: dict[str, Any]) -> dict[str, Any]:
@@ -27,13 +32,12 @@ def condense(raw: dict[str, Any]) -> dict[str, Any]:
         row.setdefault("rounds", {})[info["variant"]] = entry["stats"]["rounds"]
         if "peak_memory" in info:
             row.setdefault("peak_memory", {})[info["variant"]] = info["peak_memory"]
-        if "moved_bytes" in info:
-            row["moved_bytes"] = info["moved_bytes"]
+        row.update({key: info[key] for key in LEAST if info.get(key) is not None})
     machine = raw["machine_info"]
     environment = {key: machine.get(key) for key in ENVIRONMENT}
     environment["cpu"] = machine.get("cpu", {}).get("brand_raw", "unknown CPU")
     environment["date"] = raw["datetime"][:10]
-    return {"environment": environment, "rows": dict(sorted(rows.items()))}
+    return {"environment": environment, "floor": machine.get("floor", {}), "rows": dict(sorted(rows.items()))}
 
 
 def file_name(environment: dict[str, Any]) -> str:
@@ -64,6 +68,70 @@ def memory(row: dict[str, Any]) -> str:
     return f"{text} ({peaks['ours'] / peaks['composed']:.1%} of composed)" if peaks.get("composed") else text
 
 
+def bandwidth(row: dict[str, Any]) -> str:
+    """GB/s, read and written together."""
+    moved = row.get("read_bytes", 0) + row.get("written_bytes", 0)
+    return f"{moved / row['seconds']['ours'] / 1e9:.3g}" if moved else "-"
+
+
+def share_of_floor(row: dict[str, Any], rates: dict[str, Any] | None) -> str:
+    """The floor as a share of our time, marked where a call's own cost or fresh pages explain a good part of it."""
+    least = floor.floor_seconds(row, rates) if rates else None
+    if least is None or rates is None:
+        return "-"
+    share = 100 * least / row["seconds"]["ours"]
+    text = f"{share:.0f}%" if share >= 10 else f"{share:.2g}%"
+    if least < rates["call_seconds"]:
+        return f"{text}, call"
+    return f"{text}, pages" if row["written_bytes"] >= FRESH and not row.get("given_output") else text
+
+
+def rates_table(measured: dict[str, Any]) -> list[str]:
+    """The machine's own rates as a Markdown table: GB/s at each working set."""
+    sizes = [size for size, _ in next(iter(measured.values()))["read"]]
+    names = [f"{size / floor.MIB:.0f} MiB" for size in sizes]
+    lines = [f"| threads | rate | {' | '.join(names)} |", "|---|---|" + "---|" * len(sizes)]
+    for threads, rates in measured.items():
+        for kind in ("read", "fill", "copy"):
+            cells = (f"{rate / 1e9:.3g}" for _, rate in rates[kind])
+            lines.append(f"| {threads} | {kind}, GB/s | {' | '.join(cells)} |")
+    return lines
+
+
+def calls_text(threads: str, rates: dict[str, Any]) -> str:
+    """What the figures that have no working set say, for one number of threads."""
+    reach = rates["call_seconds"] * floor.rate_at(rates["copy"], floor.MIB)
+    return (
+        f"With {threads} thread{'s' if threads != '1' else ''} sgemm reaches {rates['sgemm'] / 1e9:.0f} GFLOP/s. The "
+        f"first write to {floor.FRESH_BYTES // floor.MIB} MiB of fresh memory runs at "
+        f"{rates['fresh_small_pages'] / 1e9:.2g} GB/s on pages of 4 KiB and at {rates['fresh_huge_pages'] / 1e9:.2g} "
+        f"on huge pages, where {floor.rate_at(rates['fill'], floor.FRESH_BYTES) / 1e9:.3g} GB/s are filled if the "
+        f"pages are there. A PyTorch call on one element takes {rates['call_seconds'] * 1e6:.2g} us, in which "
+        f"{reach / 1e3:.0f} kB could be copied."
+    )
+
+
+def floor_text(measured: dict[str, Any]) -> list[str]:
+    """What the column of floors means, with the rates that it comes from."""
+    if not measured:
+        return []
+    return [
+        "*% of floor* is the least time that this machine allows, divided by ours: the greater of the bytes that the "
+        "op must read and write, each once, at the rates below, and of its arithmetic at the rate of sgemm "
+        "(`benchmarks/floor.py`). Rates are the best of several rounds of the same run, taken at the row's moved "
+        "bytes as working set. A row marked *call* has a floor below the cost of one call: dispatch, not bytes, "
+        f"decides there. A row marked *pages* writes {FRESH // floor.MIB} MiB or more into memory of its own: where "
+        "the allocator gives it back after each call, the system's providing of pages is part of the time, which the "
+        "floor leaves out. Where work depends on the data (NMS, culled IoU, bounded searches) the floor has the bytes "
+        "alone.",
+        "",
+        " ".join(calls_text(threads, rates) for threads, rates in measured.items()),
+        "",
+        *rates_table(measured),
+        "",
+    ]
+
+
 def table(result: dict[str, Any]) -> str:
     """The result as a Markdown page."""
     environment = result["environment"]
@@ -77,17 +145,20 @@ def table(result: dict[str, Any]) -> str:
         f"{environment['cpu']}, torch {environment['torch']}, commit {environment['commit']}, "
         f"{environment['date']}, libraries {', '.join(environment['libraries'])}.",
         "",
-        "| op | case | device | ours | vs composed | vs peer | GB/s | peak memory |",
-        "|---|---|---|---|---|---|---|---|",
+        *floor_text(result["floor"]),
+        "| op | case | device | ours | vs composed | vs peer | GB/s | % of floor | peak memory |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in result["rows"].values():
         ours = row["seconds"].get("ours")
         if ours is None:
             continue
-        place = f"cpu x{row['threads']}"
-        bandwidth = f"{row['moved_bytes'] / ours / 1e9:.3g}" if "moved_bytes" in row else "-"
-        cells = (row["op"], row["case"], place, duration(ours), ratio(row, "composed"), ratio(row, "peer"), bandwidth)
-        lines.append("| " + " | ".join([*cells, memory(row)]) + " |")
+        share = share_of_floor(row, result["floor"].get(str(row["threads"])))
+        cells = (
+            row["op"], row["case"], f"cpu x{row['threads']}", duration(ours), ratio(row, "composed"),
+            ratio(row, "peer"), bandwidth(row), share, memory(row),
+        )  # fmt: skip
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 

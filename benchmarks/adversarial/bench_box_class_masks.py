@@ -33,5 +33,5 @@ def bench_box_class_masks(measure: harness.Measure, batch: int) -> None:
         f"{batch}x{CLASSES}x{SIDE}x{SIDE}",
         ours=lambda: ldie_ext.box_class_masks(boxes, labels, offsets, CLASSES, (SIDE, SIDE)),
         composed=lambda: composed(boxes, labels, offsets),
-        moved_bytes=batch * CLASSES * SIDE * SIDE,
+        read_bytes=harness.bytes_of(boxes, labels, offsets),
     )

@@ -44,7 +44,7 @@ def bench_encode_boxes(measure: harness.Measure) -> None:
         ours=lambda: ldie_ext.encode_boxes(boxes, proposals),
         composed=lambda: composed_encode(boxes, proposals),
         peer=coder and (lambda: coder.encode_single(boxes, proposals)),
-        moved_bytes=3 * boxes.nbytes,
+        read_bytes=harness.bytes_of(boxes, proposals),
         memory=True,
     )
 
@@ -62,7 +62,7 @@ def bench_decode_boxes(measure: harness.Measure, rows: int, classes: int) -> Non
         ours=lambda: ldie_ext.decode_boxes(deltas, proposals, clip=CLIP, size=SIZE),
         composed=lambda: composed_decode(deltas, proposals),
         peer=coder and peer,
-        moved_bytes=2 * deltas.nbytes + proposals.nbytes,
+        read_bytes=harness.bytes_of(deltas, proposals),
         memory=True,
     )
 
@@ -77,6 +77,6 @@ def bench_decode_boxes_with_gradient(measure: harness.Measure) -> None:
         f"decode {ANCHORS} boxes, forward and backward",
         ours=lambda: torch.autograd.grad(ldie_ext.decode_boxes(deltas, proposals), deltas, grad),
         peer=coder and (lambda: torch.autograd.grad(coder.decode_single(deltas, proposals), deltas, grad)),
-        moved_bytes=7 * proposals.nbytes,
+        **harness.step_bytes((deltas, proposals), output=grad, gradients=deltas),
         memory=True,
     )

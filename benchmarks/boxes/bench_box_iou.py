@@ -12,6 +12,8 @@ from torch import Tensor
 import ldie_ext
 
 Overlaps = Callable[[Tensor, Tensor], Tensor]
+# Of a pair, areas and sides of the boxes known; the gradient takes at least twice as many.
+PAIR_FLOPS = {"box_iou": 12, "generalized_box_iou": 22, "complete_box_iou": 34}
 
 
 def boxes(count: int, device: torch.device) -> Tensor:
@@ -48,6 +50,7 @@ def bench_box_iou(measure: harness.Measure, kind: str, sizes: tuple[int, int], b
         ours=step(getattr(ldie_ext, kind)),
         composed=step(composed_iou if kind == "box_iou" else None),
         peer=step(peer(kind)),
-        moved_bytes=(2 if backward else 1) * grad.nbytes,
+        **(harness.step_bytes((a, b), grad, (a, b)) if backward else {"read_bytes": harness.bytes_of(a, b)}),
+        flops=PAIR_FLOPS[kind] * grad.numel() * (3 if backward else 1),
         memory=True,
     )

@@ -69,13 +69,12 @@ def measure_matching(
     gt, candidates = gt.to(measure.device), candidates.to(measure.device)
     offsets = torch.tensor([0, *counts]).cumsum(0).to(measure.device)
     high, low, low_quality = rule
-    pairs = len(counts) * candidates.shape[-2]
     measure(
         case,
         ours=lambda: ldie_ext.match_boxes(gt, offsets, candidates, high, low, allow_low_quality=bool(low_quality)),
         composed=lambda: composed(gt, counts, candidates, high, low, bool(low_quality)),
         peer=peer(gt, counts, candidates, *rule),
-        moved_bytes=candidates.nbytes + 12 * pairs,
+        read_bytes=harness.bytes_of(gt, offsets, candidates),
         memory=True,
     )
 

@@ -46,5 +46,5 @@ def bench_sample_labels(measure: harness.Measure, batch: int) -> None:
         ours=lambda: ldie_ext.sample_labels(matches, SAMPLES, FRACTION, seeds),
         composed=lambda: composed(matches),
         peer=harness.tv and (lambda: peer(matches)),
-        moved_bytes=8 * matches.numel(),
+        read_bytes=harness.bytes_of(matches, seeds),
     )

@@ -45,11 +45,12 @@ def bench_select_proposals(measure: harness.Measure, batch: int) -> None:
     scores = torch.randn(batch, len(anchors)).to(measure.device)
     deltas = (torch.randn(batch, len(anchors), 4) * 0.2).to(measure.device)
     sizes = [SIZE] * batch
+    candidates = batch * sum(min(PRE_NMS, level) for level in levels)  # whose deltas and anchors are read
     measure(
         f"{batch} images, {len(anchors) // 1000}k anchors, {PRE_NMS} to {POST_NMS}",
         ours=lambda: ldie_ext.select_proposals(
             scores, deltas, anchors, levels, sizes, pre_nms=PRE_NMS, post_nms=POST_NMS, iou_threshold=THRESHOLD
         ),
         peer=harness.tv and torchvision_proposals(scores, deltas, anchors, levels, sizes),
-        moved_bytes=4 * scores.numel(),
+        read_bytes=scores.nbytes + 2 * candidates * 16,
     )

@@ -28,6 +28,7 @@ def bench_nms(measure: harness.Measure) -> None:
         f"nms, {BOXES} boxes",
         ours=lambda: ldie_ext.nms(boxes, scores, THRESHOLD),
         peer=harness.tv and (lambda: harness.tv.nms(boxes, scores, THRESHOLD)),
+        read_bytes=harness.bytes_of(boxes, scores),
     )
 
 
@@ -38,6 +39,7 @@ def bench_batched_nms(measure: harness.Measure) -> None:
         f"batched_nms, {BOXES} boxes of 5 classes",
         ours=lambda: ldie_ext.batched_nms(boxes, scores, classes, THRESHOLD),
         peer=harness.tv and (lambda: harness.tv.batched_nms(boxes, scores, classes, THRESHOLD)),
+        read_bytes=harness.bytes_of(boxes, scores, classes),
     )
 
 
@@ -47,13 +49,18 @@ def bench_box_iou(measure: harness.Measure) -> None:
         "box_iou, 10 x 20",
         ours=lambda: ldie_ext.box_iou(a, b),
         peer=harness.tv and (lambda: harness.tv.box_iou(a, b)),
+        read_bytes=harness.bytes_of(a, b),
     )
 
 
 def bench_match_boxes(measure: harness.Measure) -> None:
     gt, offsets = uniform(4).to(measure.device), torch.tensor([0, 4], device=measure.device)
     candidates = uniform(BOXES).to(measure.device)
-    measure(f"match_boxes, 4 x {BOXES}", ours=lambda: ldie_ext.match_boxes(gt, offsets, candidates, 0.7, 0.3))
+    measure(
+        f"match_boxes, 4 x {BOXES}",
+        ours=lambda: ldie_ext.match_boxes(gt, offsets, candidates, 0.7, 0.3),
+        read_bytes=harness.bytes_of(gt, offsets, candidates),
+    )
 
 
 def bench_sigmoid_focal_loss(measure: harness.Measure) -> None:
@@ -62,6 +69,7 @@ def bench_sigmoid_focal_loss(measure: harness.Measure) -> None:
         "sigmoid_focal_loss, 32 logits",
         ours=lambda: ldie_ext.sigmoid_focal_loss(logits, targets, reduction="sum"),
         peer=harness.tv and (lambda: harness.tv.sigmoid_focal_loss(logits, targets, reduction="sum")),
+        read_bytes=harness.bytes_of(logits, targets),
     )
 
 
@@ -76,6 +84,7 @@ def bench_sigmoid_focal_loss_training(measure: harness.Measure) -> None:
         "sigmoid_focal_loss, 32 logits, forward and backward",
         ours=step(ldie_ext.sigmoid_focal_loss),
         peer=harness.tv and step(harness.tv.sigmoid_focal_loss),
+        **harness.step_bytes((logits, targets), output=0.0, gradients=logits),
     )
 
 
@@ -90,12 +99,14 @@ def bench_roi_align(measure: harness.Measure) -> None:
         "roi_align, 4 RoIs 7x7 of 8 channels",
         ours=lambda: ldie_ext.roi_align(features, boxes, 7, 1.0, 2, True),
         peer=harness.tv and (lambda: harness.tv.roi_align(features, boxes, 7, 1.0, 2, True)),
+        read_bytes=harness.bytes_of(features, boxes),
     )
 
 
 def bench_roi_align_training(measure: harness.Measure) -> None:
     features, boxes = roi_align_inputs(measure.device)
     features.requires_grad_()
+    output = ldie_ext.roi_align(features, boxes, 7, 1.0, 2, True)
 
     def step(op: Callable[..., Tensor]) -> Callable[[], Any]:
         return forward_and_backward(lambda: op(features, boxes, 7, 1.0, 2, True), features)
@@ -104,6 +115,8 @@ def bench_roi_align_training(measure: harness.Measure) -> None:
         "roi_align, 4 RoIs 7x7 of 8 channels, forward and backward",
         ours=step(ldie_ext.roi_align),
         peer=harness.tv and step(harness.tv.roi_align),
+        read_bytes=harness.bytes_of(features, boxes, output),
+        written_bytes=harness.bytes_of(output, features),
     )
 
 
@@ -118,6 +131,7 @@ def bench_deform_conv2d(measure: harness.Measure) -> None:
         "deform_conv2d, 4 channels 8x8",
         ours=lambda: ldie_ext.deform_conv2d(*tensors, padding=1),
         peer=harness.tv and (lambda: harness.tv.deform_conv2d(*tensors, padding=1)),
+        read_bytes=harness.bytes_of(tensors),
     )
 
 
@@ -131,4 +145,5 @@ def bench_deform_conv2d_training(measure: harness.Measure) -> None:
         "deform_conv2d, 4 channels 8x8, forward and backward",
         ours=step(ldie_ext.deform_conv2d),
         peer=harness.tv and step(harness.tv.deform_conv2d),
+        **harness.step_bytes(tensors, output=ldie_ext.deform_conv2d(*tensors, padding=1), gradients=tensors),
     )

@@ -42,4 +42,12 @@ def bench_evaluation(measure: harness.Measure, kind: Any) -> None:
     ours, composed, peer = (silent(ready(load)) for ready in (evaluators.by_ldie, evaluators.by_hotcoco, PEERS[kind]))
     assert np.allclose(ours().eval["precision"], peer().eval["precision"], rtol=0, atol=1e-9)
     what = "masks of 480x640" if kind == "segm" else "boxes"
-    measure(f"{images} images, {images * detections} {what}", ours=ours, composed=composed, peer=peer)
+    accumulated = ours().eval
+    measure(
+        f"{images} images, {images * detections} {what}",
+        ours=ours,
+        composed=composed,
+        peer=peer,
+        read_bytes=harness.bytes_of(load.predictions()),
+        written_bytes=harness.bytes_of([accumulated[name] for name in ("precision", "recall", "scores")]),
+    )

@@ -25,6 +25,7 @@ def bench_calls(measure: harness.Measure, call: str, peer: ModuleType) -> None:
         f"{call}, 100 masks at {SIZE[0]}x{SIZE[1]}, {peer.__name__}",
         ours=lambda: getattr(mask, call)(argument),
         peer=lambda: getattr(peer, call)(argument),
+        read_bytes=harness.bytes_of(argument),
     )
 
 
@@ -36,6 +37,7 @@ def bench_iou(measure: harness.Measure, peer: ModuleType) -> None:
         f"iou, 200 x 200 masks, {peer.__name__}",
         ours=lambda: mask.iou(dt, gt, crowd),
         peer=lambda: peer.iou(dt, gt, crowd),
+        read_bytes=harness.bytes_of(dt, gt),
     )
 
 
@@ -46,4 +48,5 @@ def bench_polygons(measure: harness.Measure, peer: ModuleType) -> None:
         f"polygons of 100 instances to RLE, {peer.__name__}",
         ours=lambda: mask.rasterize(instances, *SIZE),
         peer=lambda: [peer.merge(peer.frPyObjects(parts, *SIZE)) for parts in instances],
+        read_bytes=harness.bytes_of(instances),
     )

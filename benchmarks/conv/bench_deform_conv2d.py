@@ -55,10 +55,13 @@ def bench_deform_conv2d(measure: harness.Measure, layer: tuple[int, ...], backwa
     batch, channels, filters, height, width = layer
     tensors = make_layer(measure.device, layer)
     peer = harness.tv and partial(harness.tv.deform_conv2d, padding=1)
+    output = torch.empty(batch, filters, height, width, device=measure.device)
     measure(
         f"{batch}x{channels}x{height}x{width}, {filters} filters, {'forward+backward' if backward else 'forward'}",
         ours=call(partial(ldie_ext.deform_conv2d, padding=1), tensors, backward),
         composed=call(composed, tensors, backward),
         peer=peer and call(peer, tensors, backward),
+        **(harness.step_bytes(tensors, output, tensors) if backward else {"read_bytes": harness.bytes_of(tensors)}),
+        flops=2 * 9 * channels * output.numel() * (3 if backward else 1),  # of the matrix products
         memory=True,
     )

@@ -100,7 +100,7 @@ def microseconds(value: float | None) -> str:
 
 def cells(row: Row, bandwidth: float | None) -> list[str]:
     """op, case, wall, hot, cold, GPU time of all kernels, launches, GB/s, % of the copy, ratios."""
-    cold, moved = seconds(row, "ours", "cold"), row.get("moved_bytes")
+    cold, moved = seconds(row, "ours", "cold"), row.get("read_bytes", 0) + row.get("written_bytes", 0)
     rate = moved / cold if moved and cold else None
     return [
         row["op"],

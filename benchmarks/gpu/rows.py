@@ -19,6 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import harness
 import pytest
 import torch
 from gpu.steps import AGAIN
@@ -181,7 +182,10 @@ class GpuMeasure:
         composed: Function | None = None,
         peer: Function | None = None,
         host_peer: Function | None = None,
-        moved_bytes: int | None = None,
+        read_bytes: int | None = None,
+        written_bytes: int | None = None,
+        flops: int | None = None,
+        given_output: bool = False,
         memory: bool = False,
     ) -> None:
         self.file.skip_done(self.op, case)
@@ -189,13 +193,14 @@ class GpuMeasure:
         if self.count_launches:
             self.file.write(row | self._tried(kernels, ours))
             return
-        row["moved_bytes"] = moved_bytes
         variants = {"ours": ours, "composed": composed, "peer": peer}
         for name, function in variants.items():
             if function is not None:
                 row[name] = self._tried(lambda function=function: timings(function, self.flush))
                 if memory and self.flush is not None and "error" not in row[name]:
                     row[name]["peak_memory"] = peak_memory(function)
+        if "error" not in row["ours"]:
+            row |= harness.moved(ours, read_bytes, written_bytes, flops, given_output)
         self.file.write(row)
         assert "error" not in row["ours"], row["ours"]["error"]
 

@@ -36,5 +36,5 @@ def bench_decode_keypoints(measure: harness.Measure, boxes: int, kind: str) -> N
         f"{boxes}x{KEYPOINTS}x{SIDE}x{SIDE}, {kind}",
         ours=lambda: ldie_ext.decode_keypoints(heatmaps, regions),
         peer=heads and (lambda: heads.heatmaps_to_keypoints(heatmaps, regions)),
-        moved_bytes=heatmaps.nbytes,
+        read_bytes=harness.bytes_of(heatmaps, regions),
     )

@@ -30,5 +30,5 @@ def bench_gather_l1_loss(measure: harness.Measure) -> None:
         f"{BATCH}x2x{SIDE}x{SIDE}, {SLOTS} slots",
         ours=lambda: torch.autograd.grad(ldie_ext.gather_l1_loss(*inputs), maps),
         composed=lambda: torch.autograd.grad(composed(*inputs), maps),
-        moved_bytes=maps.nbytes + index.nbytes + valid.nbytes,  # the gradient, and what is read
+        **harness.step_bytes((index, valid), output=0.0, gradients=maps),
     )

@@ -27,5 +27,5 @@ def bench_heatmap_peaks(measure: harness.Measure, batch: int, per_class: bool) -
         f"{batch}x{CLASSES}x{SIDE}x{SIDE}, k={K}{' per class' if per_class else ''}",
         ours=lambda: ldie_ext.heatmap_peaks(scores, K, per_class=per_class),
         composed=lambda: composed(scores, per_class),
-        moved_bytes=scores.nbytes,
+        read_bytes=harness.bytes_of(scores),
     )

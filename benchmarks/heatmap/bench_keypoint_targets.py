@@ -24,5 +24,5 @@ def bench_keypoint_targets(measure: harness.Measure, boxes: int) -> None:
         f"{boxes}x{KEYPOINTS}, {SIDE}x{SIDE} cells",
         ours=lambda: ldie_ext.keypoint_targets(keypoints, regions, (SIDE, SIDE)),
         peer=heads and (lambda: heads.keypoints_to_heatmap(keypoints, regions, SIDE)),
-        moved_bytes=keypoints.nbytes + regions.nbytes + 9 * boxes * KEYPOINTS,
+        read_bytes=harness.bytes_of(keypoints, regions),
     )

@@ -17,6 +17,6 @@ def bench_center_focal_loss(measure: harness.Measure, batch: int) -> None:
         f"{batch}x{CLASSES}x{SIDE}x{SIDE}, forward and backward",
         ours=step(lambda: ldie_ext.center_focal_loss(logits, heatmap), logits),
         composed=step(lambda: composed(logits, heatmap), logits),
-        moved_bytes=5 * logits.nbytes,
+        **harness.step_bytes((logits, heatmap), output=0.0, gradients=logits),
         memory=True,
     )

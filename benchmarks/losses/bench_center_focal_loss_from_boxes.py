@@ -19,6 +19,6 @@ def bench_center_focal_loss_from_boxes(measure: harness.Measure, batch: int) -> 
         f"{batch}x{CLASSES}x{SIDE}x{SIDE}, forward and backward",
         ours=step(lambda: ldie_ext.center_focal_loss_from_boxes(logits, *targets), logits),
         composed=step(lambda: composed(logits, ldie_ext.center_heatmap(*targets, CLASSES, (SIDE, SIDE))), logits),
-        moved_bytes=3 * logits.nbytes,
+        **harness.step_bytes((logits, targets), output=0.0, gradients=logits),
         memory=True,
     )

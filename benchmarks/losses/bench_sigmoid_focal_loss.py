@@ -37,6 +37,6 @@ def bench_sigmoid_focal_loss(measure: harness.Measure, reduction: str) -> None:
         ours=step(lambda: ldie_ext.sigmoid_focal_loss(inputs, targets, reduction=reduction)),
         composed=step(lambda: composed(inputs, targets, reduction)),
         peer=peer,
-        moved_bytes=5 * inputs.nbytes,
+        **harness.step_bytes((inputs, targets), output=0.0, gradients=inputs),
         memory=True,
     )

@@ -24,6 +24,9 @@ def bench_crop_and_resize_masks(measure: harness.Measure, convention: str) -> No
     index, aligned = index.to(measure.device), convention == "detectron2"
     rois = torch.cat([index[:, None].float(), boxes], dim=1)
 
+    def pooled(values: torch.Tensor) -> torch.Tensor:
+        return ldie_ext.roi_align(values, rois, TARGET, 1.0, -1, aligned)
+
     def by_torchvision() -> torch.Tensor:
         values = harness.tv.roi_align(masks[:, None].float(), rois, TARGET, 1.0, 0, aligned)
         return values >= 0.5 if aligned else values
@@ -32,5 +35,6 @@ def bench_crop_and_resize_masks(measure: harness.Measure, convention: str) -> No
         f"{ROIS} RoIs of {MASKS} at {SIZE[0]}x{SIZE[1]}, {convention}",
         ours=lambda: ldie_ext.crop_and_resize_masks(masks, boxes, TARGET, instances=index, convention=convention),
         peer=harness.tv and by_torchvision,
+        read_bytes=harness.touched_bytes(pooled, masks[:, None].float()) // 4,  # of bytes, not of floats
         memory=True,
     )

@@ -28,5 +28,5 @@ def bench_mask_centers(measure: harness.Measure, packed: bool) -> None:
         f"100 of {SIZE[0]}x{SIZE[1]}, {'packed' if packed else 'bool'}",
         ours=lambda: ldie_ext.mask_centers(masks, packed_width=SIZE[1] if packed else None),
         composed=lambda: composed(dense),
-        moved_bytes=masks.nbytes,
+        read_bytes=harness.bytes_of(masks),
     )

@@ -24,5 +24,5 @@ def bench_mask_iou(measure: harness.Measure, kind: str) -> None:
         f"200x200 of {SIZE[0]}x{SIZE[1]}, {kind}",
         ours=lambda: ldie_ext.mask_iou(a, b, packed_width=width),
         host_peer=pycoco and (lambda: pycoco.iou(strings[:200], strings[200:], [False] * 200)),
-        moved_bytes=None if kind == "rle" else masks.nbytes,
+        read_bytes=harness.bytes_of(a, b),
     )

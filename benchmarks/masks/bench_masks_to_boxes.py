@@ -18,5 +18,5 @@ def bench_masks_to_boxes(measure: harness.Measure, packed: bool) -> None:
         f"100 of {SIZE[0]}x{SIZE[1]}, {'packed' if packed else 'bool'}",
         ours=lambda: ldie_ext.masks_to_boxes(masks, packed_width=SIZE[1] if packed else None),
         peer=harness.tv and (lambda: harness.tv.masks_to_boxes(dense)),
-        moved_bytes=masks.nbytes,
+        read_bytes=harness.bytes_of(masks),
     )

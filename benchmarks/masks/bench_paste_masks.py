@@ -29,6 +29,7 @@ def bench_paste_masks(measure: harness.Measure, kind: str, convention: str) -> N
         f"{COUNT} at {SIZE[0]}x{SIZE[1]}, {convention}, {kind}",
         ours=lambda: ldie_ext.paste_masks(masks, boxes, SIZE, convention=convention, packed=packed, out=out),
         peer=harness.torchvision and (lambda: paste_masks_in_image(masks, boxes, SIZE) > 0.5),
-        moved_bytes=COUNT * SIZE[0] * ((SIZE[1] + 7) // 8 if packed else SIZE[1]),
+        read_bytes=harness.bytes_of(masks, boxes),
+        given_output=out is not None,
         memory=True,
     )

@@ -26,5 +26,6 @@ def bench_polygons_to_masks(measure: harness.Measure, kind: str) -> None:
         f"100 at {SIZE[0]}x{SIZE[1]}, {kind}",
         ours=lambda: ldie_ext.polygons_to_masks(polygons, SIZE, packed=packed, out=out),
         host_peer=pycoco and (lambda: by_pycocotools(instances)),
-        moved_bytes=len(instances) * SIZE[0] * ((SIZE[1] + 7) // 8 if packed else SIZE[1]),
+        read_bytes=harness.bytes_of(polygons),
+        given_output=out is not None,
     )

@@ -23,4 +23,5 @@ def bench_polygons_to_rle(measure: harness.Measure, source: str) -> None:
         f"100 at {SIZE[0]}x{SIZE[1]}, {source} to strings",
         ours=ours,
         host_peer=pycoco and (lambda: [pycoco.merge(pycoco.frPyObjects(parts, *SIZE)) for parts in instances]),
+        read_bytes=harness.bytes_of(polygons if source == "tensors" else instances),
     )

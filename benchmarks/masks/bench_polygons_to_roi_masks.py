@@ -33,5 +33,5 @@ def bench_polygons_to_roi_masks(measure: harness.Measure) -> None:
         f"128 RoIs, {SIZE}x{SIZE}",
         ours=lambda: ldie_ext.polygons_to_roi_masks(polygons, device_boxes, SIZE),
         host_peer=pycoco and (lambda: by_pycocotools(instances, boxes)),
-        moved_bytes=128 * SIZE * SIZE,
+        read_bytes=harness.bytes_of(polygons, device_boxes),
     )

@@ -17,5 +17,5 @@ def bench_rle_area(measure: harness.Measure) -> None:
         f"200 of {SIZE[0]}x{SIZE[1]}",
         ours=lambda: ldie_ext.rle_area(rle),
         host_peer=pycoco and (lambda: pycoco.area(strings)),
-        moved_bytes=rle.counts.nbytes,
+        read_bytes=harness.bytes_of(rle),
     )

@@ -21,5 +21,6 @@ def bench_rle_decode(measure: harness.Measure, kind: str) -> None:
         f"100 of {SIZE[0]}x{SIZE[1]}, {kind}",
         ours=lambda: ldie_ext.rle_decode(rle, packed=packed, size=SIZE, out=out),
         host_peer=pycoco and (lambda: pycoco.decode(strings)),
-        moved_bytes=len(rle) * SIZE[0] * ((SIZE[1] + 7) // 8 if packed else SIZE[1]),
+        read_bytes=harness.bytes_of(rle),
+        given_output=out is not None,
     )

@@ -21,5 +21,5 @@ def bench_rle_encode(measure: harness.Measure, packed: bool) -> None:
         f"100 of {SIZE[0]}x{SIZE[1]}, {'packed' if packed else 'bool'}",
         ours=lambda: ldie_ext.rle_encode(masks, packed_width=SIZE[1] if packed else None),
         host_peer=pycoco and (lambda: pycoco.encode(columns_first)),
-        moved_bytes=masks.nbytes,
+        read_bytes=harness.bytes_of(masks),
     )

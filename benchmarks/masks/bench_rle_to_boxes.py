@@ -17,5 +17,5 @@ def bench_rle_to_boxes(measure: harness.Measure) -> None:
         f"1k of {SIZE[0]}x{SIZE[1]}",
         ours=lambda: ldie_ext.rle_to_boxes(rle),
         host_peer=pycoco and (lambda: pycoco.toBbox(strings)),
-        moved_bytes=rle.counts.nbytes,
+        read_bytes=harness.bytes_of(rle),
     )

@@ -44,6 +44,17 @@ def without_gradient(forward: Callable[[], Tensor]) -> Callable[[], Tensor]:
     return torch.no_grad()(forward)
 
 
+def moved_bytes(scene: Scene, size: int, backward: bool) -> dict[str, int]:
+    """What the boxes touch of the features, the output and its sum, and the gradients, which are dense."""
+
+    def from_features(*features: Tensor) -> Tensor:
+        return ldie_ext.multiscale_roi_align(features, scene.boxes, scene.offsets, size, SCALES, RATIO)
+
+    read, output = harness.touched_bytes(from_features, *scene.features), 4 * scene.count * CHANNELS * size**2
+    gradients = harness.bytes_of(scene.features)
+    return {"read_bytes": read + backward * output, "written_bytes": output + backward * gradients}
+
+
 @pytest.mark.parametrize(("count", "size"), CASES)
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=["nchw", "nhwc"])
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "forward+backward"])
@@ -58,5 +69,6 @@ def bench_multiscale_roi_align(
         ours=wrap(pooled(scene, size)),
         composed=wrap(lambda: per_level(scene, size)),
         peer=harness.tv and wrap(scene.peer(size)),
+        **moved_bytes(scene, size, backward),
         memory=backward,
     )

@@ -18,6 +18,9 @@ def bench_roi_align(measure: harness.Measure, ratio: int) -> None:
         f"1000 RoIs 7x7, stride 16, {'adaptive' if ratio < 0 else f'ratio {ratio}'}",
         ours=lambda: ldie_ext.roi_align(features, boxes, 7, 1 / 16, ratio, True),
         peer=harness.tv and (lambda: harness.tv.roi_align(features, boxes, 7, 1 / 16, ratio, True)),
+        read_bytes=harness.touched_bytes(
+            lambda maps: ldie_ext.roi_align(maps, boxes, 7, 1 / 16, ratio, True), features
+        ),
     )
 
 
@@ -29,4 +32,5 @@ def bench_roi_align_masks(measure: harness.Measure) -> None:
         "256 masks 28x28 out of 40 of 800x1344, adaptive",
         ours=lambda: ldie_ext.roi_align(masks, rois, 28),
         peer=harness.tv and (lambda: harness.tv.roi_align(masks, rois, 28)),
+        read_bytes=harness.touched_bytes(lambda maps: ldie_ext.roi_align(maps, rois, 28), masks),
     )

@@ -21,4 +21,5 @@ def bench_batched_nms(measure: harness.Measure, count: int) -> None:
         ours=lambda: ldie_ext.batched_nms(*inputs, THRESHOLD),
         composed=(lambda: composed_nms(*inputs, THRESHOLD)) if count <= COMPOSED_UP_TO else None,
         peer=harness.tv and (lambda: harness.tv.batched_nms(*inputs, THRESHOLD)),
+        read_bytes=harness.bytes_of(inputs),
     )

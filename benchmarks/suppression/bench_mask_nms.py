@@ -27,5 +27,5 @@ def bench_mask_nms(measure: harness.Measure) -> None:
         "500 of 200x334, 80 classes",
         ours=lambda: ldie_ext.mask_nms(*inputs, 0.5),
         composed=lambda: composed(*inputs, 0.5),
-        moved_bytes=inputs[0].nbytes,
+        read_bytes=harness.bytes_of(inputs),
     )

@@ -30,4 +30,5 @@ def bench_nms(measure: harness.Measure, case: str) -> None:
         ours=lambda: ldie_ext.nms(boxes, scores, THRESHOLD),
         composed=(lambda: composed_nms(boxes, scores, one_class, THRESHOLD)) if count <= COMPOSED_UP_TO else None,
         peer=harness.tv and (lambda: harness.tv.nms(boxes, scores, THRESHOLD)),
+        read_bytes=harness.bytes_of(boxes, scores),
     )

@@ -25,4 +25,5 @@ def bench_nms_padded(measure: harness.Measure) -> None:
         f"{LEVELS} x {PER_LEVEL} proposals to {MAX_OUTPUT}",
         ours=lambda: ldie_ext.nms_padded(*inputs, THRESHOLD, MAX_OUTPUT),
         peer=harness.tv and (lambda: peer(*inputs)),
+        read_bytes=harness.bytes_of(inputs),
     )

@@ -40,4 +40,5 @@ def bench_soft_nms(measure: harness.Measure, count: int, method: str) -> None:
         f"{count // 1000}k boxes, {method}",
         ours=lambda: ldie_ext.soft_nms(boxes, scores, method=method),
         composed=lambda: composed(boxes, scores, method),
+        read_bytes=harness.bytes_of(boxes, scores),
     )

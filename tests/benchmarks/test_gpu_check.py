@@ -15,11 +15,6 @@ import pytest
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
-@pytest.fixture(autouse=True)
-def importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(BENCHMARKS)
-
-
 def test_time_left_goes_to_later_steps() -> None:
     from gpu.steps import Clock
 
@@ -110,7 +105,13 @@ tests/roi/test_roi_align.py::test_empty[cuda]
 def test_report_of_an_unfinished_run(tmp_path: Path) -> None:
     from gpu import report
 
-    row = {"op": "nms", "case": "1k", "moved_bytes": 1e6, "ours": {"wall": 2e-5, "hot": 1e-5, "cold": 2e-5}}
+    row = {
+        "op": "nms",
+        "case": "1k",
+        "read_bytes": 6e5,
+        "written_bytes": 4e5,
+        "ours": {"wall": 2e-5, "hot": 1e-5, "cold": 2e-5},
+    }
     peer = {"peer": {"wall": 9e-5, "hot": 4e-5}, "composed": {"error": "out of memory"}}
     write_lines(tmp_path / "benchmarks.jsonl", {"copy_bandwidth": 1e11}, row | peer)
     write_lines(tmp_path / "launches.jsonl", {"op": "nms", "case": "1k", "launches": 7, "gpu_seconds": 1.5e-5})
