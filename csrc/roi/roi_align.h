@@ -99,6 +99,7 @@ struct RoiAxis {
 struct CellRange {
   int32_t begin, end;
   LDIE_HD int32_t count() const { return end - begin; }
+  LDIE_HD bool meets(const CellRange& other) const { return begin < other.end && other.begin < end; }
 };
 
 // A little more than what the samples of all bins can read: positions round, by a few units of the last place of their

@@ -62,6 +62,7 @@ void backward_block(const RoiAlignBackward<T>& args, const RoiGroups<A>& groups,
     worker.tables.fill(layout.roi(row), true);
     if (worker.tables.empty()) continue;
     for (int64_t c = first; c < last; ++c) {
+      if (c + kPlanesAhead < last) prefetch_plane(worker.tables, sums + (c + kPlanesAhead - first) * cells);
       read_bins(args, row, c, worker.bins);
       unpool_plane(worker.tables, worker.bins, sums + (c - first) * cells);
     }
@@ -73,7 +74,7 @@ template <typename T, typename A>
 void backward_planes(const RoiAlignBackward<T>& args, const RoiGroups<A>& groups, Context& context) {
   const RoiLayout<A>& layout = args.layout;
   const int64_t count = worker_count(layout, true);
-  const ChannelBlocks blocks(layout, count, kNarrow<T> ? kPlanesPerTask / 2 : kPlanesPerTask);
+  const ChannelBlocks blocks(layout, count, kNarrow<T> ? kPlanesPerTask / 4 : kPlanesPerTask);
   std::vector<Worker<A>> workers =
       make_workers(layout, count, true, plane_bins(layout), kNarrow<T> ? blocks.size * most_cells(layout) : 0, context);
   run_tasks(workers, layout.batch * blocks.count(), [&](Worker<A>& worker, int64_t task) {
@@ -170,11 +171,11 @@ void backward_band(const RoiAlignBackward<T>& args, const RoiGroups<A>& groups, 
   std::fill_n(sums, size, A(0));
   const RoiRange range = groups.of_map(band.image, band.level);
   for (int64_t i = range.begin; i < range.end; ++i) {
-    if (rows[i].begin >= band.rows.end || rows[i].end <= band.rows.begin) continue;
+    if (!rows[i].meets(band.rows)) continue;
     const int64_t row = groups.row(i);
     tables.fill(layout.roi(row), true);
     const CellRange met{std::max(tables.rows.begin, band.rows.begin), std::min(tables.rows.end, band.rows.end)};
-    if (tables.empty() || met.count() <= 0) continue;
+    if (tables.empty() || !tables.rows.meets(band.rows)) continue;
     A* const corner = sums + (met.begin - band.rows.begin) * row_size + tables.columns.begin * layout.channels;
     with_bin_grads(args, row, worker.bins,
                    [&](const auto& grads) { unpool_cells(tables, grads, met, layout.channels, corner); });

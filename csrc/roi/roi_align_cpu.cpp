@@ -31,7 +31,9 @@ void pool_planes(const RoiAlign<T>& args, const RoiGroups<A>& groups, Worker<A>&
         std::fill_n(output, bins, T(0));
         continue;
       }
-      pool_plane(worker.tables, args.features[level] + (image * layout.channels + c) * cells, worker.bins);
+      const T* const plane = args.features[level] + (image * layout.channels + c) * cells;
+      if (c + kPlanesAhead < last) prefetch_plane(worker.tables, plane + kPlanesAhead * cells);
+      pool_plane(worker.tables, plane, worker.bins);
       for (int64_t bin = 0; bin < bins; ++bin) output[bin] = T(worker.bins[bin]);
     }
   }

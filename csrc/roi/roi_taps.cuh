@@ -41,9 +41,9 @@ template <typename A>
 struct AxisTaps {
   CellWeight<A> taps[kTapSlots];
   int32_t count[kBinBlock];
-  int32_t stride;      // slots of a bin
-  int32_t begin, end;  // the cells that the bins read lie in here
-  bool fits;           // false: too many taps for the slots
+  int32_t stride;   // slots of a bin
+  CellRange cells;  // what the bins read lies in here
+  bool fits;        // false: too many taps for the slots
 
   __device__ const CellWeight<A>* bin(int index) const { return taps + index * stride; }
 };
@@ -80,8 +80,7 @@ __device__ __forceinline__ void find_taps(const RoiAxis<A>& axis, int64_t first_
   const bool fits = __all_sync(kFullWarp, collector.fits);
   if (lane == 0) {
     result.stride = stride;
-    result.begin = begin;
-    result.end = end;
+    result.cells = {begin, end};
     result.fits = fits;
   }
 }

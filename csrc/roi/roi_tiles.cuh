@@ -112,8 +112,7 @@ struct MapTile {
   }
 
   __device__ bool meets(const Extent& extent, const MapTiles& tiles) const {
-    return extent.y.begin < y + tiles.height && extent.y.end > y && extent.x.begin < x + tiles.width &&
-           extent.x.end > x;
+    return extent.y.meets({y, y + tiles.height}) && extent.x.meets({x, x + tiles.width});
   }
 };
 

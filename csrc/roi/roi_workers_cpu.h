@@ -14,7 +14,7 @@
 namespace ldie::roi {
 
 // Channels that a thread works on for each RoI: enough that the RoI's tables cost little beside them.
-constexpr int64_t kPlanesPerTask = 32;
+constexpr int64_t kPlanesPerTask = 64;
 constexpr int64_t kTasksPerThread = 4;
 
 // What one thread has to itself.
