@@ -23,8 +23,7 @@ struct Options {
   int64_t sampling_ratio;
   bool aligned;
   double canonical_scale;
-  int64_t canonical_level, first_level;
-  LevelRule rule;
+  int64_t canonical_level, first_level, rule;
 };
 
 // Whether the gradients of outputs are read as they stand. Copied to the maps' order, those of a sum (one number), or
@@ -110,6 +109,7 @@ void check_level(const char* name, int64_t level) {
 }
 
 void check_options(const Options& options, int64_t levels) {
+  checked_option<LevelRule>(kOp, "levels", options.rule);
   if (int64_t(options.spatial_scales.size()) != levels) {
     check_failed(kOp, "spatial_scales must have one value for each of the ", levels, " features, got ",
                  options.spatial_scales.size());
@@ -129,10 +129,10 @@ void check_options(const Options& options, int64_t levels) {
   check_level("the level of the first of spatial_scales", options.first_level);
 }
 
-template <typename V, typename Make>
-PerLevel<V> per_level(size_t count, const Make& make) {
-  PerLevel<V> result{};
-  for (size_t i = 0; i < count; ++i) result.values[i] = make(i);
+template <typename Make>
+auto per_level(int64_t count, const Make& make) {
+  PerLevel<decltype(make(size_t(0)))> result{};
+  for (size_t i = 0; i < size_t(count); ++i) result.values[i] = make(i);
   return result;
 }
 
@@ -140,6 +140,9 @@ template <typename A>
 RoiLayout<A> make_layout(const Tensor& boxes, const OptionalTensor& offsets, const Pyramid& pyramid,
                          const Options& options, int64_t bins_y, int64_t bins_x, bool channels_last) {
   const double finest_scale = std::ldexp(options.canonical_scale, int(options.first_level - options.canonical_level));
+  const auto level = [&](size_t i) -> RoiLevel<A> {
+    return {int32_t(pyramid.sizes[2 * i]), int32_t(pyramid.sizes[2 * i + 1]), A(options.spatial_scales[i])};
+  };
   return {
       .boxes = data<A>(boxes),
       .offsets = offsets ? data<int64_t>(*offsets) : nullptr,
@@ -151,27 +154,17 @@ RoiLayout<A> make_layout(const Tensor& boxes, const OptionalTensor& offsets, con
       .sampling_ratio = int32_t(std::max(options.sampling_ratio, int64_t(0))),
       .aligned = options.aligned,
       .channels_last = channels_last,
-      .choice = {options.rule, A(options.canonical_scale), A(options.canonical_level), A(finest_scale),
+      .choice = {LevelRule(options.rule), A(options.canonical_scale), A(options.canonical_level), A(finest_scale),
                  int32_t(options.first_level), int32_t(pyramid.levels())},
-      .levels = per_level<RoiLevel<A>>(pyramid.levels(),
-                                       [&](size_t i) {
-                                         return RoiLevel<A>{int32_t(pyramid.sizes[2 * i]),
-                                                            int32_t(pyramid.sizes[2 * i + 1]),
-                                                            A(options.spatial_scales[i])};
-                                       }),
+      .levels = per_level(pyramid.levels(), level),
   };
 }
 
 Tensor roi_align_op(std::vector<Tensor> features, const Tensor& boxes_, const OptionalTensor& offsets_, int64_t bins_y,
                     int64_t bins_x, bool channels_last, std::vector<double> spatial_scales, int64_t sampling_ratio,
                     bool aligned, double canonical_scale, int64_t canonical_level, int64_t first_level, int64_t rule) {
-  const Options options{std::move(spatial_scales),
-                        sampling_ratio,
-                        aligned,
-                        canonical_scale,
-                        canonical_level,
-                        first_level,
-                        checked_option<LevelRule>(kOp, "levels", rule)};
+  const Options options{std::move(spatial_scales), sampling_ratio, aligned, canonical_scale,
+                        canonical_level,           first_level,    rule};
   const Pyramid pyramid = check_features(features);
   check_options(options, pyramid.levels());
   check_boxes(boxes_, offsets_, features[0], pyramid.batch);
@@ -184,7 +177,7 @@ Tensor roi_align_op(std::vector<Tensor> features, const Tensor& boxes_, const Op
   if (output.numel() == 0) return output;
 
   launch_floating(features[0], [&]<typename T>(Context& context) {
-    const auto maps = per_level<const T*>(features.size(), [&](size_t i) { return data<T>(features[i]); });
+    const auto maps = per_level(pyramid.levels(), [&](size_t i) { return data<T>(features[i]); });
     roi_align<T>({make_layout<acc_t<T>>(boxes, offsets, pyramid, options, bins_y, bins_x, channels_last), maps,
                   mutable_data<T>(output)},
                  context);
@@ -197,13 +190,8 @@ std::vector<Tensor> roi_align_backward_op(const Tensor& grad_, const Tensor& box
                                           std::vector<double> spatial_scales, int64_t sampling_ratio, bool aligned,
                                           double canonical_scale, int64_t canonical_level, int64_t first_level,
                                           int64_t rule) {
-  const Options options{std::move(spatial_scales),
-                        sampling_ratio,
-                        aligned,
-                        canonical_scale,
-                        canonical_level,
-                        first_level,
-                        checked_option<LevelRule>(kOp, "levels", rule)};
+  const Options options{std::move(spatial_scales), sampling_ratio, aligned, canonical_scale,
+                        canonical_level,           first_level,    rule};
   Argument(kOp, "grad", grad_)
       .floating()
       .shape({boxes_.size(0), kAnySize, kAnySize, kAnySize}, "[K, C, h, w] with K boxes");
@@ -220,7 +208,7 @@ std::vector<Tensor> roi_align_backward_op(const Tensor& grad_, const Tensor& box
   if (batch == 0 || pyramid.channels == 0) return grads;
 
   launch_floating(grad, [&]<typename T>(Context& context) {
-    const auto maps = per_level<T*>(grads.size(), [&](size_t i) { return mutable_data<T>(grads[i]); });
+    const auto maps = per_level(pyramid.levels(), [&](size_t i) { return mutable_data<T>(grads[i]); });
     roi_align_backward<T>(
         {make_layout<acc_t<T>>(boxes, offsets, pyramid, options, grad.size(2), grad.size(3), channels_last),
          data<T>(grad),
