@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "roi/roi_align.h"
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 
@@ -22,9 +23,16 @@ struct Options {
   int64_t sampling_ratio;
   bool aligned;
   double canonical_scale;
-  int64_t canonical_level, first_level;
-  LevelRule rule;
+  int64_t canonical_level, first_level, rule;
 };
+
+// Whether the gradients of outputs are read as they stand. Copied to the maps' order, those of a sum (one number), or
+// of channels-last outputs that were flattened, take longer than they take to be read.
+#if defined(LDIE_BACKEND_CPU)
+constexpr bool kReadsAnyStrides = true;
+#else
+constexpr bool kReadsAnyStrides = false;
+#endif
 
 // The sizes of a pyramid: (height, width) of each level.
 struct Pyramid {
@@ -32,10 +40,6 @@ struct Pyramid {
   int64_t batch, channels;
   int64_t levels() const { return int64_t(sizes.size()) / 2; }
 };
-
-ScalarType coordinate_dtype(ScalarType features) {
-  return features == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
-}
 
 // Whether the elements already stand in this order, without gaps; sides of 1 may have any stride, as in PyTorch.
 bool stands_in_format(const Tensor& tensor, bool channels_last) {
@@ -65,36 +69,37 @@ Pyramid check_features(const std::vector<Tensor>& features) {
   if (features.empty() || features.size() > size_t(kMaxLevels)) {
     check_failed(kOp, "features must be 1 to ", kMaxLevels, " tensors, got ", features.size());
   }
-  const Tensor& first = features[0];
-  check_floating(kOp, "features[0]", first);
-  check_shape(kOp, "features[0]", first, {kAnySize, kAnySize, kAnySize, kAnySize}, "[B, C, H, W]");
+  const Argument first = Argument(kOp, "features[0]", features[0])
+                             .floating()
+                             .shape({kAnySize, kAnySize, kAnySize, kAnySize}, "[B, C, H, W]");
   Pyramid pyramid{{}, first.size(0), first.size(1)};
   for (size_t i = 0; i < features.size(); ++i) {
     const std::string name = "features[" + std::to_string(i) + "]";
-    check_dtype(kOp, name.c_str(), features[i], first.scalar_type());
-    check_shape(kOp, name.c_str(), features[i], {pyramid.batch, pyramid.channels, kAnySize, kAnySize},
-                "[B, C, H, W] with B and C of features[0]");
-    check_same_device(kOp, name.c_str(), features[i], "features[0]", first);
-    check_map_size(kOp, features[i].size(2), features[i].size(3));
-    pyramid.sizes.push_back(features[i].size(2));
-    pyramid.sizes.push_back(features[i].size(3));
+    const Argument feature(kOp, name.c_str(), features[i]);
+    feature.dtype_of(first)
+        .shape({pyramid.batch, pyramid.channels, kAnySize, kAnySize}, "[B, C, H, W] with B and C of features[0]")
+        .device_of(first);
+    check_map_size(kOp, feature.size(2), feature.size(3));
+    pyramid.sizes.insert(pyramid.sizes.end(), {feature.size(2), feature.size(3)});
   }
   return pyramid;
 }
 
 // `like` is a feature map or a gradient.
-void check_boxes(const Tensor& boxes, const OptionalTensor& offsets, const Tensor& like, int64_t batch) {
-  check_dtype(kOp, "boxes", boxes, coordinate_dtype(like.scalar_type()));
-  check_same_device(kOp, "boxes", boxes, "features", like);
+void check_boxes(const Tensor& boxes_, const OptionalTensor& offsets_, const Tensor& like, int64_t batch) {
+  const Argument features(kOp, "features", like), boxes(kOp, "boxes", boxes_);
+  boxes.dtype(like.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float).device_of(features);
   constexpr int64_t kLimit = (int64_t(1) << 31) - 1;
-  if (boxes.dim() > 0 && boxes.size(0) > kLimit) {
-    check_failed(kOp, "boxes must have fewer than 2^31 rows, got ", describe(boxes));
+  if (boxes_.dim() > 0 && boxes.size(0) > kLimit) boxes.fail("must have fewer than 2^31 rows");
+  if (!offsets_) {
+    boxes.shape({kAnySize, 5}, "[K, 5]");
+    return;
   }
-  if (!offsets) return check_shape(kOp, "boxes", boxes, {kAnySize, 5}, "[K, 5]");
-  check_shape(kOp, "boxes", boxes, {kAnySize, 4}, "[K, 4]");
-  check_same_device(kOp, "offsets", *offsets, "features", like);
-  check_offsets(kOp, *offsets, boxes.size(0));
-  check_shape(kOp, "offsets", *offsets, {batch + 1}, "[B + 1], B as in features");
+  boxes.shape({kAnySize, 4}, "[K, 4]");
+  Argument(kOp, "offsets", *offsets_)
+      .device_of(features)
+      .offsets(boxes.size(0))
+      .shape({batch + 1}, "[B + 1], B as in features");
 }
 
 // Of a scale of 2^-level; beyond this no map has one.
@@ -104,6 +109,7 @@ void check_level(const char* name, int64_t level) {
 }
 
 void check_options(const Options& options, int64_t levels) {
+  checked_option<LevelRule>(kOp, "levels", options.rule);
   if (int64_t(options.spatial_scales.size()) != levels) {
     check_failed(kOp, "spatial_scales must have one value for each of the ", levels, " features, got ",
                  options.spatial_scales.size());
@@ -123,40 +129,42 @@ void check_options(const Options& options, int64_t levels) {
   check_level("the level of the first of spatial_scales", options.first_level);
 }
 
-LevelRule level_rule(int64_t rule) { return checked_option<LevelRule>(kOp, "levels", rule); }
+template <typename Make>
+auto per_level(int64_t count, const Make& make) {
+  PerLevel<decltype(make(size_t(0)))> result{};
+  for (size_t i = 0; i < size_t(count); ++i) result.values[i] = make(i);
+  return result;
+}
 
 template <typename A>
 RoiLayout<A> make_layout(const Tensor& boxes, const OptionalTensor& offsets, const Pyramid& pyramid,
                          const Options& options, int64_t bins_y, int64_t bins_x, bool channels_last) {
-  RoiLayout<A> layout{};
-  layout.boxes = data<A>(boxes);
-  layout.offsets = offsets ? data<int64_t>(*offsets) : nullptr;
-  layout.rois = boxes.size(0);
-  layout.batch = pyramid.batch;
-  layout.channels = pyramid.channels;
-  layout.bins_y = bins_y;
-  layout.bins_x = bins_x;
-  layout.sampling_ratio = int32_t(options.sampling_ratio > 0 ? options.sampling_ratio : 0);
-  layout.aligned = options.aligned;
-  layout.channels_last = channels_last;
-  layout.choice.rule = options.rule;
-  layout.choice.canonical_scale = A(options.canonical_scale);
-  layout.choice.canonical_level = A(options.canonical_level);
-  layout.choice.finest_scale =
-      A(std::ldexp(options.canonical_scale, int(options.first_level - options.canonical_level)));
-  layout.choice.first = int32_t(options.first_level);
-  layout.choice.count = int32_t(pyramid.levels());
-  for (int64_t i = 0; i < pyramid.levels(); ++i) {
-    layout.levels[i] = {int32_t(pyramid.sizes[2 * i]), int32_t(pyramid.sizes[2 * i + 1]), A(options.spatial_scales[i])};
-  }
-  return layout;
+  const double finest_scale = std::ldexp(options.canonical_scale, int(options.first_level - options.canonical_level));
+  const auto level = [&](size_t i) -> RoiLevel<A> {
+    return {int32_t(pyramid.sizes[2 * i]), int32_t(pyramid.sizes[2 * i + 1]), A(options.spatial_scales[i])};
+  };
+  return {
+      .boxes = data<A>(boxes),
+      .offsets = offsets ? data<int64_t>(*offsets) : nullptr,
+      .rois = boxes.size(0),
+      .batch = pyramid.batch,
+      .channels = pyramid.channels,
+      .bins_y = bins_y,
+      .bins_x = bins_x,
+      .sampling_ratio = int32_t(std::max(options.sampling_ratio, int64_t(0))),
+      .aligned = options.aligned,
+      .channels_last = channels_last,
+      .choice = {LevelRule(options.rule), A(options.canonical_scale), A(options.canonical_level), A(finest_scale),
+                 int32_t(options.first_level), int32_t(pyramid.levels())},
+      .levels = per_level(pyramid.levels(), level),
+  };
 }
 
 Tensor roi_align_op(std::vector<Tensor> features, const Tensor& boxes_, const OptionalTensor& offsets_, int64_t bins_y,
                     int64_t bins_x, bool channels_last, std::vector<double> spatial_scales, int64_t sampling_ratio,
                     bool aligned, double canonical_scale, int64_t canonical_level, int64_t first_level, int64_t rule) {
-  const Options options{std::move(spatial_scales), sampling_ratio, aligned,         canonical_scale,
-                        canonical_level,           first_level,    level_rule(rule)};
+  const Options options{std::move(spatial_scales), sampling_ratio, aligned, canonical_scale,
+                        canonical_level,           first_level,    rule};
   const Pyramid pyramid = check_features(features);
   check_options(options, pyramid.levels());
   check_boxes(boxes_, offsets_, features[0], pyramid.batch);
@@ -168,14 +176,11 @@ Tensor roi_align_op(std::vector<Tensor> features, const Tensor& boxes_, const Op
   Tensor output = make_empty_in_format(features[0], {boxes.size(0), pyramid.channels, bins_y, bins_x}, channels_last);
   if (output.numel() == 0) return output;
 
-  TensorContext context(boxes);
-  dispatch_floating(features[0].scalar_type(), [&](auto element) {
-    using T = decltype(element);
-    RoiAlign<T> args{};
-    args.layout = make_layout<acc_t<T>>(boxes, offsets, pyramid, options, bins_y, bins_x, channels_last);
-    for (size_t i = 0; i < features.size(); ++i) args.features[i] = data<T>(features[i]);
-    args.output = mutable_data<T>(output);
-    roi_align(args, context);
+  launch_floating(features[0], [&]<typename T>(Context& context) {
+    const auto maps = per_level(pyramid.levels(), [&](size_t i) { return data<T>(features[i]); });
+    roi_align<T>({make_layout<acc_t<T>>(boxes, offsets, pyramid, options, bins_y, bins_x, channels_last), maps,
+                  mutable_data<T>(output)},
+                 context);
   });
   return output;
 }
@@ -185,14 +190,15 @@ std::vector<Tensor> roi_align_backward_op(const Tensor& grad_, const Tensor& box
                                           std::vector<double> spatial_scales, int64_t sampling_ratio, bool aligned,
                                           double canonical_scale, int64_t canonical_level, int64_t first_level,
                                           int64_t rule) {
-  const Options options{std::move(spatial_scales), sampling_ratio, aligned,         canonical_scale,
-                        canonical_level,           first_level,    level_rule(rule)};
-  check_floating(kOp, "grad", grad_);
-  check_shape(kOp, "grad", grad_, {boxes_.size(0), kAnySize, kAnySize, kAnySize}, "[K, C, h, w] with K boxes");
+  const Options options{std::move(spatial_scales), sampling_ratio, aligned, canonical_scale,
+                        canonical_level,           first_level,    rule};
+  Argument(kOp, "grad", grad_)
+      .floating()
+      .shape({boxes_.size(0), kAnySize, kAnySize, kAnySize}, "[K, C, h, w] with K boxes");
   const Pyramid pyramid{std::move(sizes), batch, grad_.size(1)};
   check_options(options, pyramid.levels());
   check_boxes(boxes_, offsets_, grad_, batch);
-  const Tensor grad = in_format(grad_, channels_last), boxes = as_contiguous(boxes_);
+  const Tensor grad = kReadsAnyStrides ? grad_ : in_format(grad_, channels_last), boxes = as_contiguous(boxes_);
   const OptionalTensor offsets = as_contiguous(offsets_);
   std::vector<Tensor> grads;
   for (int64_t i = 0; i < pyramid.levels(); ++i) {
@@ -201,14 +207,14 @@ std::vector<Tensor> roi_align_backward_op(const Tensor& grad_, const Tensor& box
   }
   if (batch == 0 || pyramid.channels == 0) return grads;
 
-  TensorContext context(boxes);
-  dispatch_floating(grad.scalar_type(), [&](auto element) {
-    using T = decltype(element);
-    RoiAlignBackward<T> args{};
-    args.layout = make_layout<acc_t<T>>(boxes, offsets, pyramid, options, grad.size(2), grad.size(3), channels_last);
-    args.grad_output = data<T>(grad);
-    for (size_t i = 0; i < grads.size(); ++i) args.grad_features[i] = mutable_data<T>(grads[i]);
-    roi_align_backward(args, context);
+  launch_floating(grad, [&]<typename T>(Context& context) {
+    const auto maps = per_level(pyramid.levels(), [&](size_t i) { return mutable_data<T>(grads[i]); });
+    roi_align_backward<T>(
+        {make_layout<acc_t<T>>(boxes, offsets, pyramid, options, grad.size(2), grad.size(3), channels_last),
+         data<T>(grad),
+         {grad.stride(0), grad.stride(1), grad.stride(2), grad.stride(3)},
+         maps},
+        context);
   });
   return grads;
 }

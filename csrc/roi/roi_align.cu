@@ -14,8 +14,8 @@ namespace {
 dim3 grid_of(int64_t x, int64_t y) { return dim3(grid_side(x, kMostBlocksX), grid_side(y)); }
 
 // Whether channels can be taken in packs of this width.
-template <typename T, typename A>
-bool channels_fit(const RoiLayout<A>& layout, int width, const T* rois, const T* const* maps) {
+template <typename A, typename T>
+bool channels_fit(const RoiLayout<A>& layout, int width, const void* rois, const PerLevel<T>& maps) {
   bool fit = layout.channels % width == 0 && packs_fit({rois});
   for (int level = 0; level < layout.choice.count; ++level) fit = fit && packs_fit({maps[level]});
   return fit;
@@ -82,7 +82,7 @@ void roi_align_backward(const RoiAlignBackward<T>& args, Context& context) {
   if (args.layout.rois > 0) rois = sort_by_map(args.layout, context);
   if (!args.layout.channels_last) {
     launch_backward<PlaneThreads<T>>(args, rois, context);
-  } else if (channels_fit<T>(args.layout, kWidth, args.grad_output, args.grad_features)) {
+  } else if (channels_fit(args.layout, kWidth, args.grad_output, args.grad_features)) {
     launch_backward<ChannelThreads<T, kWidth>>(args, rois, context);
   } else {
     launch_backward<ChannelThreads<T, 1>>(args, rois, context);

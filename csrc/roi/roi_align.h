@@ -83,9 +83,7 @@ struct RoiAxis {
     if (at < A(0)) at = A(0);
     const int32_t low = int32_t(at);
     const bool last = low >= cells - 1;
-    result.fraction = last ? A(0) : at - A(low);
-    result.low = last ? cells - 1 : low;
-    result.high = last ? cells - 1 : low + 1;
+    result = {last ? cells - 1 : low, last ? cells - 1 : low + 1, last ? A(0) : at - A(low)};
     return true;
   }
 
@@ -96,6 +94,82 @@ struct RoiAxis {
     return true;
   }
 };
+
+// Cells [begin, end) along an axis.
+struct CellRange {
+  int32_t begin, end;
+  LDIE_HD int32_t count() const { return end - begin; }
+  LDIE_HD bool meets(const CellRange& other) const { return begin < other.end && other.begin < end; }
+};
+
+// A little more than what the samples of all bins can read: positions round, by a few units of the last place of their
+// largest term.
+template <typename A>
+LDIE_HD CellRange cells_read(const RoiAxis<A>& axis, int64_t bins) {
+  const A extent = axis.bin * A(bins), size = A(axis.cells);
+  const A margin = A(1) + (std::fabs(axis.start) + std::fabs(extent)) * A(1e-6);
+  const A low = std::floor(axis.start + (extent < A(0) ? extent : A(0)) - margin);
+  const A high = std::floor(axis.start + (extent < A(0) ? A(0) : extent) + margin) + A(2);
+  return {low > A(0) ? low < size ? int32_t(low) : axis.cells : 0,
+          high > A(0) ? high < size ? int32_t(high) : axis.cells : 0};
+}
+
+// Samples [begin, end) of a bin along an axis.
+struct SampleRange {
+  int32_t begin, end;
+};
+
+template <typename A>
+struct alignas(2 * sizeof(A)) CellWeight {  // one load
+  int32_t cell;
+  A weight;
+};
+
+// Merges taps that share a cell and calls emit(CellWeight) for each cell, in the order of the first taps, until that
+// returns false. Positions along an axis only rise or only fall, so that a cell is among the last three if it has been
+// met at all.
+template <typename A, typename Emit>
+class TapMerger {
+ public:
+  LDIE_HD explicit TapMerger(Emit& emit) : emit_(emit) {}
+
+  LDIE_HD bool add(int32_t cell, A weight) {
+    for (int k = kKept - 1; k >= 0; --k) {
+      if (last_[k].cell == cell) {
+        last_[k].weight += weight;
+        return true;
+      }
+    }
+    const CellWeight<A> oldest = last_[0];
+    for (int k = 1; k < kKept; ++k) last_[k - 1] = last_[k];
+    last_[kKept - 1] = {cell, weight};
+    return oldest.cell < 0 || emit_(oldest);
+  }
+
+  LDIE_HD void finish() {
+    for (const CellWeight<A>& tap : last_) {
+      if (tap.cell >= 0 && !emit_(tap)) return;
+    }
+  }
+
+ private:
+  static constexpr int kKept = 3;
+  Emit& emit_;
+  CellWeight<A> last_[kKept] = {{-1, A(0)}, {-1, A(0)}, {-1, A(0)}};  // the oldest first
+};
+
+// The cells that samples of a bin read, each once, with the sum of its weights.
+template <typename A, typename Emit>
+LDIE_HD void merge_taps(const RoiAxis<A>& axis, int64_t bin, const SampleRange& samples, Emit& emit) {
+  TapMerger<A, Emit> merger(emit);
+  for (int32_t sample = samples.begin; sample < samples.end; ++sample) {
+    AxisTap<A> tap;
+    if (!axis.tap(bin, sample, tap)) continue;
+    if (!merger.add(tap.low, tap.low_weight)) return;
+    if (tap.high_weight > A(0) && !merger.add(tap.high, tap.high_weight)) return;
+  }
+  merger.finish();
+}
 
 // `begin` and `end` are in cells; without `aligned` pixel centres stand at 0 and a RoI is at least 1 cell wide.
 template <typename A>
@@ -132,6 +206,12 @@ struct RoiLevel {
   LDIE_HD int64_t cells() const { return int64_t(height) * width; }
 };
 
+template <typename V>
+struct PerLevel {
+  V values[kMaxLevels];
+  LDIE_HD const V& operator[](int64_t level) const { return values[level]; }
+};
+
 // Everything about a call but the features themselves: common to forward and backward, and to every dtype of the
 // features. Boxes come in the type the coordinates are computed in.
 template <typename A>
@@ -144,7 +224,7 @@ struct RoiLayout {
   bool aligned;            // pixel centres at 0.5; without it a RoI is at least 1 cell wide
   bool channels_last;      // features and output are [.., height, width, channels] in memory
   LevelChoice<A> choice;
-  RoiLevel<A> levels[kMaxLevels];
+  PerLevel<RoiLevel<A>> levels;
 
   LDIE_HD int64_t bins() const { return bins_y * bins_x; }
 
@@ -187,15 +267,21 @@ struct RoiLayout {
 template <typename T>
 struct RoiAlign {
   RoiLayout<acc_t<T>> layout;
-  const T* features[kMaxLevels];  // each [batch, channels, height, width]
-  T* output;                      // [rois, channels, bins_y, bins_x], written
+  PerLevel<const T*> features;  // each [batch, channels, height, width]
+  T* output;                    // [rois, channels, bins_y, bins_x], written
+};
+
+// Elements from one to the next along each side of the gradients of the outputs.
+struct GradStrides {
+  int64_t roi, channel, y, x;
 };
 
 template <typename T>
 struct RoiAlignBackward {
   RoiLayout<acc_t<T>> layout;
-  const T* grad_output;          // [rois, channels, bins_y, bins_x]
-  T* grad_features[kMaxLevels];  // each [batch, channels, height, width], written
+  const T* grad_output;        // [rois, channels, bins_y, bins_x]
+  GradStrides strides;         // any on the CPU; on CUDA those of the layout
+  PerLevel<T*> grad_features;  // each [batch, channels, height, width], written
 };
 
 template <typename T>

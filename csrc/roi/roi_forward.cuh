@@ -131,7 +131,7 @@ __device__ __forceinline__ void blend_columns(const Planes<T, kPlanes>& planes, 
   const int lane = int(threadIdx.x) % kWarpSize;
   LaneCursor at(lane, bins);
   for (int i = lane; i < rows.count * bins; i += kWarpSize, at.advance()) {
-    const A* const row = tile + at.row * columns - x.begin;
+    const A* const row = tile + at.row * columns - x.cells.begin;
     A sums[kPlanes] = {};
     add_taps(
         x.bin(at.column), x.count[at.column],
@@ -148,7 +148,7 @@ __device__ __forceinline__ void blend_columns(const Planes<T, kPlanes>& planes, 
 // are too few planes to give each warp some.
 template <int kPlanes, typename T>
 __device__ __forceinline__ void make_planes(const RoiAlign<T>& args, const RoiPart<acc_t<T>>& part, acc_t<T>* tile) {
-  const int columns = max(part.x.end - part.x.begin, 0), groups = ceil_div(part.channels, kPlanes);
+  const int columns = max(part.x.cells.count(), 0), groups = ceil_div(part.channels, kPlanes);
   const int most_rows = columns > 0 ? min(part.bins_y, kTileCells<acc_t<T>, kPlanes> / columns) : part.bins_y;
   const int least_chunks = max(ceil_div(part.bins_y, most_rows), min(part.bins_y, kForwardWarps / groups));
   const int height = ceil_div(part.bins_y, least_chunks), chunks = ceil_div(part.bins_y, height);
@@ -157,7 +157,7 @@ __device__ __forceinline__ void make_planes(const RoiAlign<T>& args, const RoiPa
     const Planes<T, kPlanes> planes(args, part, i / chunks * kPlanes);
     const BinRows rows{first, min(height, part.bins_y - first)};
     __syncwarp();  // the tile may still be read
-    if (columns > 0) blend_rows(planes, part.y, rows, part.x.begin, columns, tile);
+    if (columns > 0) blend_rows(planes, part.y, rows, part.x.cells.begin, columns, tile);
     __syncwarp();
     blend_columns(planes, part.x, rows, part.bins_x, columns, tile);
   }

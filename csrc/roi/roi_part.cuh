@@ -47,7 +47,7 @@ struct RoiPart : ForwardPart {
   AxisTaps<A> y, x;
 
   // Whether the taps are here. Where not - bins of dozens of cells or samples - make_wide makes the part.
-  __device__ bool fits(int most_columns) const { return y.fits && x.fits && x.end - x.begin <= most_columns; }
+  __device__ bool fits(int most_columns) const { return y.fits && x.fits && x.cells.count() <= most_columns; }
 };
 
 // By the first two warps of a block, an axis each. All threads must call.

@@ -11,10 +11,6 @@ namespace ldie::roi {
 constexpr int kBinBlock = 16;  // bins along an axis that a block handles at a time
 constexpr int kTapSlots = 256;
 
-struct SampleRange {
-  int32_t begin, end;
-};
-
 // How many of the bin's samples lie left of `limit`, where positions increase. Found on the positions themselves, so
 // that rounding cannot lose a sample.
 template <typename A>
@@ -40,53 +36,33 @@ __device__ __forceinline__ SampleRange samples_reading(const RoiAxis<A>& axis, i
   return {samples_below(axis, bin, A(begin) - A(1)), samples_below(axis, bin, A(end) + A(1))};
 }
 
-template <typename A>
-struct alignas(2 * sizeof(A)) CellWeight {  // one load
-  int32_t cell;
-  A weight;
-};
-
 // Each bin's weights on the cells that it reads; samples that share a cell are merged.
 template <typename A>
 struct AxisTaps {
   CellWeight<A> taps[kTapSlots];
   int32_t count[kBinBlock];
-  int32_t stride;      // slots of a bin
-  int32_t begin, end;  // the cells that the bins read lie in here
-  bool fits;           // false: too many taps for the slots
+  int32_t stride;   // slots of a bin
+  CellRange cells;  // what the bins read lies in here
+  bool fits;        // false: too many taps for the slots
 
   __device__ const CellWeight<A>* bin(int index) const { return taps + index * stride; }
 };
 
-// A bin's taps while they are collected: the last two in registers, as a sample shares cells with the one before it.
+// Stores a bin's taps as they are merged.
 template <typename A>
 struct TapCollector {
   CellWeight<A>* taps;
   int32_t slots, begin, end;
   int32_t count = 0;
   bool fits = true;
-  CellWeight<A> before{-1, A(0)}, last{-1, A(0)};
 
-  __device__ void add(int32_t cell, A weight) {
-    if (cell == before.cell) {
-      before.weight += weight;
-    } else if (cell == last.cell) {
-      last.weight += weight;
-    } else if (count < slots) {
-      if (count > 1) taps[count - 2] = before;
-      before = last;
-      last = {cell, weight};
-      ++count;
-      begin = min(begin, cell);
-      end = max(end, cell + 1);
-    } else {
-      fits = false;
-    }
-  }
-
-  __device__ void finish() const {
-    if (count > 1) taps[count - 2] = before;
-    if (count > 0) taps[count - 1] = last;
+  LDIE_HD bool operator()(const CellWeight<A>& tap) {
+    fits = count < slots;
+    if (!fits) return false;
+    taps[count++] = tap;
+    begin = tap.cell < begin ? tap.cell : begin;
+    end = tap.cell < end ? end : tap.cell + 1;
+    return true;
   }
 };
 
@@ -97,22 +73,14 @@ __device__ __forceinline__ void find_taps(const RoiAxis<A>& axis, int64_t first_
   TapCollector<A> collector{result.taps + lane * stride, stride, axis.cells, 0};
   if (lane < bins) {
     const int64_t bin = first_bin + lane;
-    const SampleRange samples = samples_reading(axis, bin, 0, axis.cells);
-    for (int32_t sample = samples.begin; collector.fits && sample < samples.end; ++sample) {
-      AxisTap<A> tap;
-      if (!axis.tap(bin, sample, tap)) continue;
-      collector.add(tap.low, tap.low_weight);
-      if (tap.high_weight > A(0)) collector.add(tap.high, tap.high_weight);
-    }
-    collector.finish();
+    merge_taps(axis, bin, samples_reading(axis, bin, 0, axis.cells), collector);
     result.count[lane] = collector.count;
   }
   const int32_t begin = warp_reduce(collector.begin, Minimum()), end = warp_reduce(collector.end, Maximum());
   const bool fits = __all_sync(kFullWarp, collector.fits);
   if (lane == 0) {
     result.stride = stride;
-    result.begin = begin;
-    result.end = end;
+    result.cells = {begin, end};
     result.fits = fits;
   }
 }

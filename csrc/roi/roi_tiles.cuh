@@ -15,25 +15,9 @@ namespace ldie::roi {
 constexpr int kTileThreads = 256;
 constexpr int kTileWarps = kTileThreads / kWarpSize;
 
-// Cells [begin, end) of a map.
-struct CellSpan {
-  int32_t begin, end;
-};
-
 struct alignas(16) Extent {
-  CellSpan y, x;
+  CellRange y, x;
 };
-
-// A little more than what the samples can read: positions round, by a few units of the last place of their largest
-// term.
-template <typename A>
-__device__ __forceinline__ CellSpan cells_read(const RoiAxis<A>& axis, int64_t bins) {
-  const A extent = axis.bin * A(bins), size = A(axis.cells);
-  const A low = min(axis.start, axis.start + extent), high = max(axis.start, axis.start + extent);
-  const A margin = A(1) + (fabs(axis.start) + fabs(extent)) * A(1e-6);
-  return {int32_t(max(A(0), min(size, floor(low - margin)))),
-          int32_t(max(A(0), min(size, floor(high + margin) + A(2))))};
-}
 
 // RoIs by map: those of map m are rows[starts[m]] .. rows[starts[m + 1] - 1].
 struct RoisByMap {
@@ -128,8 +112,7 @@ struct MapTile {
   }
 
   __device__ bool meets(const Extent& extent, const MapTiles& tiles) const {
-    return extent.y.begin < y + tiles.height && extent.y.end > y && extent.x.begin < x + tiles.width &&
-           extent.x.end > x;
+    return extent.y.meets({y, y + tiles.height}) && extent.x.meets({x, x + tiles.width});
   }
 };
 

@@ -3,6 +3,7 @@
 // time. Column c holds the taps of bin c: cells and weights, one entry below the other.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "core/integers.h"
@@ -47,19 +48,6 @@ struct TapTable {
     weight[k * stride + column] = value;
   }
 
-  // Adds to the column's entry for `at` or appends one. Positions along an axis only rise or only fall, so that an
-  // entry is among the last three if it is there at all.
-  void add(int64_t column, int64_t at, A value) {
-    const int64_t count = counts[column];
-    for (int64_t k = count - 1; k >= 0 && k >= count - 3; --k) {
-      if (index[k * stride + column] == Index(at)) {
-        weight[k * stride + column] += value;
-        return;
-      }
-    }
-    append(column, at, value);
-  }
-
   // Counts cells from `origin` on, and fills short columns up with their last cell, at weight 0: whatever stands in
   // cells that a bin does not read - an infinity, say - must not reach it. (Columns without any read cell 0; whoever
   // reads them drops the sum where the first weight is 0.)
@@ -75,28 +63,18 @@ struct TapTable {
   }
 };
 
-struct CellRange {
-  int64_t begin, end;
-  int64_t count() const { return end - begin; }
-};
-
 // Tabulates the cells of each bin, in cells of the map; returns the range of cells that any bin reads.
 template <typename A>
 CellRange tabulate(const RoiAxis<A>& axis, int64_t bins, TapTable<A>& table) {
   table.clear(bins);
   CellRange range{axis.cells, 0};
-  const auto use = [&](int64_t bin, int32_t cell, A weight) {
-    table.add(bin, cell, weight);
-    range.begin = cell < range.begin ? cell : range.begin;
-    range.end = cell >= range.end ? cell + 1 : range.end;
-  };
-  AxisTap<A> tap;
   for (int64_t bin = 0; bin < bins; ++bin) {
-    for (int32_t sample = 0; sample < axis.grid; ++sample) {
-      if (!axis.tap(bin, sample, tap)) continue;
-      use(bin, tap.low, tap.low_weight);
-      if (tap.high_weight > A(0)) use(bin, tap.high, tap.high_weight);
-    }
+    const auto append = [&](const CellWeight<A>& tap) {
+      table.append(bin, tap.cell, tap.weight);
+      range = {std::min(range.begin, tap.cell), std::max(range.end, tap.cell + 1)};
+      return true;
+    };
+    merge_taps(axis, bin, {0, axis.grid}, append);
   }
   return range;
 }

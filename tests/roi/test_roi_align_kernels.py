@@ -108,3 +108,26 @@ def test_infinite_gradient_stays_with_its_cells(backend: Backend, memory_format:
     assert finite[1].all()
     assert torch.equal((~finite[0]).nonzero().amin(0), torch.tensor([5, 5]))
     assert torch.equal((~finite[0]).nonzero().amax(0), torch.tensor([8, 8]))
+
+
+@pytest.mark.parametrize("memory_format", FORMATS)
+@pytest.mark.parametrize("kind", ["one number", "one per channel", "flattened", "channels last", "every other"])
+def test_gradients_in_any_strides(backend: Backend, kind: str, memory_format: str) -> None:
+    """Gradients of outputs come as autograd makes them, such as one number for a sum; the bits are those of a copy."""
+    values, rois = make_inputs(Shape(channels=37, rois=3, size=(3, 2)))
+    size = (3, 37, 3, 2)
+    tangent = {
+        "one number": torch.randn(()).expand(size),
+        "one per channel": torch.randn(37, 1, 1).expand(size),
+        "flattened": torch.randn(size),
+        "channels last": torch.randn(size).contiguous(memory_format=torch.channels_last),
+        "every other": torch.randn(3, 74, 6, 4)[:, ::2, ::2, ::2],
+    }[kind].to(backend.device)
+
+    def gradient(tangent: Tensor) -> Tensor:
+        input = values.to(backend.device, memory_format=FORMATS[memory_format]).requires_grad_()
+        output = ldie_ext.roi_align(input, rois.to(backend.device), (3, 2), 1.0, 2)
+        return torch.autograd.grad(output, input, tangent)[0]
+
+    wanted = tangent.clone(memory_format=FORMATS[memory_format])
+    assert_same(gradient(tangent), gradient(wanted))
