@@ -13,6 +13,7 @@
 #include "masks/mask_box_cpu.h"
 #include "masks/mask_set.h"
 #include "masks/rle_decode.h"
+#include "masks/run_set_cpu.h"
 
 namespace ldie::masks {
 
@@ -56,23 +57,12 @@ class MaskCropper {
   CroppedMask crop(int64_t mask) { return set_.form == MaskForm::runs ? crop_runs(mask) : crop_pixels(mask); }
 
  private:
-  template <typename Use>
-  void for_each_run(int64_t mask, const Use& use) const {
-    const RowRange runs = row_range(set_.offsets, mask, set_.runs);
-    int64_t position = 0;
-    for (int64_t i = runs.begin; i < runs.end; ++i) {
-      const int64_t end = position + set_.counts[i];
-      if ((i - runs.begin) % 2 == 1) use(position, end);
-      position = end;
-    }
-  }
-
   CroppedMask crop_runs(int64_t mask) {
     MaskBox box;
-    for_each_run(mask, [&](int64_t begin, int64_t end) { box.include_run(begin, end, set_.height); });
+    for_each_run(set_.runs, mask, [&](int64_t begin, int64_t end) { box.include_run(begin, end, set_.height); });
     if (box.empty()) return {};
     canvas_.place(box.top, box.bottom, box.left / 64, ceil_div(box.right, 64));
-    for_each_run(mask, [&](int64_t begin, int64_t end) {
+    for_each_run(set_.runs, mask, [&](int64_t begin, int64_t end) {
       toggle_run(begin, end, set_.height, box.left, box.right,
                  [&](int64_t row, int64_t column) { canvas_.toggle(row, column); });
     });

@@ -18,7 +18,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
     rle_decode_kernel(RleDecode args, const int64_t* ends, int64_t strips) {
   LDIE_DYNAMIC_SHARED(uint32_t, memory);
   const int64_t index = blockIdx.x / strips, left = blockIdx.x % strips * kBandColumns;
-  const RowRange runs = row_range(args.offsets, index, args.runs);
+  const RowRange runs = args.runs.runs_of(index);
   const int64_t start = runs.begin == 0 ? 0 : ends[runs.begin - 1];
   uint8_t* const mask = args.masks + index * args.mask_bytes();
   for (int64_t top = int64_t(blockIdx.y) * kRows; top < args.height; top += int64_t(gridDim.y) * kRows) {
@@ -38,9 +38,9 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
 }  // namespace
 
 void rle_decode(const RleDecode& args, Context& context) {
-  const int64_t* const ends = run_ends(args.counts, args.runs, context);
+  const int64_t* const ends = run_ends(args.runs, context);
   const int64_t strips = band_strips(args.width), bands = ceil_div(args.height, kRows);
-  const dim3 grid(unsigned(args.count * strips), grid_side(bands));
+  const dim3 grid(unsigned(args.runs.count * strips), grid_side(bands));
   LDIE_LAUNCH(rle_decode_kernel, grid, dim3(kThreads), Canvas::bytes(band_words(args.width)), context.stream, args,
               ends, strips);
 }

@@ -4,17 +4,16 @@
 
 #include "core/bits.h"
 #include "core/context.h"
-#include "core/ragged.h"
+#include "masks/run_set.h"
 
 namespace ldie::masks {
 
 struct RleDecode {
-  const int32_t* counts;   // [runs]
-  const int64_t* offsets;  // [masks + 1], runs of a mask
-  int64_t runs, count, height, width;
+  RunSet runs;
+  int64_t height, width;
   bool packed;
   bool zeroed;     // the masks are zero already (CPU)
-  uint8_t* masks;  // [count, height, row_bytes()], 0 or 1, or 8 pixels a byte with bit 0 leftmost
+  uint8_t* masks;  // [runs.count, height, row_bytes()], 0 or 1, or 8 pixels a byte with bit 0 leftmost
 
   LDIE_HD int64_t row_bytes() const { return mask_row_bytes(width, packed); }
   LDIE_HD int64_t mask_bytes() const { return height * row_bytes(); }
