@@ -20,6 +20,9 @@ struct MaskSet {
 
   LDIE_HD int64_t row_bytes() const { return form == MaskForm::dense ? width : ceil_div(width, 8); }
   LDIE_HD int64_t mask_bytes() const { return height * row_bytes(); }
+  LDIE_HD int64_t pixels() const { return height * width; }
+  LDIE_HD bool packed() const { return form == MaskForm::packed; }
+  LDIE_HD const uint8_t* mask(int64_t n) const { return masks + n * mask_bytes(); }
 };
 
 // Pixels [left, right) x [top, bottom); empty at first.

@@ -20,27 +20,17 @@ Tensor paste(const Tensor& masks_, const Tensor& boxes_, int64_t height, int64_t
       .device_of(given);
   check_map_size(kOp, height, width);
   if (!(threshold > 0)) check_failed(kOp, "threshold must be above 0, got ", threshold);
-  MostlyZero output =
-      mask_output(kOp, {given.size(0), height, width, packed}, {{"masks", masks_}, {"boxes", boxes_}}, out);
-  if (output.tensor.numel() == 0) return output.tensor;
+  const DrawnMasks drawn =
+      masks_to_draw(kOp, {given.size(0), height, width, packed}, {{"masks", masks_}, {"boxes", boxes_}}, out);
+  if (drawn.tensor.numel() == 0) return drawn.tensor;
 
   const Tensor masks = as_contiguous(masks_), boxes = as_contiguous(boxes_);
   launch_floating(masks, [&]<typename T>(Context& context) {
-    paste_masks<T>({.masks = data<T>(masks),
-                    .boxes = data<acc_t<T>>(boxes),
-                    .count = masks.size(0),
-                    .rows = masks.size(1),
-                    .columns = masks.size(2),
-                    .height = height,
-                    .width = width,
-                    .threshold = threshold,
-                    .rule = rule,
-                    .packed = packed,
-                    .zeroed = output.zeroed,
-                    .output = mutable_data<uint8_t>(output.tensor)},
+    paste_masks<T>({data<T>(masks), data<acc_t<T>>(boxes), masks.size(0), masks.size(1), masks.size(2), threshold, rule,
+                    drawn.out},
                    context);
   });
-  return output.tensor;
+  return drawn.tensor;
 }
 
 Tensor paste_masks_op(const Tensor& masks, const Tensor& boxes, int64_t height, int64_t width, double threshold,

@@ -14,18 +14,12 @@ Tensor draw(const Tensor& coords, const Tensor& part_offsets, const Tensor& inst
   constexpr const char* op = "polygons_to_masks";
   const PolygonTensors polygons(op, coords, part_offsets, instance_offsets);
   check_map_size(op, height, width);
-  MostlyZero masks =
-      mask_output(op, {polygons.instances(), height, width, packed},
-                  {{"coords", coords}, {"part_offsets", part_offsets}, {"instance_offsets", instance_offsets}}, out);
+  const DrawnMasks masks =
+      masks_to_draw(op, {polygons.instances(), height, width, packed},
+                    {{"coords", coords}, {"part_offsets", part_offsets}, {"instance_offsets", instance_offsets}}, out);
   if (masks.tensor.numel() == 0) return masks.tensor;
   TensorContext context(coords);
-  polygons_to_masks({.polygons = polygons.set(),
-                     .height = height,
-                     .width = width,
-                     .packed = packed,
-                     .zeroed = masks.zeroed,
-                     .masks = mutable_data<uint8_t>(masks.tensor)},
-                    context);
+  polygons_to_masks({polygons.set(), masks.out}, context);
   return masks.tensor;
 }
 

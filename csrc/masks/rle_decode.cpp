@@ -13,17 +13,11 @@ Tensor decode(const Tensor& counts, const Tensor& offsets, int64_t height, int64
               const std::optional<Tensor>& out) {
   constexpr const char* op = "rle_decode";
   const RleTensors runs = sized_rle(op, counts, offsets, height, width);
-  MostlyZero masks =
-      mask_output(op, {runs.count(), height, width, packed}, {{"counts", counts}, {"offsets", offsets}}, out);
+  const DrawnMasks masks =
+      masks_to_draw(op, {runs.count(), height, width, packed}, {{"counts", counts}, {"offsets", offsets}}, out);
   if (masks.tensor.numel() == 0) return masks.tensor;
   TensorContext context(counts);
-  rle_decode({.runs = runs.set(),
-              .height = height,
-              .width = width,
-              .packed = packed,
-              .zeroed = masks.zeroed,
-              .masks = mutable_data<uint8_t>(masks.tensor)},
-             context);
+  rle_decode({runs.set(), masks.out}, context);
   return masks.tensor;
 }
 

@@ -18,13 +18,7 @@ std::tuple<Tensor, Tensor> rle_encode_op(const Tensor& masks_, int64_t width, bo
   Tensor offsets = make_empty(masks, {masks.size(0) + 1}, ScalarType::Long);
   TensorRuns runs(op, offsets, max_runs);
   TensorContext context(masks);
-  rle_encode({.masks = data<uint8_t>(masks),
-              .count = masks.size(0),
-              .height = masks.size(1),
-              .width = width,
-              .packed = packed,
-              .offsets = mutable_data<int64_t>(offsets)},
-             runs, context);
+  rle_encode({mask_set(masks, width), mutable_data<int64_t>(offsets)}, runs, context);
   return {runs.counts(), offsets};
 }
 
