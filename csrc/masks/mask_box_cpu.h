@@ -39,7 +39,7 @@ inline MaskBox box_of_bits(const uint8_t* mask, int64_t row_bytes, const MaskBox
 
 // Of a mask of a set that is not of runs.
 inline MaskBox pixel_box(const MaskSet& set, int64_t n) {
-  const uint8_t* const mask = set.masks + n * set.mask_bytes();
+  const uint8_t* const mask = set.mask(n);
   const MaskBox box = box_of_bytes(mask, set.height, set.row_bytes());
   return set.form == MaskForm::dense || box.empty() ? box : box_of_bits(mask, set.row_bytes(), box);
 }

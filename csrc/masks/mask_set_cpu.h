@@ -74,7 +74,7 @@ class MaskCropper {
   CroppedMask crop_pixels(int64_t mask) const {
     const MaskBox box = pixel_box(set_, mask);
     if (box.empty()) return {};
-    const uint8_t* const pixels = set_.masks + mask * set_.mask_bytes();
+    const uint8_t* const pixels = set_.mask(mask);
     return cropped(box, [&](int64_t row, int64_t column) { return word(pixels + row * set_.row_bytes(), column); });
   }
 
