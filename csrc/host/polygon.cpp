@@ -12,7 +12,7 @@ Rle draw_polygon(const double* xy, int64_t points, int64_t height, int64_t width
   const masks::PolygonSet polygon{xy, nullptr, nullptr, points, 1, 1};
   const RowRange all{0, points};
   for (int64_t point = 0; point < points; ++point)
-    crossings.add(masks::polygon_edge(polygon, all, point, masks::PolygonFrame()));
+    crossings.add(masks::fine_edge(polygon, all, point, masks::PolygonFrame()).edge());
   std::vector<Span> spans;
   crossings.append_spans(spans);
   return from_ones(spans, height, width);

@@ -22,7 +22,7 @@ LDIE_HD int band_words(int64_t width) { return int(ceil_div(width < kBandColumns
 struct SmallDivider {
   uint32_t divisor, factor;
 
-  __device__ explicit SmallDivider(uint32_t divisor) : divisor(divisor), factor(0xffffffffu / divisor + 1) {}
+  __device__ explicit SmallDivider(uint32_t divisor) : divisor(divisor), factor(UINT32_MAX / divisor + 1) {}
   __device__ uint32_t operator()(uint32_t n) const { return divisor == 1 ? n : __umulhi(n, factor); }
 };
 

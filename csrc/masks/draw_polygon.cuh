@@ -8,30 +8,17 @@
 
 namespace ldie::masks {
 
-// What a thread knows about an edge before it computes where it crosses columns.
-struct FineEdge {
-  int32_t xa, ya, xb, yb;
+__device__ inline bool lies_above(const FineEdge& edge, int64_t top, int64_t height) {
+  return last_row(max(edge.ya, edge.yb), height) <= top;
+}
+__device__ inline bool lies_below(const FineEdge& edge, int64_t bottom, int64_t height) {
+  return first_row(min(edge.ya, edge.yb), height) >= bottom;
+}
 
-  __device__ FineEdge(const PolygonSet& polygons, const RowRange& part, int64_t point, const PolygonFrame& frame) {
-    const double* const start = polygons.coords + 2 * point;
-    const double* const end = polygons.coords + 2 * (point + 1 < part.end ? point + 1 : part.begin);
-    xa = frame.fine_x(start);
-    ya = frame.fine_y(start);
-    xb = frame.fine_x(end);
-    yb = frame.fine_y(end);
-  }
-  __device__ bool above(int64_t top, int64_t height) const { return last_row(max(ya, yb), height) <= top; }
-  __device__ bool below(int64_t bottom, int64_t height) const { return first_row(min(ya, yb), height) >= bottom; }
-  __device__ PolygonEdge edge() const { return PolygonEdge(xa, ya, xb, yb); }
-  __device__ FineEdge of_lane(int lane) const {
-    FineEdge other = *this;
-    other.xa = __shfl_sync(kFullWarp, xa, lane);
-    other.ya = __shfl_sync(kFullWarp, ya, lane);
-    other.xb = __shfl_sync(kFullWarp, xb, lane);
-    other.yb = __shfl_sync(kFullWarp, yb, lane);
-    return other;
-  }
-};
+__device__ inline FineEdge of_lane(const FineEdge& own, int lane) {
+  return {__shfl_sync(kFullWarp, own.xa, lane), __shfl_sync(kFullWarp, own.ya, lane),
+          __shfl_sync(kFullWarp, own.xb, lane), __shfl_sync(kFullWarp, own.yb, lane)};
+}
 
 // Columns of the canvas that an edge crosses.
 struct CrossedColumns {
@@ -56,8 +43,8 @@ __device__ void draw_part(Canvas& canvas, const PolygonSet& polygons, const RowR
   const int lane = int(threadIdx.x) % kWarpSize, warp = int(threadIdx.x) / kWarpSize;
   bool reaches = false;
   for (int64_t point = part.begin + threadIdx.x; point < part.end; point += kThreads) {
-    const FineEdge edge(polygons, part, point, frame);
-    reaches |= !edge.above(canvas.top(), height) && !edge.below(canvas.bottom(), height);
+    const FineEdge edge = fine_edge(polygons, part, point, frame);
+    reaches |= !lies_above(edge, canvas.top(), height) && !lies_below(edge, canvas.bottom(), height);
   }
   if (__syncthreads_or(reaches) == 0) return;
 
@@ -66,10 +53,10 @@ __device__ void draw_part(Canvas& canvas, const PolygonSet& polygons, const RowR
   for (int64_t first = part.begin + warp * share; first < part.end; first += kWarps * share) {
     const int64_t point = first + lane;
     const bool own = lane < share && point < part.end;
-    const FineEdge edge(polygons, part, own ? point : first, frame);
+    const FineEdge edge = fine_edge(polygons, part, own ? point : first, frame);
     const CrossedColumns columns(edge, left, right);
-    const bool above = edge.above(canvas.top(), height);
-    const bool crosses = own && !above && columns.begin < columns.end && !edge.below(canvas.bottom(), height);
+    const bool above = lies_above(edge, canvas.top(), height);
+    const bool crosses = own && !above && columns.begin < columns.end && !lies_below(edge, canvas.bottom(), height);
     const bool is_long = crosses && columns.end - columns.begin > kLong;
     if (own && above) canvas.toggle_above(columns.begin, columns.end);
     if (crosses && !is_long) {
@@ -77,7 +64,7 @@ __device__ void draw_part(Canvas& canvas, const PolygonSet& polygons, const RowR
       for (int64_t x = columns.begin; x < columns.end; ++x) canvas.toggle(walk.row(x, height), x);
     }
     for (unsigned waiting = __ballot_sync(kFullWarp, is_long); waiting != 0; waiting &= waiting - 1) {
-      const FineEdge shared = edge.of_lane(__ffs(int(waiting)) - 1);
+      const FineEdge shared = of_lane(edge, __ffs(int(waiting)) - 1);
       const PolygonEdge walk = shared.edge();
       const CrossedColumns all(shared, left, right);
       for (int64_t x = all.begin + lane; x < all.end; x += kWarpSize) canvas.toggle(walk.row(x, height), x);

@@ -28,7 +28,7 @@ inline void draw_part(BitCanvas& canvas, const PolygonSet& polygons, const RowRa
   canvas.place(first_row(upper, height), std::min(height, last_row(lower, height) + 1), span.first_column() / 64,
                ceil_div(span.end_column(width), 64));
   for (int64_t point = part.begin; point < part.end; ++point) {
-    const PolygonEdge edge = polygon_edge(polygons, part, point, frame);
+    const PolygonEdge edge = fine_edge(polygons, part, point, frame).edge();
     const int64_t end = edge.end_column(width);
     for (int64_t column = edge.first_column(); column < end; ++column) canvas.toggle(edge.row(column, height), column);
   }

@@ -141,7 +141,8 @@ __global__ void __launch_bounds__(kPairThreads)
 
 inline const uint8_t* draw_runs(Context& context, const MaskSet& set) {
   auto* const masks = context.scratch_array<uint8_t>(set.count * set.mask_bytes());
-  rle_decode({set.counts, set.offsets, set.runs, set.count, set.height, set.width, true, false, masks}, context);
+  rle_decode({set.runs, {.masks = masks, .height = set.height, .width = set.width, .packed = true, .zeroed = false}},
+             context);
   return masks;
 }
 

@@ -49,7 +49,7 @@ __device__ inline void add_units(MaskMoments& moments, uint64_t bits, uint32_t a
 // Blocks (mask, share of its bytes; shares meet where addresses are multiples of kSlot). shares: [count, gridDim.y]
 __global__ void __launch_bounds__(kMomentThreads)
     mask_moments_kernel(MaskSet set, int64_t share_bytes, MaskMoments* shares) {
-  const uint8_t* const mask = set.masks + int64_t(blockIdx.x) * set.mask_bytes();
+  const uint8_t* const mask = set.mask(blockIdx.x);
   const int64_t first = int64_t(blockIdx.y) * share_bytes - slot_offset(mask);
   const int64_t begin = max(int64_t(0), first), end = min(set.mask_bytes(), first + share_bytes);
   const uint32_t row_bytes = uint32_t(set.row_bytes());

@@ -9,9 +9,9 @@ namespace ldie::masks {
 
 inline MaskMoments moments_of(const CroppedMask& mask) {
   MaskMoments moments;
-  for (int64_t y = mask.top; y < mask.bottom; ++y) {
-    const uint64_t* const row = mask.word(y, mask.first);
-    for (int64_t i = 0; i < mask.words(); ++i) moments.add(row[i], 64 * (mask.first + i), y);
+  for (int64_t column = mask.first; column < mask.end; ++column) {
+    const uint64_t* const words = mask.word(mask.top, column);
+    for (int64_t i = 0; i < mask.rows(); ++i) moments.add(words[i], 64 * column, mask.top + i);
   }
   return moments;
 }

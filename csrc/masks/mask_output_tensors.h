@@ -1,32 +1,46 @@
 // SPDX-License-Identifier: Apache-2.0
-// The tensor side of ops that draw masks [count, height, width], bool or packed: a new tensor, or one that was given.
+// The masks that an op draws: new ones, or the caller's.
 #pragma once
 
 #include "core/argument_tensors.h"
-#include "core/bits.h"
 #include "core/tensors.h"
+#include "masks/mask_output.h"
 
 namespace ldie::masks {
 
 struct MaskShape {
   int64_t count, height, width;
   bool packed;
-
-  int64_t row_bytes() const { return mask_row_bytes(width, packed); }
-  ScalarType dtype() const { return packed ? ScalarType::Byte : ScalarType::Bool; }
 };
 
-inline MostlyZero make_masks(const Tensor& like, const MaskShape& shape) {
-  return make_mostly_zero(like, {shape.count, shape.height, shape.row_bytes()}, shape.dtype());
-}
+struct NamedTensor {
+  const char* name;
+  const Tensor& tensor;
+};
 
-inline void check_out(const char* op, const Tensor& out, const MaskShape& shape, const char* other_name,
-                      const Tensor& other) {
-  check_dtype(op, "out", out, shape.dtype());
-  check_shape(op, "out", out, {shape.count, shape.height, shape.row_bytes()},
-              shape.packed ? "[N, H, ceil(W / 8)]" : "[N, H, W]");
-  check_same_device(op, "out", out, other_name, other);
-  if (!out.is_contiguous()) check_failed(op, "out must be contiguous");
+struct DrawnMasks {
+  Tensor tensor;
+  MaskOutput out;
+};
+
+// `out`, if there is one, is on the device of the first input and shares memory with none.
+inline DrawnMasks masks_to_draw(const char* op, const MaskShape& shape, std::initializer_list<NamedTensor> inputs,
+                                std::optional<Tensor> out) {
+  const auto [count, height, width, packed] = shape;
+  const int64_t row_bytes = mask_row_bytes(width, packed);
+  const ScalarType dtype = packed ? ScalarType::Byte : ScalarType::Bool;
+  const NamedTensor& like = *inputs.begin();
+  if (!out) {
+    auto [tensor, zeroed] = make_mostly_zero(like.tensor, {count, height, row_bytes}, dtype);
+    return {tensor, {mutable_data<uint8_t>(tensor), height, width, packed, zeroed}};
+  }
+  Argument(op, "out", *out)
+      .dtype(dtype)
+      .shape({count, height, row_bytes}, packed ? "[N, H, ceil(W / 8)]" : "[N, H, W]")
+      .device_of(Argument(op, like.name, like.tensor));
+  if (!out->is_contiguous()) check_failed(op, "out must be contiguous");
+  for (const NamedTensor& input : inputs) check_apart(op, *out, input.name, input.tensor);
+  return {*out, {mutable_data<uint8_t>(*out), height, width, packed, false}};
 }
 
 }  // namespace ldie::masks

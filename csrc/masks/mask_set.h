@@ -6,7 +6,7 @@
 
 #include "core/context.h"
 #include "core/integers.h"
-#include "core/ragged.h"
+#include "masks/run_set.h"
 
 namespace ldie::masks {
 
@@ -14,14 +14,15 @@ enum class MaskForm { dense, packed, runs };
 
 struct MaskSet {
   MaskForm form;
-  const uint8_t* masks;    // [count, height, row_bytes()], 0 or 1, or 8 pixels a byte with bit 0 leftmost; not for runs
-  const int32_t* counts;   // [runs] of all masks, column by column, zeros first
-  const int64_t* offsets;  // [count + 1], runs of a mask
-  int64_t runs;
+  const uint8_t* masks;  // [count, height, row_bytes()], 0 or 1, or 8 pixels a byte with bit 0 leftmost; not for runs
+  RunSet runs;           // for runs alone
   int64_t count, height, width;  // less than 2^31 pixels a mask
 
   LDIE_HD int64_t row_bytes() const { return form == MaskForm::dense ? width : ceil_div(width, 8); }
   LDIE_HD int64_t mask_bytes() const { return height * row_bytes(); }
+  LDIE_HD int64_t pixels() const { return height * width; }
+  LDIE_HD bool packed() const { return form == MaskForm::packed; }
+  LDIE_HD const uint8_t* mask(int64_t n) const { return masks + n * mask_bytes(); }
 };
 
 // Pixels [left, right) x [top, bottom); empty at first.

@@ -10,123 +10,98 @@
 #include "core/integers.h"
 #include "core/parallel_cpu.h"
 #include "masks/bit_canvas_cpu.h"
+#include "masks/mask_box_cpu.h"
 #include "masks/mask_set.h"
 #include "masks/rle_decode.h"
+#include "masks/run_set_cpu.h"
 
 namespace ldie::masks {
 
-// Rows [top, bottom) of 64-pixel words [first, end).
+// Rows [top, bottom) of 64-pixel words [first, end), column of words by column: of a pair of masks long pieces then
+// stand together, where the words that both have of a row are few. Rows come by kRowsAtOnce, those outside of the box
+// zero, so that every piece is whole registers.
 struct CroppedMask {
+  static constexpr int64_t kRowsAtOnce = 8;
+
   int64_t top = 0, bottom = 0, first = 0, end = 0, area = 0;
   std::vector<uint64_t> bits;
 
-  int64_t words() const { return end - first; }
+  int64_t rows() const { return bottom - top; }
   const uint64_t* word(int64_t row, int64_t column) const {
-    return bits.data() + (row - top) * words() + column - first;
+    return bits.data() + (column - first) * rows() + row - top;
   }
 };
 
 inline int64_t intersection(const CroppedMask& a, const CroppedMask& b) {
-  const int64_t top = std::max(a.top, b.top), bottom = std::min(a.bottom, b.bottom);
-  const int64_t first = std::max(a.first, b.first), count = std::min(a.end, b.end) - first;
-  int64_t pixels = 0;
-  for (int64_t y = top; y < bottom && count > 0; ++y) {
-    const uint64_t *own = a.word(y, first), *other = b.word(y, first);
-    for (int64_t i = 0; i < count; ++i) pixels += __builtin_popcountll(own[i] & other[i]);
+  static_assert(CroppedMask::kRowsAtOnce % kLanes<uint64_t> == 0);
+  const int64_t top = std::max(a.top, b.top), rows = std::min(a.bottom, b.bottom) - top;
+  const int64_t first = std::max(a.first, b.first), end = std::min(a.end, b.end);
+  if (rows <= 0 || first >= end) return 0;
+  Lanes<uint64_t> pixels{};
+  for (int64_t column = first; column < end; ++column) {
+    const uint64_t *own = a.word(top, column), *other = b.word(top, column);
+    for (int64_t i = 0; i < rows; i += kLanes<uint64_t>) {
+      pixels += count_lane_bits(load_lanes(own + i) & load_lanes(other + i));
+    }
   }
-  return pixels;
+  uint64_t sum = 0;
+  for (int64_t lane = 0; lane < kLanes<uint64_t>; ++lane) sum += pixels[lane];
+  return int64_t(sum);
 }
 
 // Keeps its memory from mask to mask.
 class MaskCropper {
  public:
-  explicit MaskCropper(const MaskSet& set) : set_(set), words_(ceil_div(set.width, 64)) {}
+  explicit MaskCropper(const MaskSet& set) : set_(set) {}
 
-  CroppedMask crop(int64_t mask) {
-    CroppedMask cropped = set_.form == MaskForm::runs ? crop_runs(mask) : crop_pixels(mask);
-    for (const uint64_t word : cropped.bits) cropped.area += __builtin_popcountll(word);
-    return cropped;
-  }
+  CroppedMask crop(int64_t mask) { return set_.form == MaskForm::runs ? crop_runs(mask) : crop_pixels(mask); }
 
  private:
-  template <typename Use>
-  void for_each_run(int64_t mask, const Use& use) const {
-    const RowRange runs = row_range(set_.offsets, mask, set_.runs);
-    int64_t position = 0;
-    for (int64_t i = runs.begin; i < runs.end; ++i) {
-      const int64_t end = position + set_.counts[i];
-      if ((i - runs.begin) % 2 == 1) use(position, end);
-      position = end;
-    }
-  }
-
   CroppedMask crop_runs(int64_t mask) {
     MaskBox box;
-    for_each_run(mask, [&](int64_t begin, int64_t end) { box.include_run(begin, end, set_.height); });
+    for_each_run(set_.runs, mask, [&](int64_t begin, int64_t end) { box.include_run(begin, end, set_.height); });
     if (box.empty()) return {};
-    CroppedMask cropped{box.top, box.bottom, box.left / 64, ceil_div(box.right, 64), 0, {}};
-    canvas_.place(cropped.top, cropped.bottom, cropped.first, cropped.end);
-    for_each_run(mask, [&](int64_t begin, int64_t end) {
+    canvas_.place(box.top, box.bottom, box.left / 64, ceil_div(box.right, 64));
+    for_each_run(set_.runs, mask, [&](int64_t begin, int64_t end) {
       toggle_run(begin, end, set_.height, box.left, box.right,
                  [&](int64_t row, int64_t column) { canvas_.toggle(row, column); });
     });
     canvas_.inherit();
-    cropped.bits = canvas_.bits();
-    return cropped;
+    const uint64_t* word = canvas_.bits().data();
+    return cropped(box, [&](int64_t, int64_t) { return *word++; });
   }
 
-  CroppedMask crop_pixels(int64_t mask) {
-    const uint8_t* const pixels = set_.masks + mask * set_.mask_bytes();
-    pixels_.resize(size_t(set_.height * words_));
-    MaskBox box;  // of words
-    for (int64_t y = 0; y < set_.height; ++y) {
-      uint64_t* const row = pixels_.data() + y * words_;
-      load_row(pixels + y * set_.row_bytes(), row);
-      for (int64_t i = 0; i < words_; ++i) {
-        if (row[i] != 0) box.include({i, y, i + 1, y + 1});
+  CroppedMask crop_pixels(int64_t mask) const {
+    const MaskBox box = pixel_box(set_, mask);
+    if (box.empty()) return {};
+    const uint8_t* const pixels = set_.mask(mask);
+    return cropped(box, [&](int64_t row, int64_t column) { return word(pixels + row * set_.row_bytes(), column); });
+  }
+
+  // Calls word_at(row, column of words) within the box, row by row.
+  template <typename WordAt>
+  static CroppedMask cropped(const MaskBox& box, const WordAt& word_at) {
+    constexpr int64_t kStep = CroppedMask::kRowsAtOnce;
+    CroppedMask mask{
+        box.top / kStep * kStep, round_up(box.bottom, kStep), box.left / 64, ceil_div(box.right, 64), 0, {}};
+    mask.bits.resize(size_t((mask.end - mask.first) * mask.rows()));
+    for (int64_t row = box.top; row < box.bottom; ++row) {
+      uint64_t* to = mask.bits.data() + row - mask.top;
+      for (int64_t column = mask.first; column < mask.end; ++column, to += mask.rows()) {
+        *to = word_at(row, column);
+        mask.area += count_bits(*to);
       }
     }
-    if (box.empty()) return {};
-    CroppedMask cropped{box.top, box.bottom, box.left, box.right, 0, {}};
-    for (int64_t y = box.top; y < box.bottom; ++y) {
-      const uint64_t* const row = pixels_.data() + y * words_;
-      cropped.bits.insert(cropped.bits.end(), row + box.left, row + box.right);
-    }
-    return cropped;
+    return mask;
   }
 
-  void load_row(const uint8_t* pixels, uint64_t* row) const {
-    const int64_t bytes = set_.row_bytes(), bytes_per_word = set_.form == MaskForm::dense ? 64 : 8;
-    for (int64_t i = 0; i < words_; ++i) {
-      const uint8_t* const begin = pixels + i * bytes_per_word;
-      const int64_t count = std::min(bytes_per_word, bytes - i * bytes_per_word);
-      row[i] = set_.form == MaskForm::dense ? gather_bits(begin, count) : load_bytes(begin, count);
-    }
-  }
-
-  static uint64_t load_bytes(const uint8_t* bytes, int64_t count) {
-    uint64_t word = 0;
-    if (count == 8) {  // a copy of known size is one instruction
-      std::memcpy(&word, bytes, 8);
-    } else {
-      std::memcpy(&word, bytes, size_t(count));
-    }
-    return word;
-  }
-
-  static uint64_t gather_bits(const uint8_t* pixels, int64_t count) {
-    uint64_t word = 0;
-    for (int64_t i = 0; i < count; i += 8) {
-      const uint64_t own = load_bytes(pixels + i, std::min<int64_t>(8, count - i));
-      if (own != 0) word |= gather_8_bits(own) << i;
-    }
-    return word;
+  uint64_t word(const uint8_t* row, int64_t column) const {
+    if (set_.form == MaskForm::packed) return load_word(row + 8 * column, set_.row_bytes() - 8 * column);
+    return gather_word(row + 64 * column, set_.width - 64 * column);
   }
 
   const MaskSet& set_;
-  const int64_t words_;
   BitCanvas canvas_;
-  std::vector<uint64_t> pixels_;
 };
 
 inline int64_t masks_per_task(const MaskSet& set) {

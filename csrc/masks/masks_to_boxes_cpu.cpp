@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Floor: the bytes of the masks.
-#include "masks/mask_moments_cpu.h"
+#include "masks/mask_set_cpu.h"
 #include "masks/masks_to_boxes.h"
 
 namespace ldie::masks {
 
 void masks_to_boxes(const MasksToBoxes& args, Context&) {
-  for_each_moments(args.masks, [&](int64_t mask, const MaskMoments& moments) { args.write(mask, moments.box); });
+  parallel_for(args.masks.count, masks_per_task(args.masks), [&](int64_t begin, int64_t end) {
+    for (int64_t n = begin; n < end; ++n) args.write(n, pixel_box(args.masks, n));
+  });
 }
 
 }  // namespace ldie::masks

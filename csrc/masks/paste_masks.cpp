@@ -9,57 +9,38 @@ namespace {
 
 constexpr const char* kOp = "paste_masks";
 
-void check(const Tensor& masks, const Tensor& boxes, int64_t height, int64_t width, double threshold) {
-  check_floating(kOp, "masks", masks);
-  check_shape(kOp, "masks", masks, {kAnySize, kAnySize, kAnySize}, "[N, h, w]");
-  check_shape(kOp, "boxes", boxes, {masks.size(0), 4}, "[N, 4], one per mask");
-  check_dtype(kOp, "boxes", boxes, masks.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float);
-  check_same_device(kOp, "boxes", boxes, "masks", masks);
+// Into `out`, or new masks.
+Tensor paste(const Tensor& masks_, const Tensor& boxes_, int64_t height, int64_t width, double threshold, int64_t rule_,
+             bool packed, const std::optional<Tensor>& out) {
+  const auto rule = checked_option<PasteRule>(kOp, "rule", rule_);
+  const Argument given = Argument(kOp, "masks", masks_).floating().shape({kAnySize, kAnySize, kAnySize}, "[N, h, w]");
+  Argument(kOp, "boxes", boxes_)
+      .shape({given.size(0), 4}, "[N, 4], one per mask")
+      .dtype(masks_.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float)
+      .device_of(given);
   check_map_size(kOp, height, width);
   if (!(threshold > 0)) check_failed(kOp, "threshold must be above 0, got ", threshold);
-}
+  const DrawnMasks drawn =
+      masks_to_draw(kOp, {given.size(0), height, width, packed}, {{"masks", masks_}, {"boxes", boxes_}}, out);
+  if (drawn.tensor.numel() == 0) return drawn.tensor;
 
-void paste(const Tensor& masks_, const Tensor& boxes_, int64_t height, int64_t width, double threshold, PasteRule rule,
-           bool packed, Tensor& output, bool zeroed) {
-  if (output.numel() == 0) return;
   const Tensor masks = as_contiguous(masks_), boxes = as_contiguous(boxes_);
-  TensorContext context(masks);
-  dispatch_floating(masks.scalar_type(), [&](auto element) {
-    using T = decltype(element);
-    PasteMasks<T> args;
-    args.masks = data<T>(masks);
-    args.boxes = data<acc_t<T>>(boxes);
-    args.count = masks.size(0);
-    args.rows = masks.size(1);
-    args.columns = masks.size(2);
-    args.height = height;
-    args.width = width;
-    args.threshold = threshold;
-    args.rule = rule;
-    args.packed = packed;
-    args.zeroed = zeroed;
-    args.output = mutable_data<uint8_t>(output);
-    paste_masks(args, context);
+  launch_floating(masks, [&]<typename T>(Context& context) {
+    paste_masks<T>({data<T>(masks), data<acc_t<T>>(boxes), masks.size(0), masks.size(1), masks.size(2), threshold, rule,
+                    drawn.out},
+                   context);
   });
+  return drawn.tensor;
 }
 
 Tensor paste_masks_op(const Tensor& masks, const Tensor& boxes, int64_t height, int64_t width, double threshold,
-                      int64_t rule_, bool packed) {
-  const auto rule = checked_option<PasteRule>(kOp, "rule", rule_);
-  check(masks, boxes, height, width, threshold);
-  MostlyZero output = make_masks(masks, {masks.size(0), height, width, packed});
-  paste(masks, boxes, height, width, threshold, rule, packed, output.tensor, output.zeroed);
-  return output.tensor;
+                      int64_t rule, bool packed) {
+  return paste(masks, boxes, height, width, threshold, rule, packed, std::nullopt);
 }
 
 void paste_masks_out_op(const Tensor& masks, const Tensor& boxes, int64_t height, int64_t width, double threshold,
-                        int64_t rule_, bool packed, Tensor out) {
-  const auto rule = checked_option<PasteRule>(kOp, "rule", rule_);
-  check(masks, boxes, height, width, threshold);
-  check_out(kOp, out, {masks.size(0), height, width, packed}, "masks", masks);
-  check_apart(kOp, out, "masks", masks);
-  check_apart(kOp, out, "boxes", boxes);
-  paste(masks, boxes, height, width, threshold, rule, packed, out, false);
+                        int64_t rule, bool packed, const Tensor& out) {
+  paste(masks, boxes, height, width, threshold, rule, packed, out);
 }
 
 LDIE_SCHEMA(

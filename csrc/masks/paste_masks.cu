@@ -57,21 +57,21 @@ __global__ void __launch_bounds__(kThreads, sizeof(acc_t<T>) == 4 ? 4 : 2)
   LDIE_DYNAMIC_SHARED(uint32_t, bits);
   const int64_t n = blockIdx.x / strips, left = blockIdx.x % strips * kBandColumns;
   const PasteAxis<acc_t<T>> axis_x = args.axis_x(n), axis_y = args.axis_y(n);
-  uint8_t* const output = args.output + n * args.height * args.row_bytes();
-  const int words = band_words(args.width), lane = int(threadIdx.x) % kWarpSize;
-  for (int64_t top = int64_t(blockIdx.y) * kRows; top < args.height; top += int64_t(gridDim.y) * kRows) {
+  uint8_t* const output = args.out.mask(n);
+  const int words = band_words(args.out.width), lane = int(threadIdx.x) % kWarpSize;
+  for (int64_t top = int64_t(blockIdx.y) * kRows; top < args.out.height; top += int64_t(gridDim.y) * kRows) {
     const PasteTap<acc_t<T>> own = axis_y.tap(top + lane);
     if (threadIdx.x < kRows) rows[lane] = own;
     const bool drawn = __syncthreads_or(own.reached()) != 0;
     for (int word = int(threadIdx.x) / kWarpSize; drawn && word < words; word += kWarps) {
       const int64_t column = left + word * kWarpSize + lane;
-      const PasteTap<acc_t<T>> x = column < args.width ? axis_x.tap(column) : PasteTap<acc_t<T>>::none();
+      const PasteTap<acc_t<T>> x = column < args.out.width ? axis_x.tap(column) : PasteTap<acc_t<T>>::none();
       paste_columns<rule>(args, n, x, rows, bits + word, words);
     }
     __syncthreads();
     store_band<kThreads>(
-        Band<uint8_t>(output, args.row_bytes(), args.packed, top, left, kRows, args.height, args.width), bits, words,
-        drawn);
+        Band<uint8_t>(output, args.out.row_bytes(), args.out.packed, top, left, kRows, args.out.height, args.out.width),
+        bits, words, drawn);
     __syncthreads();
   }
 }
@@ -80,9 +80,9 @@ __global__ void __launch_bounds__(kThreads, sizeof(acc_t<T>) == 4 ? 4 : 2)
 
 template <typename T>
 void paste_masks(const PasteMasks<T>& args, Context& context) {
-  const int64_t strips = band_strips(args.width), bands = ceil_div(args.height, kRows);
+  const int64_t strips = band_strips(args.out.width), bands = ceil_div(args.out.height, kRows);
   const dim3 grid(unsigned(args.count * strips), grid_side(bands)), block(kThreads);
-  const size_t shared = sizeof(uint32_t) * size_t(kRows * band_words(args.width));
+  const size_t shared = sizeof(uint32_t) * size_t(kRows * band_words(args.out.width));
   if (args.rule == PasteRule::detectron2) {
     LDIE_LAUNCH((paste_masks_kernel<PasteRule::detectron2, T>), grid, block, shared, context.stream, args, strips);
   } else {

@@ -7,10 +7,10 @@
 #include <cmath>
 #include <cstdint>
 
-#include "core/bits.h"
 #include "core/context.h"
 #include "core/half.h"
 #include "core/hd.h"
+#include "masks/mask_output.h"
 
 namespace ldie::masks {
 
@@ -107,14 +107,11 @@ template <typename T>
 struct PasteMasks {
   const T* masks;         // [count, rows, columns]
   const acc_t<T>* boxes;  // [count, 4] x1 y1 x2 y2
-  int64_t count, rows, columns, height, width;
+  int64_t count, rows, columns;
   double threshold;  // above 0
   PasteRule rule;
-  bool packed;
-  bool zeroed;      // the output is zero already (CPU)
-  uint8_t* output;  // [count, height, row_bytes()], 0 or 1, or 8 pixels a byte with bit 0 leftmost
+  MaskOutput out;
 
-  LDIE_HD int64_t row_bytes() const { return mask_row_bytes(width, packed); }
   LDIE_HD PasteAxis<acc_t<T>> axis_x(int64_t n) const { return {rule, boxes[4 * n], boxes[4 * n + 2], columns}; }
   LDIE_HD PasteAxis<acc_t<T>> axis_y(int64_t n) const { return {rule, boxes[4 * n + 1], boxes[4 * n + 3], rows}; }
 };

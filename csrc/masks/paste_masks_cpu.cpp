@@ -23,7 +23,7 @@ class Paster {
   explicit Paster(const PasteMasks<T>& args)
       : args_(args),
         framed_(size_t((args.rows + 2) * (args.columns + 2))),
-        low_(whole_bytes(args.width)),
+        low_(whole_bytes(args.out.width)),
         low_weight_(low_.size()),
         high_weight_(low_.size()),
         pixels_(low_.size()) {
@@ -35,15 +35,15 @@ class Paster {
 
   template <PasteRule rule>
   void paste(int64_t n) {
-    uint8_t* const output = args_.output + n * args_.height * args_.row_bytes();
-    if (!args_.zeroed) std::memset(output, 0, size_t(args_.height * args_.row_bytes()));
+    uint8_t* const output = args_.out.mask(n);
+    if (!args_.out.zeroed) std::memset(output, 0, size_t(args_.out.mask_bytes()));
     place_columns(args_.axis_x(n));
     if (begin_ == end_) return;
     frame(args_.masks + n * args_.rows * args_.columns);
     const PasteAxis<A> axis = args_.axis_y(n);
-    for (int64_t y = 0; y < args_.height; ++y) {
+    for (int64_t y = 0; y < args_.out.height; ++y) {
       const PasteTap<A> tap = axis.tap(y);
-      if (tap.reached()) paste_row<rule>(tap, output + y * args_.row_bytes());
+      if (tap.reached()) paste_row<rule>(tap, output + y * args_.out.row_bytes());
     }
   }
 
@@ -58,9 +58,9 @@ class Paster {
 
   // The columns that the box reaches, from a whole byte on. Padding columns read cell 0, of the frame, at weight 0.
   void place_columns(const PasteAxis<A>& axis) {
-    begin_ = args_.width;
+    begin_ = args_.out.width;
     end_ = 0;
-    for (int64_t x = 0; x < args_.width; ++x) {
+    for (int64_t x = 0; x < args_.out.width; ++x) {
       const PasteTap<A> tap = axis.tap(x);
       low_[size_t(x)] = std::max(tap.low, 0);
       low_weight_[size_t(x)] = tap.low_weight;
@@ -99,8 +99,8 @@ class Paster {
   void paste_row(const PasteTap<A>& tap, uint8_t* output) {
     const CellRow &upper = cell_row(tap.low), &lower = cell_row(tap.low + 1);
     blend<rule>(tap, upper.left.data(), upper.right.data(), lower.left.data(), lower.right.data(),
-                args_.packed ? pixels_.data() : output);
-    if (!args_.packed) return;
+                args_.out.packed ? pixels_.data() : output);
+    if (!args_.out.packed) return;
     std::fill(pixels_.begin() + end_, pixels_.begin() + int64_t(whole_bytes(end_)), uint8_t(0));
     for (int64_t x = begin_; x < end_; x += 8) output[x / 8] = gather_8_bits(pixels_.data() + x);
   }
@@ -130,7 +130,7 @@ class Paster {
 template <PasteRule rule, typename T>
 void paste_all(const PasteMasks<T>& args) {
   constexpr int64_t kBytesPerTask = 1 << 15;
-  const int64_t grain = kBytesPerTask / (args.height * args.row_bytes() + 1) + 1;
+  const int64_t grain = kBytesPerTask / (args.out.mask_bytes() + 1) + 1;
   parallel_for(args.count, grain, [&](int64_t begin, int64_t end) {
     Paster<T> paster(args);
     for (int64_t n = begin; n < end; ++n) paster.template paste<rule>(n);

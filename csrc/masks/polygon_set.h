@@ -27,12 +27,18 @@ struct PolygonFrame {
   LDIE_HD int32_t fine_y(const double* point) const { return fine_coordinate((point[1] - y) * scale_y); }
 };
 
-// The edge from a point of a part to the next; the last one closes it.
-LDIE_HD PolygonEdge polygon_edge(const PolygonSet& polygons, const RowRange& part, int64_t point,
-                                 const PolygonFrame& frame) {
+// The ends of an edge, which say where it lies before it is known where it crosses columns.
+struct FineEdge {
+  int32_t xa, ya, xb, yb;
+
+  LDIE_HD PolygonEdge edge() const { return PolygonEdge(xa, ya, xb, yb); }
+};
+
+// From a point of a part to the next; the last edge closes it.
+LDIE_HD FineEdge fine_edge(const PolygonSet& polygons, const RowRange& part, int64_t point, const PolygonFrame& frame) {
   const double* const start = polygons.coords + 2 * point;
   const double* const end = polygons.coords + 2 * (point + 1 < part.end ? point + 1 : part.begin);
-  return PolygonEdge(frame.fine_x(start), frame.fine_y(start), frame.fine_x(end), frame.fine_y(end));
+  return {frame.fine_x(start), frame.fine_y(start), frame.fine_x(end), frame.fine_y(end)};
 }
 
 }  // namespace ldie::masks

@@ -8,39 +8,29 @@
 namespace ldie::masks {
 namespace {
 
-void draw(const PolygonTensors& polygons, Tensor& masks, int64_t height, int64_t width, bool packed, bool zeroed) {
-  if (masks.numel() == 0) return;
-  TensorContext context(masks);
-  PolygonsToMasks args;
-  args.polygons = polygons.set();
-  args.height = height;
-  args.width = width;
-  args.packed = packed;
-  args.zeroed = zeroed;
-  args.masks = mutable_data<uint8_t>(masks);
-  polygons_to_masks(args, context);
+// Into `out`, or new masks.
+Tensor draw(const Tensor& coords, const Tensor& part_offsets, const Tensor& instance_offsets, int64_t height,
+            int64_t width, bool packed, const std::optional<Tensor>& out) {
+  constexpr const char* op = "polygons_to_masks";
+  const PolygonTensors polygons(op, coords, part_offsets, instance_offsets);
+  check_map_size(op, height, width);
+  const DrawnMasks masks =
+      masks_to_draw(op, {polygons.instances(), height, width, packed},
+                    {{"coords", coords}, {"part_offsets", part_offsets}, {"instance_offsets", instance_offsets}}, out);
+  if (masks.tensor.numel() == 0) return masks.tensor;
+  TensorContext context(coords);
+  polygons_to_masks({polygons.set(), masks.out}, context);
+  return masks.tensor;
 }
 
 Tensor polygons_to_masks_op(const Tensor& coords, const Tensor& part_offsets, const Tensor& instance_offsets,
                             int64_t height, int64_t width, bool packed) {
-  constexpr const char* op = "polygons_to_masks";
-  const PolygonTensors polygons(op, coords, part_offsets, instance_offsets);
-  check_map_size(op, height, width);
-  MostlyZero masks = make_masks(coords, {polygons.instances(), height, width, packed});
-  draw(polygons, masks.tensor, height, width, packed, masks.zeroed);
-  return masks.tensor;
+  return draw(coords, part_offsets, instance_offsets, height, width, packed, std::nullopt);
 }
 
 void polygons_to_masks_out_op(const Tensor& coords, const Tensor& part_offsets, const Tensor& instance_offsets,
-                              int64_t height, int64_t width, bool packed, Tensor out) {
-  constexpr const char* op = "polygons_to_masks";
-  const PolygonTensors polygons(op, coords, part_offsets, instance_offsets);
-  check_map_size(op, height, width);
-  check_out(op, out, {polygons.instances(), height, width, packed}, "coords", coords);
-  check_apart(op, out, "coords", coords);
-  check_apart(op, out, "part_offsets", part_offsets);
-  check_apart(op, out, "instance_offsets", instance_offsets);
-  draw(polygons, out, height, width, packed, false);
+                              int64_t height, int64_t width, bool packed, const Tensor& out) {
+  draw(coords, part_offsets, instance_offsets, height, width, packed, out);
 }
 
 LDIE_SCHEMA(

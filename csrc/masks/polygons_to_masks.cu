@@ -19,14 +19,14 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
   LDIE_DYNAMIC_SHARED(uint32_t, memory);
   const int64_t instance = blockIdx.x / strips, left = blockIdx.x % strips * kBandColumns;
   const RowRange parts = args.polygons.parts_of(instance);
-  uint8_t* const mask = args.masks + instance * args.height * args.row_bytes();
-  for (int64_t top = int64_t(blockIdx.y) * kRows; top < args.height; top += int64_t(gridDim.y) * kRows) {
-    Canvas canvas(memory, band_words(args.width), top, left);
+  uint8_t* const mask = args.out.mask(instance);
+  for (int64_t top = int64_t(blockIdx.y) * kRows; top < args.out.height; top += int64_t(gridDim.y) * kRows) {
+    Canvas canvas(memory, band_words(args.out.width), top, left);
     for (int64_t part = parts.begin; part < parts.end; ++part) {
-      draw_part<kThreads>(canvas, args.polygons, args.polygons.points_of(part), PolygonFrame(), left, args.height,
-                          args.width);
+      draw_part<kThreads>(canvas, args.polygons, args.polygons.points_of(part), PolygonFrame(), left, args.out.height,
+                          args.out.width);
     }
-    canvas.store(mask, args.row_bytes(), args.packed, args.height, args.width);
+    canvas.store(mask, args.out.row_bytes(), args.out.packed, args.out.height, args.out.width);
     __syncthreads();
   }
 }
@@ -34,9 +34,9 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
 }  // namespace
 
 void polygons_to_masks(const PolygonsToMasks& args, Context& context) {
-  const int64_t strips = band_strips(args.width), bands = ceil_div(args.height, kRows);
+  const int64_t strips = band_strips(args.out.width), bands = ceil_div(args.out.height, kRows);
   const dim3 grid(unsigned(args.polygons.instances * strips), grid_side(bands));
-  LDIE_LAUNCH(polygons_to_masks_kernel, grid, dim3(kThreads), Canvas::bytes(band_words(args.width)), context.stream,
+  LDIE_LAUNCH(polygons_to_masks_kernel, grid, dim3(kThreads), Canvas::bytes(band_words(args.out.width)), context.stream,
               args, strips);
 }
 

@@ -15,10 +15,13 @@ std::tuple<Tensor, Tensor> polygons_to_rle_op(const Tensor& coords, const Tensor
                                               std::optional<int64_t> max_runs) {
   constexpr const char* op = "polygons_to_rle";
   const PolygonTensors polygons(op, coords, part_offsets, instance_offsets);
-  check_encodable(op, height, width, max_runs);
+  check_map_size(op, height, width);
+  if (height * width >= int64_t(1) << 31) {
+    check_failed(op, "masks must have less than 2^31 pixels each, got ", height, " x ", width);
+  }
   Tensor offsets = make_empty(coords, {polygons.instances() + 1}, ScalarType::Long);
+  TensorRuns runs(op, offsets, max_runs);
   TensorContext context(coords);
-  TensorRuns runs(offsets, max_runs);
   polygons_to_rle({polygons.set(), height, width, mutable_data<int64_t>(offsets)}, runs, context);
   return {runs.counts(), offsets};
 }

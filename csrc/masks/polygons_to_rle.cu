@@ -8,10 +8,16 @@
 namespace ldie::masks {
 
 void polygons_to_rle(const PolygonsToRle& args, RunAllocator& allocator, Context& context) {
-  PolygonsToMasks masks{args.polygons, args.height, args.width, true, false, nullptr};
-  masks.masks = context.scratch_array<uint8_t>(args.polygons.instances * args.height * masks.row_bytes());
-  if (args.pixels() > 0) polygons_to_masks(masks, context);
-  rle_encode({masks.masks, args.polygons.instances, args.height, args.width, true, args.offsets}, allocator, context);
+  const int64_t count = args.polygons.instances;
+  const MaskOutput masks{
+      .masks = context.scratch_array<uint8_t>(count * args.height * mask_row_bytes(args.width, true)),
+      .height = args.height,
+      .width = args.width,
+      .packed = true,
+      .zeroed = false};
+  if (args.pixels() > 0) polygons_to_masks({args.polygons, masks}, context);
+  rle_encode({{MaskForm::packed, masks.masks, RunSet{}, count, args.height, args.width}, args.offsets}, allocator,
+             context);
 }
 
 }  // namespace ldie::masks

@@ -25,7 +25,7 @@ class Encoder {
       const RowRange points = args_.polygons.points_of(part);
       crossings_.clear();
       for (int64_t point = points.begin; point < points.end; ++point) {
-        crossings_.add(polygon_edge(args_.polygons, points, point, PolygonFrame()));
+        crossings_.add(fine_edge(args_.polygons, points, point, PolygonFrame()).edge());
       }
       crossings_.append_spans(spans_);
     }

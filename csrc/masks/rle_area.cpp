@@ -7,14 +7,11 @@
 namespace ldie::masks {
 namespace {
 
-Tensor rle_area_op(const Tensor& counts_, const Tensor& offsets_) {
-  check_counts_and_offsets("rle_area", counts_, offsets_);
-  const Tensor counts = as_contiguous(counts_), offsets = as_contiguous(offsets_);
-  const int64_t count = offsets.size(0) - 1;
-  Tensor areas = make_empty(counts, {count}, ScalarType::Long);
+Tensor rle_area_op(const Tensor& counts, const Tensor& offsets) {
+  const RleTensors masks("rle_area", counts, offsets);
+  Tensor areas = make_empty(counts, {masks.count()}, ScalarType::Long);
   TensorContext context(counts);
-  rle_area({data<int32_t>(counts), data<int64_t>(offsets), counts.size(0), count, mutable_data<int64_t>(areas)},
-           context);
+  rle_area({masks.set(), mutable_data<int64_t>(areas)}, context);
   return areas;
 }
 

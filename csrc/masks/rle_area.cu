@@ -9,9 +9,10 @@ namespace {
 constexpr int kThreads = 128;
 
 __global__ void __launch_bounds__(kThreads) rle_area_kernel(RleArea args) {
-  const RowRange runs = row_range(args.offsets, blockIdx.x, args.runs);
+  const RowRange runs = args.masks.runs_of(blockIdx.x);
   int64_t area = 0;
-  for (int64_t i = runs.begin + 1 + 2 * int64_t(threadIdx.x); i < runs.end; i += 2 * kThreads) area += args.counts[i];
+  for (int64_t i = runs.begin + 1 + 2 * int64_t(threadIdx.x); i < runs.end; i += 2 * kThreads)
+    area += args.masks.counts[i];
   area = block_sum<kThreads>(area);
   if (threadIdx.x == 0) args.areas[blockIdx.x] = area;
 }
@@ -19,7 +20,7 @@ __global__ void __launch_bounds__(kThreads) rle_area_kernel(RleArea args) {
 }  // namespace
 
 void rle_area(const RleArea& args, Context& context) {
-  LDIE_LAUNCH(rle_area_kernel, dim3(unsigned(args.count)), dim3(kThreads), 0, context.stream, args);
+  LDIE_LAUNCH(rle_area_kernel, dim3(unsigned(args.masks.count)), dim3(kThreads), 0, context.stream, args);
 }
 
 }  // namespace ldie::masks

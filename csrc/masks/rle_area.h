@@ -2,14 +2,13 @@
 // The number of ones of run lengths.
 #pragma once
 
-#include "masks/mask_set.h"
+#include "core/context.h"
+#include "masks/run_set.h"
 
 namespace ldie::masks {
 
 struct RleArea {
-  const int32_t* counts;   // [runs]
-  const int64_t* offsets;  // [count + 1], runs of a mask
-  int64_t runs, count;
+  RunSet masks;
   int64_t* areas;  // [count]
 };
 

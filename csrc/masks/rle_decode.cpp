@@ -8,40 +8,26 @@
 namespace ldie::masks {
 namespace {
 
-constexpr const char* kOp = "rle_decode";
-
-void decode(const Tensor& counts_, const Tensor& offsets_, int64_t height, int64_t width, bool packed, Tensor& masks,
-            bool zeroed) {
-  if (masks.numel() == 0) return;
-  const Tensor counts = as_contiguous(counts_), offsets = as_contiguous(offsets_);
-  TensorContext context(masks);
-  RleDecode args;
-  args.counts = data<int32_t>(counts);
-  args.offsets = data<int64_t>(offsets);
-  args.runs = counts.size(0);
-  args.count = offsets.size(0) - 1;
-  args.height = height;
-  args.width = width;
-  args.packed = packed;
-  args.zeroed = zeroed;
-  args.masks = mutable_data<uint8_t>(masks);
-  rle_decode(args, context);
-}
-
-Tensor rle_decode_op(const Tensor& counts, const Tensor& offsets, int64_t height, int64_t width, bool packed) {
-  check_runs(kOp, counts, offsets, height, width);
-  MostlyZero masks = make_masks(counts, {offsets.size(0) - 1, height, width, packed});
-  decode(counts, offsets, height, width, packed, masks.tensor, masks.zeroed);
+// Into `out`, or new masks.
+Tensor decode(const Tensor& counts, const Tensor& offsets, int64_t height, int64_t width, bool packed,
+              const std::optional<Tensor>& out) {
+  constexpr const char* op = "rle_decode";
+  const RleTensors runs = sized_rle(op, counts, offsets, height, width);
+  const DrawnMasks masks =
+      masks_to_draw(op, {runs.count(), height, width, packed}, {{"counts", counts}, {"offsets", offsets}}, out);
+  if (masks.tensor.numel() == 0) return masks.tensor;
+  TensorContext context(counts);
+  rle_decode({runs.set(), masks.out}, context);
   return masks.tensor;
 }
 
+Tensor rle_decode_op(const Tensor& counts, const Tensor& offsets, int64_t height, int64_t width, bool packed) {
+  return decode(counts, offsets, height, width, packed, std::nullopt);
+}
+
 void rle_decode_out_op(const Tensor& counts, const Tensor& offsets, int64_t height, int64_t width, bool packed,
-                       Tensor out) {
-  check_runs(kOp, counts, offsets, height, width);
-  check_out(kOp, out, {offsets.size(0) - 1, height, width, packed}, "counts", counts);
-  check_apart(kOp, out, "counts", counts);
-  check_apart(kOp, out, "offsets", offsets);
-  decode(counts, offsets, height, width, packed, out, false);
+                       const Tensor& out) {
+  decode(counts, offsets, height, width, packed, out);
 }
 
 LDIE_SCHEMA("rle_decode(Tensor counts, Tensor offsets, SymInt height, SymInt width, bool packed) -> Tensor");

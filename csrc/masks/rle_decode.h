@@ -2,23 +2,15 @@
 // Run lengths, read column by column, to masks.
 #pragma once
 
-#include "core/bits.h"
 #include "core/context.h"
-#include "core/ragged.h"
+#include "masks/mask_output.h"
+#include "masks/run_set.h"
 
 namespace ldie::masks {
 
 struct RleDecode {
-  const int32_t* counts;   // [runs]
-  const int64_t* offsets;  // [masks + 1], runs of a mask
-  int64_t runs, count, height, width;
-  bool packed;
-  bool zeroed;     // the masks are zero already (CPU)
-  uint8_t* masks;  // [count, height, row_bytes()], 0 or 1, or 8 pixels a byte with bit 0 leftmost
-
-  LDIE_HD int64_t row_bytes() const { return mask_row_bytes(width, packed); }
-  LDIE_HD int64_t mask_bytes() const { return height * row_bytes(); }
-  LDIE_HD int64_t pixels() const { return height * width; }
+  RunSet runs;
+  MaskOutput out;
 };
 
 // A run of ones [begin, end) changes every column that it touches where it enters it and, unless it goes on to the

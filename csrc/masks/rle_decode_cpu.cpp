@@ -5,22 +5,17 @@
 #include "core/parallel_cpu.h"
 #include "masks/bit_canvas_cpu.h"
 #include "masks/rle_decode.h"
+#include "masks/run_set_cpu.h"
 
 namespace ldie::masks {
 namespace {
 
 void decode(const RleDecode& args, int64_t mask, BitCanvas& canvas) {
-  canvas.place(0, args.height, 0, ceil_div(args.width, 64));
-  const RowRange runs = row_range(args.offsets, mask, args.runs);
-  int64_t position = 0;
-  for (int64_t i = runs.begin; i < runs.end; ++i) {
-    const int64_t end = position + args.counts[i];
-    if ((i - runs.begin) % 2 == 1) {
-      toggle_run(position, end, args.height, 0, args.width,
-                 [&](int64_t row, int64_t column) { canvas.toggle(row, column); });
-    }
-    position = end;
-  }
+  canvas.place(0, args.out.height, 0, ceil_div(args.out.width, 64));
+  for_each_run(args.runs, mask, [&](int64_t begin, int64_t end) {
+    toggle_run(begin, end, args.out.height, 0, args.out.width,
+               [&](int64_t row, int64_t column) { canvas.toggle(row, column); });
+  });
   canvas.inherit();
 }
 
@@ -28,13 +23,13 @@ void decode(const RleDecode& args, int64_t mask, BitCanvas& canvas) {
 
 void rle_decode(const RleDecode& args, Context&) {
   constexpr int64_t kBytesPerTask = 1 << 17;
-  parallel_for(args.count, kBytesPerTask / (args.mask_bytes() + 1) + 1, [&](int64_t begin, int64_t end) {
+  parallel_for(args.runs.count, kBytesPerTask / (args.out.mask_bytes() + 1) + 1, [&](int64_t begin, int64_t end) {
     BitCanvas canvas;
     for (int64_t n = begin; n < end; ++n) {
-      uint8_t* const mask = args.masks + n * args.mask_bytes();
-      if (!args.zeroed) std::memset(mask, 0, size_t(args.mask_bytes()));
+      uint8_t* const mask = args.out.mask(n);
+      if (!args.out.zeroed) std::memset(mask, 0, size_t(args.out.mask_bytes()));
       decode(args, n, canvas);
-      canvas.unite_into(mask, args.row_bytes(), args.packed);
+      canvas.unite_into(mask, args.out.row_bytes(), args.out.packed);
     }
   });
 }

@@ -5,6 +5,7 @@
 
 #include "core/library_tensors.h"
 #include "masks/mask_tensors.h"
+#include "masks/rle_tensors.h"
 
 namespace ldie::masks {
 namespace {
@@ -13,21 +14,11 @@ std::tuple<Tensor, Tensor> rle_encode_op(const Tensor& masks_, int64_t width, bo
                                          std::optional<int64_t> max_runs) {
   constexpr const char* op = "rle_encode";
   check_masks(op, "masks", masks_, width, packed);
-  const int64_t height = masks_.size(1);
-  check_encodable(op, height, width, max_runs);
-
   const Tensor masks = as_contiguous(masks_);
   Tensor offsets = make_empty(masks, {masks.size(0) + 1}, ScalarType::Long);
+  TensorRuns runs(op, offsets, max_runs);
   TensorContext context(masks);
-  RleEncode args;
-  args.masks = data<uint8_t>(masks);
-  args.count = masks.size(0);
-  args.height = height;
-  args.width = width;
-  args.packed = packed;
-  args.offsets = mutable_data<int64_t>(offsets);
-  TensorRuns runs(offsets, max_runs);
-  rle_encode(args, runs, context);
+  rle_encode({mask_set(masks, width), mutable_data<int64_t>(offsets)}, runs, context);
   return {runs.counts(), offsets};
 }
 

@@ -30,22 +30,22 @@ bool same_block(const uint8_t* a, const uint8_t* b) {
 // Where a mask's value changes, read column by column.
 class ChangeFinder {
  public:
-  ChangeFinder(const RleEncode& args) : args_(args), columns_(size_t(args.width) + 1) {}
+  ChangeFinder(const RleEncode& args) : args_(args), columns_(size_t(args.masks.width) + 1) {}
 
   std::vector<int32_t> find(const uint8_t* mask) {
     rows_.clear();
     xs_.clear();
     columns_.assign(columns_.size(), 0);
-    if (args_.pixels() == 0) return {};
+    if (args_.masks.pixels() == 0) return {};
     compare_tops(mask);
-    for (int64_t y = 1; y < args_.height; ++y) compare_rows(mask + y * args_.row_bytes(), y);
+    for (int64_t y = 1; y < args_.masks.height; ++y) compare_rows(mask + y * args_.masks.row_bytes(), y);
     return by_columns();
   }
 
  private:
   bool value(const uint8_t* mask, int64_t y, int64_t x) const {
-    const uint8_t* const row = mask + y * args_.row_bytes();
-    return args_.packed ? row[x / 8] >> x % 8 & 1 : row[x] != 0;
+    const uint8_t* const row = mask + y * args_.masks.row_bytes();
+    return args_.masks.packed() ? row[x / 8] >> x % 8 & 1 : row[x] != 0;
   }
 
   void add(int64_t y, int64_t x) {
@@ -56,14 +56,14 @@ class ChangeFinder {
 
   // What comes before the top of a column is the bottom of the one left of it.
   void compare_tops(const uint8_t* mask) {
-    for (int64_t x = 0; x < args_.width; ++x) {
-      const bool before = x > 0 && value(mask, args_.height - 1, x - 1);
+    for (int64_t x = 0; x < args_.masks.width; ++x) {
+      const bool before = x > 0 && value(mask, args_.masks.height - 1, x - 1);
       if (value(mask, 0, x) != before) add(0, x);
     }
   }
 
   void compare_rows(const uint8_t* row, int64_t y) {
-    const int64_t bytes = args_.row_bytes();
+    const int64_t bytes = args_.masks.row_bytes();
     const uint8_t* const above = row - bytes;
     int64_t begin = 0;
     for (; begin + kBlock <= bytes; begin += kBlock) {
@@ -80,8 +80,8 @@ class ChangeFinder {
   void add_changes(uint64_t changes, int64_t y, int64_t begin) {
     for (; changes != 0; changes &= changes - 1) {
       const int64_t bit = __builtin_ctzll(changes);
-      const int64_t x = args_.packed ? 8 * begin + bit : begin + bit / 8;
-      if (x < args_.width) add(y, x);  // the bits that fill a row's last byte are no pixels
+      const int64_t x = args_.masks.packed() ? 8 * begin + bit : begin + bit / 8;
+      if (x < args_.masks.width) add(y, x);  // the bits that fill a row's last byte are no pixels
     }
   }
 
@@ -89,7 +89,7 @@ class ChangeFinder {
     for (size_t x = 1; x < columns_.size(); ++x) columns_[x] += columns_[x - 1];
     std::vector<int32_t> changes(xs_.size());
     for (size_t i = 0; i < xs_.size(); ++i) {
-      changes[size_t(columns_[size_t(xs_[i])]++)] = int32_t(xs_[i] * args_.height + rows_[i]);
+      changes[size_t(columns_[size_t(xs_[i])]++)] = int32_t(xs_[i] * args_.masks.height + rows_[i]);
     }
     return changes;
   }
@@ -102,12 +102,12 @@ class ChangeFinder {
 
 void rle_encode(const RleEncode& args, RunAllocator& allocator, Context&) {
   constexpr int64_t kBytesPerTask = 1 << 17;
-  std::vector<std::vector<int32_t>> changes(static_cast<size_t>(args.count));
-  parallel_for(args.count, kBytesPerTask / (args.mask_bytes() + 1) + 1, [&](int64_t begin, int64_t end) {
+  std::vector<std::vector<int32_t>> changes(static_cast<size_t>(args.masks.count));
+  parallel_for(args.masks.count, kBytesPerTask / (args.masks.mask_bytes() + 1) + 1, [&](int64_t begin, int64_t end) {
     ChangeFinder finder(args);
-    for (int64_t n = begin; n < end; ++n) changes[size_t(n)] = finder.find(args.masks + n * args.mask_bytes());
+    for (int64_t n = begin; n < end; ++n) changes[size_t(n)] = finder.find(args.masks.mask(n));
   });
-  write_runs(changes, args.pixels(), args.offsets, allocator);
+  write_runs(changes, args.masks.pixels(), args.offsets, allocator);
 }
 
 }  // namespace ldie::masks

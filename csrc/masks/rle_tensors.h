@@ -1,62 +1,67 @@
 // SPDX-License-Identifier: Apache-2.0
-// The tensor side of run lengths: what all ops that take them check.
+// The tensor side that ops of run lengths share.
 #pragma once
 
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 
 #include "core/argument_tensors.h"
 #include "core/tensors.h"
+#include "masks/run_set.h"
 #include "masks/runs.h"
 
 namespace ldie::masks {
 
-// Mask n owns counts ranges[n] .. ranges[n + 1].
-inline void check_run_values(const char* op, const int32_t* counts, const int64_t* ranges, int64_t n, int64_t height,
-                             int64_t width) {
-  int64_t total = 0;
-  for (int64_t i = ranges[n]; i < ranges[n + 1]; ++i) {
-    if (counts[i] < 0) check_failed(op, "mask ", n, " has a negative run: ", counts[i]);
-    total += counts[i];
+// Contiguous tensors that outlive the RunSet over them.
+class RleTensors {
+ public:
+  RleTensors(const char* op, const Tensor& counts_given, const Tensor& offsets_given)
+      : op_(op), counts_(as_contiguous(counts_given)), offsets_(as_contiguous(offsets_given)) {
+    const Argument counts = Argument(op, "counts", counts_given).dtype(ScalarType::Int).shape({kAnySize}, "[R]");
+    Argument(op, "offsets", offsets_given).device_of(counts).offsets(counts.size(0), "counts");
   }
-  if (total != height * width) {
-    check_failed(op, "the runs of mask ", n, " add up to ", total, ", its size (", height, ", ", width, ") has ",
-                 height * width, " pixels");
-  }
-}
 
-inline void check_counts_and_offsets(const char* op, const Tensor& counts, const Tensor& offsets) {
-  check_dtype(op, "counts", counts, ScalarType::Int);
-  check_shape(op, "counts", counts, {kAnySize}, "[R]");
-  check_same_device(op, "offsets", offsets, "counts", counts);
-  check_offsets(op, offsets, counts.size(0), "offsets", "counts");
-}
+  int64_t count() const { return offsets_.size(0) - 1; }
 
-// Runs that are negative or do not add up to their mask can be seen where the host reads them; on CUDA the kernels keep
-// them in bounds instead.
-inline void check_runs(const char* op, const Tensor& counts, const Tensor& offsets, int64_t height, int64_t width) {
-  check_counts_and_offsets(op, counts, offsets);
-  check_map_size(op, height, width);
+  RunSet set() const { return {data<int32_t>(counts_), data<int64_t>(offsets_), counts_.size(0), count()}; }
+
+  // Runs that are negative or do not add up to their mask can be seen where the host reads them; on CUDA the kernels
+  // keep them in bounds instead.
+  void check_runs([[maybe_unused]] int64_t n, [[maybe_unused]] int64_t height, [[maybe_unused]] int64_t width) const {
 #if !defined(LDIE_BACKEND_CUDA)
-  const Tensor host_counts = as_contiguous(counts), host_offsets = as_contiguous(offsets);
-  for (int64_t n = 0; n + 1 < offsets.size(0); ++n) {
-    check_run_values(op, data<int32_t>(host_counts), data<int64_t>(host_offsets), n, height, width);
-  }
+    const RunSet runs = set();
+    int64_t total = 0;
+    for (int64_t i = runs.offsets[n]; i < runs.offsets[n + 1]; ++i) {
+      if (runs.counts[i] < 0) check_failed(op_, "mask ", n, " has a negative run: ", runs.counts[i]);
+      total += runs.counts[i];
+    }
+    if (total != height * width) {
+      check_failed(op_, "the runs of mask ", n, " add up to ", total, ", its size (", height, ", ", width, ") has ",
+                   height * width, " pixels");
+    }
 #endif
-}
-
-// Of ops that make runs.
-inline void check_encodable(const char* op, int64_t height, int64_t width, const std::optional<int64_t>& max_runs) {
-  check_map_size(op, height, width);
-  if (height * width >= int64_t(1) << 31) {
-    check_failed(op, "masks must have less than 2^31 pixels each, got ", height, " x ", width);
   }
-  if (max_runs && *max_runs < 0) check_failed(op, "max_runs must be at least 0, got ", *max_runs);
+
+ private:
+  const char* op_;
+  Tensor counts_, offsets_;
+};
+
+// Of masks of one size.
+inline RleTensors sized_rle(const char* op, const Tensor& counts, const Tensor& offsets, int64_t height,
+                            int64_t width) {
+  RleTensors rle(op, counts, offsets);
+  check_map_size(op, height, width);
+  for (int64_t n = 0; n < rle.count(); ++n) rle.check_runs(n, height, width);
+  return rle;
 }
 
 // As many runs as there are, which waits for the device, or a fixed number, which does not.
 class TensorRuns final : public RunAllocator {
  public:
-  TensorRuns(Tensor& offsets, std::optional<int64_t> max_runs) : offsets_(offsets), max_runs_(max_runs) {}
+  TensorRuns(const char* op, Tensor& offsets, std::optional<int64_t> max_runs)
+      : offsets_(offsets), max_runs_(max_runs) {
+    if (max_runs && *max_runs < 0) check_failed(op, "max_runs must be at least 0, got ", *max_runs);
+  }
 
   Runs allocate() override {
     int64_t capacity = 0;

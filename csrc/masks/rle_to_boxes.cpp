@@ -7,32 +7,24 @@
 namespace ldie::masks {
 namespace {
 
-constexpr const char* kOp = "rle_to_boxes";
-
-// As check_runs(), where each mask has a size of its own.
-void check_sized_runs(const Tensor& counts, const Tensor& offsets, const Tensor& sizes) {
-  check_counts_and_offsets(kOp, counts, offsets);
-  check_dtype(kOp, "sizes", sizes, ScalarType::Long);
-  check_shape(kOp, "sizes", sizes, {offsets.size(0) - 1, 2}, "[N, 2], one per mask");
-  check_same_device(kOp, "sizes", sizes, "counts", counts);
+Tensor rle_to_boxes_op(const Tensor& counts, const Tensor& offsets, const Tensor& sizes_) {
+  constexpr const char* op = "rle_to_boxes";
+  const RleTensors masks(op, counts, offsets);
+  Argument(op, "sizes", sizes_)
+      .dtype(ScalarType::Long)
+      .shape({masks.count(), 2}, "[N, 2], one per mask")
+      .device_of(Argument(op, "counts", counts));
+  const Tensor sizes = as_contiguous(sizes_);
 #if !defined(LDIE_BACKEND_CUDA)
-  const Tensor host_counts = as_contiguous(counts), host_offsets = as_contiguous(offsets), host = as_contiguous(sizes);
-  const int64_t* const size = data<int64_t>(host);
-  for (int64_t n = 0; n < sizes.size(0); ++n) {
-    check_map_size(kOp, size[2 * n], size[2 * n + 1]);
-    check_run_values(kOp, data<int32_t>(host_counts), data<int64_t>(host_offsets), n, size[2 * n], size[2 * n + 1]);
+  const int64_t* const size = data<int64_t>(sizes);
+  for (int64_t n = 0; n < masks.count(); ++n) {
+    check_map_size(op, size[2 * n], size[2 * n + 1]);
+    masks.check_runs(n, size[2 * n], size[2 * n + 1]);
   }
 #endif
-}
-
-Tensor rle_to_boxes_op(const Tensor& counts_, const Tensor& offsets_, const Tensor& sizes_) {
-  check_sized_runs(counts_, offsets_, sizes_);
-  const Tensor counts = as_contiguous(counts_), offsets = as_contiguous(offsets_), sizes = as_contiguous(sizes_);
-  Tensor boxes = make_empty(counts, {sizes.size(0), 4}, ScalarType::Float);
+  Tensor boxes = make_empty(counts, {masks.count(), 4}, ScalarType::Float);
   TensorContext context(counts);
-  rle_to_boxes({data<int32_t>(counts), data<int64_t>(offsets), data<int64_t>(sizes), counts.size(0), sizes.size(0),
-                mutable_data<float>(boxes)},
-               context);
+  rle_to_boxes({masks.set(), data<int64_t>(sizes), mutable_data<float>(boxes)}, context);
   return boxes;
 }
 

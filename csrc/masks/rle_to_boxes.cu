@@ -12,7 +12,7 @@ constexpr int kThreads = 128;
 
 __global__ void __launch_bounds__(kThreads) rle_to_boxes_kernel(RleToBoxes args, const int64_t* ends) {
   const int64_t mask = blockIdx.x;
-  const RowRange runs = row_range(args.offsets, mask, args.runs);
+  const RowRange runs = args.masks.runs_of(mask);
   const int64_t start = runs.begin == 0 ? 0 : ends[runs.begin - 1], height = args.height(mask);
   MaskBox box;
   for (int64_t i = runs.begin + 1 + 2 * int64_t(threadIdx.x); i < runs.end; i += 2 * kThreads) {
@@ -28,8 +28,8 @@ __global__ void __launch_bounds__(kThreads) rle_to_boxes_kernel(RleToBoxes args,
 }  // namespace
 
 void rle_to_boxes(const RleToBoxes& args, Context& context) {
-  const int64_t* const ends = run_ends(args.counts, args.runs, context);
-  LDIE_LAUNCH(rle_to_boxes_kernel, dim3(unsigned(args.count)), dim3(kThreads), 0, context.stream, args, ends);
+  const int64_t* const ends = run_ends(args.masks, context);
+  LDIE_LAUNCH(rle_to_boxes_kernel, dim3(unsigned(args.masks.count)), dim3(kThreads), 0, context.stream, args, ends);
 }
 
 }  // namespace ldie::masks

@@ -7,11 +7,9 @@
 namespace ldie::masks {
 
 struct RleToBoxes {
-  const int32_t* counts;   // [runs]
-  const int64_t* offsets;  // [count + 1], runs of a mask
-  const int64_t* sizes;    // [count, 2] height and width
-  int64_t runs, count;
-  float* boxes;  // [count, 4] x1 y1 x2 y2, the last pixel + 1; 0 0 0 0 of a mask without pixels
+  RunSet masks;
+  const int64_t* sizes;  // [count, 2] height and width
+  float* boxes;          // [count, 4] x1 y1 x2 y2, the last pixel + 1; 0 0 0 0 of a mask without pixels
 
   // Never 0, whatever a GPU is given: runs are divided by it.
   LDIE_HD int64_t height(int64_t mask) const { return sizes[2 * mask] > 1 ? sizes[2 * mask] : 1; }

@@ -5,6 +5,7 @@
 #include "core/device_sort.cuh"
 #include "core/grid.cuh"
 #include "core/pack.cuh"
+#include "masks/run_set.h"
 
 namespace ldie::masks {
 namespace {
@@ -17,11 +18,11 @@ __global__ void __launch_bounds__(kRunEndThreads) widen_kernel(const int32_t* co
 }
 
 // ends[i]: the sum of all counts up to and with run i, over all masks. Scratch memory of the context.
-inline const int64_t* run_ends(const int32_t* counts, int64_t runs, Context& context) {
-  int64_t* const ends = context.scratch_array<int64_t>(runs);
-  LDIE_LAUNCH(widen_kernel, dim3(loop_blocks(runs, kRunEndThreads)), dim3(kRunEndThreads), 0, context.stream, counts,
-              ends, runs);
-  inclusive_sum(context, ends, ends, runs);
+inline const int64_t* run_ends(const RunSet& set, Context& context) {
+  int64_t* const ends = context.scratch_array<int64_t>(set.runs);
+  LDIE_LAUNCH(widen_kernel, dim3(loop_blocks(set.runs, kRunEndThreads)), dim3(kRunEndThreads), 0, context.stream,
+              set.counts, ends, set.runs);
+  inclusive_sum(context, ends, ends, set.runs);
   return ends;
 }
 

@@ -13,10 +13,9 @@ Tensor integers_op(const Tensor& like, const std::vector<int64_t>& values) {
   const int64_t total = int64_t(values.size());
   Tensor result = make_empty(like, {total}, ScalarType::Long);
   TensorContext context(result);
-  Integers args;
-  for (int64_t begin = 0; begin < total; begin += args.count) {
-    args.count = std::min(total - begin, Integers::kMost);
-    args.out = mutable_data<int64_t>(result) + begin;
+  for (int64_t begin = 0; begin < total; begin += Integers::kMost) {
+    Integers args{
+        .values = {}, .count = std::min(total - begin, Integers::kMost), .out = mutable_data<int64_t>(result) + begin};
     std::copy_n(&values[size_t(begin)], args.count, args.values);
     integers(args, context);
   }

@@ -34,6 +34,20 @@ def test_matches_reference(backend: Backend, size: tuple[int, int], packed: bool
     assert_same(beyond.cpu(), reference(masks, 1))
 
 
+@pytest.mark.parametrize("width", [75, 1333, 2100])
+@pytest.mark.parametrize("packed", [False, True])
+def test_few_pixels_far_apart(backend: Backend, width: int, packed: bool) -> None:
+    """Rows in any order widen the box, by pixels anywhere in words, registers and blocks of these."""
+    masks = torch.zeros(60, 23, width, dtype=torch.bool)
+    for number, mask in enumerate(masks):
+        pixels = torch.randint(23 * width, (number // 6,))
+        mask.view(-1)[pixels] = True
+    inputs = (pack(masks) if packed else masks).to(backend.device)
+    for offset in (0, 1, 37):
+        boxes = ldie_ext.masks_to_boxes(placed(inputs, offset), packed_width=width if packed else None)
+        assert_same(boxes.cpu(), reference(masks, 0))
+
+
 def test_matches_torchvision() -> None:
     tv = pytest.importorskip("torchvision").ops
     for number in range(500):
