@@ -20,16 +20,13 @@ BoxDelta<double> checked_weights(const char* op, const Reals& weights) {
   return {weights[0], weights[1], weights[2], weights[3]};
 }
 
-void check_like(const char* op, const char* name, const Tensor& tensor, const char* other_name, const Tensor& other) {
-  check_dtype(op, name, tensor, other.scalar_type());
-  check_same_device(op, name, tensor, other_name, other);
+void check_like(const Argument& argument, const Argument& other) {
+  argument.shape_of(other).dtype_of(other).device_of(other);
 }
 
-void check_encode(const char* op, const Tensor& reference, const Tensor& proposals) {
-  check_floating(op, "reference", reference);
-  check_shape(op, "reference", reference, {kAnySize, 4}, "[N, 4]");
-  check_same_size(op, "proposals", proposals, "reference", reference);
-  check_like(op, "proposals", proposals, "reference", reference);
+void check_encode(const char* op, const Tensor& reference_, const Tensor& proposals) {
+  const Argument reference = Argument(op, "reference", reference_).floating().shape({kAnySize, 4}, "[N, 4]");
+  check_like(Argument(op, "proposals", proposals), reference);
 }
 
 Tensor encode_boxes_op(const Tensor& reference_, const Tensor& proposals_, const Reals& weights) {
@@ -39,9 +36,8 @@ Tensor encode_boxes_op(const Tensor& reference_, const Tensor& proposals_, const
   const Tensor reference = as_contiguous(reference_), proposals = as_contiguous(proposals_);
   Tensor deltas = make_empty_like(reference);
   if (deltas.numel() == 0) return deltas;
-  TensorContext context(reference);
-  dispatch_floating(reference.scalar_type(), [&](auto element) {
-    using T = decltype(element);
+
+  launch_floating(reference, [&]<typename T>(Context& context) {
     encode_boxes<T>({data<T>(reference), data<T>(proposals), reference.size(0), scales, mutable_data<T>(deltas)},
                     context);
   });
@@ -52,16 +48,14 @@ std::tuple<Tensor, Tensor> encode_boxes_backward_op(const Tensor& grad_, const T
                                                     const Tensor& proposals_, const Reals& weights) {
   constexpr const char* op = "encode_boxes_backward";
   check_encode(op, reference_, proposals_);
-  check_same_size(op, "grad", grad_, "reference", reference_);
-  check_like(op, "grad", grad_, "reference", reference_);
+  check_like(Argument(op, "grad", grad_), Argument(op, "reference", reference_));
   const BoxDelta<double> scales = checked_weights(op, weights);
   const Tensor grad = as_contiguous(grad_), reference = as_contiguous(reference_);
   const Tensor proposals = as_contiguous(proposals_);
   Tensor grad_reference = make_empty_like(reference), grad_proposals = make_empty_like(reference);
   if (grad.numel() == 0) return {grad_reference, grad_proposals};
-  TensorContext context(reference);
-  dispatch_floating(reference.scalar_type(), [&](auto element) {
-    using T = decltype(element);
+
+  launch_floating(reference, [&]<typename T>(Context& context) {
     encode_boxes_backward<T>({data<T>(grad), data<T>(reference), data<T>(proposals), reference.size(0), scales,
                               mutable_data<T>(grad_reference), mutable_data<T>(grad_proposals)},
                              context);
@@ -69,14 +63,16 @@ std::tuple<Tensor, Tensor> encode_boxes_backward_op(const Tensor& grad_, const T
   return {grad_reference, grad_proposals};
 }
 
-void check_decode(const char* op, const Tensor& deltas, const Tensor& proposals) {
-  check_floating(op, "deltas", deltas);
-  const bool flat = deltas.dim() == 2 && deltas.size(1) % 4 == 0;
-  if (!flat && !(deltas.dim() == 3 && deltas.size(2) == 4)) {
-    check_failed(op, "deltas must have shape [N, 4 K] or [N, K, 4], got ", describe(deltas));
+void check_decode(const char* op, const Tensor& deltas_, const Tensor& proposals) {
+  const Argument deltas = Argument(op, "deltas", deltas_).floating();
+  const bool flat = deltas_.dim() == 2 && deltas_.size(1) % 4 == 0;
+  if (!flat && !(deltas_.dim() == 3 && deltas_.size(2) == 4)) {
+    deltas.fail("must have shape [N, 4 K] or [N, K, 4]");
   }
-  check_shape(op, "proposals", proposals, {deltas.size(0), 4}, "[N, 4], one for each row of deltas");
-  check_like(op, "proposals", proposals, "deltas", deltas);
+  Argument(op, "proposals", proposals)
+      .shape({deltas.size(0), 4}, "[N, 4], one for each row of deltas")
+      .dtype_of(deltas)
+      .device_of(deltas);
 }
 
 DecodeOptions checked_options(const char* op, const Reals& weights, double clip, const OptionalSize& size) {
@@ -100,9 +96,8 @@ Tensor decode_boxes_op(const Tensor& deltas_, const Tensor& proposals_, const Re
   const Tensor deltas = as_contiguous(deltas_), proposals = as_contiguous(proposals_);
   Tensor boxes = make_empty_like(deltas);
   if (boxes.numel() == 0) return boxes;
-  TensorContext context(deltas);
-  dispatch_floating(deltas.scalar_type(), [&](auto element) {
-    using T = decltype(element);
+
+  launch_floating(deltas, [&]<typename T>(Context& context) {
     decode_boxes<T>(
         {data<T>(deltas), data<T>(proposals), deltas.size(0), boxes_per_row(deltas), options, mutable_data<T>(boxes)},
         context);
@@ -116,17 +111,15 @@ std::tuple<Tensor, Tensor> decode_boxes_backward_op(const Tensor& grad_, const T
                                                     const OptionalSize& size, bool of_proposals) {
   constexpr const char* op = "decode_boxes_backward";
   check_decode(op, deltas_, proposals_);
-  check_same_size(op, "grad", grad_, "deltas", deltas_);
-  check_like(op, "grad", grad_, "deltas", deltas_);
+  check_like(Argument(op, "grad", grad_), Argument(op, "deltas", deltas_));
   const DecodeOptions options = checked_options(op, weights, clip, size);
   const Tensor grad = as_contiguous(grad_), deltas = as_contiguous(deltas_), proposals = as_contiguous(proposals_);
   Tensor grad_deltas = make_empty_like(deltas);
   const int64_t rows = of_proposals ? deltas.size(0) : 0;
   if (grad.numel() == 0) return {grad_deltas, make_zeros(proposals, {rows, 4})};
   Tensor grad_proposals = make_empty(proposals, {rows, 4});
-  TensorContext context(deltas);
-  dispatch_floating(deltas.scalar_type(), [&](auto element) {
-    using T = decltype(element);
+
+  launch_floating(deltas, [&]<typename T>(Context& context) {
     decode_boxes_backward<T>(
         {data<T>(grad), data<T>(deltas), data<T>(proposals), deltas.size(0), boxes_per_row(deltas), options,
          mutable_data<T>(grad_deltas), of_proposals ? mutable_data<T>(grad_proposals) : nullptr},

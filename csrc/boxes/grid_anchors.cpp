@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "boxes/grid_anchors.h"
 
+#include <span>
+
 #include "core/argument_tensors.h"
 #include "core/library_tensors.h"
 #include "core/tensors.h"
@@ -47,20 +49,6 @@ void check_levels(const Integers& grid_sizes, const Integers& strides) {
   }
 }
 
-// Appends a level's cells: torchvision has the ratio in the outer loop, detectron2 the size. Returns how many.
-int append_cells(GridAnchors& args, int first, const double* sizes, int64_t num_sizes, const double* ratios,
-                 int64_t num_ratios, AnchorConvention convention) {
-  if (first + num_sizes * num_ratios > kMostAnchorCells) {
-    check_failed(kOp, "sizes and aspect_ratios must make at most ", kMostAnchorCells, " boxes over all levels");
-  }
-  for (int64_t i = 0; i < num_sizes * num_ratios; ++i) {
-    args.cells[first + i] = convention == AnchorConvention::kTorchvision
-                                ? torchvision_cell(sizes[i % num_sizes], ratios[i / num_sizes])
-                                : detectron2_cell(sizes[i / num_ratios], ratios[i % num_ratios]);
-  }
-  return int(num_sizes * num_ratios);
-}
-
 // So that no product overflows; memory ends long before.
 void check_count(const AnchorLevel& level) {
   constexpr double kMost = double(int64_t(1) << 48);
@@ -70,6 +58,35 @@ void check_count(const AnchorLevel& level) {
   }
 }
 
+std::span<const double> take(std::span<const double>& values, int64_t count) {
+  const auto taken = values.first(size_t(count));
+  values = values.subspan(size_t(count));
+  return taken;
+}
+
+// `sizes` and `ratios` hold one list a level, as long as the counts tell.
+AnchorPyramid make_pyramid(std::span<const double> sizes, const Integers& size_counts, std::span<const double> ratios,
+                           const Integers& ratio_counts, const Integers& grid_sizes, const Integers& strides,
+                           AnchorConvention convention) {
+  AnchorPyramid pyramid;
+  for (size_t i = 0; i < size_counts.size(); ++i) {
+    const auto level_sizes = take(sizes, size_counts[i]), level_ratios = take(ratios, ratio_counts[i]);
+    const size_t cells = level_sizes.size() * level_ratios.size();
+    if (size_t(pyramid.num_cells) + cells > size_t(kMostAnchorCells)) {
+      check_failed(kOp, "sizes and aspect_ratios must make at most ", kMostAnchorCells, " boxes over all levels");
+    }
+    const AnchorLevel level{grid_sizes[2 * i], grid_sizes[2 * i + 1], strides[2 * i], strides[2 * i + 1],
+                            pyramid.anchors,   pyramid.num_cells,     int(cells)};
+    check_count(level);
+    for (size_t cell = 0; cell < cells; ++cell) {
+      pyramid.cells[size_t(pyramid.num_cells++)] = anchor_cell(convention, level_sizes, level_ratios, cell);
+    }
+    pyramid.levels[pyramid.num_levels++] = level;
+    pyramid.anchors += level.height * level.anchors_per_row();
+  }
+  return pyramid;
+}
+
 Tensor grid_anchors_op(const Tensor& like, const Reals& sizes, const Integers& size_counts, const Reals& ratios,
                        const Integers& ratio_counts, const Integers& grid_sizes, const Integers& strides,
                        int64_t convention_, double offset) {
@@ -77,28 +94,13 @@ Tensor grid_anchors_op(const Tensor& like, const Reals& sizes, const Integers& s
   check_levels(grid_sizes, strides);
   check_lists("sizes", sizes, size_counts, grid_sizes.size() / 2);
   check_lists("aspect_ratios", ratios, ratio_counts, grid_sizes.size() / 2);
-  GridAnchors args;
-  args.num_levels = int(grid_sizes.size() / 2);
-  args.offset = float(offset);
-  int64_t anchors = 0;
-  int cells = 0;
-  const double *level_sizes = sizes.data(), *level_ratios = ratios.data();
-  for (int i = 0; i < args.num_levels; ++i) {
-    AnchorLevel& level = args.levels[i];
-    level = {grid_sizes[2 * i], grid_sizes[2 * i + 1], strides[2 * i], strides[2 * i + 1], anchors, cells, 0};
-    level.cells = append_cells(args, cells, level_sizes, size_counts[i], level_ratios, ratio_counts[i], convention);
-    cells += level.cells;
-    check_count(level);
-    anchors += level.height * level.anchors_per_row();
-    level_sizes += size_counts[i];
-    level_ratios += ratio_counts[i];
-  }
-  Tensor result = make_empty(like, {anchors, 4}, ScalarType::Float);
-  if (anchors == 0) return result;
-  TensorContext context(result);
-  args.anchors = reinterpret_cast<Box<float>*>(mutable_data<float>(result));
-  grid_anchors(args, context);
-  return result;
+  const AnchorPyramid pyramid = make_pyramid(sizes, size_counts, ratios, ratio_counts, grid_sizes, strides, convention);
+  Tensor anchors = make_empty(like, {pyramid.anchors, 4}, ScalarType::Float);
+  if (pyramid.anchors == 0) return anchors;
+
+  TensorContext context(anchors);
+  grid_anchors({pyramid, float(offset), reinterpret_cast<Box<float>*>(mutable_data<float>(anchors))}, context);
+  return anchors;
 }
 
 LDIE_SCHEMA(

@@ -15,18 +15,18 @@ constexpr int kThreads = 128;
 __global__ void __launch_bounds__(kThreads) grid_anchors_kernel(GridAnchors args, int64_t rows) {
   LDIE_SHARED(Box<float>, cells, [kMostAnchorCells]);
   static_assert(kMostAnchorCells <= kThreads, "a thread copies one cell");
-  if (threadIdx.x < kMostAnchorCells) cells[threadIdx.x] = args.cells[threadIdx.x];
+  if (threadIdx.x < kMostAnchorCells) cells[threadIdx.x] = args.pyramid.cells[threadIdx.x];
   __syncthreads();
   for (int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
     int i = 0;
     int64_t y = row;
-    while (y >= args.levels[i].height) y -= args.levels[i++].height;
-    const int per_location = args.levels[i].cells;
+    while (y >= args.pyramid.levels[i].height) y -= args.pyramid.levels[i++].height;
+    const int per_location = args.pyramid.levels[i].cells;
     if (per_location == 0) continue;
-    const int64_t anchors = args.levels[i].anchors_per_row(), stride_x = args.levels[i].stride_x;
-    const float shift_y = args.shift(y, args.levels[i].stride_y);
-    const Box<float>* const level_cells = cells + args.levels[i].first_cell;
-    Box<float>* const out = args.anchors + args.levels[i].first_anchor + y * anchors;
+    const int64_t anchors = args.pyramid.levels[i].anchors_per_row(), stride_x = args.pyramid.levels[i].stride_x;
+    const float shift_y = args.shift(y, args.pyramid.levels[i].stride_y);
+    const Box<float>* const level_cells = cells + args.pyramid.levels[i].first_cell;
+    Box<float>* const out = args.anchors + args.pyramid.levels[i].first_anchor + y * anchors;
     int64_t x = int(threadIdx.x) / per_location;
     int cell = int(threadIdx.x) % per_location;
     for (int64_t k = threadIdx.x; k < anchors; k += kThreads) {
@@ -45,7 +45,7 @@ __global__ void __launch_bounds__(kThreads) grid_anchors_kernel(GridAnchors args
 
 void grid_anchors(const GridAnchors& args, Context& context) {
   int64_t rows = 0;
-  for (int i = 0; i < args.num_levels; ++i) rows += args.levels[i].height;
+  for (int i = 0; i < args.pyramid.num_levels; ++i) rows += args.pyramid.levels[i].height;
   const unsigned blocks = grid_side(rows);
   LDIE_LAUNCH(grid_anchors_kernel, dim3(blocks), dim3(kThreads), 0, context.stream, args, rows);
 }

@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <span>
 
 #include "core/box.h"
 #include "core/context.h"
@@ -29,6 +30,14 @@ inline Box<float> detectron2_cell(double size, double ratio) {
   return {-x, -y, x, y};
 }
 
+// Cell i of a level: torchvision has the ratio in the outer loop, detectron2 the size.
+inline Box<float> anchor_cell(AnchorConvention convention, std::span<const double> sizes,
+                              std::span<const double> ratios, size_t i) {
+  return convention == AnchorConvention::kTorchvision
+             ? torchvision_cell(sizes[i % sizes.size()], ratios[i / sizes.size()])
+             : detectron2_cell(sizes[i / ratios.size()], ratios[i % ratios.size()]);
+}
+
 constexpr int64_t kMostAnchorLevels = 16, kMostAnchorCells = 128;  // they travel as arguments of the kernel
 
 struct AnchorLevel {
@@ -39,10 +48,15 @@ struct AnchorLevel {
   LDIE_HD int64_t anchors_per_row() const { return width * cells; }
 };
 
+struct AnchorPyramid {
+  AnchorLevel levels[kMostAnchorLevels] = {};
+  Box<float> cells[kMostAnchorCells] = {};  // level by level
+  int num_levels = 0, num_cells = 0;
+  int64_t anchors = 0;
+};
+
 struct GridAnchors {
-  AnchorLevel levels[kMostAnchorLevels];
-  Box<float> cells[kMostAnchorCells];
-  int num_levels;
+  AnchorPyramid pyramid;
   float offset;         // of the first location, in strides
   Box<float>* anchors;  // written
 

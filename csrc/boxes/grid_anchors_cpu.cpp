@@ -10,7 +10,7 @@ constexpr int64_t kNumbers = 4;  // of a box
 
 // A row of the grid before its y: rows differ in nothing else.
 void fill_row(const GridAnchors& args, const AnchorLevel& level, Box<float>* row) {
-  const Box<float>* const cells = args.cells + level.first_cell;
+  const Box<float>* const cells = args.pyramid.cells + level.first_cell;
   for (int64_t x = 0; x < level.width; ++x) {
     const float shift = args.shift(x, level.stride_x);
     for (int cell = 0; cell < level.cells; ++cell) *row++ = anchor_at(shift, 0.f, cells[cell]);
@@ -34,8 +34,8 @@ void shift_row(const float* row, int64_t numbers, float y, float* shifted) {
 // Writes 16 bytes an anchor and reads next to nothing: the speed of memory, or of its page faults.
 void grid_anchors(const GridAnchors& args, Context& context) {
   constexpr int64_t kAnchorsPerTask = 1 << 14;
-  for (int i = 0; i < args.num_levels; ++i) {
-    const AnchorLevel& level = args.levels[i];
+  for (int i = 0; i < args.pyramid.num_levels; ++i) {
+    const AnchorLevel& level = args.pyramid.levels[i];
     const int64_t anchors = level.anchors_per_row();
     if (anchors == 0) continue;
     Box<float>* const row = context.scratch_array<Box<float>>(anchors);

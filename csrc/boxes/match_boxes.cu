@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A thread has a candidate, a block a tile of ground truths in shared memory. IoUs are compared as their bits: an order
-// in which NaN comes last, and in which atomicMax gives the same whatever the order of the threads.
+// A thread has a candidate, a block a tile of ground truths in shared memory. The greatest IoUs of ground truths are
+// found on the bits: there exceeds() is the order of integers, and atomicMax gives the same whatever the order of the
+// threads.
 #include <cstring>
 
 #include "boxes/match_boxes.h"
@@ -36,7 +37,6 @@ using key_t = typename Order<T>::Key;
 template <typename T>
 __device__ __forceinline__ key_t<T> iou_key(T iou) {
   if (iou != iou) return Order<T>::kNaN;
-  iou += T(0);  // -0, from an inverted box, is 0
   key_t<T> key;
   memcpy(&key, &iou, sizeof key);
   return key;
@@ -49,20 +49,20 @@ __device__ __forceinline__ T key_iou(key_t<T> key) {
   return iou;
 }
 
-// 0 over a union that is a number other than 0 needs no division; that is the case of most pairs.
+// 0 over a union that is a number other than 0 needs no division; that is the case of most pairs. No -0 comes out.
 template <typename T>
-__device__ __forceinline__ key_t<T> pair_key(const MatchBoxes<T>& args, const Box<T>& gt, T gt_area, const Box<T>& box,
-                                             T area) {
+__device__ __forceinline__ T pair_iou(const MatchBoxes<T>& args, const Box<T>& gt, T gt_area, const Box<T>& box,
+                                      T area) {
   const T intersection = box_intersection(gt, box), sum = gt_area + area;
-  if (intersection == T(0) && sum == sum && sum != T(0)) return 0;
-  return iou_key(args.resolved(intersection_over_union(intersection, gt_area, area)));
+  if (intersection == T(0) && sum == sum && sum != T(0)) return T(0);
+  return args.iou_of(intersection, gt_area, area) + T(0);  // -0, from an inverted box, is 0
 }
 
 template <typename T>
 struct GroundTruth {
   Box<T> box;
   T area;
-  key_t<T> peak;  // its greatest IoU
+  key_t<T> peak;  // of its greatest IoU
   bool left_out;
 };
 
@@ -127,7 +127,7 @@ __global__ void __launch_bounds__(kThreads) peaks_kernel(MatchBoxes<T> args, key
     for_each_tile(args, image, [&](const Tile& tile) {
       load_tile<T>(args, tile, nullptr, gts);
       for (int i = 0; i < tile.count; ++i) {
-        const key_t<T> key = pair_key(args, gts[i].box, gts[i].area, box, area);
+        const key_t<T> key = iou_key(pair_iou(args, gts[i].box, gts[i].area, box, area));
         if (!__any_sync(kFullWarp, key > 0)) continue;         // few pairs overlap
         const key_t<T> highest = warp_reduce(key, Maximum());  // 32 atomics on one word would go one by one
         if (threadIdx.x % kWarpSize == 0) atomicMax(&gts[i].peak, highest);
@@ -148,27 +148,26 @@ __global__ void __launch_bounds__(kThreads) match_kernel(MatchBoxes<T> args, con
     const Box<T> box = load_candidate(args, image, base + threadIdx.x);
     const T area = box_area(box);
     const int64_t first = row_range(args.gt_offsets, image, args.gt_count).begin;
-    key_t<T> best = -1;
+    T best = T(-1);
     int64_t row = kBelowLow;
     bool at_peak = false;
     for_each_tile(args, image, [&](const Tile& tile) {
       load_tile(args, tile, peaks, gts);
       for (int i = 0; i < tile.count; ++i) {
         if (gts[i].left_out) continue;
-        const key_t<T> key = pair_key(args, gts[i].box, gts[i].area, box, area);
-        if (key > best) {
-          best = key;
+        const T iou = pair_iou(args, gts[i].box, gts[i].area, box, area);
+        if (exceeds(iou, best)) {
+          best = iou;
           row = tile.first + i - first;
         }
-        at_peak |= key == gts[i].peak && key != Order<T>::kNaN;
+        at_peak |= iou == key_iou<T>(gts[i].peak);
       }
     });
     const int64_t index = base + threadIdx.x;
     if (index >= args.count) return;  // of the lambda
-    const bool restored = peaks != nullptr && at_peak;
-    const T iou = best < 0 ? T(0) : key_iou<T>(best);
-    args.iou[image * args.count + index] = iou;
-    args.matches[image * args.count + index] = best < 0 ? kBelowLow : restored ? row : args.match(iou, row);
+    const bool restored = peaks != nullptr && at_peak, any_gt = row >= 0;
+    args.iou[image * args.count + index] = any_gt ? best : T(0);
+    args.matches[image * args.count + index] = restored || !any_gt ? row : args.match(best, row);
   });
 }
 

@@ -19,7 +19,14 @@ enum class MatchConvention : int64_t {
 };
 constexpr MatchConvention last_option(MatchConvention) { return MatchConvention::kDetectron2; }
 
-constexpr int64_t kBelowLow = -1, kBetween = -2;
+constexpr int kBelowLow = -1, kBetween = -2;
+
+// Whether an IoU takes the place of one met before: of equal ones the first stays. NaN, which no comparison knows, is
+// the greatest of all. V is a number, or on the CPU a vector of numbers, as everywhere here.
+template <typename V>
+LDIE_HD auto exceeds(const V& iou, const V& best) {
+  return (iou > best) | ((iou != iou) & (best == best));
+}
 
 template <typename T>
 struct MatchBoxes {
@@ -40,13 +47,18 @@ struct MatchBoxes {
 
   LDIE_HD bool left_out(int64_t gt_row) const { return crowd != nullptr && crowd[gt_row]; }
 
-  // V is T, or on the CPU a vector of T.
   template <typename V>
-  LDIE_HD V resolved(const V& ratio) const {
+  LDIE_HD V iou_of(const V& intersection, const V& gt_area, const V& area) const {
+    const V ratio = intersection_over_union(intersection, gt_area, area);
     return convention == MatchConvention::kDetectron2 ? (ratio == ratio ? ratio : V{}) : ratio;
   }
 
-  LDIE_HD int64_t match(T best, int64_t row) const { return best < low ? kBelowLow : best < high ? kBetween : row; }
+  // By a candidate's greatest IoU, and the row that has it.
+  template <typename V, typename Row>
+  LDIE_HD Row match(const V& best, const Row& row) const {
+    const Row none = Row{} + kBelowLow, between = Row{} + kBetween;
+    return best < low ? none : best < high ? between : row;
+  }
 };
 
 template <typename T>

@@ -2,61 +2,63 @@
 // CPU: the greatest IoU of a ground truth and where it was met, for the low-quality rule. Bounded memory.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <vector>
+
+#include "boxes/match_boxes.h"
 
 namespace ldie::boxes {
 
-// Numbers added in ascending order, of which this many are known exactly; when there are more, blocks of 2, 4, 8, ...
-class AscendingPlaces {
+// Numbers, of which this many are known exactly; when there are more, blocks of 2, 4, 8, ... All are given back, some
+// more than once perhaps.
+class Places {
  public:
-  bool empty() const { return count_ == 0; }
-  void clear() { count_ = shift_ = 0; }
+  bool empty() const { return blocks_.empty(); }
+  void clear() {
+    blocks_.clear();
+    shift_ = 0;
+  }
 
   void add(int64_t place) {
-    if (has_last(place)) return;
-    while (count_ == kMost) coarsen();
-    if (!has_last(place)) blocks_[count_++] = place >> shift_;
+    if (!empty() && blocks_.back() == place >> shift_) return;
+    while (blocks_.size() >= kMost) coarsen();
+    blocks_.push_back(place >> shift_);
   }
 
   // Calls body(first, last) for each block of places first .. last - 1.
   template <typename Body>
   void for_each_block(const Body& body) const {
-    for (int i = 0; i < count_; ++i) body(blocks_[i] << shift_, (blocks_[i] + 1) << shift_);
+    for (const int64_t block : blocks_) body(block << shift_, (block + 1) << shift_);
   }
 
  private:
-  static constexpr int kMost = 32;
-
-  bool has_last(int64_t place) const { return count_ > 0 && blocks_[count_ - 1] == place >> shift_; }
+  static constexpr size_t kMost = 256;
 
   void coarsen() {
     ++shift_;
-    int kept = 0;
-    for (int i = 0; i < kMost; ++i) {
-      const int64_t block = blocks_[i] >> 1;
-      if (kept == 0 || blocks_[kept - 1] != block) blocks_[kept++] = block;
-    }
-    count_ = kept;
+    for (int64_t& block : blocks_) block >>= 1;
+    std::sort(blocks_.begin(), blocks_.end());
+    blocks_.erase(std::unique(blocks_.begin(), blocks_.end()), blocks_.end());
   }
 
-  int count_ = 0, shift_ = 0;
-  int64_t blocks_[kMost];
+  int shift_ = 0;
+  std::vector<int64_t> blocks_;
 };
 
-// NaN is the greatest of all IoUs, and equal to none.
 template <typename T>
 struct Peak {
   T iou = std::numeric_limits<T>::denorm_min();  // above 0, which is no peak
-  AscendingPlaces places;                        // none: no IoU above 0
+  Places places;                                 // none: no IoU above 0
 
-  void raise(T other, int64_t place) {
-    if (iou != iou) return;
-    if (other > iou || other != other) {
+  // Whether this is the greatest so far, or as great; its places are to be added then.
+  bool raise(T other) {
+    if (exceeds(other, iou)) {
       iou = other;
       places.clear();
     }
-    if (!(other < iou)) places.add(place);
+    return !exceeds(iou, other);
   }
 };
 

@@ -10,38 +10,35 @@
 namespace ldie::boxes {
 namespace {
 
+constexpr const char* kOp = "sample_labels";
+
+void check_inputs(const Tensor& matches_, const Tensor& seeds, int64_t num_samples, int64_t max_positives) {
+  const Argument matches =
+      Argument(kOp, "matches", matches_).dtype(ScalarType::Long).shape({kAnySize, kAnySize}, "[B, A]");
+  matches.fewer_than_2_31(matches.size(1), "columns");
+  Argument(kOp, "seeds", seeds)
+      .dtype(ScalarType::Long)
+      .shape({matches.size(0)}, "[B], one per image")
+      .device_of(matches);
+  check_positive(kOp, "num_samples", num_samples);
+  if (max_positives < 0 || max_positives > num_samples) {
+    check_failed(kOp, "max_positives must be between 0 and num_samples, got ", max_positives);
+  }
+}
+
 std::tuple<Tensor, Tensor, Tensor> sample_labels_op(const Tensor& matches_, const Tensor& seeds_, int64_t num_samples,
                                                     int64_t max_positives) {
-  constexpr const char* op = "sample_labels";
-  constexpr int64_t kMostCandidates = (int64_t(1) << 31) - 1;
-  check_dtype(op, "matches", matches_, ScalarType::Long);
-  check_shape(op, "matches", matches_, {kAnySize, kAnySize}, "[B, A]");
-  const int64_t batch = matches_.size(0), count = matches_.size(1);
-  check_dtype(op, "seeds", seeds_, ScalarType::Long);
-  check_shape(op, "seeds", seeds_, {batch}, "[B], one per image");
-  check_same_device(op, "seeds", seeds_, "matches", matches_);
-  check_positive(op, "num_samples", num_samples);
-  if (max_positives < 0 || max_positives > num_samples) {
-    check_failed(op, "max_positives must be between 0 and num_samples, got ", max_positives);
-  }
-  if (count > kMostCandidates) check_failed(op, "matches must have fewer than 2^31 columns, got ", describe(matches_));
-
+  check_inputs(matches_, seeds_, num_samples, max_positives);
   const Tensor matches = as_contiguous(matches_), seeds = as_contiguous(seeds_);
+  const int64_t batch = matches.size(0);
   Tensor index = make_empty(matches, {batch, num_samples});
   Tensor positive = make_empty(matches, {batch, num_samples}, ScalarType::Bool);
   Tensor counts = make_empty(matches, {batch, 2});
+
   TensorContext context(matches);
-  SampleLabels args;
-  args.matches = data<int64_t>(matches);
-  args.seeds = data<int64_t>(seeds);
-  args.batch = batch;
-  args.count = count;
-  args.num_samples = num_samples;
-  args.max_positives = max_positives;
-  args.index = mutable_data<int64_t>(index);
-  args.positive = mutable_data<uint8_t>(positive);
-  args.counts = mutable_data<int64_t>(counts);
-  sample_labels(args, context);
+  sample_labels({data<int64_t>(matches), data<int64_t>(seeds), batch, matches.size(1), num_samples, max_positives,
+                 mutable_data<int64_t>(index), mutable_data<uint8_t>(positive), mutable_data<int64_t>(counts)},
+                context);
   return {index, positive, counts};
 }
 

@@ -13,30 +13,19 @@ namespace {
 
 constexpr const char* kOp = "select_proposals";
 
-struct Inputs {
-  Tensor scores, deltas, anchors, image_sizes;
-
-  ScalarType dtype() const { return scores.scalar_type(); }
-  ScalarType box_dtype() const { return dtype() == ScalarType::Double ? ScalarType::Double : ScalarType::Float; }
-};
-
-void check_inputs(const Inputs& in) {
-  check_floating(kOp, "scores", in.scores);
-  check_shape(kOp, "scores", in.scores, {kAnySize, kAnySize}, "[B, A]");
-  const int64_t batch = in.scores.size(0), anchors = in.scores.size(1);
-  check_dtype(kOp, "deltas", in.deltas, in.dtype());
-  check_shape(kOp, "deltas", in.deltas, {batch, anchors, 4}, "[B, A, 4]");
-  check_same_device(kOp, "deltas", in.deltas, "scores", in.scores);
-  check_dtype(kOp, "anchors", in.anchors, in.box_dtype());
-  check_shape(kOp, "anchors", in.anchors, {anchors, 4}, "[A, 4]");
-  check_same_device(kOp, "anchors", in.anchors, "scores", in.scores);
-  check_dtype(kOp, "image_sizes", in.image_sizes, ScalarType::Long);
-  check_shape(kOp, "image_sizes", in.image_sizes, {batch, 2}, "[B, 2], height and width");
-  check_same_device(kOp, "image_sizes", in.image_sizes, "scores", in.scores);
-  constexpr int64_t kLimit = (int64_t(1) << 31) - 1;
-  if (in.scores.numel() > kLimit) {
-    check_failed(kOp, "scores must have fewer than 2^31 elements, got ", describe(in.scores));
-  }
+void check_inputs(const Tensor& scores_, const Tensor& deltas, const Tensor& anchors, const Tensor& image_sizes) {
+  const Argument scores = Argument(kOp, "scores", scores_).floating().shape({kAnySize, kAnySize}, "[B, A]");
+  scores.fewer_than_2_31(scores_.numel(), "elements");
+  const int64_t batch = scores.size(0), count = scores.size(1);
+  Argument(kOp, "deltas", deltas).dtype_of(scores).shape({batch, count, 4}, "[B, A, 4]").device_of(scores);
+  Argument(kOp, "anchors", anchors)
+      .dtype(acc_dtype(scores_.scalar_type()))
+      .shape({count, 4}, "[A, 4]")
+      .device_of(scores);
+  Argument(kOp, "image_sizes", image_sizes)
+      .dtype(ScalarType::Long)
+      .shape({batch, 2}, "[B, 2], height and width")
+      .device_of(scores);
 }
 
 Levels make_levels(const std::vector<int64_t>& sizes, int64_t anchors) {
@@ -54,43 +43,28 @@ Levels make_levels(const std::vector<int64_t>& sizes, int64_t anchors) {
   return levels;
 }
 
-std::tuple<Tensor, Tensor, Tensor> select_proposals_op(const Tensor& scores, const Tensor& deltas,
-                                                       const Tensor& anchors, const Tensor& image_sizes,
+std::tuple<Tensor, Tensor, Tensor> select_proposals_op(const Tensor& scores_, const Tensor& deltas_,
+                                                       const Tensor& anchors_, const Tensor& image_sizes_,
                                                        std::vector<int64_t> level_sizes, int64_t pre_nms,
                                                        int64_t post_nms, double iou_threshold, double min_size,
                                                        double score_threshold, double clip) {
-  check_inputs({scores, deltas, anchors, image_sizes});
+  check_inputs(scores_, deltas_, anchors_, image_sizes_);
   check_positive(kOp, "pre_nms", pre_nms);
   check_positive(kOp, "post_nms", post_nms);
-  const Inputs in{as_contiguous(scores), as_contiguous(deltas), as_contiguous(anchors), as_contiguous(image_sizes)};
+  const Levels levels = make_levels(level_sizes, scores_.size(1));
+  const Tensor scores = as_contiguous(scores_), deltas = as_contiguous(deltas_), anchors = as_contiguous(anchors_);
+  const Tensor image_sizes = as_contiguous(image_sizes_);
   const int64_t batch = scores.size(0);
-  const Levels levels = make_levels(level_sizes, scores.size(1));
-  Tensor boxes = make_empty(in.scores, {batch, post_nms, 4}, in.box_dtype());
-  Tensor best = make_empty(in.scores, {batch, post_nms});
-  Tensor counts = make_empty(in.scores, {batch}, ScalarType::Long);
+  Tensor boxes = make_empty(anchors, {batch, post_nms, 4}), best = make_empty(scores, {batch, post_nms});
+  Tensor counts = make_empty(scores, {batch}, ScalarType::Long);
   if (batch == 0) return {boxes, best, counts};
 
-  TensorContext context(in.scores);
-  dispatch_floating(in.dtype(), [&](auto element) {
-    using T = decltype(element);
+  launch_floating(scores, [&]<typename T>(Context& context) {
     using A = acc_t<T>;
-    SelectProposals<T> args;
-    args.scores = data<T>(in.scores);
-    args.deltas = data<T>(in.deltas);
-    args.anchors = data<A>(in.anchors);
-    args.image_sizes = data<int64_t>(in.image_sizes);
-    args.levels = levels;
-    args.batch = batch;
-    args.pre_nms = pre_nms;
-    args.post_nms = post_nms;
-    args.iou_threshold = iou_threshold;
-    args.min_size = A(min_size);
-    args.score_threshold = A(score_threshold);
-    args.clip = A(clip);
-    args.boxes = mutable_data<A>(boxes);
-    args.best = mutable_data<T>(best);
-    args.counts = mutable_data<int64_t>(counts);
-    select_proposals(args, context);
+    select_proposals<T>({data<T>(scores), data<T>(deltas), data<A>(anchors), data<int64_t>(image_sizes), levels, batch,
+                         pre_nms, post_nms, iou_threshold, A(min_size), A(score_threshold), A(clip),
+                         mutable_data<A>(boxes), mutable_data<T>(best), mutable_data<int64_t>(counts)},
+                        context);
   });
   return {boxes, best, counts};
 }

@@ -31,6 +31,12 @@ class Argument {
     return *this;
   }
 
+  const Argument& float_or_double() const {
+    const ScalarType dtype = tensor_.scalar_type();
+    if (dtype != ScalarType::Float && dtype != ScalarType::Double) fail("must be float32 or float64");
+    return *this;
+  }
+
   // A pattern such as {kAnySize, 4}; `layout` is its readable form, such as "[N, 4]".
   const Argument& shape(std::initializer_list<int64_t> pattern, const char* layout) const {
     bool same = tensor_.dim() == int64_t(pattern.size());
@@ -54,6 +60,12 @@ class Argument {
     if (tensor_.device() != other.tensor_.device()) {
       check_failed(op_, name_, " must be on the device of ", other.name_, ", but the two are on different devices");
     }
+    return *this;
+  }
+
+  // Ops that number these in 32 bits.
+  const Argument& fewer_than_2_31(int64_t count, const char* what) const {
+    if (count >= int64_t(1) << 31) fail("must have fewer than 2^31 ", what);
     return *this;
   }
 

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #if defined(__SSE2__)
 #include <immintrin.h>
@@ -52,6 +53,21 @@ inline __attribute__((always_inline)) void store_lanes(T* address, const V& lane
 template <typename T>
 inline __attribute__((always_inline)) Lanes<T> all_lanes(T value) {
   return value - Lanes<T>{};
+}
+
+// The lanes of even number, or of odd number, of two registers side by side.
+template <int kOdd, typename V, int... kLane>
+inline __attribute__((always_inline)) V every_second_lane(const V& a, const V& b,
+                                                          std::integer_sequence<int, kLane...>) {
+  return __builtin_shufflevector(a, b, (2 * kLane + kOdd)...);
+}
+template <typename T>
+inline __attribute__((always_inline)) Lanes<T> even_lanes(const Lanes<T>& a, const Lanes<T>& b) {
+  return every_second_lane<0>(a, b, std::make_integer_sequence<int, int(kLanes<T>)>());
+}
+template <typename T>
+inline __attribute__((always_inline)) Lanes<T> odd_lanes(const Lanes<T>& a, const Lanes<T>& b) {
+  return every_second_lane<1>(a, b, std::make_integer_sequence<int, int(kLanes<T>)>());
 }
 
 // Whether a comparison is true in any lane.

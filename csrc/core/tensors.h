@@ -127,6 +127,11 @@ inline MostlyZero make_mostly_zero(const Tensor& like, std::initializer_list<int
   return {make_empty(like, size, dtype), false};
 }
 
+// The dtype that a floating one is computed in: that of acc_t.
+inline ScalarType acc_dtype(ScalarType dtype) {
+  return dtype == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
+}
+
 // Device guard, current stream and scratch memory for one call of an op on `like`'s device.
 class TensorContext final : public Context {
  public:
@@ -165,6 +170,17 @@ void launch_floating(const Tensor& like, Body&& body) {
     case ScalarType::Half: return body.template operator()<Half>(context);
     case ScalarType::BFloat16: return body.template operator()<BFloat16>(context);
     default: throw std::logic_error("launch_floating: the dtype was not checked");
+  }
+}
+
+// The same for ops that have float32 and float64 only.
+template <typename Body>
+void launch_wide(const Tensor& like, Body&& body) {
+  TensorContext context(like);
+  switch (like.scalar_type()) {
+    case ScalarType::Float: return body.template operator()<float>(context);
+    case ScalarType::Double: return body.template operator()<double>(context);
+    default: throw std::logic_error("launch_wide: the dtype was not checked");
   }
 }
 

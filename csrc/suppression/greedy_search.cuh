@@ -70,6 +70,12 @@ struct Chunk {
   __device__ bool is_removed(int64_t i) const { return removed[i / kWarpSize] >> (i % kWarpSize) & 1; }
 };
 
+template <typename A>
+__device__ __forceinline__ bool overlaps(const Box<A>& a, const Box<A>& b, A area_b, A threshold) {
+  const PairOverlap<A> pair(a, box_area(a), b, area_b);
+  return (threshold < A(0) || pair.intersects()) && pair.exceeds(threshold);
+}
+
 // A block does kWords words of the kTile boxes of tile blockIdx.y.
 template <typename A>
 __global__ void __launch_bounds__(kThreads) mask_kernel(Sequences<A> sequences, int64_t first, int64_t begin) {
@@ -95,7 +101,7 @@ __global__ void __launch_bounds__(kThreads) mask_kernel(Sequences<A> sequences, 
     const A area = box_area(box);
     for (int32_t k = 0; k < before; ++k) {
       const Box<A> other = earlier[slot][k];
-      if (earlier_group[slot][k] == group && overlaps(other, box_area(other), box, area, chunk.threshold)) {
+      if (earlier_group[slot][k] == group && overlaps(other, box, area, chunk.threshold)) {
         bits |= uint64_t(1) << k;
       }
     }
@@ -234,7 +240,7 @@ __global__ void __launch_bounds__(kThreads) apply_kernel(Sequences<A> sequences,
     const A area = box_area(box);
     for (int k = 0; k < count && !hit; ++k) {
       const Box<A> other = listed[k];
-      hit = overlaps(other, box_area(other), box, area, chunk.threshold);
+      hit = overlaps(other, box, area, chunk.threshold);
     }
   }
   const unsigned hits = __ballot_sync(kFullWarp, hit);

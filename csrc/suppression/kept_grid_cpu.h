@@ -19,6 +19,15 @@
 
 namespace ldie::suppression {
 
+// Whether the box can overlap anything at all. One with a NaN cannot: its area is NaN, and so is every IoU. With a
+// threshold of 0 or more an intersection is needed too, which an empty or inverted box never has, and a finite area:
+// with an infinite one the IoU is 0 or NaN. With a negative threshold boxes far apart suppress each other.
+template <typename A>
+bool can_overlap(const Box<A>& box, A area, A threshold) {
+  if (threshold >= A(0)) return box.x2 > box.x1 && box.y2 > box.y1 && area > A(0) && area - area == A(0);
+  return threshold < A(0) && area == area;
+}
+
 template <typename T>
 class KeptGrid {
  public:
@@ -225,10 +234,10 @@ class KeptGrid {
     const Box<V> box{zero + candidate.x1, zero + candidate.y1, zero + candidate.x2, zero + candidate.y2};
     for (uint32_t slot = cell.first; slot < cell.first + cell.kept; slot += uint32_t(kLanes<T>)) {
       const Box<V> kept{load_lanes(&x1_[slot]), load_lanes(&y1_[slot]), load_lanes(&x2_[slot]), load_lanes(&y2_[slot])};
-      const V intersection = box_intersection(kept, box), all = load_lanes(&area_[slot]) + area - intersection;
+      const PairOverlap<V> pair(kept, load_lanes(&area_[slot]), box, area);
       // A division takes as long as all the rest, and few boxes come near enough to need it.
-      if (threshold_ >= T(0) && !any_lane((intersection > zero) & (intersection >= bound * all))) continue;
-      if (any_lane(intersection / all > threshold)) return true;
+      if (threshold_ >= T(0) && !any_lane(pair.intersects() & (pair.intersection >= bound * pair.all))) continue;
+      if (any_lane(pair.exceeds(threshold))) return true;
     }
     return false;
   }

@@ -3,7 +3,7 @@
 
 #include "core/library_tensors.h"
 #include "suppression/mask_order_tensors.h"
-#include "suppression/nms_tensors.h"
+#include "suppression/suppression_tensors.h"
 
 namespace ldie::suppression {
 namespace {
@@ -12,18 +12,17 @@ Tensor mask_nms_op(const Tensor& masks_, int64_t width, bool packed, const Tenso
                    double iou_threshold) {
   check_scored_masks("mask_nms", masks_, width, packed, labels_, scores_);
   const Tensor masks = as_contiguous(masks_), labels = as_contiguous(labels_), scores = as_contiguous(scores_);
-  Kept kept{make_empty(masks, {masks.size(0)}, ScalarType::Long), make_empty(masks, {}, ScalarType::Long)};
-  if (masks.size(0) == 0) return kept.rows;
-  TensorContext context(masks);
-  dispatch_floating(scores.scalar_type(), [&](auto element) {
-    using T = decltype(element);
-    mask_nms(MaskNms<T>{{masks::mask_set(masks, width), data<int64_t>(labels), data<T>(scores)},
-                        iou_threshold,
-                        mutable_data<int64_t>(kept.rows),
-                        mutable_data<int64_t>(kept.count)},
-             context);
+  Tensor rows = make_empty(masks, {masks.size(0)}, ScalarType::Long), kept = make_empty(masks, {}, ScalarType::Long);
+  if (masks.size(0) == 0) return rows;
+
+  launch_floating(scores, [&]<typename T>(Context& context) {
+    mask_nms<T>({{masks::mask_set(masks, width), data<int64_t>(labels), data<T>(scores)},
+                 iou_threshold,
+                 mutable_data<int64_t>(rows),
+                 mutable_data<int64_t>(kept)},
+                context);
   });
-  return trimmed(kept);
+  return first_rows(rows, kept_count(kept));
 }
 
 LDIE_SCHEMA(

@@ -7,15 +7,13 @@
 
 namespace ldie::suppression {
 
-inline void check_scored_masks(const char* op, const Tensor& masks, int64_t width, bool packed, const Tensor& labels,
+inline void check_scored_masks(const char* op, const Tensor& masks_, int64_t width, bool packed, const Tensor& labels,
                                const Tensor& scores) {
-  masks::check_masks(op, "masks", masks, width, packed);
-  check_dtype(op, "labels", labels, ScalarType::Long);
-  check_shape(op, "labels", labels, {masks.size(0)}, "[N], one per mask");
-  check_same_device(op, "labels", labels, "masks", masks);
-  check_floating(op, "scores", scores);
-  check_shape(op, "scores", scores, {masks.size(0)}, "[N], one per mask");
-  check_same_device(op, "scores", scores, "masks", masks);
+  masks::check_masks(op, "masks", masks_, width, packed);
+  const Argument masks(op, "masks", masks_);
+  const int64_t count = masks.size(0);
+  Argument(op, "labels", labels).dtype(ScalarType::Long).shape({count}, "[N], one per mask").device_of(masks);
+  Argument(op, "scores", scores).floating().shape({count}, "[N], one per mask").device_of(masks);
 }
 
 }  // namespace ldie::suppression

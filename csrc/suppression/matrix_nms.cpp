@@ -15,14 +15,13 @@ Tensor matrix_nms_op(const Tensor& masks_, int64_t width, bool packed, const Ten
   const Tensor masks = as_contiguous(masks_), labels = as_contiguous(labels_), scores = as_contiguous(scores_);
   Tensor decayed = make_empty_like(scores);
   if (masks.size(0) == 0) return decayed;
-  TensorContext context(masks);
-  dispatch_floating(scores.scalar_type(), [&](auto element) {
-    using T = decltype(element);
-    matrix_nms(MatrixNms<T>{{masks::mask_set(masks, width), data<int64_t>(labels), data<T>(scores)},
-                            gaussian,
-                            sigma,
-                            mutable_data<T>(decayed)},
-               context);
+
+  launch_floating(scores, [&]<typename T>(Context& context) {
+    matrix_nms<T>({{masks::mask_set(masks, width), data<int64_t>(labels), data<T>(scores)},
+                   gaussian,
+                   sigma,
+                   mutable_data<T>(decayed)},
+                  context);
   });
   return decayed;
 }

@@ -62,20 +62,18 @@ A threshold_floor(double threshold) {
   return double(rounded) > threshold ? std::nextafter(rounded, -std::numeric_limits<A>::infinity()) : rounded;
 }
 
-template <typename A>
-LDIE_HD bool overlaps(const Box<A>& a, A area_a, const Box<A>& b, A area_b, A threshold) {
-  const A intersection = box_intersection(a, b);
-  if (threshold >= A(0) && !(intersection > A(0))) return false;       // saves the division: the IoU is 0 or NaN
-  return intersection / (area_a + area_b - intersection) > threshold;  // 0 / 0 is NaN and overlaps nothing
-}
+// The IoU of a pair, not divided yet. V is a number, or on the CPU a vector of numbers.
+template <typename V>
+struct PairOverlap {
+  V intersection, all;
 
-// Whether the box can overlap anything at all. One with a NaN cannot: its area is NaN, and so is every IoU. With a
-// threshold of 0 or more an intersection is needed too, which an empty or inverted box never has, and a finite area:
-// with an infinite one the IoU is 0 or NaN. With a negative threshold boxes far apart suppress each other.
-template <typename A>
-LDIE_HD bool can_overlap(const Box<A>& box, A area, A threshold) {
-  if (threshold >= A(0)) return box.x2 > box.x1 && box.y2 > box.y1 && area > A(0) && area - area == A(0);
-  return threshold < A(0) && area == area;
-}
+  LDIE_HD PairOverlap(const Box<V>& a, const V& area_a, const Box<V>& b, const V& area_b)
+      : intersection(box_intersection(a, b)), all(area_a + area_b - intersection) {}
+
+  // Without an intersection the IoU is 0 or NaN, which a threshold of 0 or more is not below; that saves the division.
+  LDIE_HD auto intersects() const { return intersection > V{}; }
+  // 0 / 0 is NaN and overlaps nothing.
+  LDIE_HD auto exceeds(const V& threshold) const { return intersection / all > threshold; }
+};
 
 }  // namespace ldie::suppression

@@ -90,6 +90,27 @@ def test_large_inputs(backend: Backend) -> None:
     assert_matches_reference(backend, gt, offsets(10, 5), candidates.float(), 0.7, 0.3, allow_low_quality=True)
 
 
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_order_of_candidates_changes_nothing(dtype: torch.dtype, shared: bool) -> None:
+    """Scattered candidates are sorted by cells within: results stay in place, ties and broken boxes included."""
+    counts = (40, 0, 25)
+    gt = random_boxes(sum(counts), 256, 256).to(dtype)
+    candidates = anchors(20_000).to(dtype)
+    candidates[:: len(candidates) // 50, 0] = NAN
+    candidates[1 :: len(candidates) // 50, 2] = INF
+    candidates[2 :: len(candidates) // 50] = 3.0
+    if not shared:
+        candidates = torch.stack([candidates, candidates.flip(0), candidates + 7])
+    order = torch.randperm(candidates.shape[-2])
+    shuffled = candidates[..., order, :]
+    for low_quality in (False, True):
+        rule = (offsets(*counts), 0.6, 0.3)
+        in_order = reference.match_boxes(gt, rule[0], candidates, *rule[1:], allow_low_quality=low_quality)
+        results = ldie_ext.match_boxes(gt, rule[0], shuffled, *rule[1:], allow_low_quality=low_quality)
+        assert_same(results, tuple(value[:, order] for value in in_order))
+
+
 def test_ties_go_to_the_first_row_and_to_all_candidates(backend: Backend) -> None:
     gt = torch.tensor([[0.0, 0.0, 2.0, 2.0], [0.0, 0.0, 2.0, 2.0], [9.0, 0.0, 13.0, 4.0]], device=backend.device)
     boxes = [[0.0, 0.0, 2.0, 2.0], [9.0, 0.0, 11.0, 4.0], [11.0, 0.0, 13.0, 4.0], [9.0, 0.0, 10.0, 4.0]]
