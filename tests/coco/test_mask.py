@@ -18,7 +18,7 @@ from ldie_ext.coco import mask
 pycoco = pytest.importorskip("pycocotools.mask")
 
 BOX = [0, 0, 2, 2]
-SHAPES = [(1, 1), (1, 9), (9, 1), (13, 17), (64, 48), (480, 640)]
+SHAPES = [(1, 1), (1, 9), (9, 1), (13, 17), (64, 48), (63, 65), (130, 127), (70, 64), (480, 640)]
 
 
 def masks_of(shape: tuple[int, int]) -> list[np.ndarray]:
