@@ -1,8 +1,8 @@
 """Detection, segmentation and image-editing operators for PyTorch, in C++ and CUDA.
 
 Every public op is importable from here: ``ldie_ext.nms``, ``ldie_ext.center_heatmap``, ... and so are the modules
-``ldie_ext.nn``, ``ldie_ext.coco`` and ``ldie_ext.compat``. Nothing is loaded until the first is used, so that
-``import ldie_ext.coco`` stays free of torch.
+``ldie_ext.nn``, ``ldie_ext.coco``, ``ldie_ext.compat`` and ``ldie_ext.memory``. Nothing is loaded until the first is
+used, so that ``import ldie_ext.coco`` stays free of torch.
 """
 
 from importlib import import_module, metadata
@@ -14,7 +14,7 @@ except metadata.PackageNotFoundError:  # a source tree that was built but not in
     __version__ = "0+unknown"
 
 
-_MODULES = ("coco", "compat", "info", "nn", "ops")
+_MODULES = ("coco", "compat", "info", "memory", "nn", "ops")
 
 
 def __getattr__(name: str) -> Any:  # what it finds stays in globals(), so that nothing is asked twice

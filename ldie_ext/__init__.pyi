@@ -2,6 +2,7 @@
 from ldie_ext import coco as coco
 from ldie_ext import compat as compat
 from ldie_ext import info as info
+from ldie_ext import memory as memory
 from ldie_ext import nn as nn
 from ldie_ext import ops as ops
 from ldie_ext.ops.adversarial.box_class_masks import box_class_masks as box_class_masks

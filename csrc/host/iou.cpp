@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "host/column_spans.h"
 #include "host/threads.h"
 
 namespace ldie::host {
@@ -15,18 +16,20 @@ struct Shape {
   int64_t height = 0, width = 0, area = 0;
   std::vector<Span> spans;
   PixelBox box;
+  ColumnSpans columns;  // empty unless they are worth making
 };
 
-std::vector<Shape> shapes(const std::vector<Rle>& masks) {
+std::vector<Shape> shapes(const std::vector<Rle>& masks, bool in_columns) {
   std::vector<Shape> all(masks.size());
   int64_t work = 0;
   for (const Rle& mask : masks) work += 4 * int64_t(mask.counts.size());
   for_each_item(int64_t(masks.size()), work, "RLE", [&](int64_t n) {
     const Rle& mask = masks[size_t(n)];
     Shape& shape = all[size_t(n)];
-    shape = {mask.height, mask.width, 0, ones(mask), {}};
+    shape = {mask.height, mask.width, 0, ones(mask), {}, {}};
     shape.area = area(shape.spans);
     shape.box = bounding_box(shape.spans, mask.height);
+    if (in_columns) shape.columns = ColumnSpans(shape.spans, shape.box, mask.height);
   });
   return all;
 }
@@ -38,10 +41,15 @@ double box_intersection(const PixelBox& a, const PixelBox& b) {
   return width <= 0 || height <= 0 ? 0 : width * height;
 }
 
+int64_t common_pixels(const Shape& a, const Shape& b) {
+  const bool in_columns = !a.columns.empty() && !b.columns.empty();
+  return in_columns ? intersection(a.columns, b.columns) : intersection(a.spans, b.spans);
+}
+
 double shape_iou(const Shape& dt, const Shape& gt, bool crowd) {
   if (box_intersection(dt.box, gt.box) == 0) return 0;
   if (dt.height != gt.height || dt.width != gt.width) return -1;
-  const int64_t both = intersection(dt.spans, gt.spans);
+  const int64_t both = common_pixels(dt, gt);
   if (both == 0) return 0;
   return double(both) / double(crowd ? dt.area : dt.area + gt.area - both);
 }
@@ -59,7 +67,9 @@ PixelBox box_at(const Boxes& boxes, int64_t n) {
 }  // namespace
 
 void mask_ious(const std::vector<Rle>& dt, const std::vector<Rle>& gt, const uint8_t* crowd, double* ious) {
-  const std::vector<Shape> found = shapes(dt), wanted = shapes(gt);
+  constexpr size_t kWorthColumns = 4;  // of comparisons of each mask
+  const bool in_columns = std::min(dt.size(), gt.size()) >= kWorthColumns;
+  const std::vector<Shape> found = shapes(dt, in_columns), wanted = shapes(gt, in_columns);
   int64_t runs = 0;
   for (const Rle& mask : dt) runs += int64_t(mask.counts.size());
   const int64_t count = int64_t(gt.size()), row = int64_t(dt.size());

@@ -18,7 +18,7 @@ from ldie_ext.coco import mask
 pycoco = pytest.importorskip("pycocotools.mask")
 
 BOX = [0, 0, 2, 2]
-SHAPES = [(1, 1), (1, 9), (9, 1), (13, 17), (64, 48), (480, 640)]
+SHAPES = [(1, 1), (1, 9), (9, 1), (13, 17), (64, 48), (63, 65), (130, 127), (70, 64), (480, 640)]
 
 
 def masks_of(shape: tuple[int, int]) -> list[np.ndarray]:
@@ -172,6 +172,22 @@ def test_calls_on_masks(shape: tuple[int, int]) -> None:
     ious, expected = mask.iou(rles, rles, crowd), pycoco.iou(rles, rles, crowd)
     assert ious.flags.f_contiguous
     np.testing.assert_array_equal(ious, expected)
+
+
+@pytest.mark.parametrize("shape", [(40, 3), (40, 61), (700, 1333), (40_000, 9)])
+def test_iou_of_many(shape: tuple[int, int]) -> None:
+    """Columns of one to twelve spans, of none, whole columns, noise; within a mask, at its sides, all over."""
+    generator = np.random.default_rng(4)
+    rows, columns = np.arange(shape[0])[:, None], np.arange(shape[1])[None]
+    masks = [*masks_of(shape), np.repeat(columns % 5 == 0, shape[0], 0)]
+    for spans in range(1, 13):
+        stripes = (rows + 3 * columns) % (shape[0] // spans) < shape[0] // spans // 2
+        left, right = np.sort(generator.integers(0, shape[1] + 1, 2))
+        masks.append(stripes & (left <= columns) & (columns < right) & (columns % 7 != 3))
+    rles = mask.encode(np.stack(masks, axis=-1).astype(np.uint8))
+    crowd = generator.integers(0, 2, len(rles)).tolist()
+    np.testing.assert_array_equal(mask.iou(rles, rles, crowd), pycoco.iou(rles, rles, crowd))
+    np.testing.assert_array_equal(mask.iou(rles, rles[:2], crowd[:2]), pycoco.iou(rles, rles[:2], crowd[:2]))
 
 
 def test_iou_of_boxes_and_other_cases() -> None:

@@ -104,6 +104,11 @@ void check_ious(const std::vector<Rle>& masks, uint8_t crowd) noexcept {
       const double iou = ious[i * count + j];
       require(iou == -1 || (iou >= 0 && iou <= 1), "IoU is a ratio, or -1");
       require(crowd || iou == ious[j * count + i], "IoU is symmetric");
+      if (iou <= 0) continue;
+      const std::vector<Span> wanted = ones(masks[i]), found = ones(masks[j]);
+      const int64_t both = intersection(found, wanted);
+      const int64_t all = crowd ? area(found) : area(found) + area(wanted) - both;
+      require(iou == double(both) / double(all), "IoU is that of the spans");
     }
   }
 }
