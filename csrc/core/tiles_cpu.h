@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include "core/context.h"
+#include "core/fast_math.h"
 #include "core/half.h"
 #include "core/integers.h"
 #include "core/lanes_cpu.h"
@@ -27,6 +28,13 @@ const acc_t<T>* load_tile(const T* elements, int64_t count, acc_t<T>* buffer) {
     for (int64_t i = 0; i < count; ++i) buffer[i] = elements[i];
     return buffer;
   }
+}
+
+// e^-|x| of a tile, what logistic() takes, in a loop of its own: the operations on an element in one loop are a longer
+// chain than a processor overlaps with those on the next, and take 1.5 times as long.
+template <typename A>
+inline __attribute__((always_inline)) void exp_minus_abs(const A* x, int64_t count, A* powers) {
+  for (int64_t i = 0; i < count; ++i) powers[i] = exp_minus_abs(x[i]);
 }
 
 // Sum of at most a tile: independent lanes that vectorise, joined in double. Their number is part of the result.

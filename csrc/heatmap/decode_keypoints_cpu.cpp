@@ -29,7 +29,7 @@ class Pixels {
   int64_t count() const { return int64_t(cells_.size()); }
   const int32_t* cells() const { return cells_.data(); }              // that each pixel lies in
   const CubicWeights<A>* weights() const { return weights_.data(); }  // of each pixel
-  int64_t first(int64_t cell) const { return first_[size_t(cell)]; }  // pixel in this cell or a later one
+  int64_t first(int64_t cell) const { return first_[size_t(cell)]; }  // the first pixel in this cell or a later one
 
  private:
   std::vector<int32_t> cells_;

@@ -139,29 +139,39 @@ void scan_lines(const HeatmapPeaks<T>& args, int64_t list, int64_t begin, int64_
   }
 }
 
-// What the k-th best of the peaks on these lines scores, guessed from below: some blocks of cells more than k have a
-// greater greatest score, and in most of them that is a peak. -infinity where there are too few blocks to tell.
+// Blocks of cells, of which only the greatest score is looked at.
+constexpr int64_t kBlockLines = 16, kBlockColumns = 4, kBlocksAcross = 64;
+
+// The greatest scores of up to kBlocksAcross blocks side by side; NaN is passed over.
+template <typename T>
+void greatest_of_blocks(const T* scores, int64_t width, int64_t across, acc_t<T>* greatest) {
+  using A = acc_t<T>;
+  A columns[kBlocksAcross * kBlockColumns];
+  std::fill_n(columns, across * kBlockColumns, -kInfinite<A>);
+  for (int64_t y = 0; y < kBlockLines; ++y) {
+    const T* const line = scores + y * width;
+    for (int64_t x = 0; x < across * kBlockColumns; ++x) columns[x] = A(line[x]) > columns[x] ? A(line[x]) : columns[x];
+  }
+  for (int64_t i = 0; i < across; ++i) {
+    const A* const four = columns + i * kBlockColumns;
+    greatest[i] = std::max(std::max(four[0], four[1]), std::max(four[2], four[3]));
+  }
+}
+
+// What the k-th best of the peaks on these lines scores, guessed from below: some more blocks than k have a greater
+// greatest score, and in most of them that is a peak. -infinity where there are too few blocks to tell.
 template <typename T>
 acc_t<T> guess_threshold(const T* scores, int64_t lines, int64_t width, int64_t k) {
   using A = acc_t<T>;
-  constexpr int64_t kLines = 16, kColumns = 4, kBlocksAcross = 64, kMostBlocks = 2048;
-  const int64_t above = k + k / 4 + 4;
-  A greatest[kMostBlocks];
+  constexpr int64_t kMostBlocks = 2048;
+  const int64_t above = k + k / 4 + 4, wanted = std::min(kMostBlocks, 4 * above);
+  A greatest[kMostBlocks + kBlocksAcross];
   int64_t blocks = 0;
-  for (int64_t line = 0; line + kLines <= lines && blocks < 4 * above; line += kLines) {
-    for (int64_t left = 0; left + kColumns <= width; left += kBlocksAcross * kColumns) {
-      const int64_t across = std::min(kBlocksAcross, (width - left) / kColumns);
-      if (blocks + across > kMostBlocks) break;
-      A columns[kBlocksAcross * kColumns];
-      std::fill_n(columns, across * kColumns, -kInfinite<A>);
-      for (int64_t y = line; y < line + kLines; ++y) {
-        const T* const here = scores + y * width + left;
-        for (int64_t x = 0; x < across * kColumns; ++x) columns[x] = A(here[x]) > columns[x] ? A(here[x]) : columns[x];
-      }
-      for (int64_t i = 0; i < across; ++i) {
-        const A* const four = columns + i * kColumns;
-        greatest[blocks++] = std::max(std::max(four[0], four[1]), std::max(four[2], four[3]));
-      }
+  for (int64_t line = 0; line + kBlockLines <= lines; line += kBlockLines) {
+    for (int64_t left = 0; left + kBlockColumns <= width && blocks < wanted; left += kBlocksAcross * kBlockColumns) {
+      const int64_t across = std::min(kBlocksAcross, (width - left) / kBlockColumns);
+      greatest_of_blocks(scores + line * width + left, width, across, greatest + blocks);
+      blocks += across;
     }
   }
   if (blocks <= above) return -kInfinite<A>;
