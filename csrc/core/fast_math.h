@@ -123,12 +123,17 @@ struct Logistic {
   A tail;  // log(1 + e^-|x|); -log q = max(x, 0) + tail and -log p = max(-x, 0) + tail
 };
 
+// The exponential, e^-|x|.
 template <typename A>
-LDIE_HD Logistic<A> logistic(A x) {
+LDIE_HD A exp_minus_abs(A x) {
+  return fast_exp(x > A(0) ? -x : x);
+}
+
+template <typename A>
+LDIE_HD Logistic<A> logistic(A x, A exp_minus_abs_x) {
   const bool positive = x > A(0);
-  const A e = fast_exp(positive ? -x : x);
-  const A larger = fast_reciprocal(A(1) + e), smaller = e * larger;
-  return {positive ? larger : smaller, positive ? smaller : larger, log1p_unit(e)};
+  const A larger = fast_reciprocal(A(1) + exp_minus_abs_x), smaller = exp_minus_abs_x * larger;
+  return {positive ? larger : smaller, positive ? smaller : larger, log1p_unit(exp_minus_abs_x)};
 }
 
 }  // namespace ldie

@@ -68,6 +68,11 @@ T* mutable_data(Tensor& tensor) {
   return static_cast<T*>(tensor.mutable_data_ptr());
 }
 
+// The dtype of acc_t, which a floating tensor is computed in.
+inline ScalarType compute_dtype(const Tensor& tensor) {
+  return tensor.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
+}
+
 // Calls body(T{}) with the element type of a floating dtype; inside, `using T = decltype(element)`.
 template <typename Body>
 void dispatch_floating(ScalarType dtype, Body&& body) {

@@ -4,6 +4,7 @@
 #include "core/argument_tensors.h"
 #include "core/library_tensors.h"
 #include "core/tensors.h"
+#include "heatmap/center_heatmap_tensors.h"
 
 namespace ldie::heatmap {
 namespace {
@@ -29,29 +30,21 @@ Tensor center_heatmap_op(const Tensor& boxes_, const Tensor& labels_, const Tens
     check_failed(op, "dtype must be float32, float64, float16 or bfloat16, got ", dtype_name(dtype));
   }
   const Tensor boxes = as_contiguous(boxes_), labels = as_contiguous(labels_), offsets = as_contiguous(offsets_);
-  const int64_t rows = boxes.size(0), batch = offsets.size(0) - 1;
+  const int64_t batch = offsets.size(0) - 1;
   Tensor heatmap = make_canvas(boxes, {batch, num_classes, height, width}, dtype);
   if (heatmap.numel() == 0) return heatmap;
 
-  TensorContext context(boxes);
-  CenterGaussian* const gaussians = context.scratch_array<CenterGaussian>(rows);
-  dispatch_floating(boxes.scalar_type(), [&](auto element) {
-    using T = decltype(element);
-    center_gaussians(CenterGaussians<T>{data<T>(boxes), rows, height, width, min_overlap, radius, gaussians}, context);
-  });
-  dispatch_floating(dtype, [&](auto element) {
-    using T = decltype(element);
-    CenterHeatmap<T> args;
-    args.gaussians = gaussians;
-    args.labels = data<int64_t>(labels);
-    args.offsets = data<int64_t>(offsets);
-    args.rows = rows;
-    args.batch = batch;
-    args.classes = num_classes;
-    args.height = height;
-    args.width = width;
-    args.heatmap = mutable_data<T>(heatmap);
-    center_heatmap(args, context);
+  launch_floating(heatmap, [&]<typename T>(Context& context) {
+    center_heatmap<T>({.gaussians = make_gaussians(boxes, height, width, min_overlap, radius, context),
+                       .labels = data<int64_t>(labels),
+                       .offsets = data<int64_t>(offsets),
+                       .rows = boxes.size(0),
+                       .batch = batch,
+                       .classes = num_classes,
+                       .height = height,
+                       .width = width,
+                       .heatmap = mutable_data<T>(heatmap)},
+                      context);
   });
   return heatmap;
 }

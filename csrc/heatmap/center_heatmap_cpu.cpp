@@ -2,38 +2,18 @@
 #include "core/instantiate.h"
 #include "core/parallel_cpu.h"
 #include "heatmap/center_heatmap.h"
+#include "heatmap/draw_gaussian_cpu.h"
 
 namespace ldie::heatmap {
 namespace {
 
-// Columns drawn at a time, their factors in the first-level cache.
-constexpr int64_t kColumns = 256;
-
-template <typename T>
-void draw(const CenterHeatmap<T>& args, const CenterGaussian& gaussian, T* plane) {
-  using A = acc_t<T>;
-  const CellWindow window = gaussian.window(args.height, args.width);
-  A factors[kColumns];
-  for (int64_t left = window.x1; left < window.x2; left += kColumns) {
-    const int64_t columns = left + kColumns < window.x2 ? kColumns : window.x2 - left;
-    for (int64_t i = 0; i < columns; ++i) factors[i] = gaussian.factor<A>(left + i - gaussian.x);
-    for (int64_t y = window.y1; y < window.y2; ++y) {
-      const A row_factor = gaussian.factor<A>(y - gaussian.y);
-      T* const row = plane + y * args.width + left;
-      for (int64_t i = 0; i < columns; ++i) {
-        const A value = row_factor * factors[i], before = A(row[i]);
-        row[i] = T(value > before ? value : before);
-      }
-    }
-  }
-}
-
 template <typename T>
 void draw_plane(const CenterHeatmap<T>& args, int64_t image, int64_t label) {
-  T* const plane = args.heatmap + (image * args.classes + label) * args.height * args.width;
+  const CellRange all{0, args.height * args.width};
+  T* const plane = args.heatmap + (image * args.classes + label) * all.end;
   const RowRange range = row_range(args.offsets, image, args.rows);
   for (int64_t row = range.begin; row < range.end; ++row) {
-    if (args.labels[row] == label) draw(args, args.gaussians[row], plane);
+    if (args.labels[row] == label) draw_gaussian(args.gaussians[row], args.height, args.width, all, plane);
   }
 }
 

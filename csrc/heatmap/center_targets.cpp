@@ -24,23 +24,20 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> center_targets_op(const Tensor& boxes
   Tensor offset = make_empty(boxes, {batch, max_objects, 2});
   Tensor valid = make_empty(boxes, {batch, max_objects}, ScalarType::Bool);
 
-  TensorContext context(boxes);
-  dispatch_floating(boxes.scalar_type(), [&](auto element) {
-    using T = decltype(element);
-    CenterTargets<T> args;
-    args.boxes = data<T>(boxes);
-    args.labels = data<int64_t>(labels);
-    args.offsets = data<int64_t>(offsets);
-    args.rows = boxes.size(0);
-    args.batch = batch;
-    args.slots = max_objects;
-    args.height = height;
-    args.width = width;
-    args.index = mutable_data<int64_t>(index);
-    args.wh = mutable_data<T>(wh);
-    args.offset = mutable_data<T>(offset);
-    args.valid = mutable_data<bool>(valid);
-    center_targets(args, context);
+  launch_floating(boxes, [&]<typename T>(Context& context) {
+    center_targets<T>({.boxes = data<T>(boxes),
+                       .labels = data<int64_t>(labels),
+                       .offsets = data<int64_t>(offsets),
+                       .rows = boxes.size(0),
+                       .batch = batch,
+                       .slots = max_objects,
+                       .height = height,
+                       .width = width,
+                       .index = mutable_data<int64_t>(index),
+                       .wh = mutable_data<T>(wh),
+                       .offset = mutable_data<T>(offset),
+                       .valid = mutable_data<bool>(valid)},
+                      context);
   });
   return {index, wh, offset, valid};
 }

@@ -10,39 +10,21 @@
 namespace ldie::heatmap {
 namespace {
 
-void check_inputs(const Tensor& heatmaps, const Tensor& boxes) {
-  constexpr const char* op = "decode_keypoints";
-  check_floating(op, "heatmaps", heatmaps);
-  check_shape(op, "heatmaps", heatmaps, {kAnySize, kAnySize, kAnySize, kAnySize}, "[N, K, H, W]");
-  check_map_size(op, heatmaps.size(2), heatmaps.size(3));
-  if (heatmaps.size(2) == 0 || heatmaps.size(3) == 0) {
-    check_failed(op, "heatmaps must have cells, got ", describe(heatmaps));
-  }
-  check_dtype(op, "boxes", boxes, heatmaps.scalar_type());
-  check_shape(op, "boxes", boxes, {heatmaps.size(0), 4}, "[N, 4], one per row of heatmaps");
-  check_same_device(op, "boxes", boxes, "heatmaps", heatmaps);
-}
-
 std::tuple<Tensor, Tensor> decode_keypoints_op(const Tensor& heatmaps_, const Tensor& boxes_, bool softmax) {
-  check_inputs(heatmaps_, boxes_);
+  constexpr const char* op = "decode_keypoints";
+  const Argument given =
+      Argument(op, "heatmaps", heatmaps_).floating().shape({kAnySize, kAnySize, kAnySize, kAnySize}, "[N, K, H, W]");
+  const int64_t rows = given.size(0), per_box = given.size(1), height = given.size(2), width = given.size(3);
+  check_map_size(op, height, width);
+  if (height == 0 || width == 0) given.fail("must have cells");
+  Argument(op, "boxes", boxes_).dtype_of(given).shape({rows, 4}, "[N, 4], one per row of heatmaps").device_of(given);
   const Tensor heatmaps = as_contiguous(heatmaps_), boxes = as_contiguous(boxes_);
-  const int64_t rows = heatmaps.size(0), per_box = heatmaps.size(1);
   Tensor keypoints = make_empty(heatmaps, {rows, per_box, 3}), scores = make_empty(heatmaps, {rows, per_box});
 
-  TensorContext context(heatmaps);
-  dispatch_floating(heatmaps.scalar_type(), [&](auto element) {
-    using T = decltype(element);
-    DecodeKeypoints<T> args;
-    args.heatmaps = data<T>(heatmaps);
-    args.boxes = data<T>(boxes);
-    args.count = rows * per_box;
-    args.per_box = per_box;
-    args.height = heatmaps.size(2);
-    args.width = heatmaps.size(3);
-    args.softmax = softmax;
-    args.keypoints = mutable_data<T>(keypoints);
-    args.scores = mutable_data<T>(scores);
-    decode_keypoints(args, context);
+  launch_floating(heatmaps, [&]<typename T>(Context& context) {
+    decode_keypoints<T>({data<T>(heatmaps), data<T>(boxes), rows * per_box, per_box, height, width, softmax,
+                         mutable_data<T>(keypoints), mutable_data<T>(scores)},
+                        context);
   });
   return {keypoints, scores};
 }

@@ -36,6 +36,28 @@ __device__ int64_t greatest_cell(const T* map, int64_t size) {
   return block_peak(mine).pixel;
 }
 
+// The 4 x 4 values around a cell.
+template <typename A>
+struct CellValues {
+  A values[kTaps][kTaps];
+
+  __device__ A across(int row, const CubicWeights<A>& w) const { return w.sum(values[row]); }
+  // The greatest pixel of the cell.
+  __device__ void search(const ResizedAxis<A>& y_axis, const ResizedAxis<A>& x_axis, int64_t row, int64_t column,
+                         ResizedPeak<A>& peak) const {
+    const int64_t first = x_axis.first_pixel(column), last = x_axis.first_pixel(column + 1);
+    const int64_t bottom = first < last ? y_axis.first_pixel(row + 1) : 0;
+    for (int64_t y = first < last ? y_axis.first_pixel(row) : 0; y < bottom; ++y) {
+      const CubicWeights<A> down(y_axis.source(y) - A(row - 1));
+      for (int64_t x = first; x < last; ++x) {
+        const CubicWeights<A> w(x_axis.source(x) - A(column - 1));
+        const A value = down.sum(across(0, w), across(1, w), across(2, w), across(3, w));
+        peak.raise(value, y * x_axis.outputs + x);
+      }
+    }
+  }
+};
+
 template <typename T>
 __device__ CellValues<acc_t<T>> load_cell(const T* map, int64_t height, int64_t width, int64_t row, int64_t column) {
   CellValues<acc_t<T>> cell;
@@ -49,37 +71,6 @@ __device__ CellValues<acc_t<T>> load_cell(const T* map, int64_t height, int64_t 
     }
   }
   return cell;
-}
-
-// Four values of a row of the map: what they can be interpolated to, and their greatest magnitude.
-template <typename A>
-struct RowBound {
-  A least, greatest, magnitude;
-};
-
-// Between two values an interpolated one is (1 + n) times a mean of them, less n times one of the outer two, where n =
-// 0.75 t (1 - t) is 0.1875 at most.
-template <typename A>
-__device__ __forceinline__ A beyond(A inner, A outer) {
-  return inner + A(0.1875) * maximum(A(0), inner - outer);
-}
-
-template <typename A>
-__device__ __forceinline__ RowBound<A> bound_row(A a, A b, A c, A d) {
-  const A inner_least = minimum(b, c), inner_greatest = maximum(b, c);
-  const A outer_least = minimum(a, d), outer_greatest = maximum(a, d);
-  return {-beyond(-inner_least, -outer_greatest), beyond(inner_greatest, outer_least),
-          maximum(maximum(inner_greatest, outer_greatest), -minimum(inner_least, outer_least))};
-}
-
-// No pixel of a cell is above this, given its four rows; the last term is for rounding. A cell with a NaN has no pixel
-// that is a number.
-template <typename A>
-__device__ __forceinline__ A bound_cell(const RowBound<A> (&rows)[kTaps]) {
-  const A magnitude =
-      maximum(maximum(rows[0].magnitude, rows[1].magnitude), maximum(rows[2].magnitude, rows[3].magnitude));
-  return beyond(maximum(rows[1].greatest, rows[2].greatest), minimum(rows[0].least, rows[3].least)) +
-         A(1e-5) * magnitude;
 }
 
 // Cells [top, bottom) x [left, right) of a map, at most kListed of them.

@@ -10,27 +10,20 @@
 namespace ldie::heatmap {
 namespace {
 
-void check_inputs(const char* op, const Tensor& maps, const Tensor& index, const Tensor& target, const Tensor& valid) {
-  check_floating(op, "maps", maps);
-  check_shape(op, "maps", maps, {kAnySize, kAnySize, kAnySize, kAnySize}, "[B, C, H, W]");
-  check_map_size(op, maps.size(2), maps.size(3));
-  check_dtype(op, "index", index, ScalarType::Long);
-  check_shape(op, "index", index, {maps.size(0), kAnySize}, "[B, M]");
-  check_dtype(op, "target", target, maps.scalar_type());
-  check_shape(op, "target", target, {maps.size(0), index.size(1), maps.size(1)}, "[B, M, C]");
-  check_dtype(op, "valid", valid, ScalarType::Bool);
-  check_shape(op, "valid", valid, {maps.size(0), index.size(1)}, "[B, M]");
-  check_same_device(op, "index", index, "maps", maps);
-  check_same_device(op, "target", target, "maps", maps);
-  check_same_device(op, "valid", valid, "maps", maps);
-}
-
-// The arguments' tensors, made contiguous and kept while the launcher runs.
+// The arguments' tensors, checked, made contiguous and kept while the launcher runs.
 struct Inputs {
   Tensor maps, index, target, valid;
 
   Inputs(const char* op, const Tensor& maps_, const Tensor& index_, const Tensor& target_, const Tensor& valid_) {
-    check_inputs(op, maps_, index_, target_, valid_);
+    const Argument given =
+        Argument(op, "maps", maps_).floating().shape({kAnySize, kAnySize, kAnySize, kAnySize}, "[B, C, H, W]");
+    const int64_t batch = given.size(0), channels = given.size(1);
+    check_map_size(op, given.size(2), given.size(3));
+    const Argument slots =
+        Argument(op, "index", index_).dtype(ScalarType::Long).shape({batch, kAnySize}, "[B, M]").device_of(given);
+    const int64_t count = slots.size(1);
+    Argument(op, "target", target_).dtype_of(given).shape({batch, count, channels}, "[B, M, C]").device_of(given);
+    Argument(op, "valid", valid_).dtype(ScalarType::Bool).shape({batch, count}, "[B, M]").device_of(given);
     maps = as_contiguous(maps_);
     index = as_contiguous(index_);
     target = as_contiguous(target_);
@@ -39,24 +32,23 @@ struct Inputs {
 
   template <typename T>
   GatherL1<T> pointers() const {
-    return {data<T>(maps), data<int64_t>(index),        data<T>(target), data<bool>(valid), maps.size(0),
-            maps.size(1),  maps.size(2) * maps.size(3), index.size(1)};
+    return {.maps = data<T>(maps),
+            .index = data<int64_t>(index),
+            .target = data<T>(target),
+            .valid = data<bool>(valid),
+            .batch = maps.size(0),
+            .channels = maps.size(1),
+            .area = maps.size(2) * maps.size(3),
+            .slots = index.size(1)};
   }
 };
-
-ScalarType scale_dtype(const Tensor& maps) {
-  return maps.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
-}
 
 std::tuple<Tensor, Tensor> gather_l1_loss_op(const Tensor& maps, const Tensor& index, const Tensor& target,
                                              const Tensor& valid) {
   const Inputs inputs("gather_l1_loss", maps, index, target, valid);
-  Tensor loss = make_empty(maps, {}), scale = make_empty(maps, {}, scale_dtype(maps));
-  TensorContext context(maps);
-  dispatch_floating(maps.scalar_type(), [&](auto element) {
-    using T = decltype(element);
-    gather_l1_loss(GatherL1Loss<T>{inputs.pointers<T>(), mutable_data<T>(loss), mutable_data<acc_t<T>>(scale)},
-                   context);
+  Tensor loss = make_empty(maps, {}), scale = make_empty(maps, {}, compute_dtype(maps));
+  launch_floating(maps, [&]<typename T>(Context& context) {
+    gather_l1_loss<T>({inputs.pointers<T>(), mutable_data<T>(loss), mutable_data<acc_t<T>>(scale)}, context);
   });
   return {loss, scale};
 }
@@ -65,20 +57,15 @@ Tensor gather_l1_loss_backward_op(const Tensor& grad_loss, const Tensor& scale, 
                                   const Tensor& target, const Tensor& valid) {
   constexpr const char* op = "gather_l1_loss_backward";
   const Inputs inputs(op, maps, index, target, valid);
-  check_dtype(op, "grad_loss", grad_loss, maps.scalar_type());
-  check_shape(op, "grad_loss", grad_loss, {}, "[]");
-  check_dtype(op, "scale", scale, scale_dtype(maps));
-  check_shape(op, "scale", scale, {}, "[]");
-  check_same_device(op, "grad_loss", grad_loss, "maps", maps);
-  check_same_device(op, "scale", scale, "maps", maps);
+  const Argument given(op, "maps", maps);
+  Argument(op, "grad_loss", grad_loss).dtype_of(given).shape({}, "[]").device_of(given);
+  Argument(op, "scale", scale).dtype(compute_dtype(maps)).shape({}, "[]").device_of(given);
   MostlyZero grad_maps =
       make_mostly_zero(maps, {maps.size(0), maps.size(1), maps.size(2), maps.size(3)}, maps.scalar_type());
-  TensorContext context(maps);
-  dispatch_floating(maps.scalar_type(), [&](auto element) {
-    using T = decltype(element);
-    gather_l1_loss_backward(GatherL1LossBackward<T>{inputs.pointers<T>(), data<T>(grad_loss), data<acc_t<T>>(scale),
-                                                    mutable_data<T>(grad_maps.tensor), grad_maps.zeroed},
-                            context);
+  launch_floating(maps, [&]<typename T>(Context& context) {
+    gather_l1_loss_backward<T>({inputs.pointers<T>(), data<T>(grad_loss), data<acc_t<T>>(scale),
+                                mutable_data<T>(grad_maps.tensor), grad_maps.zeroed},
+                               context);
   });
   return grad_maps.tensor;
 }

@@ -12,8 +12,7 @@ namespace {
 
 std::tuple<Tensor, Tensor, Tensor, Tensor> heatmap_peaks_op(const Tensor& scores_, int64_t k, bool per_class) {
   constexpr const char* op = "heatmap_peaks";
-  check_floating(op, "scores", scores_);
-  check_shape(op, "scores", scores_, {kAnySize, kAnySize, kAnySize, kAnySize}, "[B, C, H, W]");
+  Argument(op, "scores", scores_).floating().shape({kAnySize, kAnySize, kAnySize, kAnySize}, "[B, C, H, W]");
   check_positive(op, "k", k);
   check_map_size(op, scores_.size(2), scores_.size(3));
   const Tensor scores = as_contiguous(scores_);
@@ -24,22 +23,19 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> heatmap_peaks_op(const Tensor& scores
   Tensor best = output(scores.scalar_type());
   Tensor labels = output(ScalarType::Long), y = output(ScalarType::Long), x = output(ScalarType::Long);
 
-  TensorContext context(scores);
-  dispatch_floating(scores.scalar_type(), [&](auto element) {
-    using T = decltype(element);
-    HeatmapPeaks<T> args;
-    args.scores = data<T>(scores);
-    args.batch = batch;
-    args.classes = classes;
-    args.height = scores.size(2);
-    args.width = scores.size(3);
-    args.k = k;
-    args.per_class = per_class;
-    args.best = mutable_data<T>(best);
-    args.labels = mutable_data<int64_t>(labels);
-    args.y = mutable_data<int64_t>(y);
-    args.x = mutable_data<int64_t>(x);
-    heatmap_peaks(args, context);
+  launch_floating(scores, [&]<typename T>(Context& context) {
+    heatmap_peaks<T>({.scores = data<T>(scores),
+                      .batch = batch,
+                      .classes = classes,
+                      .height = scores.size(2),
+                      .width = scores.size(3),
+                      .k = k,
+                      .per_class = per_class,
+                      .best = mutable_data<T>(best),
+                      .labels = mutable_data<int64_t>(labels),
+                      .y = mutable_data<int64_t>(y),
+                      .x = mutable_data<int64_t>(x)},
+                     context);
   });
   return {best, labels, y, x};
 }

@@ -10,37 +10,21 @@
 namespace ldie::heatmap {
 namespace {
 
-void check_inputs(const Tensor& keypoints, const Tensor& boxes, int64_t height, int64_t width) {
-  constexpr const char* op = "keypoint_targets";
-  check_floating(op, "keypoints", keypoints);
-  check_shape(op, "keypoints", keypoints, {kAnySize, kAnySize, 3}, "[N, K, 3]");
-  check_dtype(op, "boxes", boxes, keypoints.scalar_type());
-  check_shape(op, "boxes", boxes, {keypoints.size(0), 4}, "[N, 4], one per row of keypoints");
-  check_same_device(op, "boxes", boxes, "keypoints", keypoints);
-  check_map_size(op, height, width);
-}
-
 std::tuple<Tensor, Tensor> keypoint_targets_op(const Tensor& keypoints_, const Tensor& boxes_, int64_t height,
                                                int64_t width) {
-  check_inputs(keypoints_, boxes_, height, width);
+  constexpr const char* op = "keypoint_targets";
+  const Argument given = Argument(op, "keypoints", keypoints_).floating().shape({kAnySize, kAnySize, 3}, "[N, K, 3]");
+  const int64_t rows = given.size(0), per_box = given.size(1);
+  Argument(op, "boxes", boxes_).dtype_of(given).shape({rows, 4}, "[N, 4], one per row of keypoints").device_of(given);
+  check_map_size(op, height, width);
   const Tensor keypoints = as_contiguous(keypoints_), boxes = as_contiguous(boxes_);
-  const int64_t rows = keypoints.size(0), per_box = keypoints.size(1);
   Tensor index = make_empty(keypoints, {rows, per_box}, ScalarType::Long);
   Tensor valid = make_empty(keypoints, {rows, per_box}, ScalarType::Bool);
 
-  TensorContext context(keypoints);
-  dispatch_floating(keypoints.scalar_type(), [&](auto element) {
-    using T = decltype(element);
-    KeypointTargets<T> args;
-    args.keypoints = data<T>(keypoints);
-    args.boxes = data<T>(boxes);
-    args.count = rows * per_box;
-    args.per_box = per_box;
-    args.height = height;
-    args.width = width;
-    args.index = mutable_data<int64_t>(index);
-    args.valid = mutable_data<bool>(valid);
-    keypoint_targets(args, context);
+  launch_floating(keypoints, [&]<typename T>(Context& context) {
+    keypoint_targets<T>({data<T>(keypoints), data<T>(boxes), rows * per_box, per_box, height, width,
+                         mutable_data<int64_t>(index), mutable_data<bool>(valid)},
+                        context);
   });
   return {index, valid};
 }

@@ -6,28 +6,26 @@
 #include "core/argument_tensors.h"
 #include "core/library_tensors.h"
 #include "core/tensors.h"
+#include "losses/center_focal_tensors.h"
 
 namespace ldie::losses {
 namespace {
 
-void check_inputs(const char* op, const Tensor& logits, const Tensor& heatmap) {
-  check_floating(op, "logits", logits);
-  check_same_size(op, "heatmap", heatmap, "logits", logits);
-  const ScalarType dtype = logits.scalar_type();
-  const bool wider = heatmap.scalar_type() == ScalarType::Float && dtype != ScalarType::Double;
-  if (!wider) check_dtype(op, "heatmap", heatmap, dtype);
-  check_same_device(op, "heatmap", heatmap, "logits", logits);
+void check_inputs(const char* op, const Tensor& logits_, const Tensor& heatmap_) {
+  const Argument logits = Argument(op, "logits", logits_).floating();
+  const Argument heatmap = Argument(op, "heatmap", heatmap_).shape_of(logits);
+  if (heatmap_.scalar_type() != compute_dtype(logits_)) heatmap.dtype_of(logits);
+  heatmap.device_of(logits);
 }
 
-// Calls body(logit, heat) with the element types of the two.
+// Launches for the element types of both: body<T, H>(context).
 template <typename Body>
-void dispatch_pair(const Tensor& logits, const Tensor& heatmap, const Body& body) {
-  dispatch_floating(logits.scalar_type(), [&](auto element) {
-    using T = decltype(element);
+void launch_pair(const Tensor& logits, const Tensor& heatmap, const Body& body) {
+  launch_floating(logits, [&]<typename T>(Context& context) {
     if (heatmap.scalar_type() == logits.scalar_type()) {
-      body(T(), T());
+      body.template operator()<T, T>(context);
     } else {
-      body(T(), acc_t<T>());
+      body.template operator()<T, acc_t<T>>(context);
     }
   });
 }
@@ -38,51 +36,26 @@ std::tuple<Tensor, Tensor> center_focal_loss_op(const Tensor& logits_, const Ten
   const Tensor logits = as_contiguous(logits_), heatmap = as_contiguous(heatmap_);
   Tensor loss = make_empty(logits, {}), num_peaks = make_empty(logits, {}, ScalarType::Long);
 
-  TensorContext context(logits);
-  dispatch_pair(logits, heatmap, [&](auto logit, auto heat) {
-    using T = decltype(logit);
-    using H = decltype(heat);
-    CenterFocalLoss<T, H> args;
-    args.logits = data<T>(logits);
-    args.heatmap = data<H>(heatmap);
-    args.count = logits.numel();
-    args.alpha = alpha;
-    args.beta = beta;
-    args.loss = mutable_data<T>(loss);
-    args.num_peaks = mutable_data<int64_t>(num_peaks);
-    center_focal_loss(args, context);
+  launch_pair(logits, heatmap, [&]<typename T, typename H>(Context& context) {
+    center_focal_loss<T, H>({data<T>(logits), data<H>(heatmap), logits.numel(), alpha, beta, mutable_data<T>(loss),
+                             mutable_data<int64_t>(num_peaks)},
+                            context);
   });
   return {loss, num_peaks};
 }
 
 Tensor center_focal_loss_backward_op(const Tensor& grad, const Tensor& logits_, const Tensor& heatmap_,
                                      const Tensor& num_peaks, double alpha, double beta) {
-  constexpr const char* op = "center_focal_loss_backward";
-  check_inputs(op, logits_, heatmap_);
-  check_shape(op, "grad", grad, {}, "[]");
-  check_dtype(op, "grad", grad, logits_.scalar_type());
-  check_shape(op, "num_peaks", num_peaks, {}, "[]");
-  check_dtype(op, "num_peaks", num_peaks, ScalarType::Long);
-  check_same_device(op, "grad", grad, "logits", logits_);
-  check_same_device(op, "num_peaks", num_peaks, "logits", logits_);
+  check_inputs("center_focal_loss_backward", logits_, heatmap_);
+  check_center_focal_gradient("center_focal_loss_backward", grad, num_peaks, logits_);
   const Tensor logits = as_contiguous(logits_), heatmap = as_contiguous(heatmap_);
   Tensor grad_logits = make_empty_like(logits);
   if (grad_logits.numel() == 0) return grad_logits;
 
-  TensorContext context(logits);
-  dispatch_pair(logits, heatmap, [&](auto logit, auto heat) {
-    using T = decltype(logit);
-    using H = decltype(heat);
-    CenterFocalLossBackward<T, H> args;
-    args.grad = data<T>(grad);
-    args.num_peaks = data<int64_t>(num_peaks);
-    args.logits = data<T>(logits);
-    args.heatmap = data<H>(heatmap);
-    args.count = logits.numel();
-    args.alpha = alpha;
-    args.beta = beta;
-    args.grad_logits = mutable_data<T>(grad_logits);
-    center_focal_loss_backward(args, context);
+  launch_pair(logits, heatmap, [&]<typename T, typename H>(Context& context) {
+    center_focal_loss_backward<T, H>({data<T>(grad), data<int64_t>(num_peaks), data<T>(logits), data<H>(heatmap),
+                                      logits.numel(), alpha, beta, mutable_data<T>(grad_logits)},
+                                     context);
   });
   return grad_logits;
 }

@@ -25,12 +25,14 @@ __global__ void __launch_bounds__(kThreads) loss_kernel(CenterFocalLoss<T, H> ar
     const auto y = load_pack<kWidth>(args.heatmap, i);
 #pragma unroll
     for (int k = 0; k < kWidth; ++k) {
-      loss += term.loss(A(x.values[k]), A(y.values[k]));
+      const A logit = A(x.values[k]);
+      loss += term.loss(logit, A(y.values[k]), exp_minus_abs(logit));
       peaks += A(y.values[k]) == A(1);
     }
   }
   for (int64_t i = packs * kWidth + first; i < args.count; i += step) {
-    loss += term.loss(A(args.logits[i]), A(args.heatmap[i]));
+    const A logit = A(args.logits[i]);
+    loss += term.loss(logit, A(args.heatmap[i]), exp_minus_abs(logit));
     peaks += A(args.heatmap[i]) == A(1);
   }
   store_peak_sum<kThreads>(sums, blockIdx.x, loss, peaks);
@@ -47,11 +49,15 @@ __global__ void __launch_bounds__(kThreads) gradient_kernel(CenterFocalLossBackw
     auto x = load_pack<kWidth>(args.logits, i);
     const auto y = load_pack<kWidth>(args.heatmap, i);
 #pragma unroll
-    for (int k = 0; k < kWidth; ++k) x.values[k] = T(term.gradient(A(x.values[k]), A(y.values[k])) * scale);
+    for (int k = 0; k < kWidth; ++k) {
+      const A logit = A(x.values[k]);
+      x.values[k] = T(term.gradient(logit, A(y.values[k]), exp_minus_abs(logit)) * scale);
+    }
     store_pack<kWidth>(args.grad_logits, i, x);
   }
   for (int64_t i = packs * kWidth + first; i < args.count; i += step) {
-    args.grad_logits[i] = T(term.gradient(A(args.logits[i]), A(args.heatmap[i])) * scale);
+    const A logit = A(args.logits[i]);
+    args.grad_logits[i] = T(term.gradient(logit, A(args.heatmap[i]), exp_minus_abs(logit)) * scale);
   }
 }
 

@@ -118,7 +118,8 @@ __global__ void __launch_bounds__(kThreads) loss_kernel(CenterFocalLossFromBoxes
     const auto x = loaded.packs[p];
 #pragma unroll
     for (int k = 0; k < kWidth; ++k) {
-      loss += term.loss(A(x.values[k]), heat.values[p][k]);
+      const A logit = A(x.values[k]);
+      loss += term.loss(logit, heat.values[p][k], exp_minus_abs(logit));
       peaks += heat.values[p][k] == A(1);
     }
   }
@@ -140,7 +141,10 @@ __global__ void __launch_bounds__(kThreads) gradient_kernel(CenterFocalLossFromB
     if (cell >= args.maps.cells()) break;
     auto x = loaded.packs[p];
 #pragma unroll
-    for (int k = 0; k < kWidth; ++k) x.values[k] = T(term.gradient(A(x.values[k]), heat.values[p][k]) * scale);
+    for (int k = 0; k < kWidth; ++k) {
+      const A logit = A(x.values[k]);
+      x.values[k] = T(term.gradient(logit, heat.values[p][k], exp_minus_abs(logit)) * scale);
+    }
     store_pack<kWidth>(args.grad_logits + offset, cell / kWidth, x);
   }
 }

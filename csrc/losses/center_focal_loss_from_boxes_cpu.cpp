@@ -4,6 +4,7 @@
 #include "core/instantiate.h"
 #include "core/integers.h"
 #include "core/tiles_cpu.h"
+#include "heatmap/draw_gaussian_cpu.h"
 #include "losses/center_focal_loss_from_boxes.h"
 
 namespace ldie::losses {
@@ -11,46 +12,26 @@ namespace {
 
 int64_t tiles_per_plane(const GaussianMaps& maps) { return ceil_div(maps.cells(), kTile); }
 
-// Consecutive cells [begin, end) of one plane.
-struct CellRange {
-  int64_t image, label, begin, end;
-};
+// Cells of one plane.
+struct Tile {
+  int64_t image, label;
+  heatmap::CellRange cells;
 
-// Draws the part of a Gaussian that falls on the tile; A holds the tile's cells.
-template <typename A>
-void draw(const GaussianMaps& maps, const heatmap::CenterGaussian& gaussian, const CellRange& tile, A* heat) {
-  constexpr int64_t kColumns = 256;  // drawn at a time
-  const heatmap::CellWindow window = gaussian.window(maps.height, maps.width);
-  const int64_t top = std::max<int64_t>(window.y1, tile.begin / maps.width);
-  const int64_t bottom = std::min<int64_t>(window.y2, (tile.end - 1) / maps.width + 1);
-  A factors[kColumns];
-  for (int64_t left = window.x1; left < window.x2 && top < bottom; left += kColumns) {
-    const int64_t right = std::min<int64_t>(window.x2, left + kColumns);
-    for (int64_t x = left; x < right; ++x) factors[x - left] = gaussian.factor<A>(x - gaussian.x);
-    for (int64_t y = top; y < bottom; ++y) {
-      const A row_factor = gaussian.factor<A>(y - gaussian.y);
-      const int64_t row = y * maps.width;
-      const int64_t first = std::max(row + left, tile.begin), last = std::min(row + right, tile.end);
-      for (int64_t i = first; i < last; ++i) {
-        const A value = row_factor * factors[i - row - left], before = heat[i - tile.begin];
-        heat[i - tile.begin] = value > before ? value : before;
-      }
-    }
-  }
-}
+  int64_t count() const { return cells.end - cells.begin; }
+};
 
 // The tile of the heatmap, or null where no Gaussian reaches it.
 template <typename A>
-const A* draw_tile(const GaussianMaps& maps, const CellRange& tile, A* heat) {
+const A* draw_tile(const GaussianMaps& maps, const Tile& tile, A* heat) {
   bool drawn = false;
   const RowRange range = row_range(maps.offsets, tile.image, maps.rows);
   for (int64_t row = range.begin; row < range.end; ++row) {
     if (maps.labels[row] != tile.label) continue;
     const heatmap::CellWindow window = maps.gaussians[row].window(maps.height, maps.width);
-    if (window.y1 * maps.width >= tile.end || window.y2 * maps.width <= tile.begin) continue;
-    if (!drawn) std::fill_n(heat, tile.end - tile.begin, A(0));
+    if (window.y1 * maps.width >= tile.cells.end || window.y2 * maps.width <= tile.cells.begin) continue;
+    if (!drawn) std::fill_n(heat, tile.count(), A(0));
     drawn = true;
-    draw(maps, maps.gaussians[row], tile, heat);
+    heatmap::draw_gaussian(maps.gaussians[row], maps.height, maps.width, tile.cells, heat);
   }
   return drawn ? heat : nullptr;
 }
@@ -63,42 +44,45 @@ void for_each_plane_tile(const GaussianMaps& maps, const Body& body) {
   parallel_for(maps.batch * maps.classes * per_plane, kTilesPerTask, [&](int64_t first, int64_t last) {
     for (int64_t index = first; index < last; ++index) {
       const int64_t plane = index / per_plane, begin = index % per_plane * kTile;
-      body(CellRange{plane / maps.classes, plane % maps.classes, begin, std::min(begin + kTile, maps.cells())}, index);
+      const heatmap::CellRange cells{begin, std::min(begin + kTile, maps.cells())};
+      body(Tile{plane / maps.classes, plane % maps.classes, cells}, index);
     }
   });
 }
 
 template <typename T, typename Term>
-PeakSum loss_of_tile(const CenterFocalLossFromBoxes<T>& args, const Term& term, const CellRange& tile) {
+PeakSum loss_of_tile(const CenterFocalLossFromBoxes<T>& args, const Term& term, const Tile& tile) {
   using A = acc_t<T>;
-  A logit_buffer[kTile], heat_buffer[kTile], losses[kTile];
-  const int64_t count = tile.end - tile.begin, plane = tile.image * args.maps.classes + tile.label;
-  const A* const x = load_tile(args.logits + plane * args.maps.cells() + tile.begin, count, logit_buffer);
+  A logit_buffer[kTile], heat_buffer[kTile], e[kTile], losses[kTile];
+  const int64_t count = tile.count(), plane = tile.image * args.maps.classes + tile.label;
+  const A* const x = load_tile(args.logits + plane * args.maps.cells() + tile.cells.begin, count, logit_buffer);
   const A* const y = draw_tile(args.maps, tile, heat_buffer);
   int32_t peaks = 0;
+  exp_minus_abs(x, count, e);
   if (y == nullptr) {
-    for (int64_t i = 0; i < count; ++i) losses[i] = term.empty_loss(x[i]);
+    for (int64_t i = 0; i < count; ++i) losses[i] = term.empty_loss(x[i], e[i]);
   } else {
-    for (int64_t i = 0; i < count; ++i) losses[i] = term.loss(x[i], y[i]);
+    for (int64_t i = 0; i < count; ++i) losses[i] = term.loss(x[i], y[i], e[i]);
     for (int64_t i = 0; i < count; ++i) peaks += y[i] == A(1);
   }
   return {tile_sum(losses, count), peaks};
 }
 
 template <typename T, typename Term>
-void gradient_of_tile(const CenterFocalLossFromBoxesBackward<T>& args, const Term& term, const CellRange& tile,
+void gradient_of_tile(const CenterFocalLossFromBoxesBackward<T>& args, const Term& term, const Tile& tile,
                       acc_t<T> scale) {
   using A = acc_t<T>;
-  A logit_buffer[kTile], heat_buffer[kTile];
-  const int64_t count = tile.end - tile.begin, plane = tile.image * args.maps.classes + tile.label;
-  const int64_t offset = plane * args.maps.cells() + tile.begin;
+  A logit_buffer[kTile], heat_buffer[kTile], e[kTile];
+  const int64_t count = tile.count(), plane = tile.image * args.maps.classes + tile.label;
+  const int64_t offset = plane * args.maps.cells() + tile.cells.begin;
   const A* const x = load_tile(args.logits + offset, count, logit_buffer);
   const A* const y = draw_tile(args.maps, tile, heat_buffer);
   T* const out = args.grad_logits + offset;
+  exp_minus_abs(x, count, e);
   if (y == nullptr) {
-    for (int64_t i = 0; i < count; ++i) out[i] = T(term.empty_gradient(x[i]) * scale);
+    for (int64_t i = 0; i < count; ++i) out[i] = T(term.empty_gradient(x[i], e[i]) * scale);
   } else {
-    for (int64_t i = 0; i < count; ++i) out[i] = T(term.gradient(x[i], y[i]) * scale);
+    for (int64_t i = 0; i < count; ++i) out[i] = T(term.gradient(x[i], y[i], e[i]) * scale);
   }
 }
 
@@ -112,7 +96,7 @@ void center_focal_loss_from_boxes(const CenterFocalLossFromBoxes<T>& args, Conte
   PeakSum* const sums = context.scratch_array<PeakSum>(tiles);
   with_center_focal_term<A>(args.alpha, args.beta, [&](const auto& term) {
     for_each_plane_tile(args.maps,
-                        [&](const CellRange& tile, int64_t index) { sums[index] = loss_of_tile(args, term, tile); });
+                        [&](const Tile& tile, int64_t index) { sums[index] = loss_of_tile(args, term, tile); });
   });
   PeakSum sum{};
   for (int64_t index = 0; index < tiles; ++index) sum += sums[index];
@@ -126,7 +110,7 @@ void center_focal_loss_from_boxes_backward(const CenterFocalLossFromBoxesBackwar
   using A = acc_t<T>;
   const A scale = A(double(A(*args.grad)) / peak_divisor(*args.num_peaks));
   with_center_focal_term<A>(args.alpha, args.beta, [&](const auto& term) {
-    for_each_plane_tile(args.maps, [&](const CellRange& tile, int64_t) { gradient_of_tile(args, term, tile, scale); });
+    for_each_plane_tile(args.maps, [&](const Tile& tile, int64_t) { gradient_of_tile(args, term, tile, scale); });
   });
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Penalty-reduced focal loss of one cell of a centre heatmap (CornerNet, arXiv:1808.01244, eq. 1), on its logit x:
 //   y = 1:  (1 - p)^alpha (-log p)          y < 1:  (1 - y)^beta p^alpha (-log(1 - p))          p = 1 / (1 + e^-x)
-// As 1 - p is p of -x, both are weight * p^alpha * softplus of +-x: a cell costs one exponential.
+// As 1 - p is p of -x, both are weight * p^alpha * softplus of +-x: a cell costs one exponential, e = e^-|x|.
 #pragma once
 
 #include <cmath>
@@ -24,26 +24,26 @@ struct CenterFocalTerm {
   }
 
   // Of a cell without a target, y = 0: p^alpha softplus(x).
-  LDIE_HD A empty_loss(A x) const {
-    const Logistic<A> s = logistic(x);
+  LDIE_HD A empty_loss(A x, A e) const {
+    const Logistic<A> s = logistic(x, e);
     return modulation(s.p) * ((x > A(0) ? x : A(0)) + s.tail);
   }
 
   // d/dx of the above: p^alpha (alpha (1 - p) softplus(x) + p).
-  LDIE_HD A empty_gradient(A x) const {
-    const Logistic<A> s = logistic(x);
+  LDIE_HD A empty_gradient(A x, A e) const {
+    const Logistic<A> s = logistic(x, e);
     const A softplus = (x > A(0) ? x : A(0)) + s.tail;
     return modulation(s.p) * ((kPublished ? A(2) : alpha) * s.q * softplus + s.p);
   }
 
-  LDIE_HD A loss(A x, A y) const {
+  LDIE_HD A loss(A x, A y, A e) const {
     const bool peak = y == A(1);
-    return (peak ? A(1) : penalty(y)) * empty_loss(peak ? -x : x);
+    return (peak ? A(1) : penalty(y)) * empty_loss(peak ? -x : x, e);
   }
 
-  LDIE_HD A gradient(A x, A y) const {
+  LDIE_HD A gradient(A x, A y, A e) const {
     const bool peak = y == A(1);
-    return (peak ? A(-1) : penalty(y)) * empty_gradient(peak ? -x : x);
+    return (peak ? A(-1) : penalty(y)) * empty_gradient(peak ? -x : x, e);
   }
 };
 

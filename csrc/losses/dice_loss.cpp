@@ -6,16 +6,15 @@
 #include "core/argument_tensors.h"
 #include "core/library_tensors.h"
 #include "core/tensors.h"
+#include "losses/reduction_tensors.h"
 
 namespace ldie::losses {
 namespace {
 
-void check_inputs(const char* op, const Tensor& inputs, const Tensor& targets) {
-  check_floating(op, "inputs", inputs);
-  if (inputs.dim() < 1) check_failed(op, "inputs must have shape [N, ...], got ", describe(inputs));
-  check_same_size(op, "targets", targets, "inputs", inputs);
-  check_dtype(op, "targets", targets, inputs.scalar_type());
-  check_same_device(op, "targets", targets, "inputs", inputs);
+void check_inputs(const char* op, const Tensor& inputs_, const Tensor& targets) {
+  const Argument inputs = Argument(op, "inputs", inputs_).floating();
+  if (inputs_.dim() < 1) inputs.fail("must have shape [N, ...]");
+  Argument(op, "targets", targets).shape_of(inputs).dtype_of(inputs).device_of(inputs);
 }
 
 int64_t row_length(const Tensor& inputs) {
@@ -30,24 +29,13 @@ std::tuple<Tensor, Tensor> dice_loss_op(const Tensor& inputs_, const Tensor& tar
   const auto reduction = checked_option<Reduction>("dice_loss", "reduction", reduction_);
   const Tensor inputs = as_contiguous(inputs_), targets = as_contiguous(targets_);
   const int64_t rows = inputs.size(0);
-  const bool reduced = reduction != Reduction::kNone;
-  Tensor loss = reduced ? make_empty(inputs, {}) : make_empty(inputs, {rows});
-  Tensor fractions = make_empty(inputs, {rows, 2}, ScalarType::Double);
-  if (rows == 0 && !reduced) return {loss, fractions};
+  Tensor loss = make_loss(inputs, reduction, {rows}), fractions = make_empty(inputs, {rows, 2}, ScalarType::Double);
+  if (loss.numel() == 0) return {loss, fractions};
 
-  TensorContext context(inputs);
-  dispatch_floating(inputs.scalar_type(), [&](auto element) {
-    using T = decltype(element);
-    DiceLoss<T> args;
-    args.inputs = data<T>(inputs);
-    args.targets = data<T>(targets);
-    args.rows = rows;
-    args.length = row_length(inputs);
-    args.smooth = smooth;
-    args.reduction = reduction;
-    args.loss = mutable_data<T>(loss);
-    args.fractions = mutable_data<DiceFraction>(fractions);
-    dice_loss(args, context);
+  launch_floating(inputs, [&]<typename T>(Context& context) {
+    dice_loss<T>({data<T>(inputs), data<T>(targets), rows, row_length(inputs), smooth, reduction, mutable_data<T>(loss),
+                  mutable_data<DiceFraction>(fractions)},
+                 context);
   });
   return {loss, fractions};
 }
@@ -58,34 +46,18 @@ Tensor dice_loss_backward_op(const Tensor& grad_, const Tensor& inputs_, const T
   check_inputs(op, inputs_, targets_);
   const auto reduction = checked_option<Reduction>(op, "reduction", reduction_);
   const int64_t rows = inputs_.size(0);
-  if (reduction == Reduction::kNone) {
-    check_shape(op, "grad", grad_, {rows}, "[N]");
-  } else {
-    check_shape(op, "grad", grad_, {}, "[]");
-  }
-  check_dtype(op, "grad", grad_, inputs_.scalar_type());
-  check_shape(op, "fractions", fractions_, {rows, 2}, "[N, 2]");
-  check_dtype(op, "fractions", fractions_, ScalarType::Double);
-  check_same_device(op, "grad", grad_, "inputs", inputs_);
-  check_same_device(op, "fractions", fractions_, "inputs", inputs_);
+  const Argument inputs_given(op, "inputs", inputs_);
+  check_loss_gradient(op, grad_, inputs_given, reduction, {rows}, "[N]");
+  Argument(op, "fractions", fractions_).shape({rows, 2}, "[N, 2]").dtype(ScalarType::Double).device_of(inputs_given);
   const Tensor grad = as_contiguous(grad_), inputs = as_contiguous(inputs_), targets = as_contiguous(targets_);
   const Tensor fractions = as_contiguous(fractions_);
   Tensor grad_inputs = make_empty_like(inputs);
   if (grad_inputs.numel() == 0) return grad_inputs;
 
-  TensorContext context(inputs);
-  dispatch_floating(inputs.scalar_type(), [&](auto element) {
-    using T = decltype(element);
-    DiceLossBackward<T> args;
-    args.grad = data<T>(grad);
-    args.inputs = data<T>(inputs);
-    args.targets = data<T>(targets);
-    args.fractions = data<DiceFraction>(fractions);
-    args.rows = rows;
-    args.length = row_length(inputs);
-    args.reduction = reduction;
-    args.grad_inputs = mutable_data<T>(grad_inputs);
-    dice_loss_backward(args, context);
+  launch_floating(inputs, [&]<typename T>(Context& context) {
+    dice_loss_backward<T>({data<T>(grad), data<T>(inputs), data<T>(targets), data<DiceFraction>(fractions), rows,
+                           row_length(inputs), reduction, mutable_data<T>(grad_inputs)},
+                          context);
   });
   return grad_inputs;
 }

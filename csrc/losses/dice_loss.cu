@@ -24,7 +24,7 @@ __global__ void __launch_bounds__(kThreads) sums_kernel(DiceLoss<T> args, int64_
     const auto x = load_pack<kWidth>(inputs, i), t = load_pack<kWidth>(targets, i);
 #pragma unroll
     for (int k = 0; k < kWidth; ++k) {
-      const A p = logistic(A(x.values[k])).p, target = A(t.values[k]);
+      const A input = A(x.values[k]), target = A(t.values[k]), p = logistic(input, exp_minus_abs(input)).p;
       pt += p * target;
       pp += p * p;
       tt += target * target;
@@ -69,7 +69,10 @@ __global__ void __launch_bounds__(kThreads) gradient_kernel(DiceLossBackward<T> 
     auto x = load_pack<kWidth>(inputs, i);
     const auto t = load_pack<kWidth>(targets, i);
 #pragma unroll
-    for (int k = 0; k < kWidth; ++k) x.values[k] = T(slope.gradient(A(x.values[k]), A(t.values[k])));
+    for (int k = 0; k < kWidth; ++k) {
+      const A input = A(x.values[k]);
+      x.values[k] = T(slope.gradient(input, A(t.values[k]), exp_minus_abs(input)));
+    }
     store_pack<kWidth>(grad_inputs, i, x);
   }
 }

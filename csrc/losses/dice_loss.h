@@ -39,8 +39,8 @@ struct DiceSlope {
   LDIE_HD DiceSlope(const DiceFraction& row, double grad)
       : of_p(A(2 * grad * row.numerator / (row.denominator * row.denominator))), of_t(A(2 * grad / row.denominator)) {}
 
-  LDIE_HD A gradient(A x, A t) const {
-    const Logistic<A> s = logistic(x);
+  LDIE_HD A gradient(A x, A t, A e) const {  // e = e^-|x|
+    const Logistic<A> s = logistic(x, e);
     return (of_p * s.p - of_t * t) * (s.p * s.q);
   }
 };

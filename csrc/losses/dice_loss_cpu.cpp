@@ -41,10 +41,11 @@ void dice_loss(const DiceLoss<T>& args, Context& context) {
   const int64_t per_row = tiles_per_row(args.length);
   DiceSums* const sums = context.scratch_array<DiceSums>(args.rows * per_row);
   for_each_row_tile(args.rows, args.length, [&](int64_t row, int64_t begin, int64_t count, int64_t index) {
-    A input_buffer[kTile], target_buffer[kTile], p[kTile];
+    A input_buffer[kTile], target_buffer[kTile], e[kTile], p[kTile];
     const A* const x = load_tile(args.inputs + row * args.length + begin, count, input_buffer);
     const A* const t = load_tile(args.targets + row * args.length + begin, count, target_buffer);
-    for (int64_t i = 0; i < count; ++i) p[i] = logistic(x[i]).p;
+    exp_minus_abs(x, count, e);
+    for (int64_t i = 0; i < count; ++i) p[i] = logistic(x[i], e[i]).p;
     sums[index] = {tile_dot(p, t, count), tile_dot(p, p, count), tile_dot(t, t, count)};
   });
   double total = 0;
@@ -64,12 +65,13 @@ void dice_loss_backward(const DiceLossBackward<T>& args, Context&) {
   using A = acc_t<T>;
   const double scale = dice_scale(args.reduction, args.rows);
   for_each_row_tile(args.rows, args.length, [&](int64_t row, int64_t begin, int64_t count, int64_t) {
-    A input_buffer[kTile], target_buffer[kTile];
+    A input_buffer[kTile], target_buffer[kTile], e[kTile];
     const A* const x = load_tile(args.inputs + row * args.length + begin, count, input_buffer);
     const A* const t = load_tile(args.targets + row * args.length + begin, count, target_buffer);
     const DiceSlope<A> slope = args.slope(row, scale);
     T* const out = args.grad_inputs + row * args.length + begin;
-    for (int64_t i = 0; i < count; ++i) out[i] = T(slope.gradient(x[i], t[i]));
+    exp_minus_abs(x, count, e);
+    for (int64_t i = 0; i < count; ++i) out[i] = T(slope.gradient(x[i], t[i], e[i]));
   });
 }
 

@@ -26,14 +26,14 @@ __global__ void __launch_bounds__(kThreads) loss_kernel(SigmoidFocalLoss<T> args
     Pack<T, kWidth> losses;
 #pragma unroll
     for (int k = 0; k < kWidth; ++k) {
-      const A loss = term.loss(A(x.values[k]), A(t.values[k]));
+      const A input = A(x.values[k]), loss = term.loss(input, A(t.values[k]), exp_minus_abs(input));
       losses.values[k] = T(loss);
       sum += loss;
     }
     if (sums == nullptr) store_pack<kWidth>(args.loss, i, losses);
   }
   for (int64_t i = packs * kWidth + first; i < args.count; i += step) {
-    const A loss = term.loss(A(args.inputs[i]), A(args.targets[i]));
+    const A input = A(args.inputs[i]), loss = term.loss(input, A(args.targets[i]), exp_minus_abs(input));
     if (sums == nullptr) args.loss[i] = T(loss);
     sum += loss;
   }
@@ -65,13 +65,15 @@ __global__ void __launch_bounds__(kThreads) gradient_kernel(SigmoidFocalLossBack
 #pragma unroll
     for (int k = 0; k < kWidth; ++k) {
       const A upstream = args.grad_is_shared ? shared : A(grad.values[k]);
-      grad.values[k] = T(term.gradient(A(x.values[k]), A(t.values[k])) * upstream);
+      const A input = A(x.values[k]);
+      grad.values[k] = T(term.gradient(input, A(t.values[k]), exp_minus_abs(input)) * upstream);
     }
     store_pack<kWidth>(args.grad_inputs, i, grad);
   }
   for (int64_t i = packs * kWidth + first; i < args.count; i += step) {
     const A upstream = args.grad_is_shared ? shared : A(args.grad[i]);
-    args.grad_inputs[i] = T(term.gradient(A(args.inputs[i]), A(args.targets[i])) * upstream);
+    const A input = A(args.inputs[i]);
+    args.grad_inputs[i] = T(term.gradient(input, A(args.targets[i]), exp_minus_abs(input)) * upstream);
   }
 }
 

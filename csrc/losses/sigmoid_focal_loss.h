@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Focal loss on logits (Lin et al., arXiv:1708.02002, eq. 5) with real-valued targets t:
 //   L = w ce m^gamma,  ce = softplus(x) - x t,  m = p (1 - t) + q t,  w = alpha t + (1 - alpha) (1 - t).
+// An element costs one exponential, e = e^-|x|.
 #pragma once
 
 #include <cmath>
@@ -28,16 +29,16 @@ struct FocalTerm {
     return s.tail + (x > A(0) ? x * (A(1) - t) : -x * t);
   }
 
-  LDIE_HD A loss(A x, A t) const {
-    const Logistic<A> s = logistic(x);
+  LDIE_HD A loss(A x, A t, A e) const {
+    const Logistic<A> s = logistic(x, e);
     const A miss = s.p * (A(1) - t) + s.q * t;
     return (weight_at_0 + weight_slope * t) * cross_entropy(s, x, t) * modulation(miss);
   }
 
   // dL/dx = w m^gamma ((p - t) + gamma ce (1 - 2 t) p q / m). For t = 0 and 1 the ratio p q / m is q and p, which is 1
   // where m vanishes, so neither gamma < 1 nor gamma = 0 divides by zero.
-  LDIE_HD A gradient(A x, A t) const {
-    const Logistic<A> s = logistic(x);
+  LDIE_HD A gradient(A x, A t, A e) const {
+    const Logistic<A> s = logistic(x, e);
     const A miss = s.p * (A(1) - t) + s.q * t, slope = cross_entropy(s, x, t) * (A(1) - A(2) * t);
     const A weight = weight_at_0 + weight_slope * t;
     if constexpr (kSquare) {

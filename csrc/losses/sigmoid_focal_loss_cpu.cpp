@@ -10,10 +10,11 @@ template <typename T, typename Term>
 void compute_loss(const SigmoidFocalLoss<T>& args, const Term& term, Context& context) {
   using A = acc_t<T>;
   const auto compute_tile = [&](int64_t begin, int64_t count, A* losses) {
-    A input_buffer[kTile], target_buffer[kTile];
+    A input_buffer[kTile], target_buffer[kTile], e[kTile];
     const A* const x = load_tile(args.inputs + begin, count, input_buffer);
     const A* const t = load_tile(args.targets + begin, count, target_buffer);
-    for (int64_t i = 0; i < count; ++i) losses[i] = term.loss(x[i], t[i]);
+    exp_minus_abs(x, count, e);
+    for (int64_t i = 0; i < count; ++i) losses[i] = term.loss(x[i], t[i], e[i]);
   };
   if (args.reduction == Reduction::kNone) {
     for_each_tile(args.count, [&](int64_t begin, int64_t count) {
@@ -36,16 +37,17 @@ void compute_gradient(const SigmoidFocalLossBackward<T>& args, const Term& term)
   using A = acc_t<T>;
   const A shared = A(args.scale) * A(*args.grad);
   for_each_tile(args.count, [&](int64_t begin, int64_t count) {
-    A input_buffer[kTile], target_buffer[kTile];
+    A input_buffer[kTile], target_buffer[kTile], e[kTile];
     const A* const x = load_tile(args.inputs + begin, count, input_buffer);
     const A* const t = load_tile(args.targets + begin, count, target_buffer);
     T* const out = args.grad_inputs + begin;
+    exp_minus_abs(x, count, e);
     if (args.grad_is_shared) {
-      for (int64_t i = 0; i < count; ++i) out[i] = T(term.gradient(x[i], t[i]) * shared);
+      for (int64_t i = 0; i < count; ++i) out[i] = T(term.gradient(x[i], t[i], e[i]) * shared);
     } else {
       A grad_buffer[kTile];
       const A* const grad = load_tile(args.grad + begin, count, grad_buffer);
-      for (int64_t i = 0; i < count; ++i) out[i] = T(term.gradient(x[i], t[i]) * grad[i]);
+      for (int64_t i = 0; i < count; ++i) out[i] = T(term.gradient(x[i], t[i], e[i]) * grad[i]);
     }
   });
 }

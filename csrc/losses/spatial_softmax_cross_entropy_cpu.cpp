@@ -13,20 +13,6 @@ int64_t maps_per_task(int64_t length) {
   return kCellsPerTask / (length + 1) + 1;
 }
 
-// In lanes, as the compiler vectorises it; NaN is passed over.
-template <typename A>
-A tile_maximum(const A* values, int64_t count) {
-  constexpr int64_t kLanes = 16;
-  A lanes[kLanes];
-  std::fill(lanes, lanes + kLanes, -kInfinite<A>);
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    for (int64_t lane = 0; lane < kLanes; ++lane) lanes[lane] = std::max(lanes[lane], values[i + lane]);
-  }
-  for (; i < count; ++i) lanes[0] = std::max(lanes[0], values[i]);
-  return *std::max_element(lanes, lanes + kLanes);
-}
-
 // One pass over the map: a tile is read for its maximum and, still in the first-level cache, for its exponentials.
 template <typename T>
 SoftmaxNormalizer<acc_t<T>> normalize(const T* map, int64_t length) {

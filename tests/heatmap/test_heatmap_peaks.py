@@ -54,6 +54,14 @@ def test_many_tiles(backend: Backend) -> None:
         assert_matches_reference(backend, scores, k)
 
 
+def test_peaks_far_below_the_greatest_scores(backend: Backend) -> None:
+    """A slope without peaks, whose cells are all greater than the peaks beside it."""
+    scores = torch.arange(96.0 * 128).reshape(1, 1, 96, 128).repeat(1, 2, 1, 1)
+    scores[..., :40, :] = torch.rand(1, 2, 40, 128)
+    for k in (1, 20, 100):
+        assert_matches_reference(backend, scores, k)
+
+
 @pytest.mark.parametrize("levels", [1, 3])
 def test_many_equal_peaks(backend: Backend, levels: int) -> None:
     """More than a thousand cells are as good as the last peak, in tiles of more peaks than are wanted."""
