@@ -13,36 +13,23 @@ namespace ldie::conv {
 namespace {
 
 // The columns' group g is a matrix within their rows.
-Matrices column_matrices(const DeformShape& shape, void* columns, int64_t count) {
-  const int64_t width = shape.taps() * shape.group_channels();
-  return {columns, count, width, width, shape.row(), 1};
+template <typename T>
+Matrices<T> column_matrices(const DeformShape& shape, T* columns, int64_t count) {
+  return {columns, count, shape.group_row(), shape.group_row(), shape.row(), 1};
 }
 
 // Filters of each group as rows, in the columns' order: [groups, filters / groups, taps, group_channels].
-Matrices filter_matrices(const DeformShape& shape, Tensor& filters) {
-  const int64_t width = shape.taps() * shape.group_channels(), rows = shape.filters / shape.groups;
-  return {filters.mutable_data_ptr(), rows, width, rows * width, width, 1};
+template <typename T>
+Matrices<T> filter_matrices(const DeformShape& shape, T* filters) {
+  const int64_t rows = shape.group_filters(), width = shape.group_row();
+  return {filters, rows, width, rows * width, width, 1};
 }
 
-// The chunk's rows of an output-like tensor [positions, groups, filters / groups].
+// The chunk's rows of an output-like array [positions, groups, filters / groups].
 template <typename T>
-Matrices output_matrices(const DeformShape& shape, Tensor& output, const Chunk& chunk) {
-  const int64_t width = shape.filters / shape.groups;
-  return {mutable_data<T>(output) + chunk.first * shape.filters, chunk.count, width, width, shape.filters, 1};
-}
-
-// What a chunk's products are added to. cuBLAS adds what the output holds, which is the bias then: 3.9 us on an
-// H200 for 2 x 256 x 50 x 84, where a strided copy of as much by PyTorch, that of the result, takes 16. For a row of
-// bias PyTorch would make such a copy or choose a slower product.
-template <typename T>
-Matrices bias_matrices(const DeformShape& shape, const T* bias, const Matrices& output, Context& context) {
-#if defined(LDIE_BACKEND_CPU)
-  static_cast<void>(context);
-  return {const_cast<T*>(bias), output.rows, output.columns, output.columns, 0, 1};
-#else
-  repeat_row(RepeatRow<T>{bias, static_cast<T*>(output.data), output.rows, shape.filters}, context);
-  return output;
-#endif
+Matrices<T> output_matrices(const DeformShape& shape, T* output, const Chunk& chunk) {
+  const int64_t width = shape.group_filters();
+  return {output + chunk.first * shape.filters, chunk.count, width, width, shape.filters, 1};
 }
 
 // From [.., taps, channels] of the filters as matrices to the weight's [.., channels, kernel_height, kernel_width].
@@ -56,6 +43,27 @@ Tensor weight_to_filters(const Tensor& weight, const DeformShape& shape) {
   const Tensor grouped = reshape(weight, {shape.filters, shape.group_channels(), shape.taps()});
   return transpose_matrices(grouped);
 }
+
+// The filters as columns of each group, the right factor of the forward product. The CPU's product wants rows in one
+// piece there (matmul.h); for cuBLAS it is the filters seen from the side.
+#if defined(LDIE_BACKEND_CPU)
+Tensor filter_columns(const Tensor& filters, const DeformShape& shape) {
+  return transpose_matrices(reshape(filters, {shape.groups, shape.group_filters(), shape.group_row()}));
+}
+
+template <typename T>
+Matrices<T> filter_column_matrices(const DeformShape& shape, T* columns) {
+  const int64_t rows = shape.group_row(), width = shape.group_filters();
+  return {columns, rows, width, rows * width, width, 1};
+}
+#else
+Tensor filter_columns(const Tensor& filters, const DeformShape&) { return filters; }
+
+template <typename T>
+Matrices<T> filter_column_matrices(const DeformShape& shape, T* filters) {
+  return filter_matrices(shape, filters).transposed();
+}
+#endif
 
 // Positions of a chunk: its columns fill at most kColumnBytes, and its images have few enough pixels that an array over
 // them is no bigger; but one position at least.
@@ -95,22 +103,25 @@ Tensor deform_conv2d_op(const Tensor& input, const Tensor& offset, const Tensor&
                         const OptionalTensor& mask, int64_t stride_h, int64_t stride_w, int64_t padding_h,
                         int64_t padding_w, int64_t dilation_h, int64_t dilation_w) {
   const DeformTensors in = deform_tensors(input, offset, weight, bias, mask,
-                                          {stride_h, stride_w, padding_h, padding_w, dilation_h, dilation_w});
+                                          {{stride_h, stride_w}, {padding_h, padding_w}, {dilation_h, dilation_w}});
   const DeformShape& shape = in.shape;
-  Tensor filters = weight_to_filters(in.weight, shape);
+  const Tensor filters = filter_columns(weight_to_filters(in.weight, shape), shape);
   Tensor output = make_empty(in.input, {shape.batch, shape.out_height, shape.out_width, shape.filters});
-  TensorContext shared(in.input);
-  dispatch_computing(in.input.scalar_type(), [&](auto element) {
-    using T = decltype(element);
+  launch_computing(in.input, [&]<typename T>(Context& shared) {
+    if (in.bias) {  // what the products are added to
+      repeat_row<T>({data<T>(*in.bias), mutable_data<T>(output), shape.positions(), shape.filters}, shared);
+    }
     const int64_t rows = chunk_rows(shape, sizeof(T));
     T* const columns = shared.scratch_array<T>(rows * shape.row());
-    const Matrices matrices = filter_matrices(shape, filters).transposed();
     for_each_chunk(in.input, shape.positions(), rows, [&](const Chunk& chunk, Context& context) {
-      deform_columns(DeformColumns<T>{make_sampling<T>(in), chunk, columns}, context);
-      const Matrices product = output_matrices<T>(shape, output, chunk);
-      const Matrices added = in.bias ? bias_matrices(shape, data<T>(*in.bias), product, context) : Matrices{};
-      multiply(output, shape.groups, column_matrices(shape, columns, chunk.count), matrices, product,
-               in.bias ? &added : nullptr);
+      deform_columns<T>({make_sampling<T>(in), chunk, columns}, context);
+      multiply<T>(in.input,
+                  {.batch = shape.groups,
+                   .a = column_matrices<const T>(shape, columns, chunk.count),
+                   .b = filter_column_matrices(shape, data<T>(filters)),
+                   .out = output_matrices(shape, mutable_data<T>(output), chunk),
+                   .add = in.bias.has_value()},
+                  context);
     });
   });
   return with_dtype(from_channels_last(output), input.scalar_type());
@@ -119,7 +130,8 @@ Tensor deform_conv2d_op(const Tensor& input, const Tensor& offset, const Tensor&
 // Everything of a backward call that its chunks share.
 struct Backward {
   const DeformTensors& in;
-  Tensor &filters, &grad_output, &grad_input, &grad_offset, &grad_mask, &grad_filters;
+  const Tensor &filters, &grad_output;
+  Tensor &grad_input, &grad_offset, &grad_mask, &grad_filters;
   bool needs_input, needs_points, needs_weight;
 };
 
@@ -127,35 +139,43 @@ template <typename T>
 void backward_chunk(const Backward& b, const Chunk& chunk, int64_t slot, bool add, T* columns, Context& context) {
   const DeformShape& shape = b.in.shape;
   const DeformSampling<T> sampling = make_sampling<T>(b.in);
-  const Matrices column = column_matrices(shape, columns, chunk.count);
-  const Matrices gradient = output_matrices<T>(shape, b.grad_output, chunk);
+  const Matrices<const T> gradient = output_matrices(shape, data<T>(b.grad_output), chunk);
   if (b.needs_weight) {
-    deform_columns(DeformColumns<T>{sampling, chunk, columns}, context);
-    Matrices sum = filter_matrices(shape, b.grad_filters);
-    sum.data = mutable_data<T>(b.grad_filters) + slot * shape.filters * sum.columns;
-    multiply(b.filters, shape.groups, gradient.transposed(), column, sum, add ? &sum : nullptr);
+    deform_columns<T>({sampling, chunk, columns}, context);
+    T* const sums = mutable_data<T>(b.grad_filters) + slot * shape.filters * shape.group_row();
+    multiply<T>(b.filters,
+                {.batch = shape.groups,
+                 .a = gradient.transposed(),
+                 .b = column_matrices<const T>(shape, columns, chunk.count),
+                 .out = filter_matrices(shape, sums),
+                 .add = add},
+                context);
   }
   if (!b.needs_input && !b.needs_points) return;
-  multiply(b.filters, shape.groups, gradient, filter_matrices(shape, b.filters), column, nullptr);
+  multiply<T>(b.filters,
+              {.batch = shape.groups,
+               .a = gradient,
+               .b = filter_matrices(shape, data<T>(b.filters)),
+               .out = column_matrices(shape, columns, chunk.count),
+               .add = false},
+              context);
   if (b.needs_points) {
     T* const grad_mask = b.in.mask ? mutable_data<T>(b.grad_mask) : nullptr;
-    deform_point_gradients(DeformPointGradients<T>{sampling, chunk, columns, mutable_data<T>(b.grad_offset), grad_mask},
-                           context);
+    deform_point_gradients<T>({sampling, chunk, columns, mutable_data<T>(b.grad_offset), grad_mask}, context);
   }
   if (b.needs_input) {
-    deform_input_gradient(DeformInputGradient<T>{sampling, chunk, columns, mutable_data<acc_t<T>>(b.grad_input)},
-                          context);
+    deform_input_gradient<T>({sampling, chunk, columns, mutable_data<acc_t<T>>(b.grad_input)}, context);
   }
 }
 
 // 16-bit sums over chunks would lose what 16-bit products keep: each chunk then has a slot of its own, added at last.
 template <typename T>
-void backward_chunks(Backward& b, Context& shared) {
+void backward_chunks(const Backward& b, Context& shared) {
   const DeformShape& shape = b.in.shape;
   const int64_t rows = chunk_rows(shape, sizeof(T)), chunks = ceil_div(shape.positions(), rows);
   const bool slots = sizeof(T) == 2 && chunks > 1;
   if (b.needs_weight) {
-    const int64_t elements = shape.filters * shape.taps() * shape.group_channels();
+    const int64_t elements = shape.filters * shape.group_row();
     b.grad_filters =
         chunks == 0 ? make_zeros(b.filters, {elements}) : make_empty(b.filters, {slots ? chunks : 1, elements});
   }
@@ -171,11 +191,13 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> deform_conv2d_backward_op(
     const OptionalTensor& mask, int64_t stride_h, int64_t stride_w, int64_t padding_h, int64_t padding_w,
     int64_t dilation_h, int64_t dilation_w, bool needs_input, bool needs_points, bool needs_weight) {
   const DeformTensors in = deform_tensors(input, offset, weight, std::nullopt, mask,
-                                          {stride_h, stride_w, padding_h, padding_w, dilation_h, dilation_w});
+                                          {{stride_h, stride_w}, {padding_h, padding_w}, {dilation_h, dilation_w}});
   const DeformShape& shape = in.shape;
   const ScalarType dtype = in.input.scalar_type();
-  check_grad_output(grad_output, input, shape);
-  Tensor gradient = to_channels_last(with_dtype(grad_output, dtype)), filters = weight_to_filters(in.weight, shape);
+  beside_input(Argument("deform_conv2d", "input", input), "grad_output", grad_output)
+      .shape({shape.batch, shape.filters, shape.out_height, shape.out_width}, "[N, O, out_h, out_w]");
+  const Tensor filters = weight_to_filters(in.weight, shape);
+  const Tensor gradient = to_channels_last(with_dtype(grad_output, dtype));
   const auto none = [&] { return make_empty(in.input, {0}); };
   const auto zeros = [&] {
     return make_zeros(in.input, {shape.batch, shape.height, shape.width, shape.channels}, sum_dtype(dtype));
@@ -183,10 +205,11 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> deform_conv2d_backward_op(
   Tensor grad_input = needs_input ? zeros() : none(), grad_filters = none();
   Tensor grad_offset = needs_points ? make_empty_like(in.offset) : none();
   Tensor grad_mask = needs_points && in.mask ? make_empty_like(*in.mask) : none();
-  Backward backward{in,        filters,      gradient,    grad_input,   grad_offset,
-                    grad_mask, grad_filters, needs_input, needs_points, needs_weight};
-  TensorContext context(in.input);
-  dispatch_computing(dtype, [&](auto element) { backward_chunks<decltype(element)>(backward, context); });
+  launch_computing(in.input, [&]<typename T>(Context& context) {
+    backward_chunks<T>({in, filters, gradient, grad_input, grad_offset, grad_mask, grad_filters, needs_input,
+                        needs_points, needs_weight},
+                       context);
+  });
   const ScalarType asked = input.scalar_type();
   return {with_dtype(needs_input ? from_channels_last(grad_input) : grad_input, asked), with_dtype(grad_offset, asked),
           with_dtype(grad_mask, asked),
