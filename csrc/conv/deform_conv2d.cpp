@@ -12,58 +12,34 @@
 namespace ldie::conv {
 namespace {
 
-// The columns' group g is a matrix within their rows.
-template <typename T>
-Matrices<T> column_matrices(const DeformShape& shape, T* columns, int64_t count) {
-  return {columns, count, shape.group_row(), shape.group_row(), shape.row(), 1};
+// The weight's rows of each group in the columns' order, [groups, filters / groups, taps * group_channels], and back.
+Tensor weight_to_filters(const Tensor& weight, const DeformShape& shape) {
+  const Tensor channels_last =
+      transpose_matrices(reshape(weight, {shape.filters, shape.group_channels(), shape.taps()}));
+  return reshape(channels_last, {shape.groups, shape.group_filters(), shape.group_row()});
 }
 
-// Filters of each group as rows, in the columns' order: [groups, filters / groups, taps, group_channels].
-template <typename T>
-Matrices<T> filter_matrices(const DeformShape& shape, T* filters) {
-  const int64_t rows = shape.group_filters(), width = shape.group_row();
-  return {filters, rows, width, rows * width, width, 1};
-}
-
-// The chunk's rows of an output-like array [positions, groups, filters / groups].
-template <typename T>
-Matrices<T> output_matrices(const DeformShape& shape, T* output, const Chunk& chunk) {
-  const int64_t width = shape.group_filters();
-  return {output + chunk.first * shape.filters, chunk.count, width, width, shape.filters, 1};
-}
-
-// From [.., taps, channels] of the filters as matrices to the weight's [.., channels, kernel_height, kernel_width].
 Tensor filters_to_weight(const Tensor& filters, const DeformShape& shape) {
   const int64_t channels = shape.group_channels();
-  const Tensor grouped = reshape(filters, {shape.filters, shape.taps(), channels});
-  return reshape(transpose_matrices(grouped), {shape.filters, channels, shape.kernel_height, shape.kernel_width});
+  const Tensor channels_first = transpose_matrices(reshape(filters, {shape.filters, shape.taps(), channels}));
+  return reshape(channels_first, {shape.filters, channels, shape.kernel_height, shape.kernel_width});
 }
 
-Tensor weight_to_filters(const Tensor& weight, const DeformShape& shape) {
-  const Tensor grouped = reshape(weight, {shape.filters, shape.group_channels(), shape.taps()});
-  return transpose_matrices(grouped);
-}
-
-// The filters as columns of each group, the right factor of the forward product. The CPU's product wants rows in one
-// piece there (matmul.h); for cuBLAS it is the filters seen from the side.
+// The filters as columns: cuBLAS sees them from the side, the CPU's product wants its right factor's rows in one piece.
+Tensor filter_columns(const Tensor& filters) {
 #if defined(LDIE_BACKEND_CPU)
-Tensor filter_columns(const Tensor& filters, const DeformShape& shape) {
-  return transpose_matrices(reshape(filters, {shape.groups, shape.group_filters(), shape.group_row()}));
-}
-
-template <typename T>
-Matrices<T> filter_column_matrices(const DeformShape& shape, T* columns) {
-  const int64_t rows = shape.group_row(), width = shape.group_filters();
-  return {columns, rows, width, rows * width, width, 1};
-}
+  return transpose_matrices(filters);
 #else
-Tensor filter_columns(const Tensor& filters, const DeformShape&) { return filters; }
-
-template <typename T>
-Matrices<T> filter_column_matrices(const DeformShape& shape, T* filters) {
-  return filter_matrices(shape, filters).transposed();
-}
+  return torch::stable::transpose(filters, 1, 2);
 #endif
+}
+
+// Rows [first, first + count) of [rows, groups * width] as a matrix for each group, [groups, count, width].
+Tensor group_matrices(const Tensor& tensor, int64_t groups, int64_t first, int64_t count) {
+  const Tensor rows = reshape(tensor, {tensor.size(0), groups, tensor.size(1) / groups});
+  Tensor matrices = torch::stable::transpose(rows, 0, 1);
+  return torch::stable::narrow(matrices, 1, first, count);
+}
 
 // Positions of a chunk: its columns fill at most kColumnBytes, and its images have few enough pixels that an array over
 // them is no bigger; but one position at least.
@@ -84,19 +60,32 @@ int64_t chunk_rows(const DeformShape& shape, int64_t element_bytes) {
   return std::max(one, ceil_div(shape.positions(), chunks));  // alike: a small last one would not fill a GPU
 }
 
-// Calls body(chunk, context) for all positions, with a context of its own so that a chunk's scratch memory ends with
-// it.
-template <typename Body>
-void for_each_chunk(const Tensor& like, int64_t positions, int64_t rows, const Body& body) {
-  for (int64_t first = 0; first < positions; first += rows) {
-    TensorContext context(like);
-    body(Chunk{first, std::min(rows, positions - first)}, context);
+// The convolution's positions, in chunks whose columns share one workspace.
+struct Chunks {
+  int64_t positions, rows, count;
+  Tensor columns;
+
+  explicit Chunks(const DeformTensors& in)
+      : positions(in.shape.positions()),
+        rows(chunk_rows(in.shape, int64_t(in.input.element_size()))),
+        count(ceil_div(positions, rows)),
+        columns(make_empty(in.input, {rows, in.shape.row()})) {}
+
+  template <typename Body>
+  void for_each(const Body& body) const {
+    for (int64_t first = 0; first < positions; first += rows) body(Chunk{first, std::min(rows, positions - first)});
   }
-}
+};
 
 template <typename T>
 DeformSampling<T> make_sampling(const DeformTensors& in) {
   return {in.shape, data<T>(in.input), data<T>(in.offset), in.mask ? data<T>(*in.mask) : nullptr};
+}
+
+void fill_columns(const DeformTensors& in, const Chunk& chunk, Tensor columns) {
+  launch_computing(in.input, [&]<typename T>(Context& context) {
+    deform_columns<T>({make_sampling<T>(in), chunk, mutable_data<T>(columns)}, context);
+  });
 }
 
 Tensor deform_conv2d_op(const Tensor& input, const Tensor& offset, const Tensor& weight, const OptionalTensor& bias,
@@ -105,86 +94,45 @@ Tensor deform_conv2d_op(const Tensor& input, const Tensor& offset, const Tensor&
   const DeformTensors in = deform_tensors(input, offset, weight, bias, mask,
                                           {{stride_h, stride_w}, {padding_h, padding_w}, {dilation_h, dilation_w}});
   const DeformShape& shape = in.shape;
-  const Tensor filters = filter_columns(weight_to_filters(in.weight, shape), shape);
-  Tensor output = make_empty(in.input, {shape.batch, shape.out_height, shape.out_width, shape.filters});
-  launch_computing(in.input, [&]<typename T>(Context& shared) {
-    if (in.bias) {  // what the products are added to
-      repeat_row<T>({data<T>(*in.bias), mutable_data<T>(output), shape.positions(), shape.filters}, shared);
-    }
-    const int64_t rows = chunk_rows(shape, sizeof(T));
-    T* const columns = shared.scratch_array<T>(rows * shape.row());
-    for_each_chunk(in.input, shape.positions(), rows, [&](const Chunk& chunk, Context& context) {
-      deform_columns<T>({make_sampling<T>(in), chunk, columns}, context);
-      multiply<T>(in.input,
-                  {.batch = shape.groups,
-                   .a = column_matrices<const T>(shape, columns, chunk.count),
-                   .b = filter_column_matrices(shape, data<T>(filters)),
-                   .out = output_matrices(shape, mutable_data<T>(output), chunk),
-                   .add = in.bias.has_value()},
-                  context);
+  const Chunks chunks(in);
+  const Tensor filters = filter_columns(weight_to_filters(in.weight, shape));
+  Tensor output = make_empty(in.input, {shape.positions(), shape.filters});
+  if (in.bias) {  // what the products are added to
+    launch_computing(in.input, [&]<typename T>(Context& context) {
+      repeat_row<T>({data<T>(*in.bias), mutable_data<T>(output), shape.positions(), shape.filters}, context);
     });
+  }
+  chunks.for_each([&](const Chunk& chunk) {
+    fill_columns(in, chunk, chunks.columns);
+    multiply(group_matrices(chunks.columns, shape.groups, 0, chunk.count), filters,
+             group_matrices(output, shape.groups, chunk.first, chunk.count), in.bias.has_value());
   });
-  return with_dtype(from_channels_last(output), input.scalar_type());
+  const Tensor images = reshape(output, {shape.batch, shape.out_height, shape.out_width, shape.filters});
+  return with_dtype(from_channels_last(images), input.scalar_type());
 }
 
-// Everything of a backward call that its chunks share.
-struct Backward {
-  const DeformTensors& in;
-  const Tensor &filters, &grad_output;
-  Tensor &grad_input, &grad_offset, &grad_mask, &grad_filters;
-  bool needs_input, needs_points, needs_weight;
+// The filters' gradient is a sum over chunks, which in 16 bits would lose what 16-bit products keep: each chunk then
+// has a slot of its own, and they are added at last.
+class FilterGradient {
+ public:
+  FilterGradient(const Tensor& filters, int64_t chunks) : slots_(filters.element_size() == 2 ? chunks : 1) {
+    const int64_t groups = filters.size(0), rows = filters.size(1), columns = filters.size(2);
+    sums_ = chunks == 0 ? make_zeros(filters, {1, groups, rows, columns})
+                        : make_empty(filters, {slots_, groups, rows, columns});
+  }
+  void add(const Tensor& gradient, const Tensor& columns, int64_t chunk) {
+    const Tensor sum = torch::stable::select(sums_, 0, slots_ > 1 ? chunk : 0);
+    multiply(torch::stable::transpose(gradient, 1, 2), columns, sum, slots_ == 1 && chunk > 0);
+  }
+  Tensor total() const {
+    const int64_t slot = 0;
+    return slots_ > 1 ? torch::stable::sum(sums_, torch::headeronly::IntHeaderOnlyArrayRef(&slot, 1)) : sums_;
+  }
+
+ private:
+  int64_t slots_;
+  Tensor sums_;
 };
-
-template <typename T>
-void backward_chunk(const Backward& b, const Chunk& chunk, int64_t slot, bool add, T* columns, Context& context) {
-  const DeformShape& shape = b.in.shape;
-  const DeformSampling<T> sampling = make_sampling<T>(b.in);
-  const Matrices<const T> gradient = output_matrices(shape, data<T>(b.grad_output), chunk);
-  if (b.needs_weight) {
-    deform_columns<T>({sampling, chunk, columns}, context);
-    T* const sums = mutable_data<T>(b.grad_filters) + slot * shape.filters * shape.group_row();
-    multiply<T>(b.filters,
-                {.batch = shape.groups,
-                 .a = gradient.transposed(),
-                 .b = column_matrices<const T>(shape, columns, chunk.count),
-                 .out = filter_matrices(shape, sums),
-                 .add = add},
-                context);
-  }
-  if (!b.needs_input && !b.needs_points) return;
-  multiply<T>(b.filters,
-              {.batch = shape.groups,
-               .a = gradient,
-               .b = filter_matrices(shape, data<T>(b.filters)),
-               .out = column_matrices(shape, columns, chunk.count),
-               .add = false},
-              context);
-  if (b.needs_points) {
-    T* const grad_mask = b.in.mask ? mutable_data<T>(b.grad_mask) : nullptr;
-    deform_point_gradients<T>({sampling, chunk, columns, mutable_data<T>(b.grad_offset), grad_mask}, context);
-  }
-  if (b.needs_input) {
-    deform_input_gradient<T>({sampling, chunk, columns, mutable_data<acc_t<T>>(b.grad_input)}, context);
-  }
-}
-
-// 16-bit sums over chunks would lose what 16-bit products keep: each chunk then has a slot of its own, added at last.
-template <typename T>
-void backward_chunks(const Backward& b, Context& shared) {
-  const DeformShape& shape = b.in.shape;
-  const int64_t rows = chunk_rows(shape, sizeof(T)), chunks = ceil_div(shape.positions(), rows);
-  const bool slots = sizeof(T) == 2 && chunks > 1;
-  if (b.needs_weight) {
-    const int64_t elements = shape.filters * shape.group_row();
-    b.grad_filters =
-        chunks == 0 ? make_zeros(b.filters, {elements}) : make_empty(b.filters, {slots ? chunks : 1, elements});
-  }
-  T* const columns = shared.scratch_array<T>(rows * shape.row());
-  for_each_chunk(b.in.input, shape.positions(), rows, [&](const Chunk& chunk, Context& context) {
-    backward_chunk(b, chunk, slots ? chunk.first / rows : 0, !slots && chunk.first > 0, columns, context);
-  });
-  if (b.needs_weight && slots) b.grad_filters = sum_of_rows(b.grad_filters);
-}
 
 std::tuple<Tensor, Tensor, Tensor, Tensor> deform_conv2d_backward_op(
     const Tensor& grad_output, const Tensor& input, const Tensor& offset, const Tensor& weight,
@@ -193,27 +141,48 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> deform_conv2d_backward_op(
   const DeformTensors in = deform_tensors(input, offset, weight, std::nullopt, mask,
                                           {{stride_h, stride_w}, {padding_h, padding_w}, {dilation_h, dilation_w}});
   const DeformShape& shape = in.shape;
-  const ScalarType dtype = in.input.scalar_type();
   beside_input(Argument("deform_conv2d", "input", input), "grad_output", grad_output)
       .shape({shape.batch, shape.filters, shape.out_height, shape.out_width}, "[N, O, out_h, out_w]");
+  const Chunks chunks(in);
+  const ScalarType asked = input.scalar_type(), dtype = in.input.scalar_type();
   const Tensor filters = weight_to_filters(in.weight, shape);
-  const Tensor gradient = to_channels_last(with_dtype(grad_output, dtype));
+  const Tensor gradients =
+      reshape(to_channels_last(with_dtype(grad_output, dtype)), {shape.positions(), shape.filters});
   const auto none = [&] { return make_empty(in.input, {0}); };
-  const auto zeros = [&] {
-    return make_zeros(in.input, {shape.batch, shape.height, shape.width, shape.channels}, sum_dtype(dtype));
-  };
-  Tensor grad_input = needs_input ? zeros() : none(), grad_filters = none();
-  Tensor grad_offset = needs_points ? make_empty_like(in.offset) : none();
-  Tensor grad_mask = needs_points && in.mask ? make_empty_like(*in.mask) : none();
-  launch_computing(in.input, [&]<typename T>(Context& context) {
-    backward_chunks<T>({in, filters, gradient, grad_input, grad_offset, grad_mask, grad_filters, needs_input,
-                        needs_points, needs_weight},
-                       context);
+  Tensor grad_input = none(), grad_offset = none(), grad_mask = none(), grad_weight = none();
+  if (needs_input) {
+    grad_input = make_zeros(in.input, {shape.batch, shape.height, shape.width, shape.channels}, acc_dtype(dtype));
+  }
+  if (needs_points) grad_offset = make_empty_like(in.offset);
+  if (needs_points && in.mask) grad_mask = make_empty_like(*in.mask);
+  std::optional<FilterGradient> filter_gradient;
+  if (needs_weight) filter_gradient.emplace(filters, chunks.count);
+
+  chunks.for_each([&](const Chunk& chunk) {
+    const Tensor gradient = group_matrices(gradients, shape.groups, chunk.first, chunk.count);
+    const Tensor columns = group_matrices(chunks.columns, shape.groups, 0, chunk.count);
+    if (filter_gradient) {
+      fill_columns(in, chunk, chunks.columns);
+      filter_gradient->add(gradient, columns, chunk.first / chunks.rows);
+    }
+    if (!needs_input && !needs_points) return;
+    multiply(gradient, filters, columns, false);
+    launch_computing(in.input, [&]<typename T>(Context& context) {
+      const DeformSampling<T> sampling = make_sampling<T>(in);
+      const T* const grad_columns = data<T>(chunks.columns);
+      if (needs_points) {
+        T* const masks = in.mask ? mutable_data<T>(grad_mask) : nullptr;
+        deform_point_gradients<T>({sampling, chunk, grad_columns, mutable_data<T>(grad_offset), masks}, context);
+      }
+      if (needs_input) {
+        deform_input_gradient<T>({sampling, chunk, grad_columns, mutable_data<acc_t<T>>(grad_input)}, context);
+      }
+    });
   });
-  const ScalarType asked = input.scalar_type();
-  return {with_dtype(needs_input ? from_channels_last(grad_input) : grad_input, asked), with_dtype(grad_offset, asked),
-          with_dtype(grad_mask, asked),
-          with_dtype(needs_weight ? filters_to_weight(grad_filters, shape) : grad_filters, asked)};
+  if (needs_input) grad_input = from_channels_last(grad_input);
+  if (filter_gradient) grad_weight = filters_to_weight(filter_gradient->total(), shape);
+  return {with_dtype(grad_input, asked), with_dtype(grad_offset, asked), with_dtype(grad_mask, asked),
+          with_dtype(grad_weight, asked)};
 }
 
 LDIE_SCHEMA(

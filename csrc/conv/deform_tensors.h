@@ -32,20 +32,10 @@ inline Tensor reshape(const Tensor& tensor, std::initializer_list<int64_t> size)
   return torch::stable::reshape(tensor, {size.begin(), size.size()});
 }
 
-inline Tensor sum_of_rows(const Tensor& tensor) {
-  const int64_t dimension = 0;
-  return torch::stable::sum(tensor, torch::headeronly::IntHeaderOnlyArrayRef(&dimension, 1));
-}
-
-// The dtype of sums over many chunks.
-inline ScalarType sum_dtype(ScalarType dtype) {
-  return dtype == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
-}
-
 // The CPU's matrix products gain nothing from 16-bit elements: it computes with float throughout.
 inline ScalarType computing_dtype(ScalarType dtype) {
 #if defined(LDIE_BACKEND_CPU)
-  return sum_dtype(dtype);
+  return acc_dtype(dtype);
 #else
   return dtype;
 #endif

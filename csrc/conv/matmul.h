@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Batched products of strided matrices, to which a convolution comes down.
+// Batched products of matrices, to which a convolution comes down. CPU only: CUDA's are cuBLAS's (matmul_tensors.h).
 #pragma once
 
 #include <cstdint>
@@ -12,22 +12,18 @@ namespace ldie::conv {
 template <typename T>
 struct Matrices {
   T* data;
-  int64_t rows, columns;
   int64_t batch_stride, row_stride, column_stride;
-
-  Matrices transposed() const { return {data, columns, rows, batch_stride, column_stride, row_stride}; }
 };
 
-// out[i] = a[i] b[i], or out[i] += a[i] b[i]; where it is not added to, out is not read.
+// out = a b, or out += a b; where it is not added to, out is not read. The column strides of b and out are 1.
 template <typename T>
 struct MatrixProducts {
-  int64_t batch;
+  int64_t batch, rows, depth, columns;  // a is [batch, rows, depth], b [batch, depth, columns]
   Matrices<const T> a, b;
   Matrices<T> out;
   bool add;
 };
 
-// CPU only: CUDA's are cuBLAS's (matmul_tensors.h). The rows of b and out must lie side by side in memory.
 template <typename T>
 void multiply_matrices(const MatrixProducts<T>& args, Context& context);
 

@@ -108,7 +108,7 @@ struct Tiles {
 
   template <typename T>
   explicit Tiles(const MatrixProducts<T>& args)
-      : down(args.out.rows, kTileRows, kRows), across(args.out.columns, kTileColumns, kPanel<T>), batch(args.batch) {}
+      : down(args.rows, kTileRows, kRows), across(args.columns, kTileColumns, kPanel<T>), batch(args.batch) {}
   int64_t count() const { return batch * down.tiles * across.tiles; }
 };
 
@@ -117,13 +117,13 @@ void multiply_tile(const MatrixProducts<T>& args, const Tiles& tiles, int64_t ti
   const Tiling &down = tiles.down, &across = tiles.across;
   const int64_t matrix = tile / (down.tiles * across.tiles);
   const int64_t row = tile / across.tiles % down.tiles * down.size, column = tile % across.tiles * across.size;
-  const int64_t rows = std::min(down.size, args.out.rows - row);
-  const int64_t columns = std::min(across.size, args.out.columns - column);
+  const int64_t rows = std::min(down.size, args.rows - row);
+  const int64_t columns = std::min(across.size, args.columns - column);
   const T* const a = args.a.data + matrix * args.a.batch_stride + row * args.a.row_stride;
   const T* const b = args.b.data + matrix * args.b.batch_stride + column;
   T* const out = args.out.data + matrix * args.out.batch_stride + row * args.out.row_stride + column;
-  for (int64_t k = 0; k == 0 || k < args.b.rows; k += kDepth) {
-    const int64_t depth = std::min(kDepth, args.b.rows - k);
+  for (int64_t k = 0; k == 0 || k < args.depth; k += kDepth) {
+    const int64_t depth = std::min(kDepth, args.depth - k);
     for (int64_t first = 0; first < columns; first += kPanel<T>) {
       pack_panel(b + k * args.b.row_stride + first, args.b.row_stride, depth, columns - first, packed);
       multiply_panel(PanelProduct<T>{.a = a + k * args.a.column_stride,

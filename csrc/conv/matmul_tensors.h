@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Batched products of matrices on the device of a tensor, into memory that exists already: cuBLAS's on CUDA, our own on
-// the CPU.
+// Batched products of matrices by the device's library: cuBLAS on CUDA, our own on the CPU (tensor side).
 #pragma once
-
-#include "conv/matmul.h"
-#include "core/tensors.h"
 
 #if defined(LDIE_BACKEND_CUDA)
 #include <torch/csrc/inductor/aoti_torch/generated/c_shim_cuda.h>
@@ -12,40 +8,38 @@
 #include <torch/csrc/inductor/aoti_torch/generated/c_shim_cpu.h>
 #endif
 
+#include "conv/matmul.h"
+#include "core/tensors.h"
+
 namespace ldie::conv {
 
+// out = a b, or out += a b, for matrices [batch, rows, columns] of any strides, but on the CPU the rows of b and out
+// must lie in one piece. Without `add` the old values of out are not read.
 #if defined(LDIE_BACKEND_CPU)
-template <typename T>
-void multiply(const Tensor&, const MatrixProducts<T>& products, Context& context) {
-  multiply_matrices(products, context);
+inline void multiply(const Tensor& a, const Tensor& b, Tensor out, bool add) {
+  TensorContext context(out);
+  const auto launch = [&]<typename T>(T) {
+    multiply_matrices<T>({.batch = out.size(0),
+                          .rows = out.size(1),
+                          .depth = b.size(1),
+                          .columns = out.size(2),
+                          .a = {data<T>(a), a.stride(0), a.stride(1), a.stride(2)},
+                          .b = {data<T>(b), b.stride(0), b.stride(1), b.stride(2)},
+                          .out = {mutable_data<T>(out), out.stride(0), out.stride(1), out.stride(2)},
+                          .add = add},
+                         context);
+  };
+  out.scalar_type() == ScalarType::Double ? launch(double()) : launch(float());
 }
 #else
-namespace detail {
-
-template <typename T>
-Tensor matrices_tensor(const Tensor& like, const Matrices<T>& m, int64_t batch) {
-  const int64_t sizes[] = {batch, m.rows, m.columns};
-  const int64_t strides[] = {m.batch_stride, m.row_stride, m.column_stride};
-  void* const data = const_cast<void*>(static_cast<const void*>(m.data));
-  return torch::stable::from_blob(data, {sizes, 3}, {strides, 3}, like.device(), like.scalar_type());
-}
-
-}  // namespace detail
-
-// `like` has the dtype and device of the matrices.
-template <typename T>
-void multiply(const Tensor& like, const MatrixProducts<T>& products, Context&) {
+inline void multiply(const Tensor& a, const Tensor& b, Tensor out, bool add) {
 #if defined(LDIE_BACKEND_CUDA)
   constexpr auto baddbmm_out = aoti_torch_cuda_baddbmm_out;
 #else
   constexpr auto baddbmm_out = aoti_torch_cpu_baddbmm_out;
 #endif
-  const int64_t batch = products.batch;
-  if (batch == 0 || products.out.rows == 0 || products.out.columns == 0) return;
-  const Tensor out = detail::matrices_tensor(like, products.out, batch);  // what it adds to, too: another handle on the
-  const Tensor a = detail::matrices_tensor(like, products.a, batch);      // same memory would be copied first
-  const Tensor b = detail::matrices_tensor(like, products.b, batch);
-  TORCH_ERROR_CODE_CHECK(baddbmm_out(out.get(), out.get(), a.get(), b.get(), products.add ? 1 : 0, 1));
+  if (out.numel() == 0) return;
+  TORCH_ERROR_CODE_CHECK(baddbmm_out(out.get(), out.get(), a.get(), b.get(), add ? 1 : 0, 1));
 }
 #endif
 

@@ -68,6 +68,11 @@ T* mutable_data(Tensor& tensor) {
   return static_cast<T*>(tensor.mutable_data_ptr());
 }
 
+// The dtype that a floating one is computed in: that of acc_t.
+inline ScalarType acc_dtype(ScalarType dtype) {
+  return dtype == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
+}
+
 // Calls body(T{}) with the element type of a floating dtype; inside, `using T = decltype(element)`.
 template <typename Body>
 void dispatch_floating(ScalarType dtype, Body&& body) {
