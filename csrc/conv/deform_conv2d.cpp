@@ -36,9 +36,11 @@ Tensor filter_columns(const Tensor& filters) {
 
 // Rows [first, first + count) of [rows, groups * width] as a matrix for each group, [groups, count, width].
 Tensor group_matrices(const Tensor& tensor, int64_t groups, int64_t first, int64_t count) {
-  const Tensor rows = reshape(tensor, {tensor.size(0), groups, tensor.size(1) / groups});
-  Tensor matrices = torch::stable::transpose(rows, 0, 1);
-  return torch::stable::narrow(matrices, 1, first, count);
+  const int64_t row = tensor.size(1), width = row / groups;
+  const int64_t sizes[] = {groups, count, width}, strides[] = {width, row, 1};
+  AtenTensorHandle view = nullptr;  // in one step: three of reshape, transpose and narrow are felt in small calls
+  TORCH_ERROR_CODE_CHECK(aoti_torch__reinterpret_tensor(tensor.get(), 3, sizes, strides, first * row, &view));
+  return Tensor(view);
 }
 
 // Positions of a chunk: its columns fill at most kColumnBytes, and its images have few enough pixels that an array over
