@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import floor
+import harness
 
 ENVIRONMENT = ("torch", "torchvision", "commit", "libraries", "python_version")
 LEAST = ("read_bytes", "written_bytes", "flops", "given_output")
-FRESH = 32 * floor.MIB  # written, from which on the pages are likely to come from the system at every call
 
 
 def condense(raw: dict[str, Any]) -> dict[str, Any]:
@@ -79,11 +79,18 @@ def share_of_floor(row: dict[str, Any], rates: dict[str, Any] | None) -> str:
     least = floor.floor_seconds(row, rates) if rates else None
     if least is None or rates is None:
         return "-"
-    share = 100 * least / row["seconds"]["ours"]
-    text = f"{share:.0f}%" if share >= 10 else f"{share:.2g}%"
+    text = percent(least / row["seconds"]["ours"])
     if least < rates["call_seconds"]:
         return f"{text}, call"
-    return f"{text}, pages" if row["written_bytes"] >= FRESH and not row.get("given_output") else text
+    if not harness.takes_pages(row):
+        return text
+    kept = row["seconds"].get("kept")
+    return f"{text}, pages" + (f"; kept {duration(kept)}, {percent(least / kept)}" if kept else "")
+
+
+def percent(share: float) -> str:
+    """Two digits, or all of a hundred and more."""
+    return f"{100 * share:.0f}%" if share >= 0.1 else f"{100 * share:.2g}%"
 
 
 def rates_table(measured: dict[str, Any]) -> list[str]:
@@ -120,10 +127,10 @@ def floor_text(measured: dict[str, Any]) -> list[str]:
         "op must read and write, each once, at the rates below, and of its arithmetic at the rate of sgemm "
         "(`benchmarks/floor.py`). Rates are the best of several rounds of the same run, taken at the row's moved "
         "bytes as working set. A row marked *call* has a floor below the cost of one call: dispatch, not bytes, "
-        f"decides there. A row marked *pages* writes {FRESH // floor.MIB} MiB or more into memory of its own: where "
-        "the allocator gives it back after each call, the system's providing of pages is part of the time, which the "
-        "floor leaves out. Where work depends on the data (NMS, culled IoU, bounded searches) the floor has the bytes "
-        "alone.",
+        f"decides there. A row marked *pages* writes {harness.FRESH // floor.MIB} MiB or more into memory of its own: "
+        "where the allocator gives it back after each call, the system's providing of pages is part of the time, which "
+        "the floor leaves out; *kept* is the same with `ldie_ext.memory.keep_pages()`. Where work depends on the data "
+        "(NMS, culled IoU, bounded searches) the floor has the bytes alone.",
         "",
         " ".join(calls_text(threads, rates) for threads, rates in measured.items()),
         "",

@@ -85,6 +85,11 @@ def _load_cuda() -> None:
     _statuses.append(Status("_C_cuda", loaded, reason))
 
 
+def cpu_path() -> Path:
+    """The file of the CPU library that this process uses, loaded."""
+    return FOLDER / f"{load()[0].name}.so"
+
+
 def load() -> list[Status]:
     """Loads what this process can use, once; returns what was loaded and why the rest was not."""
     if not _statuses:

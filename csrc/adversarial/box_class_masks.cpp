@@ -24,32 +24,28 @@ Tensor box_class_masks_op(const Tensor& boxes_, const Tensor& labels_, const Ten
   Tensor& masks = output.tensor;
   if (masks.numel() == 0) return masks;
 
-  TensorContext context(boxes);
-  dispatch_floating(boxes.scalar_type(), [&](auto element) {
-    using T = decltype(element);
-    BoxClassMasks<T> args;
-    args.boxes = data<T>(boxes);
-    args.labels = data<int64_t>(labels);
-    args.offsets = data<int64_t>(offsets);
-    args.rows = boxes.size(0);
-    args.batch = batch;
-    args.planes = planes;
-    args.height = height;
-    args.width = width;
-    args.class_agnostic = class_agnostic;
-    args.packed = packed;
-    args.rounding = rounding;
-    args.zeroed = output.zeroed;
-    args.masks = mutable_data<uint8_t>(masks);
-    box_class_masks(args, context);
+  launch_floating(boxes, [&]<typename T>(Context& context) {
+    box_class_masks<T>({.boxes = data<T>(boxes),
+                        .labels = data<int64_t>(labels),
+                        .offsets = data<int64_t>(offsets),
+                        .rows = boxes.size(0),
+                        .batch = batch,
+                        .planes = planes,
+                        .height = height,
+                        .width = width,
+                        .class_agnostic = class_agnostic,
+                        .packed = packed,
+                        .zeroed = output.zeroed,
+                        .rounding = rounding,
+                        .masks = mutable_data<uint8_t>(masks)},
+                       context);
   });
   return masks;
 }
 
-LDIE_SCHEMA(
-    "box_class_masks(Tensor boxes, Tensor labels, Tensor offsets, int num_classes, SymInt height, SymInt width, "
-    "bool class_agnostic, int rounding, bool packed) -> Tensor");
-LDIE_REGISTER("box_class_masks", box_class_masks_op)
+LDIE_OP(box_class_masks, box_class_masks_op,
+        "(Tensor boxes, Tensor labels, Tensor offsets, int num_classes, SymInt height, SymInt width, bool "
+        "class_agnostic, int rounding, bool packed) -> Tensor");
 
 }  // namespace
 }  // namespace ldie::adversarial

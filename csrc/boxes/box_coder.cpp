@@ -128,17 +128,14 @@ std::tuple<Tensor, Tensor> decode_boxes_backward_op(const Tensor& grad_, const T
   return {grad_deltas, grad_proposals};
 }
 
-LDIE_SCHEMA("encode_boxes(Tensor reference, Tensor proposals, float[] weights) -> Tensor");
-LDIE_REGISTER("encode_boxes", encode_boxes_op)
-LDIE_SCHEMA(
-    "encode_boxes_backward(Tensor grad, Tensor reference, Tensor proposals, float[] weights) -> (Tensor, Tensor)");
-LDIE_REGISTER("encode_boxes_backward", encode_boxes_backward_op)
-LDIE_SCHEMA("decode_boxes(Tensor deltas, Tensor proposals, float[] weights, float clip, SymInt[]? size) -> Tensor");
-LDIE_REGISTER("decode_boxes", decode_boxes_op)
-LDIE_SCHEMA(
-    "decode_boxes_backward(Tensor grad, Tensor deltas, Tensor proposals, float[] weights, float clip, SymInt[]? size, "
-    "bool of_proposals) -> (Tensor, Tensor)");
-LDIE_REGISTER("decode_boxes_backward", decode_boxes_backward_op)
+LDIE_OP(encode_boxes, encode_boxes_op, "(Tensor reference, Tensor proposals, float[] weights) -> Tensor");
+LDIE_OP(encode_boxes_backward, encode_boxes_backward_op,
+        "(Tensor grad, Tensor reference, Tensor proposals, float[] weights) -> (Tensor, Tensor)");
+LDIE_OP(decode_boxes, decode_boxes_op,
+        "(Tensor deltas, Tensor proposals, float[] weights, float clip, SymInt[]? size) -> Tensor");
+LDIE_OP(decode_boxes_backward, decode_boxes_backward_op,
+        "(Tensor grad, Tensor deltas, Tensor proposals, float[] weights, float clip, SymInt[]? size, bool "
+        "of_proposals) -> (Tensor, Tensor)");
 
 }  // namespace
 }  // namespace ldie::boxes

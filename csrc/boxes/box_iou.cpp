@@ -49,10 +49,9 @@ std::tuple<Tensor, Tensor> box_iou_backward_op(const Tensor& grad_, const Tensor
   return {grad_a, grad_b};
 }
 
-LDIE_SCHEMA("box_iou(Tensor a, Tensor b, int kind, float eps) -> Tensor");
-LDIE_REGISTER("box_iou", box_iou_op)
-LDIE_SCHEMA("box_iou_backward(Tensor grad, Tensor a, Tensor b, int kind, float eps) -> (Tensor, Tensor)");
-LDIE_REGISTER("box_iou_backward", box_iou_backward_op)
+LDIE_OP(box_iou, box_iou_op, "(Tensor a, Tensor b, int kind, float eps) -> Tensor");
+LDIE_OP(box_iou_backward, box_iou_backward_op,
+        "(Tensor grad, Tensor a, Tensor b, int kind, float eps) -> (Tensor, Tensor)");
 
 }  // namespace
 }  // namespace ldie::boxes

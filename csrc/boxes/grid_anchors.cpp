@@ -103,10 +103,9 @@ Tensor grid_anchors_op(const Tensor& like, const Reals& sizes, const Integers& s
   return anchors;
 }
 
-LDIE_SCHEMA(
-    "grid_anchors(Tensor like, float[] sizes, int[] size_counts, float[] aspect_ratios, int[] ratio_counts, "
-    "SymInt[] grid_sizes, SymInt[] strides, int convention, float offset) -> Tensor");
-LDIE_REGISTER("grid_anchors", grid_anchors_op)
+LDIE_OP(grid_anchors, grid_anchors_op,
+        "(Tensor like, float[] sizes, int[] size_counts, float[] aspect_ratios, int[] ratio_counts, SymInt[] "
+        "grid_sizes, SymInt[] strides, int convention, float offset) -> Tensor");
 
 }  // namespace
 }  // namespace ldie::boxes

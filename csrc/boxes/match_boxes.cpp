@@ -50,10 +50,9 @@ std::tuple<Tensor, Tensor> match_boxes_op(const Tensor& gt_, const Tensor& gt_of
   return {matches, iou};
 }
 
-LDIE_SCHEMA(
-    "match_boxes(Tensor gt, Tensor gt_offsets, Tensor candidates, float high, float low, bool allow_low_quality, "
-    "int convention, Tensor? crowd) -> (Tensor, Tensor)");
-LDIE_REGISTER("match_boxes", match_boxes_op)
+LDIE_OP(match_boxes, match_boxes_op,
+        "(Tensor gt, Tensor gt_offsets, Tensor candidates, float high, float low, bool allow_low_quality, int "
+        "convention, Tensor? crowd) -> (Tensor, Tensor)");
 
 }  // namespace
 }  // namespace ldie::boxes

@@ -42,10 +42,8 @@ std::tuple<Tensor, Tensor, Tensor> sample_labels_op(const Tensor& matches_, cons
   return {index, positive, counts};
 }
 
-LDIE_SCHEMA(
-    "sample_labels(Tensor matches, Tensor seeds, SymInt num_samples, SymInt max_positives) -> "
-    "(Tensor, Tensor, Tensor)");
-LDIE_REGISTER("sample_labels", sample_labels_op)
+LDIE_OP(sample_labels, sample_labels_op,
+        "(Tensor matches, Tensor seeds, SymInt num_samples, SymInt max_positives) -> (Tensor, Tensor, Tensor)");
 
 }  // namespace
 }  // namespace ldie::boxes

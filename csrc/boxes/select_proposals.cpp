@@ -69,11 +69,10 @@ std::tuple<Tensor, Tensor, Tensor> select_proposals_op(const Tensor& scores_, co
   return {boxes, best, counts};
 }
 
-LDIE_SCHEMA(
-    "select_proposals(Tensor scores, Tensor deltas, Tensor anchors, Tensor image_sizes, SymInt[] level_sizes, "
-    "SymInt pre_nms, SymInt post_nms, float iou_threshold, float min_size, float score_threshold, float clip) -> "
-    "(Tensor, Tensor, Tensor)");
-LDIE_REGISTER("select_proposals", select_proposals_op)
+LDIE_OP(
+    select_proposals, select_proposals_op,
+    "(Tensor scores, Tensor deltas, Tensor anchors, Tensor image_sizes, SymInt[] level_sizes, SymInt pre_nms, SymInt "
+    "post_nms, float iou_threshold, float min_size, float score_threshold, float clip) -> (Tensor, Tensor, Tensor)");
 
 }  // namespace
 }  // namespace ldie::boxes

@@ -37,6 +37,8 @@ struct DeformShape {
   LDIE_HD int64_t positions() const { return batch * plane(); }
   LDIE_HD int64_t group_channels() const { return channels / groups; }
   LDIE_HD int64_t offset_channels() const { return channels / offset_groups; }
+  int64_t group_filters() const { return filters / groups; }
+  int64_t group_row() const { return taps() * group_channels(); }    // of the columns, the part of a group
   LDIE_HD int64_t row() const { return channels * taps(); }          // of the columns: [groups, taps, group_channels]
   LDIE_HD int64_t points() const { return offset_groups * taps(); }  // sampling places of one position
 
@@ -170,7 +172,7 @@ struct Transpose {
   int64_t count, rows, columns;
 };
 
-// A row written `rows` times, one behind the other. CUDA only, for the same reason.
+// A row written `rows` times, one behind the other.
 template <typename T>
 struct RepeatRow {
   const T* row;

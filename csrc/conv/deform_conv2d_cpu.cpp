@@ -83,6 +83,15 @@ void for_each_position(const DeformShape& shape, const Chunk& chunk, const Body&
 }  // namespace
 
 template <typename A>
+void repeat_row(const RepeatRow<A>& args, Context&) {
+  parallel_for(args.rows, kPositionsPerTask, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      std::copy(args.row, args.row + args.columns, args.output + row * args.columns);
+    }
+  });
+}
+
+template <typename A>
 void deform_columns(const DeformColumns<A>& args, Context& context) {
   const DeformSampling<A>& sampling = args.sampling;
   const DeformShape& shape = sampling.shape;
@@ -179,6 +188,7 @@ void deform_input_gradient(const DeformInputGradient<A>& args, Context&) {
   });
 }
 
+LDIE_INSTANTIATE_WIDE(repeat_row, RepeatRow);
 LDIE_INSTANTIATE_WIDE(deform_columns, DeformColumns);
 LDIE_INSTANTIATE_WIDE(deform_point_gradients, DeformPointGradients);
 LDIE_INSTANTIATE_WIDE(deform_input_gradient, DeformInputGradient);

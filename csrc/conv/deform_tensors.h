@@ -19,9 +19,9 @@ struct DeformTensors {
   OptionalTensor bias, mask;
 };
 
-// Numbers of the call that are no tensors.
+// Numbers of the call that are no tensors: vertical, horizontal.
 struct DeformOptions {
-  int64_t stride_h, stride_w, padding_h, padding_w, dilation_h, dilation_w;
+  int64_t stride[2], padding[2], dilation[2];
 };
 
 inline Tensor with_dtype(const Tensor& tensor, ScalarType dtype) {
@@ -32,52 +32,41 @@ inline Tensor reshape(const Tensor& tensor, std::initializer_list<int64_t> size)
   return torch::stable::reshape(tensor, {size.begin(), size.size()});
 }
 
-inline Tensor sum_of_rows(const Tensor& tensor) {
-  const int64_t dimension = 0;
-  return torch::stable::sum(tensor, torch::headeronly::IntHeaderOnlyArrayRef(&dimension, 1));
-}
-
-// The dtype of sums over many chunks.
-inline ScalarType sum_dtype(ScalarType dtype) {
-  return dtype == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
-}
-
 // The CPU's matrix products gain nothing from 16-bit elements: it computes with float throughout.
+inline ScalarType computing_dtype(ScalarType dtype) {
 #if defined(LDIE_BACKEND_CPU)
-inline ScalarType computing_dtype(ScalarType dtype) { return sum_dtype(dtype); }
-
-template <typename Body>
-void dispatch_computing(ScalarType dtype, Body&& body) {
-  if (dtype == ScalarType::Double) return body(double());
-  body(float());
-}
+  return acc_dtype(dtype);
 #else
-inline ScalarType computing_dtype(ScalarType dtype) { return dtype; }
-
-template <typename Body>
-void dispatch_computing(ScalarType dtype, Body&& body) {
-  dispatch_floating(dtype, body);
-}
+  return dtype;
 #endif
+}
+
+// launch_floating() for tensors of the dtype that is computed with.
+template <typename Body>
+void launch_computing(const Tensor& like, Body&& body) {
+#if defined(LDIE_BACKEND_CPU)
+  TensorContext context(like);
+  if (like.scalar_type() == ScalarType::Double) return body.template operator()<double>(context);
+  body.template operator()<float>(context);
+#else
+  launch_floating(like, body);
+#endif
+}
 
 // Contiguous matrices [count, rows, columns] as [count, columns, rows]. On a GPU PyTorch's copy by strides would load
 // or store single elements far apart.
+inline Tensor transpose_matrices(const Tensor& matrices) {
 #if defined(LDIE_BACKEND_CPU)
-inline Tensor transpose_matrices(const Tensor& matrices) {
   return as_contiguous(torch::stable::transpose(matrices, 1, 2));
-}
 #else
-inline Tensor transpose_matrices(const Tensor& matrices) {
   const int64_t count = matrices.size(0), rows = matrices.size(1), columns = matrices.size(2);
   Tensor result = make_empty(matrices, {count, columns, rows});
-  TensorContext context(matrices);
-  dispatch_computing(matrices.scalar_type(), [&](auto element) {
-    using T = decltype(element);
-    transpose_matrices(Transpose<T>{data<T>(matrices), mutable_data<T>(result), count, rows, columns}, context);
+  launch_floating(matrices, [&]<typename T>(Context& context) {
+    transpose_matrices<T>({data<T>(matrices), mutable_data<T>(result), count, rows, columns}, context);
   });
   return result;
-}
 #endif
+}
 
 // N C H W of any strides to contiguous N H W C (a copy unless it is channels-last), and back as a view.
 inline Tensor to_channels_last(const Tensor& images) {
@@ -106,17 +95,16 @@ inline int64_t deform_output_size(const char* side, int64_t size, int64_t kernel
   return room / stride + 1;
 }
 
-inline void check_pair(const char* name, int64_t least, int64_t vertical, int64_t horizontal) {
+inline void check_pair(const char* name, int64_t least, const int64_t (&pair)[2]) {
   constexpr int64_t kMost = int64_t(1) << 30;  // far beyond any map, and products of sizes fit
-  if (std::min(vertical, horizontal) < least || std::max(vertical, horizontal) > kMost) {
-    check_failed("deform_conv2d", name, " must be at least ", least, " and at most 2^30, got (", vertical, ", ",
-                 horizontal, ")");
+  if (std::min(pair[0], pair[1]) < least || std::max(pair[0], pair[1]) > kMost) {
+    check_failed("deform_conv2d", name, " must be at least ", least, " and at most 2^30, got (", pair[0], ", ", pair[1],
+                 ")");
   }
 }
 
-inline void check_beside_input(const char* name, const Tensor& tensor, const Tensor& input) {
-  check_dtype("deform_conv2d", name, tensor, input.scalar_type());
-  check_same_device("deform_conv2d", name, tensor, "input", input);
+inline Argument beside_input(const Argument& input, const char* name, const Tensor& tensor) {
+  return Argument("deform_conv2d", name, tensor).dtype_of(input).device_of(input);
 }
 
 // How many groups the weight's channels tell.
@@ -148,66 +136,60 @@ inline int64_t count_offset_groups(const Tensor& offset, int64_t channels, int64
 
 inline DeformShape deform_shape(const Tensor& input, const Tensor& offset, const Tensor& weight,
                                 const DeformOptions& o) {
-  constexpr const char* op = "deform_conv2d";
-  DeformShape shape{};
-  shape.batch = input.size(0), shape.channels = input.size(1);
-  shape.height = input.size(2), shape.width = input.size(3);
-  shape.groups = count_groups(weight, shape.channels);
-  shape.filters = weight.size(0), shape.kernel_height = weight.size(2), shape.kernel_width = weight.size(3);
-  shape.offset_groups = count_offset_groups(offset, shape.channels, shape.taps());
-  check_map_size(op, shape.height, shape.width);
+  const int64_t channels = input.size(1), height = input.size(2), width = input.size(3);
+  const int64_t kernel_height = weight.size(2), kernel_width = weight.size(3);
+  const int64_t groups = count_groups(weight, channels);
+  const int64_t offset_groups = count_offset_groups(offset, channels, kernel_height * kernel_width);
+  check_map_size("deform_conv2d", height, width);
   constexpr int64_t kMostPixels = int64_t(1) << 31;
-  if ((shape.height + 1) * (shape.width + 1) > kMostPixels / shape.offset_groups) {
-    check_failed(op, "input must have fewer than 2^31 pixels an image, times offset_groups, got ", describe(input));
+  if ((height + 1) * (width + 1) > kMostPixels / offset_groups) {
+    check_failed("deform_conv2d", "input must have fewer than 2^31 pixels an image, times offset_groups, got ",
+                 describe(input));
   }
-  shape.stride[0] = o.stride_h, shape.stride[1] = o.stride_w;
-  shape.padding[0] = o.padding_h, shape.padding[1] = o.padding_w;
-  shape.dilation[0] = o.dilation_h, shape.dilation[1] = o.dilation_w;
-  shape.out_height =
-      deform_output_size("high", shape.height, shape.kernel_height, o.stride_h, o.padding_h, o.dilation_h);
-  shape.out_width = deform_output_size("wide", shape.width, shape.kernel_width, o.stride_w, o.padding_w, o.dilation_w);
-  return shape;
+  return {.batch = input.size(0),
+          .channels = channels,
+          .height = height,
+          .width = width,
+          .filters = weight.size(0),
+          .out_height = deform_output_size("high", height, kernel_height, o.stride[0], o.padding[0], o.dilation[0]),
+          .out_width = deform_output_size("wide", width, kernel_width, o.stride[1], o.padding[1], o.dilation[1]),
+          .kernel_height = kernel_height,
+          .kernel_width = kernel_width,
+          .stride = {o.stride[0], o.stride[1]},
+          .padding = {o.padding[0], o.padding[1]},
+          .dilation = {o.dilation[0], o.dilation[1]},
+          .groups = groups,
+          .offset_groups = offset_groups};
 }
 
-inline DeformTensors deform_tensors(const Tensor& input, const Tensor& offset, const Tensor& weight,
+inline DeformTensors deform_tensors(const Tensor& input_, const Tensor& offset, const Tensor& weight,
                                     const OptionalTensor& bias, const OptionalTensor& mask, const DeformOptions& o) {
   constexpr const char* op = "deform_conv2d";
-  check_floating(op, "input", input);
-  check_shape(op, "input", input, {kAnySize, kAnySize, kAnySize, kAnySize}, "[N, C, H, W]");
-  check_shape(op, "weight", weight, {kAnySize, kAnySize, kAnySize, kAnySize}, "[O, C / groups, kh, kw]");
-  check_shape(op, "offset", offset, {input.size(0), kAnySize, kAnySize, kAnySize},
-              "[N, 2 * offset_groups * kh * kw, out_h, out_w] with N of input");
-  check_beside_input("offset", offset, input);
-  check_beside_input("weight", weight, input);
-  check_pair("stride", 1, o.stride_h, o.stride_w);
-  check_pair("padding", 0, o.padding_h, o.padding_w);
-  check_pair("dilation", 1, o.dilation_h, o.dilation_w);
-  const DeformShape shape = deform_shape(input, offset, weight, o);
-  check_shape(op, "offset", offset, {shape.batch, 2 * shape.points(), shape.out_height, shape.out_width},
-              "[N, 2 * offset_groups * kh * kw, out_h, out_w] of the convolution");
+  constexpr auto any = kAnySize;
+  const Argument input = Argument(op, "input", input_).floating().shape({any, any, any, any}, "[N, C, H, W]");
+  beside_input(input, "weight", weight).shape({any, any, any, any}, "[O, C / groups, kh, kw]");
+  const Argument places = beside_input(input, "offset", offset);
+  places.shape({input.size(0), any, any, any}, "[N, 2 * offset_groups * kh * kw, out_h, out_w] with N of input");
+  check_pair("stride", 1, o.stride);
+  check_pair("padding", 0, o.padding);
+  check_pair("dilation", 1, o.dilation);
+  const DeformShape shape = deform_shape(input_, offset, weight, o);
+  places.shape({shape.batch, 2 * shape.points(), shape.out_height, shape.out_width},
+               "[N, 2 * offset_groups * kh * kw, out_h, out_w] of the convolution");
   if (mask) {
-    check_beside_input("mask", *mask, input);
-    check_shape(op, "mask", *mask, {shape.batch, shape.points(), shape.out_height, shape.out_width},
-                "[N, offset_groups * kh * kw, out_h, out_w], half the channels of offset");
+    beside_input(input, "mask", *mask)
+        .shape({shape.batch, shape.points(), shape.out_height, shape.out_width},
+               "[N, offset_groups * kh * kw, out_h, out_w], half the channels of offset");
   }
-  if (bias) {
-    check_beside_input("bias", *bias, input);
-    check_shape(op, "bias", *bias, {shape.filters}, "[O] of weight");
-  }
-  const ScalarType dtype = computing_dtype(input.scalar_type());
+  if (bias) beside_input(input, "bias", *bias).shape({shape.filters}, "[O] of weight");
+  const ScalarType dtype = computing_dtype(input_.scalar_type());
   const auto laid_out = [&](const Tensor& tensor) { return as_contiguous(with_dtype(tensor, dtype)); };
   return {shape,
-          to_channels_last(with_dtype(input, dtype)),
+          to_channels_last(with_dtype(input_, dtype)),
           laid_out(offset),
           laid_out(weight),
           bias ? OptionalTensor(laid_out(*bias)) : std::nullopt,
           mask ? OptionalTensor(laid_out(*mask)) : std::nullopt};
-}
-
-inline void check_grad_output(const Tensor& grad_output, const Tensor& input, const DeformShape& shape) {
-  check_beside_input("grad_output", grad_output, input);
-  check_shape("deform_conv2d", "grad_output", grad_output,
-              {shape.batch, shape.filters, shape.out_height, shape.out_width}, "[N, O, out_h, out_w]");
 }
 
 }  // namespace ldie::conv

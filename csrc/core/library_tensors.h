@@ -15,22 +15,22 @@
     ldie::named_allocations(name, [&] { TORCH_BOX (&function)(stack, inputs, outputs); }); \
   }
 
+// LDIE_OP(name, function, "(Tensor a, int kind) -> Tensor"), the schema behind the op's name.
 #if defined(LDIE_BACKEND_CUDA)
-#define LDIE_SCHEMA(schema) static_assert(sizeof(schema) > 1, "the schema is defined by _C.so")
-#define LDIE_REGISTER(name, function) \
-  STABLE_TORCH_LIBRARY_IMPL(ldie_ext, CUDA, library) { library.impl(name, LDIE_BOXED(name, function)); }
+#define LDIE_OP(name, function, schema)                                                                    \
+  static_assert(sizeof(schema) > 1, "the schema is defined by _C.so");                                     \
+  STABLE_TORCH_LIBRARY_IMPL(ldie_ext, CUDA, library) { library.impl(#name, LDIE_BOXED(#name, function)); } \
+  static_assert(true)
 #else
 #if defined(LDIE_BACKEND_EMULATED)
 #define LDIE_NAMESPACE ldie_ext_emulated
 #else
 #define LDIE_NAMESPACE ldie_ext
 #endif
-#define LDIE_SCHEMA(schema) LDIE_SCHEMA_IN(LDIE_NAMESPACE, schema)
-#define LDIE_SCHEMA_IN(ns, schema) LDIE_SCHEMA_EXPANDED(ns, schema)
-#define LDIE_SCHEMA_EXPANDED(ns, schema) \
-  STABLE_TORCH_LIBRARY_FRAGMENT(ns, library) { library.def(schema); }
-#define LDIE_REGISTER(name, function) LDIE_REGISTER_IN(LDIE_NAMESPACE, name, function)
-#define LDIE_REGISTER_IN(ns, name, function) LDIE_REGISTER_EXPANDED(ns, name, function)
-#define LDIE_REGISTER_EXPANDED(ns, name, function) \
-  STABLE_TORCH_LIBRARY_IMPL(ns, CPU, library) { library.impl(name, LDIE_BOXED(name, function)); }
+#define LDIE_OP(name, function, schema) LDIE_OP_IN(LDIE_NAMESPACE, name, function, schema)
+#define LDIE_OP_IN(ns, name, function, schema) LDIE_OP_EXPANDED(ns, name, function, schema)
+#define LDIE_OP_EXPANDED(ns, name, function, schema)                                                \
+  STABLE_TORCH_LIBRARY_FRAGMENT(ns, library) { library.def(#name schema); }                         \
+  STABLE_TORCH_LIBRARY_IMPL(ns, CPU, library) { library.impl(#name, LDIE_BOXED(#name, function)); } \
+  static_assert(true)
 #endif

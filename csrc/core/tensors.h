@@ -17,8 +17,8 @@
 #include "core/arena_tensors.h"
 #include "core/context.h"
 #include "core/half.h"
-#include "core/huge_pages_tensors.h"
 #include "core/integers.h"
+#include "core/pages_tensors.h"
 
 #if !defined(LDIE_BACKEND_CPU) && !defined(LDIE_BACKEND_CUDA) && !defined(LDIE_BACKEND_EMULATED)
 #error "compile the tensor side with one of LDIE_BACKEND_CPU, LDIE_BACKEND_CUDA, LDIE_BACKEND_EMULATED"
@@ -34,7 +34,8 @@ using torch::stable::Tensor;
 inline Tensor make_empty(const Tensor& like, std::initializer_list<int64_t> size,
                          std::optional<ScalarType> dtype = std::nullopt) {
   const std::vector<int64_t> sizes(size);
-  return in_huge_pages(allocated(size, [&] { return torch::stable::new_empty(like, sizes, dtype); }));
+  return make_in_pages(sizes, dtype.value_or(like.scalar_type()), false,
+                       [&] { return torch::stable::new_empty(like, sizes, dtype); });
 }
 
 inline Tensor make_zeros(const Tensor& like, std::initializer_list<int64_t> size,
@@ -45,7 +46,9 @@ inline Tensor make_zeros(const Tensor& like, std::initializer_list<int64_t> size
 
 // A new contiguous tensor of the size and dtype of `like`.
 inline Tensor make_empty_like(const Tensor& like) {
-  return in_huge_pages(allocated(like.sizes(), [&] { return torch::stable::new_empty(like, like.sizes()); }));
+  const auto given = like.sizes();
+  const std::vector<int64_t> sizes(given.begin(), given.end());
+  return make_in_pages(sizes, like.scalar_type(), false, [&] { return torch::stable::new_empty(like, sizes); });
 }
 
 inline Tensor as_contiguous(const Tensor& tensor) {
@@ -68,22 +71,11 @@ T* mutable_data(Tensor& tensor) {
   return static_cast<T*>(tensor.mutable_data_ptr());
 }
 
-// The dtype of acc_t, which a floating tensor is computed in.
-inline ScalarType compute_dtype(const Tensor& tensor) {
-  return tensor.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
+// The dtype that a floating one is computed in: that of acc_t.
+inline ScalarType acc_dtype(ScalarType dtype) {
+  return dtype == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
 }
-
-// Calls body(T{}) with the element type of a floating dtype; inside, `using T = decltype(element)`.
-template <typename Body>
-void dispatch_floating(ScalarType dtype, Body&& body) {
-  switch (dtype) {
-    case ScalarType::Float: return body(float());
-    case ScalarType::Double: return body(double());
-    case ScalarType::Half: return body(Half());
-    case ScalarType::BFloat16: return body(BFloat16());
-    default: throw std::logic_error("dispatch_floating: the dtype was not checked");
-  }
-}
+inline ScalarType acc_dtype(const Tensor& tensor) { return acc_dtype(tensor.scalar_type()); }
 
 #if defined(LDIE_BACKEND_CPU)
 // Zeros of a floating or one-byte dtype whose pages the system provides when they are first touched, where torch.zeros
@@ -91,10 +83,7 @@ void dispatch_floating(ScalarType dtype, Body&& body) {
 // cache.
 inline Tensor make_untouched_zeros(std::initializer_list<int64_t> size, ScalarType dtype) {
   constexpr size_t kAlignment = 64;  // as PyTorch's own CPU tensors
-  size_t bytes = 1;
-  if (dtype != ScalarType::Bool && dtype != ScalarType::Byte) {
-    dispatch_floating(dtype, [&](auto element) { bytes = sizeof element; });
-  }
+  const size_t bytes = size_t(dtype_bytes(dtype));
   std::vector<int64_t> strides(size.size());
   bool overflow = false;
   int64_t count = 1;
@@ -124,17 +113,11 @@ struct MostlyZero {
 
 inline MostlyZero make_mostly_zero(const Tensor& like, std::initializer_list<int64_t> size, ScalarType dtype) {
 #if defined(LDIE_BACKEND_CPU)
-  constexpr double kAlwaysFresh = 32 << 20;  // elements, of a byte or more
   double elements = 1;
   for (const int64_t side : size) elements *= double(side);
-  if (elements >= kAlwaysFresh) return {make_untouched_zeros(size, dtype), true};
+  if (elements >= double(kBigBytes)) return {make_untouched_zeros(size, dtype), true};
 #endif
   return {make_empty(like, size, dtype), false};
-}
-
-// The dtype that a floating one is computed in: that of acc_t.
-inline ScalarType acc_dtype(ScalarType dtype) {
-  return dtype == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
 }
 
 // Device guard, current stream and scratch memory for one call of an op on `like`'s device.

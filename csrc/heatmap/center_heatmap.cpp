@@ -49,10 +49,9 @@ Tensor center_heatmap_op(const Tensor& boxes_, const Tensor& labels_, const Tens
   return heatmap;
 }
 
-LDIE_SCHEMA(
-    "center_heatmap(Tensor boxes, Tensor labels, Tensor offsets, int num_classes, SymInt height, SymInt width, "
-    "float min_overlap, int radius, ScalarType dtype) -> Tensor");
-LDIE_REGISTER("center_heatmap", center_heatmap_op)
+LDIE_OP(center_heatmap, center_heatmap_op,
+        "(Tensor boxes, Tensor labels, Tensor offsets, int num_classes, SymInt height, SymInt width, float "
+        "min_overlap, int radius, ScalarType dtype) -> Tensor");
 
 }  // namespace
 }  // namespace ldie::heatmap

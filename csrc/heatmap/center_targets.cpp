@@ -42,10 +42,9 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> center_targets_op(const Tensor& boxes
   return {index, wh, offset, valid};
 }
 
-LDIE_SCHEMA(
-    "center_targets(Tensor boxes, Tensor labels, Tensor offsets, SymInt height, SymInt width, int max_objects) -> "
-    "(Tensor, Tensor, Tensor, Tensor)");
-LDIE_REGISTER("center_targets", center_targets_op)
+LDIE_OP(center_targets, center_targets_op,
+        "(Tensor boxes, Tensor labels, Tensor offsets, SymInt height, SymInt width, int max_objects) -> (Tensor, "
+        "Tensor, Tensor, Tensor)");
 
 }  // namespace
 }  // namespace ldie::heatmap

@@ -29,8 +29,7 @@ std::tuple<Tensor, Tensor> decode_keypoints_op(const Tensor& heatmaps_, const Te
   return {keypoints, scores};
 }
 
-LDIE_SCHEMA("decode_keypoints(Tensor heatmaps, Tensor boxes, bool softmax) -> (Tensor, Tensor)");
-LDIE_REGISTER("decode_keypoints", decode_keypoints_op)
+LDIE_OP(decode_keypoints, decode_keypoints_op, "(Tensor heatmaps, Tensor boxes, bool softmax) -> (Tensor, Tensor)");
 
 }  // namespace
 }  // namespace ldie::heatmap

@@ -46,7 +46,7 @@ struct Inputs {
 std::tuple<Tensor, Tensor> gather_l1_loss_op(const Tensor& maps, const Tensor& index, const Tensor& target,
                                              const Tensor& valid) {
   const Inputs inputs("gather_l1_loss", maps, index, target, valid);
-  Tensor loss = make_empty(maps, {}), scale = make_empty(maps, {}, compute_dtype(maps));
+  Tensor loss = make_empty(maps, {}), scale = make_empty(maps, {}, acc_dtype(maps));
   launch_floating(maps, [&]<typename T>(Context& context) {
     gather_l1_loss<T>({inputs.pointers<T>(), mutable_data<T>(loss), mutable_data<acc_t<T>>(scale)}, context);
   });
@@ -59,7 +59,7 @@ Tensor gather_l1_loss_backward_op(const Tensor& grad_loss, const Tensor& scale, 
   const Inputs inputs(op, maps, index, target, valid);
   const Argument given(op, "maps", maps);
   Argument(op, "grad_loss", grad_loss).dtype_of(given).shape({}, "[]").device_of(given);
-  Argument(op, "scale", scale).dtype(compute_dtype(maps)).shape({}, "[]").device_of(given);
+  Argument(op, "scale", scale).dtype(acc_dtype(maps)).shape({}, "[]").device_of(given);
   MostlyZero grad_maps =
       make_mostly_zero(maps, {maps.size(0), maps.size(1), maps.size(2), maps.size(3)}, maps.scalar_type());
   launch_floating(maps, [&]<typename T>(Context& context) {
@@ -70,12 +70,10 @@ Tensor gather_l1_loss_backward_op(const Tensor& grad_loss, const Tensor& scale, 
   return grad_maps.tensor;
 }
 
-LDIE_SCHEMA("gather_l1_loss(Tensor maps, Tensor index, Tensor target, Tensor valid) -> (Tensor, Tensor)");
-LDIE_SCHEMA(
-    "gather_l1_loss_backward(Tensor grad_loss, Tensor scale, Tensor maps, Tensor index, Tensor target, Tensor valid) "
-    "-> Tensor");
-LDIE_REGISTER("gather_l1_loss", gather_l1_loss_op)
-LDIE_REGISTER("gather_l1_loss_backward", gather_l1_loss_backward_op)
+LDIE_OP(gather_l1_loss, gather_l1_loss_op,
+        "(Tensor maps, Tensor index, Tensor target, Tensor valid) -> (Tensor, Tensor)");
+LDIE_OP(gather_l1_loss_backward, gather_l1_loss_backward_op,
+        "(Tensor grad_loss, Tensor scale, Tensor maps, Tensor index, Tensor target, Tensor valid) -> Tensor");
 
 }  // namespace
 }  // namespace ldie::heatmap

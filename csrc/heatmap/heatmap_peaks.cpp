@@ -40,8 +40,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> heatmap_peaks_op(const Tensor& scores
   return {best, labels, y, x};
 }
 
-LDIE_SCHEMA("heatmap_peaks(Tensor scores, SymInt k, bool per_class) -> (Tensor, Tensor, Tensor, Tensor)");
-LDIE_REGISTER("heatmap_peaks", heatmap_peaks_op)
+LDIE_OP(heatmap_peaks, heatmap_peaks_op,
+        "(Tensor scores, SymInt k, bool per_class) -> (Tensor, Tensor, Tensor, Tensor)");
 
 }  // namespace
 }  // namespace ldie::heatmap

@@ -29,8 +29,8 @@ std::tuple<Tensor, Tensor> keypoint_targets_op(const Tensor& keypoints_, const T
   return {index, valid};
 }
 
-LDIE_SCHEMA("keypoint_targets(Tensor keypoints, Tensor boxes, SymInt height, SymInt width) -> (Tensor, Tensor)");
-LDIE_REGISTER("keypoint_targets", keypoint_targets_op)
+LDIE_OP(keypoint_targets, keypoint_targets_op,
+        "(Tensor keypoints, Tensor boxes, SymInt height, SymInt width) -> (Tensor, Tensor)");
 
 }  // namespace
 }  // namespace ldie::heatmap

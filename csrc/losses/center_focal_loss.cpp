@@ -14,7 +14,7 @@ namespace {
 void check_inputs(const char* op, const Tensor& logits_, const Tensor& heatmap_) {
   const Argument logits = Argument(op, "logits", logits_).floating();
   const Argument heatmap = Argument(op, "heatmap", heatmap_).shape_of(logits);
-  if (heatmap_.scalar_type() != compute_dtype(logits_)) heatmap.dtype_of(logits);
+  if (heatmap_.scalar_type() != acc_dtype(logits_)) heatmap.dtype_of(logits);
   heatmap.device_of(logits);
 }
 
@@ -60,12 +60,10 @@ Tensor center_focal_loss_backward_op(const Tensor& grad, const Tensor& logits_, 
   return grad_logits;
 }
 
-LDIE_SCHEMA("center_focal_loss(Tensor logits, Tensor heatmap, float alpha, float beta) -> (Tensor, Tensor)");
-LDIE_REGISTER("center_focal_loss", center_focal_loss_op)
-LDIE_SCHEMA(
-    "center_focal_loss_backward(Tensor grad, Tensor logits, Tensor heatmap, Tensor num_peaks, float alpha, "
-    "float beta) -> Tensor");
-LDIE_REGISTER("center_focal_loss_backward", center_focal_loss_backward_op)
+LDIE_OP(center_focal_loss, center_focal_loss_op,
+        "(Tensor logits, Tensor heatmap, float alpha, float beta) -> (Tensor, Tensor)");
+LDIE_OP(center_focal_loss_backward, center_focal_loss_backward_op,
+        "(Tensor grad, Tensor logits, Tensor heatmap, Tensor num_peaks, float alpha, float beta) -> Tensor");
 
 }  // namespace
 }  // namespace ldie::losses

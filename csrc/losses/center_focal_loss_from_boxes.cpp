@@ -79,14 +79,12 @@ Tensor center_focal_loss_from_boxes_backward_op(const Tensor& grad, const Tensor
   return grad_logits;
 }
 
-LDIE_SCHEMA(
-    "center_focal_loss_from_boxes(Tensor logits, Tensor boxes, Tensor labels, Tensor offsets, float alpha, float beta, "
-    "float min_overlap, int radius) -> (Tensor, Tensor)");
-LDIE_REGISTER("center_focal_loss_from_boxes", center_focal_loss_from_boxes_op)
-LDIE_SCHEMA(
-    "center_focal_loss_from_boxes_backward(Tensor grad, Tensor logits, Tensor boxes, Tensor labels, Tensor offsets, "
-    "Tensor num_peaks, float alpha, float beta, float min_overlap, int radius) -> Tensor");
-LDIE_REGISTER("center_focal_loss_from_boxes_backward", center_focal_loss_from_boxes_backward_op)
+LDIE_OP(center_focal_loss_from_boxes, center_focal_loss_from_boxes_op,
+        "(Tensor logits, Tensor boxes, Tensor labels, Tensor offsets, float alpha, float beta, float min_overlap, int "
+        "radius) -> (Tensor, Tensor)");
+LDIE_OP(center_focal_loss_from_boxes_backward, center_focal_loss_from_boxes_backward_op,
+        "(Tensor grad, Tensor logits, Tensor boxes, Tensor labels, Tensor offsets, Tensor num_peaks, float alpha, "
+        "float beta, float min_overlap, int radius) -> Tensor");
 
 }  // namespace
 }  // namespace ldie::losses

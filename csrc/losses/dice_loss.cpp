@@ -62,11 +62,9 @@ Tensor dice_loss_backward_op(const Tensor& grad_, const Tensor& inputs_, const T
   return grad_inputs;
 }
 
-LDIE_SCHEMA("dice_loss(Tensor inputs, Tensor targets, float smooth, int reduction) -> (Tensor, Tensor)");
-LDIE_REGISTER("dice_loss", dice_loss_op)
-LDIE_SCHEMA(
-    "dice_loss_backward(Tensor grad, Tensor inputs, Tensor targets, Tensor fractions, int reduction) -> Tensor");
-LDIE_REGISTER("dice_loss_backward", dice_loss_backward_op)
+LDIE_OP(dice_loss, dice_loss_op, "(Tensor inputs, Tensor targets, float smooth, int reduction) -> (Tensor, Tensor)");
+LDIE_OP(dice_loss_backward, dice_loss_backward_op,
+        "(Tensor grad, Tensor inputs, Tensor targets, Tensor fractions, int reduction) -> Tensor");
 
 }  // namespace
 }  // namespace ldie::losses

@@ -58,12 +58,10 @@ Tensor sigmoid_focal_loss_backward_op(const Tensor& grad_, const Tensor& inputs_
   return grad_inputs;
 }
 
-LDIE_SCHEMA("sigmoid_focal_loss(Tensor inputs, Tensor targets, float alpha, float gamma, int reduction) -> Tensor");
-LDIE_REGISTER("sigmoid_focal_loss", sigmoid_focal_loss_op)
-LDIE_SCHEMA(
-    "sigmoid_focal_loss_backward(Tensor grad, Tensor inputs, Tensor targets, float alpha, float gamma, int reduction) "
-    "-> Tensor");
-LDIE_REGISTER("sigmoid_focal_loss_backward", sigmoid_focal_loss_backward_op)
+LDIE_OP(sigmoid_focal_loss, sigmoid_focal_loss_op,
+        "(Tensor inputs, Tensor targets, float alpha, float gamma, int reduction) -> Tensor");
+LDIE_OP(sigmoid_focal_loss_backward, sigmoid_focal_loss_backward_op,
+        "(Tensor grad, Tensor inputs, Tensor targets, float alpha, float gamma, int reduction) -> Tensor");
 
 }  // namespace
 }  // namespace ldie::losses

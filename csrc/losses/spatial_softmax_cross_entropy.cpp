@@ -40,8 +40,8 @@ std::tuple<Tensor, Tensor, Tensor> spatial_softmax_cross_entropy_op(const Tensor
   const auto reduction = checked_option<Reduction>(op, "reduction", reduction_);
   const int64_t maps = logits.size(0), keypoints = logits.size(1);
   Tensor loss = make_loss(logits, reduction, {maps, keypoints});
-  Tensor normalizers = make_empty(logits, {maps, keypoints, 2}, compute_dtype(logits));
-  Tensor scale = make_empty(logits, {}, compute_dtype(logits));
+  Tensor normalizers = make_empty(logits, {maps, keypoints, 2}, acc_dtype(logits));
+  Tensor scale = make_empty(logits, {}, acc_dtype(logits));
 
   launch_floating(logits, [&]<typename T>(Context& context) {
     using A = acc_t<T>;
@@ -61,7 +61,7 @@ Tensor spatial_softmax_cross_entropy_backward_op(const Tensor& grad_, const Tens
   const Argument logits(op, "logits", logits_);
   const int64_t maps = logits.size(0), keypoints = logits.size(1);
   check_loss_gradient(op, grad_, logits, reduction, {maps, keypoints}, "[N, K]");
-  const ScalarType computed = compute_dtype(logits_);
+  const ScalarType computed = acc_dtype(logits_);
   Argument(op, "normalizers", normalizers_).shape({maps, keypoints, 2}, "[N, K, 2]").dtype(computed).device_of(logits);
   Argument(op, "scale", scale).shape({}, "[]").dtype(computed).device_of(logits);
   const Tensor grad = as_contiguous(grad_), normalizers = as_contiguous(normalizers_);
@@ -77,14 +77,11 @@ Tensor spatial_softmax_cross_entropy_backward_op(const Tensor& grad_, const Tens
   return grad_logits;
 }
 
-LDIE_SCHEMA(
-    "spatial_softmax_cross_entropy(Tensor logits, Tensor index, Tensor valid, int reduction) -> "
-    "(Tensor, Tensor, Tensor)");
-LDIE_REGISTER("spatial_softmax_cross_entropy", spatial_softmax_cross_entropy_op)
-LDIE_SCHEMA(
-    "spatial_softmax_cross_entropy_backward(Tensor grad, Tensor logits, Tensor index, Tensor valid, "
-    "Tensor normalizers, Tensor scale, int reduction) -> Tensor");
-LDIE_REGISTER("spatial_softmax_cross_entropy_backward", spatial_softmax_cross_entropy_backward_op)
+LDIE_OP(spatial_softmax_cross_entropy, spatial_softmax_cross_entropy_op,
+        "(Tensor logits, Tensor index, Tensor valid, int reduction) -> (Tensor, Tensor, Tensor)");
+LDIE_OP(spatial_softmax_cross_entropy_backward, spatial_softmax_cross_entropy_backward_op,
+        "(Tensor grad, Tensor logits, Tensor index, Tensor valid, Tensor normalizers, Tensor scale, int reduction) -> "
+        "Tensor");
 
 }  // namespace
 }  // namespace ldie::losses

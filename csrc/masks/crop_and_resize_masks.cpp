@@ -57,10 +57,9 @@ Tensor crop_and_resize_masks_op(const Tensor& masks_, int64_t width, bool packed
   return crops;
 }
 
-LDIE_SCHEMA(
-    "crop_and_resize_masks(Tensor masks, SymInt width, bool packed, Tensor boxes, Tensor? instances, "
-    "SymInt mask_size, bool aligned) -> Tensor");
-LDIE_REGISTER("crop_and_resize_masks", crop_and_resize_masks_op)
+LDIE_OP(crop_and_resize_masks, crop_and_resize_masks_op,
+        "(Tensor masks, SymInt width, bool packed, Tensor boxes, Tensor? instances, SymInt mask_size, bool aligned) -> "
+        "Tensor");
 
 }  // namespace
 }  // namespace ldie::masks

@@ -19,8 +19,7 @@ std::tuple<Tensor, Tensor> mask_centers_op(const Tensor& masks_, int64_t width, 
   return {centers, areas};
 }
 
-LDIE_SCHEMA("mask_centers(Tensor masks, SymInt width, bool packed) -> (Tensor, Tensor)");
-LDIE_REGISTER("mask_centers", mask_centers_op)
+LDIE_OP(mask_centers, mask_centers_op, "(Tensor masks, SymInt width, bool packed) -> (Tensor, Tensor)");
 
 }  // namespace
 }  // namespace ldie::masks

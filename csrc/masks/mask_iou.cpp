@@ -45,12 +45,10 @@ Tensor mask_iou_rle_op(const Tensor& a_counts, const Tensor& a_offsets, const Te
   return overlaps(mask_set(a.set(), height, width), mask_set(b.set(), height, width), a_counts, crowd);
 }
 
-LDIE_SCHEMA("mask_iou(Tensor a, Tensor b, SymInt width, bool packed, Tensor? crowd) -> Tensor");
-LDIE_REGISTER("mask_iou", mask_iou_op)
-LDIE_SCHEMA(
-    "mask_iou_rle(Tensor a_counts, Tensor a_offsets, Tensor b_counts, Tensor b_offsets, SymInt height, SymInt width, "
-    "Tensor? crowd) -> Tensor");
-LDIE_REGISTER("mask_iou_rle", mask_iou_rle_op)
+LDIE_OP(mask_iou, mask_iou_op, "(Tensor a, Tensor b, SymInt width, bool packed, Tensor? crowd) -> Tensor");
+LDIE_OP(mask_iou_rle, mask_iou_rle_op,
+        "(Tensor a_counts, Tensor a_offsets, Tensor b_counts, Tensor b_offsets, SymInt height, SymInt width, Tensor? "
+        "crowd) -> Tensor");
 
 }  // namespace
 }  // namespace ldie::masks

@@ -16,8 +16,7 @@ Tensor masks_to_boxes_op(const Tensor& masks_, int64_t width, bool packed, bool 
   return boxes;
 }
 
-LDIE_SCHEMA("masks_to_boxes(Tensor masks, SymInt width, bool packed, bool beyond) -> Tensor");
-LDIE_REGISTER("masks_to_boxes", masks_to_boxes_op)
+LDIE_OP(masks_to_boxes, masks_to_boxes_op, "(Tensor masks, SymInt width, bool packed, bool beyond) -> Tensor");
 
 }  // namespace
 }  // namespace ldie::masks

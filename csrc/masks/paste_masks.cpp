@@ -16,7 +16,7 @@ Tensor paste(const Tensor& masks_, const Tensor& boxes_, int64_t height, int64_t
   const Argument given = Argument(kOp, "masks", masks_).floating().shape({kAnySize, kAnySize, kAnySize}, "[N, h, w]");
   Argument(kOp, "boxes", boxes_)
       .shape({given.size(0), 4}, "[N, 4], one per mask")
-      .dtype(masks_.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float)
+      .dtype(acc_dtype(masks_))
       .device_of(given);
   check_map_size(kOp, height, width);
   if (!(threshold > 0)) check_failed(kOp, "threshold must be above 0, got ", threshold);
@@ -43,14 +43,11 @@ void paste_masks_out_op(const Tensor& masks, const Tensor& boxes, int64_t height
   paste(masks, boxes, height, width, threshold, rule, packed, out);
 }
 
-LDIE_SCHEMA(
-    "paste_masks(Tensor masks, Tensor boxes, SymInt height, SymInt width, float threshold, int rule, bool packed) "
-    "-> Tensor");
-LDIE_REGISTER("paste_masks", paste_masks_op)
-LDIE_SCHEMA(
-    "paste_masks_out(Tensor masks, Tensor boxes, SymInt height, SymInt width, float threshold, int rule, bool packed, "
-    "Tensor(a!) out) -> ()");
-LDIE_REGISTER("paste_masks_out", paste_masks_out_op)
+LDIE_OP(paste_masks, paste_masks_op,
+        "(Tensor masks, Tensor boxes, SymInt height, SymInt width, float threshold, int rule, bool packed) -> Tensor");
+LDIE_OP(paste_masks_out, paste_masks_out_op,
+        "(Tensor masks, Tensor boxes, SymInt height, SymInt width, float threshold, int rule, bool packed, Tensor(a!) "
+        "out) -> ()");
 
 }  // namespace
 }  // namespace ldie::masks

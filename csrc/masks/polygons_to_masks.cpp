@@ -33,14 +33,12 @@ void polygons_to_masks_out_op(const Tensor& coords, const Tensor& part_offsets, 
   draw(coords, part_offsets, instance_offsets, height, width, packed, out);
 }
 
-LDIE_SCHEMA(
-    "polygons_to_masks(Tensor coords, Tensor part_offsets, Tensor instance_offsets, SymInt height, SymInt width, "
-    "bool packed) -> Tensor");
-LDIE_REGISTER("polygons_to_masks", polygons_to_masks_op)
-LDIE_SCHEMA(
-    "polygons_to_masks_out(Tensor coords, Tensor part_offsets, Tensor instance_offsets, SymInt height, SymInt width, "
-    "bool packed, Tensor(a!) out) -> ()");
-LDIE_REGISTER("polygons_to_masks_out", polygons_to_masks_out_op)
+LDIE_OP(polygons_to_masks, polygons_to_masks_op,
+        "(Tensor coords, Tensor part_offsets, Tensor instance_offsets, SymInt height, SymInt width, bool packed) -> "
+        "Tensor");
+LDIE_OP(polygons_to_masks_out, polygons_to_masks_out_op,
+        "(Tensor coords, Tensor part_offsets, Tensor instance_offsets, SymInt height, SymInt width, bool packed, "
+        "Tensor(a!) out) -> ()");
 
 }  // namespace
 }  // namespace ldie::masks

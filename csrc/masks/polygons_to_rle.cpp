@@ -26,10 +26,9 @@ std::tuple<Tensor, Tensor> polygons_to_rle_op(const Tensor& coords, const Tensor
   return {runs.counts(), offsets};
 }
 
-LDIE_SCHEMA(
-    "polygons_to_rle(Tensor coords, Tensor part_offsets, Tensor instance_offsets, SymInt height, SymInt width, "
-    "SymInt? max_runs) -> (Tensor, Tensor)");
-LDIE_REGISTER("polygons_to_rle", polygons_to_rle_op)
+LDIE_OP(polygons_to_rle, polygons_to_rle_op,
+        "(Tensor coords, Tensor part_offsets, Tensor instance_offsets, SymInt height, SymInt width, SymInt? max_runs) "
+        "-> (Tensor, Tensor)");
 
 }  // namespace
 }  // namespace ldie::masks

@@ -40,10 +40,9 @@ Tensor polygons_to_roi_masks_op(const Tensor& coords, const Tensor& part_offsets
   return masks;
 }
 
-LDIE_SCHEMA(
-    "polygons_to_roi_masks(Tensor coords, Tensor part_offsets, Tensor instance_offsets, Tensor boxes, "
-    "Tensor? instances, SymInt mask_size) -> Tensor");
-LDIE_REGISTER("polygons_to_roi_masks", polygons_to_roi_masks_op)
+LDIE_OP(polygons_to_roi_masks, polygons_to_roi_masks_op,
+        "(Tensor coords, Tensor part_offsets, Tensor instance_offsets, Tensor boxes, Tensor? instances, SymInt "
+        "mask_size) -> Tensor");
 
 }  // namespace
 }  // namespace ldie::masks

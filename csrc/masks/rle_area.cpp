@@ -15,8 +15,7 @@ Tensor rle_area_op(const Tensor& counts, const Tensor& offsets) {
   return areas;
 }
 
-LDIE_SCHEMA("rle_area(Tensor counts, Tensor offsets) -> Tensor");
-LDIE_REGISTER("rle_area", rle_area_op)
+LDIE_OP(rle_area, rle_area_op, "(Tensor counts, Tensor offsets) -> Tensor");
 
 }  // namespace
 }  // namespace ldie::masks

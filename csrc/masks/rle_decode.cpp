@@ -30,11 +30,10 @@ void rle_decode_out_op(const Tensor& counts, const Tensor& offsets, int64_t heig
   decode(counts, offsets, height, width, packed, out);
 }
 
-LDIE_SCHEMA("rle_decode(Tensor counts, Tensor offsets, SymInt height, SymInt width, bool packed) -> Tensor");
-LDIE_REGISTER("rle_decode", rle_decode_op)
-LDIE_SCHEMA(
-    "rle_decode_out(Tensor counts, Tensor offsets, SymInt height, SymInt width, bool packed, Tensor(a!) out) -> ()");
-LDIE_REGISTER("rle_decode_out", rle_decode_out_op)
+LDIE_OP(rle_decode, rle_decode_op,
+        "(Tensor counts, Tensor offsets, SymInt height, SymInt width, bool packed) -> Tensor");
+LDIE_OP(rle_decode_out, rle_decode_out_op,
+        "(Tensor counts, Tensor offsets, SymInt height, SymInt width, bool packed, Tensor(a!) out) -> ()");
 
 }  // namespace
 }  // namespace ldie::masks

@@ -22,8 +22,7 @@ std::tuple<Tensor, Tensor> rle_encode_op(const Tensor& masks_, int64_t width, bo
   return {runs.counts(), offsets};
 }
 
-LDIE_SCHEMA("rle_encode(Tensor masks, SymInt width, bool packed, SymInt? max_runs) -> (Tensor, Tensor)");
-LDIE_REGISTER("rle_encode", rle_encode_op)
+LDIE_OP(rle_encode, rle_encode_op, "(Tensor masks, SymInt width, bool packed, SymInt? max_runs) -> (Tensor, Tensor)");
 
 }  // namespace
 }  // namespace ldie::masks

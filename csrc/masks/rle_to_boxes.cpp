@@ -28,8 +28,7 @@ Tensor rle_to_boxes_op(const Tensor& counts, const Tensor& offsets, const Tensor
   return boxes;
 }
 
-LDIE_SCHEMA("rle_to_boxes(Tensor counts, Tensor offsets, Tensor sizes) -> Tensor");
-LDIE_REGISTER("rle_to_boxes", rle_to_boxes_op)
+LDIE_OP(rle_to_boxes, rle_to_boxes_op, "(Tensor counts, Tensor offsets, Tensor sizes) -> Tensor");
 
 }  // namespace
 }  // namespace ldie::masks

@@ -22,8 +22,7 @@ Tensor integers_op(const Tensor& like, const std::vector<int64_t>& values) {
   return result;
 }
 
-LDIE_SCHEMA("integers(Tensor like, SymInt[] values) -> Tensor");
-LDIE_REGISTER("integers", integers_op)
+LDIE_OP(integers, integers_op, "(Tensor like, SymInt[] values) -> Tensor");
 
 }  // namespace
 }  // namespace ldie::ragged

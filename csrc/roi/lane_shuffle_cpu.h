@@ -64,31 +64,6 @@ inline __attribute__((always_inline)) void store_narrow(T* address, const Lanes<
   }
 }
 
-using ldie::mul_add;  // of numbers, which those of lanes would hide
-
-// a * b + c, as mul_add.
-inline __attribute__((always_inline)) Lanes<float> mul_add(const Lanes<float>& a, const Lanes<float>& b,
-                                                           const Lanes<float>& c) {
-#if defined(__AVX512F__)
-  return _mm512_fmadd_ps(a, b, c);
-#elif defined(__AVX2__) && defined(__FMA__)
-  return _mm256_fmadd_ps(a, b, c);
-#else
-  return a * b + c;
-#endif
-}
-
-inline __attribute__((always_inline)) Lanes<double> mul_add(const Lanes<double>& a, const Lanes<double>& b,
-                                                            const Lanes<double>& c) {
-#if defined(__AVX512F__)
-  return _mm512_fmadd_pd(a, b, c);
-#elif defined(__AVX2__) && defined(__FMA__)
-  return _mm256_fmadd_pd(a, b, c);
-#else
-  return a * b + c;
-#endif
-}
-
 // row[index[lane]] for each lane, of a row of kRegisters registers.
 template <int kRegisters, typename A>
 inline __attribute__((always_inline)) Lanes<A> pick(const Lanes<A>* row, const Lanes<LaneIndex<A>>& index) {

@@ -60,9 +60,9 @@ Tensor in_format(const Tensor& tensor, bool channels_last) {
 Tensor make_empty_in_format(const Tensor& like, std::initializer_list<int64_t> size, bool channels_last) {
   const std::vector<int64_t> sizes(size);
   const MemoryFormat format = channels_last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous;
-  return in_huge_pages(allocated(size, [&] {
+  return make_in_pages(sizes, like.scalar_type(), channels_last, [&] {
     return torch::stable::empty(sizes, like.scalar_type(), std::nullopt, like.device(), std::nullopt, format);
-  }));
+  });
 }
 
 Pyramid check_features(const std::vector<Tensor>& features) {
@@ -88,7 +88,7 @@ Pyramid check_features(const std::vector<Tensor>& features) {
 // `like` is a feature map or a gradient.
 void check_boxes(const Tensor& boxes_, const OptionalTensor& offsets_, const Tensor& like, int64_t batch) {
   const Argument features(kOp, "features", like), boxes(kOp, "boxes", boxes_);
-  boxes.dtype(like.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float).device_of(features);
+  boxes.dtype(acc_dtype(like)).device_of(features);
   constexpr int64_t kLimit = (int64_t(1) << 31) - 1;
   if (boxes_.dim() > 0 && boxes.size(0) > kLimit) boxes.fail("must have fewer than 2^31 rows");
   if (!offsets_) {
@@ -219,16 +219,14 @@ std::vector<Tensor> roi_align_backward_op(const Tensor& grad_, const Tensor& box
   return grads;
 }
 
-LDIE_SCHEMA(
-    "roi_align(Tensor[] features, Tensor boxes, Tensor? offsets, SymInt height, SymInt width, bool channels_last, "
-    "float[] spatial_scales, int sampling_ratio, bool aligned, float canonical_scale, int canonical_level, "
-    "int first_level, int rule) -> Tensor");
-LDIE_REGISTER("roi_align", roi_align_op)
-LDIE_SCHEMA(
-    "roi_align_backward(Tensor grad, Tensor boxes, Tensor? offsets, SymInt[] sizes, SymInt batch, bool channels_last, "
-    "float[] spatial_scales, int sampling_ratio, bool aligned, float canonical_scale, int canonical_level, "
-    "int first_level, int rule) -> Tensor[]");
-LDIE_REGISTER("roi_align_backward", roi_align_backward_op)
+LDIE_OP(roi_align, roi_align_op,
+        "(Tensor[] features, Tensor boxes, Tensor? offsets, SymInt height, SymInt width, bool channels_last, float[] "
+        "spatial_scales, int sampling_ratio, bool aligned, float canonical_scale, int canonical_level, int "
+        "first_level, int rule) -> Tensor");
+LDIE_OP(roi_align_backward, roi_align_backward_op,
+        "(Tensor grad, Tensor boxes, Tensor? offsets, SymInt[] sizes, SymInt batch, bool channels_last, float[] "
+        "spatial_scales, int sampling_ratio, bool aligned, float canonical_scale, int canonical_level, int "
+        "first_level, int rule) -> Tensor[]");
 
 }  // namespace
 }  // namespace ldie::roi

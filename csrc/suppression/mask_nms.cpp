@@ -25,9 +25,8 @@ Tensor mask_nms_op(const Tensor& masks_, int64_t width, bool packed, const Tenso
   return first_rows(rows, kept_count(kept));
 }
 
-LDIE_SCHEMA(
-    "mask_nms(Tensor masks, SymInt width, bool packed, Tensor labels, Tensor scores, float iou_threshold) -> Tensor");
-LDIE_REGISTER("mask_nms", mask_nms_op)
+LDIE_OP(mask_nms, mask_nms_op,
+        "(Tensor masks, SymInt width, bool packed, Tensor labels, Tensor scores, float iou_threshold) -> Tensor");
 
 }  // namespace
 }  // namespace ldie::suppression

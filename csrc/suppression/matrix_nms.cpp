@@ -26,10 +26,9 @@ Tensor matrix_nms_op(const Tensor& masks_, int64_t width, bool packed, const Ten
   return decayed;
 }
 
-LDIE_SCHEMA(
-    "matrix_nms(Tensor masks, SymInt width, bool packed, Tensor labels, Tensor scores, bool gaussian, float sigma) -> "
-    "Tensor");
-LDIE_REGISTER("matrix_nms", matrix_nms_op)
+LDIE_OP(
+    matrix_nms, matrix_nms_op,
+    "(Tensor masks, SymInt width, bool packed, Tensor labels, Tensor scores, bool gaussian, float sigma) -> Tensor");
 
 }  // namespace
 }  // namespace ldie::suppression

@@ -52,14 +52,10 @@ std::tuple<Tensor, Tensor> nms_padded_op(const Tensor& boxes, const Tensor& scor
   return {kept.rows, kept.count};
 }
 
-LDIE_SCHEMA("nms(Tensor boxes, Tensor scores, float iou_threshold) -> Tensor");
-LDIE_REGISTER("nms", nms_op)
-LDIE_SCHEMA("batched_nms(Tensor boxes, Tensor scores, Tensor idxs, float iou_threshold) -> Tensor");
-LDIE_REGISTER("batched_nms", batched_nms_op)
-LDIE_SCHEMA(
-    "nms_padded(Tensor boxes, Tensor scores, Tensor idxs, float iou_threshold, SymInt max_output) -> "
-    "(Tensor, Tensor)");
-LDIE_REGISTER("nms_padded", nms_padded_op)
+LDIE_OP(nms, nms_op, "(Tensor boxes, Tensor scores, float iou_threshold) -> Tensor");
+LDIE_OP(batched_nms, batched_nms_op, "(Tensor boxes, Tensor scores, Tensor idxs, float iou_threshold) -> Tensor");
+LDIE_OP(nms_padded, nms_padded_op,
+        "(Tensor boxes, Tensor scores, Tensor idxs, float iou_threshold, SymInt max_output) -> (Tensor, Tensor)");
 
 }  // namespace
 }  // namespace ldie::suppression

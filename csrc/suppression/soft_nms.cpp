@@ -31,10 +31,9 @@ std::tuple<Tensor, Tensor> soft_nms_op(const Tensor& boxes_, const Tensor& score
   return {first_rows(kept_scores, size), first_rows(kept_rows, size)};
 }
 
-LDIE_SCHEMA(
-    "soft_nms(Tensor boxes, Tensor scores, Tensor? idxs, int method, float iou_threshold, float sigma, "
-    "float min_score) -> (Tensor, Tensor)");
-LDIE_REGISTER("soft_nms", soft_nms_op)
+LDIE_OP(soft_nms, soft_nms_op,
+        "(Tensor boxes, Tensor scores, Tensor? idxs, int method, float iou_threshold, float sigma, float min_score) -> "
+        "(Tensor, Tensor)");
 
 }  // namespace
 }  // namespace ldie::suppression

@@ -99,6 +99,33 @@ def test_without_offsets_it_is_a_convolution(backend: Backend) -> None:
     torch.testing.assert_close(ldie_ext.deform_conv2d(image, still, weight, bias, padding=1), expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize(("channels", "filters", "groups"), [(62, 262, 2), (3, 130, 1), (1, 1, 1)])
+def test_products_of_many_tiles(channels: int, filters: int, groups: int, dtype: torch.dtype) -> None:
+    """The CPU's products in tiles of 256 x 128 and steps of 256, on sizes that fill none of them."""
+    torch.manual_seed(0)
+    leaves = [
+        torch.randn(1, channels, 17, 19, dtype=torch.float64),
+        torch.randn(filters, channels // groups, 3, 3).double(),
+    ]
+    expected_leaves = [leaf.clone().requires_grad_() for leaf in leaves]
+    actual_leaves = [leaf.to(dtype).requires_grad_() for leaf in leaves]
+    expected = torch.nn.functional.conv2d(*expected_leaves, padding=1, groups=groups)
+    places = torch.zeros(1, 18, 17, 19, dtype=dtype)
+    actual = ldie_ext.deform_conv2d(actual_leaves[0], places, actual_leaves[1], padding=1)
+    grad = torch.randn_like(expected)
+    pairs = zip(
+        torch.autograd.grad(actual, actual_leaves, grad.to(dtype)),
+        torch.autograd.grad(expected, expected_leaves, grad),
+        strict=True,
+    )
+    for result, reference_result in [(actual.detach(), expected.detach()), *pairs]:
+        scale = float(reference_result.abs().max())
+        assert float((result.double() - reference_result).abs().max()) <= scale * (
+            1e-13 if dtype == torch.float64 else 3e-6
+        )
+
+
 def test_places_that_are_no_places(backend: Backend) -> None:
     """NaN, infinite and distant places sample 0 and pass no gradient on; the others are as ever."""
     case = wide_case(torch.float64, batch=1, channels=4, side=5)

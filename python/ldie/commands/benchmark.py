@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ldie.engine import distributed
+from ldie.commands.common import chosen_device
 from ldie.engine.benchmark import MEMORY, Measured, measure
 from ldie.engine.environment import versions
 from ldie.engine.log import configure_console, logger
@@ -25,7 +25,7 @@ from ldie.inference import Predictor, load
 def benchmark(options: argparse.Namespace) -> int:
     """Measures inference as ``ldie predict`` and :func:`ldie.load` run it."""
     configure_console(options.debug)
-    device = distributed.local_device(options.device)
+    device = chosen_device(options.device)
     predictor = load(options.run, device)
     _check_out(options.out, [Path(predictor.origin), *options.images])
     inputs = list(islice(cycle(options.images or [_picture(*options.size)]), options.batch_size))

@@ -7,9 +7,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ldie.config import RunConfig, merge
 from ldie.contract import Task
 from ldie.engine import checkpoint, distributed
+from ldie_ext.memory import keep_pages
+
+
+def chosen_device(name: str | None) -> torch.device:
+    """The device that ``--device`` names. A CPU's big tensors come from kept pages: the process is all our own."""
+    device = distributed.local_device(name)
+    if device.type == "cpu":
+        keep_pages()
+    return device
 
 
 def with_data(config: RunConfig, root: str | None) -> RunConfig:

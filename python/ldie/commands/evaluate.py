@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
-from ldie.commands.common import open_data, run_folder, with_data
+from ldie.commands.common import chosen_device, open_data, run_folder, with_data
 from ldie.engine import checkpoint, distributed, evaluation, report
 from ldie.engine.log import configure_console, logger
 from ldie.files import make_folder
@@ -15,7 +15,7 @@ from ldie.inference import load_checkpoint
 
 def evaluate(options: argparse.Namespace) -> int:
     """Computes a checkpoint's metrics, and reports on them."""
-    device = distributed.local_device(options.device)
+    device = chosen_device(options.device)
     with distributed.process_group(device):
         configure_console(options.debug)
         path = checkpoint.find_weights(options.checkpoint)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ldie.commands.common import open_data, with_data
+from ldie.commands.common import chosen_device, open_data, with_data
 from ldie.config import RunConfig, load_yaml, merge, override, to_yaml
 from ldie.console import INTERRUPTED
 from ldie.contract import System
@@ -21,7 +21,7 @@ from ldie.systems import get_system
 
 def train(options: argparse.Namespace) -> int:
     """Trains a system, or goes on with a run."""
-    device = distributed.local_device(options.device)
+    device = chosen_device(options.device)
     with distributed.process_group(device):
         configure_console(options.debug)
         system = get_system(options.system)
