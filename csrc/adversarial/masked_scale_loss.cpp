@@ -14,12 +14,10 @@ using OptionalTensor = std::optional<Tensor>;
 constexpr const char* kOp = "masked_scale_loss";
 
 BoxType box_type(const Tensor& boxes) {
-  switch (boxes.scalar_type()) {
-    case ScalarType::Double: return BoxType::kDouble;
-    case ScalarType::Half: return BoxType::kHalf;
-    case ScalarType::BFloat16: return BoxType::kBFloat16;
-    default: return BoxType::kFloat;
-  }
+  const ScalarType dtype = boxes.scalar_type();
+  if (dtype == ScalarType::Float) return BoxType::kFloat;
+  if (dtype == ScalarType::Double) return BoxType::kDouble;
+  return dtype == ScalarType::Half ? BoxType::kHalf : BoxType::kBFloat16;
 }
 
 // Scores [B, S, H, W] with a weight of one channel or S.

@@ -3,6 +3,7 @@
 // results do not change from run to run. The gradient is one launch.
 #include "adversarial/class_counts.cuh"
 #include "adversarial/masked_scale_loss.h"
+#include "core/grid.cuh"
 #include "core/instantiate.h"
 #include "core/reduce.cuh"
 
@@ -226,7 +227,7 @@ void masked_scale_loss(const MaskedScaleLoss<T>& args, Context& context) {
 template <typename T>
 void masked_scale_loss_backward(const MaskedScaleLossBackward<T>& args, Context& context) {
   const int64_t tiles = quad_tiles(args.scores).count();
-  const dim3 grid(unsigned(tiles < kBlocks ? tiles : kBlocks)), block(kThreads);
+  const dim3 grid(grid_side(tiles, kBlocks)), block(kThreads);
   if (args.wide) {
     LDIE_LAUNCH((backward_kernel<T, int32_t>), grid, block, 0, context.stream, args);
   } else {

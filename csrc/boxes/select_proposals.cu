@@ -10,6 +10,7 @@
 // are read for the candidates only.
 #include "boxes/select_proposals.h"
 #include "core/device_sort.cuh"
+#include "core/grid.cuh"
 #include "core/instantiate.h"
 #include "core/integers.h"
 #include "core/simt.cuh"
@@ -21,13 +22,17 @@ namespace {
 using suppression::blocks_for;
 using suppression::kThreads;
 
-__device__ int64_t thread_index() { return int64_t(blockIdx.x) * kThreads + threadIdx.x; }
+__device__ int level_of(const Levels& levels, int64_t item) {
+  int level = 0;
+  while (item >= levels.starts[level + 1]) ++level;
+  return level;
+}
 
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
     proposal_keys_kernel(SelectProposals<T> args, int64_t count, suppression::score_key_t<acc_t<T>>* keys,
                          uint32_t* rows) {
-  const int64_t i = thread_index();
+  const int64_t i = thread_index<kThreads>();
   if (i >= count) return;
   keys[i] = args.key(i);
   rows[i] = uint32_t(i);
@@ -35,10 +40,10 @@ __global__ void __launch_bounds__(kThreads)
 
 __global__ void __launch_bounds__(kThreads)
     segments_kernel(Levels levels, const uint32_t* rows, int64_t count, uint32_t* segments) {
-  const int64_t i = thread_index();
+  const int64_t i = thread_index<kThreads>();
   if (i >= count) return;
   const int64_t image = rows[i] / levels.items(), anchor = rows[i] % levels.items();
-  segments[i] = uint32_t(image * levels.count + levels.level_of(anchor));
+  segments[i] = uint32_t(image * levels.count + level_of(levels, anchor));
 }
 
 // The best anchors of each segment, by descending score, and after them rejected ones up to the same number for all.
@@ -54,7 +59,7 @@ struct Candidates {
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
     decode_kernel(SelectProposals<T> args, const uint32_t* sorted, Candidates<T> candidates, uint32_t* removed) {
-  const int64_t i = thread_index();
+  const int64_t i = thread_index<kThreads>();
   bool valid = false;
   if (i < candidates.count) {
     const int64_t segment = i / candidates.per_segment, rank = i % candidates.per_segment;
@@ -116,7 +121,7 @@ __device__ int64_t rank_in_image(const Candidates<T>& candidates, const KeptSums
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
     write_kernel(SelectProposals<T> args, Candidates<T> candidates, KeptSums sums) {
-  const int64_t i = thread_index(), per_image = candidates.per_image;
+  const int64_t i = thread_index<kThreads>(), per_image = candidates.per_image;
   if (i < candidates.count && sums.kept(i)) {
     const int64_t image = i / per_image;
     const int64_t slot = rank_in_image(candidates, sums, image * per_image, i);

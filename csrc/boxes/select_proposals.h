@@ -28,11 +28,6 @@ struct Levels {
 
   LDIE_HD int64_t items() const { return starts[count]; }
   LDIE_HD int64_t size(int level) const { return starts[level + 1] - starts[level]; }
-  LDIE_HD int level_of(int64_t item) const {
-    int level = 0;
-    while (item >= starts[level + 1]) ++level;
-    return level;
-  }
 };
 
 template <typename T>

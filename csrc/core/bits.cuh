@@ -9,6 +9,9 @@ namespace ldie {
 
 constexpr int kCellsPerStore = 16;  // one 16-byte store of bools
 
+// 4 bits spread over the 4 bytes of a word: bit i becomes byte i = 0 or 1.
+__device__ __forceinline__ uint32_t spread_4_bits(uint32_t bits) { return ((bits & 0xfu) * 0x00204081u) & 0x01010101u; }
+
 // Stores `count` <= 16 cells of a row, from cell x on: a byte each, or 8 a byte when packed (x a multiple of 8 then).
 __device__ inline void store_cells(uint8_t* row, int64_t x, int32_t count, uint32_t bits, bool packed) {
   if (packed) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "core/integers.h"
+#include "core/simt.cuh"
 
 namespace ldie {
 
@@ -23,5 +24,11 @@ inline unsigned grid_blocks(int64_t items, int64_t per_block, int64_t most = kMo
 
 // Enough to fill every GPU, and few enough to add their partial sums quickly.
 inline unsigned loop_blocks(int64_t items, int threads) { return grid_blocks(items, threads, 2048); }
+
+// The place of this thread among all of a one-dimensional grid.
+template <int kThreads>
+__device__ __forceinline__ int64_t thread_index() {
+  return int64_t(blockIdx.x) * kThreads + threadIdx.x;
+}
 
 }  // namespace ldie

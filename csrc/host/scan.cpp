@@ -12,7 +12,7 @@
 #include <cstring>
 #include <utility>
 
-#include "core/bits.h"
+#include "core/bits_cpu.h"
 #include "core/integers.h"
 
 namespace ldie::host {

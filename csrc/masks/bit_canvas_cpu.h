@@ -7,7 +7,7 @@
 #include <cstring>
 #include <vector>
 
-#include "core/bits.h"
+#include "core/bits_cpu.h"
 
 namespace ldie::masks {
 

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "core/bits.h"
+#include "core/bits_cpu.h"
 #include "core/lanes_cpu.h"
 #include "masks/mask_moments.h"
 

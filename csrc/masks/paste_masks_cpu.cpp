@@ -5,7 +5,7 @@
 #include <cstring>
 #include <vector>
 
-#include "core/bits.h"
+#include "core/bits_cpu.h"
 #include "core/instantiate.h"
 #include "core/integers.h"
 #include "core/parallel_cpu.h"

@@ -23,7 +23,8 @@ struct Options {
   int64_t sampling_ratio;
   bool aligned;
   double canonical_scale;
-  int64_t canonical_level, first_level, rule;
+  int64_t canonical_level, first_level;
+  LevelRule rule;
 };
 
 // Whether the gradients of outputs are read as they stand. Copied to the maps' order, those of a sum (one number), or
@@ -109,7 +110,6 @@ void check_level(const char* name, int64_t level) {
 }
 
 void check_options(const Options& options, int64_t levels) {
-  checked_option<LevelRule>(kOp, "levels", options.rule);
   if (int64_t(options.spatial_scales.size()) != levels) {
     check_failed(kOp, "spatial_scales must have one value for each of the ", levels, " features, got ",
                  options.spatial_scales.size());
@@ -154,7 +154,7 @@ RoiLayout<A> make_layout(const Tensor& boxes, const OptionalTensor& offsets, con
       .sampling_ratio = int32_t(std::max(options.sampling_ratio, int64_t(0))),
       .aligned = options.aligned,
       .channels_last = channels_last,
-      .choice = {LevelRule(options.rule), A(options.canonical_scale), A(options.canonical_level), A(finest_scale),
+      .choice = {options.rule, A(options.canonical_scale), A(options.canonical_level), A(finest_scale),
                  int32_t(options.first_level), int32_t(pyramid.levels())},
       .levels = per_level(pyramid.levels(), level),
   };
@@ -163,8 +163,13 @@ RoiLayout<A> make_layout(const Tensor& boxes, const OptionalTensor& offsets, con
 Tensor roi_align_op(std::vector<Tensor> features, const Tensor& boxes_, const OptionalTensor& offsets_, int64_t bins_y,
                     int64_t bins_x, bool channels_last, std::vector<double> spatial_scales, int64_t sampling_ratio,
                     bool aligned, double canonical_scale, int64_t canonical_level, int64_t first_level, int64_t rule) {
-  const Options options{std::move(spatial_scales), sampling_ratio, aligned, canonical_scale,
-                        canonical_level,           first_level,    rule};
+  const Options options{std::move(spatial_scales),
+                        sampling_ratio,
+                        aligned,
+                        canonical_scale,
+                        canonical_level,
+                        first_level,
+                        checked_option<LevelRule>(kOp, "levels", rule)};
   const Pyramid pyramid = check_features(features);
   check_options(options, pyramid.levels());
   check_boxes(boxes_, offsets_, features[0], pyramid.batch);
@@ -190,8 +195,13 @@ std::vector<Tensor> roi_align_backward_op(const Tensor& grad_, const Tensor& box
                                           std::vector<double> spatial_scales, int64_t sampling_ratio, bool aligned,
                                           double canonical_scale, int64_t canonical_level, int64_t first_level,
                                           int64_t rule) {
-  const Options options{std::move(spatial_scales), sampling_ratio, aligned, canonical_scale,
-                        canonical_level,           first_level,    rule};
+  const Options options{std::move(spatial_scales),
+                        sampling_ratio,
+                        aligned,
+                        canonical_scale,
+                        canonical_level,
+                        first_level,
+                        checked_option<LevelRule>(kOp, "levels", rule)};
   Argument(kOp, "grad", grad_)
       .floating()
       .shape({boxes_.size(0), kAnySize, kAnySize, kAnySize}, "[K, C, h, w] with K boxes");

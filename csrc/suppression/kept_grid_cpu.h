@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "core/lanes_cpu.h"
+#include "core/limits.h"
 #include "suppression/nms.h"
 
 namespace ldie::suppression {
@@ -47,14 +48,13 @@ class KeptGrid {
   static constexpr int kLevels = 6;
   static constexpr int kAreaExponentsPerLevel = 6;  // so that widths within a level differ by a factor 8 or so
   static constexpr int64_t kGridFrom = 384;         // fewer boxes are compared one by one, which is quicker then
-  static constexpr uint32_t kIsolated = 0xffffffffu;
-  static constexpr T kInfinity = std::numeric_limits<T>::infinity();
+  static constexpr uint32_t kIsolated = std::numeric_limits<uint32_t>::max();
 
   struct Level {
     int64_t boxes = 0;
-    T min_area = kInfinity, max_area = 0, max_width = 0, max_height = 0;
-    T left = kInfinity, top = kInfinity, right = -kInfinity, bottom = -kInfinity;  // of the centres
-    double widths = 0, heights = 0;                                                // sums
+    T min_area = kInfinite<T>, max_area = 0, max_width = 0, max_height = 0;
+    T left = kInfinite<T>, top = kInfinite<T>, right = -kInfinite<T>, bottom = -kInfinite<T>;  // of the centres
+    double widths = 0, heights = 0;                                                            // sums
     T columns_per_pixel = 0, rows_per_pixel = 0;
     int32_t columns = 1, rows = 1;
     uint32_t first_cell = 0;
@@ -98,12 +98,12 @@ class KeptGrid {
       for (std::vector<T>* slot : {&x1_, &y1_, &x2_, &y2_, &area_}) slot->resize(padded);
     }
     // An area of NaN overlaps nothing, so whole registers can be read past the kept boxes of a cell.
-    std::fill_n(area_.begin(), padded, std::numeric_limits<T>::quiet_NaN());
+    std::fill_n(area_.begin(), padded, kNotANumber<T>);
   }
 
   // What the levels and their grids are laid out by.
   void measure(const Box<T>* boxes, int64_t count) {
-    T min_area = kInfinity, max_area = 0, farthest = 0;
+    T min_area = kInfinite<T>, max_area = 0, farthest = 0;
     int64_t active = 0;
     for (int64_t i = 0; i < count; ++i) {
       const T area = box_area(boxes[i]);

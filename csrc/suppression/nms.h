@@ -10,6 +10,7 @@
 
 #include "core/box.h"
 #include "core/context.h"
+#include "core/limits.h"
 
 namespace ldie::suppression {
 
@@ -59,7 +60,7 @@ LDIE_HD score_key_t<A> score_key(A score) {
 template <typename A>
 A threshold_floor(double threshold) {
   const A rounded = A(threshold) + A(0);  // no -0
-  return double(rounded) > threshold ? std::nextafter(rounded, -std::numeric_limits<A>::infinity()) : rounded;
+  return double(rounded) > threshold ? std::nextafter(rounded, -kInfinite<A>) : rounded;
 }
 
 // The IoU of a pair, not divided yet. V is a number, or on the CPU a vector of numbers.
