@@ -50,16 +50,6 @@ struct ApplyEditsBackward {
 template <typename T>
 void apply_edits_backward(const ApplyEditsBackward<T>& args, Context& context);
 
-// Pixel `i` of channel `c` of a sample stands at c * channel + i * pixel.
-struct PixelStrides {
-  int64_t channel, pixel;
-};
-
-LDIE_HD PixelStrides pixel_strides(Layout layout, int64_t pixels) {
-  if (layout == Layout::kChannelsLast) return {1, 3};
-  return {pixels, 1};
-}
-
 // Elements in [0, 255] stand for numbers in [0, 1].
 template <typename T>
 LDIE_HD acc_t<T> to_number(T element) {

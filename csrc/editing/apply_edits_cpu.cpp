@@ -9,7 +9,7 @@ namespace ldie::editing {
 namespace {
 
 // What a thread takes at a time. Sums over an image are made of those over its chunks, whoever took them.
-constexpr int64_t kChunkPixels = 32 * kTilePixels;
+constexpr int64_t kChunkPixels = 8192;
 
 // Calls body(sample, chunk, begin, end) for all chunks of all samples, over threads.
 template <typename Body>
@@ -38,6 +38,24 @@ struct Program {
   }
 };
 
+template <typename T>
+void load_image_tile(const ApplyEdits<T>& args, int64_t offset, const TilePlace& place,
+                     PixelTile<acc_t<T>, kForwardPixels>& tile) {
+  if constexpr (std::is_same_v<T, uint8_t>) {
+    if (args.layout == Layout::kChannelsLast) return load_tile_of_bytes(args.images + offset, place, tile);
+  }
+  load_tile(args.images + offset, place, tile);
+}
+
+template <typename T>
+void store_image_tile(const ApplyEdits<T>& args, int64_t offset, const PixelTile<acc_t<T>, kForwardPixels>& tile,
+                      const TilePlace& place) {
+  if constexpr (std::is_same_v<T, uint8_t>) {
+    if (args.layout == Layout::kChannelsLast) return store_tile_of_bytes(tile, place, args.out + offset);
+  }
+  store_tile(tile, place, args.out + offset);
+}
+
 template <typename A>
 double lane_sum(const Lanes<A>& lanes) {
   double sum = 0;
@@ -50,22 +68,21 @@ template <typename T>
 void chunk_backward(const ApplyEditsBackward<T>& args, int64_t sample, int64_t begin, int64_t end, double* sums) {
   using A = acc_t<T>;
   const Program<A> program(args.sequences, sample);
-  const PixelStrides strides = pixel_strides(Layout::kChannelsFirst, args.pixels);
   const int64_t offset = sample * 3 * args.pixels;
-  PixelTile<A> images[kMostSteps], grad;  // images: what each step begins with
+  PixelTile<A, kBackwardPixels> images[kMostSteps], grad;  // images: what each step begins with
   Lanes<A> lanes[kMostSteps][kMostSums];
   std::memset(lanes, 0, size_t(program.count) * sizeof lanes[0]);
-  for (; begin < end; begin += kTilePixels) {
-    const TilePlace place{args.pixels, begin, std::min(kTilePixels, end - begin)};
-    load_tile(args.images + offset, strides, begin, place.count, images[0]);
-    load_tile(args.grad + offset, strides, begin, place.count, grad);
+  for (; begin < end; begin += kBackwardPixels) {
+    const TilePlace place{args.pixels, begin, std::min(kBackwardPixels, end - begin)};
+    load_tile(args.images + offset, place, images[0]);
+    load_tile(args.grad + offset, place, grad);
     for (int64_t k = 0; k + 1 < program.count; ++k) {
       apply_step(args.sequences, program.steps[k], place, images[k], images[k + 1]);
     }
     for (int64_t k = program.count - 1; k >= 0; --k) {
       apply_step_backward(args.sequences, program.steps[k], place, images[k], grad, lanes[k]);
     }
-    store_tile(grad, strides, begin, place.count, args.grad_images + offset);
+    store_tile(grad, place, args.grad_images + offset);
   }
   std::fill(sums, sums + args.sequences.steps * kMostSums, 0.0);
   for (int64_t k = 0; k < program.count; ++k) {
@@ -81,16 +98,15 @@ void chunk_backward(const ApplyEditsBackward<T>& args, int64_t sample, int64_t b
 template <typename T>
 void apply_edits(const ApplyEdits<T>& args, Context&) {
   using A = acc_t<T>;
-  const PixelStrides strides = pixel_strides(args.layout, args.pixels);
   for_each_chunk(args.batch, args.pixels, [&](int64_t sample, int64_t, int64_t begin, int64_t end) {
     const Program<A> program(args.sequences, sample);
     const int64_t offset = sample * 3 * args.pixels;
-    PixelTile<A> tile;
-    for (; begin < end; begin += kTilePixels) {
-      const TilePlace place{args.pixels, begin, std::min(kTilePixels, end - begin)};
-      load_tile(args.images + offset, strides, begin, place.count, tile);
+    PixelTile<A, kForwardPixels> tile;
+    for (; begin < end; begin += kForwardPixels) {
+      const TilePlace place{args.pixels, begin, std::min(kForwardPixels, end - begin)};
+      load_image_tile(args, offset, place, tile);
       for (int64_t k = 0; k < program.count; ++k) apply_step(args.sequences, program.steps[k], place, tile, tile);
-      store_tile(tile, strides, begin, place.count, args.out + offset);
+      store_image_tile(args, offset, tile, place);
     }
   });
 }

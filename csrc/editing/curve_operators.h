@@ -19,12 +19,42 @@ LDIE_HD A curve_sum(const A* weights) {
   return sum;
 }
 
-// kCurves = 3: one for each channel; 1: one for all. Their sums are, for each curve and piece j, that of grad over the
-// pixels in this piece, and that of grad (8 v - j).
+// One curve on one channel. Its sums are, for each piece j, that of grad over the pixels in this piece, and that of
+// grad (8 v - j).
+template <typename A>
+struct CurveChannel {
+  static constexpr int kSums = 2 * kPieces;
+  const A* row;  // a_0 .. a_7, b_0 .. b_7
+  int first_sum;
+
+  template <typename V>
+  LDIE_HD V forward(const V& x) const {
+    const V v = clamp_unit(x);
+    const auto piece = piece_of(v);
+    return Value<V>::entry(row, piece) + Value<V>::entry(row + kPieces, piece) * v;
+  }
+
+  template <typename V, typename Sums>
+  LDIE_HD V backward(const V& x, const V& grad, const Sums& sums) const {
+    const V v = clamp_unit(x);
+    const auto piece = piece_of(v);
+    sums.add_at(first_sum, piece, grad);
+    sums.add_at(first_sum + kPieces, piece, grad * (A(kPieces) * v - Value<V>::number(piece)));
+    return is_inside(x) ? Value<V>::entry(row + kPieces, piece) * grad : V{};
+  }
+
+ private:
+  template <typename V>
+  static LDIE_HD typename Value<V>::Index piece_of(const V& v) {
+    return Value<V>::truncated(minimum(A(kPieces) * v, uniform<V>(A(kPieces - 1))));
+  }
+};
+
+// kCurves = 3: one for each channel; 1: one for all.
 template <typename A, int kCurves>
 struct Curves {
-  static constexpr int kSums = kCurves * 2 * kPieces;
-  const A* rows;  // for each curve a_0 .. a_7, b_0 .. b_7
+  static constexpr int kSums = kCurves * CurveChannel<A>::kSums;
+  const A* rows;  // of each curve
 
   explicit LDIE_HD Curves(const A* numbers) : rows(numbers) {}
 
@@ -63,40 +93,20 @@ struct Curves {
     }
   }
 
+  LDIE_HD CurveChannel<A> channel(int c) const {
+    const int row = kCurves == 1 ? 0 : c * CurveChannel<A>::kSums;
+    return {rows + row, row};
+  }
+
   template <typename V>
   LDIE_HD Pixel<V> forward(const Pixel<V>& x) const {
-    return {at(0, x.r), at(1, x.g), at(2, x.b)};
+    return {channel(0).forward(x.r), channel(1).forward(x.g), channel(2).forward(x.b)};
   }
 
   template <typename V, typename Sums>
   LDIE_HD Pixel<V> backward(const Pixel<V>& x, const Pixel<V>& grad, const Sums& sums) const {
-    return {back(0, x.r, grad.r, sums), back(1, x.g, grad.g, sums), back(2, x.b, grad.b, sums)};
-  }
-
- private:
-  static LDIE_HD int row_of(int channel) { return kCurves == 1 ? 0 : channel * 2 * kPieces; }
-
-  template <typename V>
-  static LDIE_HD typename Value<V>::Index piece_of(const V& v) {
-    return Value<V>::truncated(minimum(A(kPieces) * v, uniform<V>(A(kPieces - 1))));
-  }
-
-  template <typename V>
-  LDIE_HD V at(int channel, const V& x) const {
-    const V v = clamp_unit(x);
-    const auto piece = piece_of(v);
-    const A* const row = rows + row_of(channel);
-    return Value<V>::entry(row, piece) + Value<V>::entry(row + kPieces, piece) * v;
-  }
-
-  template <typename V, typename Sums>
-  LDIE_HD V back(int channel, const V& x, const V& grad, const Sums& sums) const {
-    const V v = clamp_unit(x);
-    const auto piece = piece_of(v);
-    const int row = row_of(channel);
-    sums.add_at(row, piece, grad);
-    sums.add_at(row + kPieces, piece, grad * (A(kPieces) * v - Value<V>::number(piece)));
-    return is_inside(x) ? Value<V>::entry(rows + row + kPieces, piece) * grad : V{};
+    return {channel(0).backward(x.r, grad.r, sums), channel(1).backward(x.g, grad.g, sums),
+            channel(2).backward(x.b, grad.b, sums)};
   }
 };
 

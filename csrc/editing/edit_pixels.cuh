@@ -22,6 +22,16 @@ template <typename T>
 constexpr int kPixelsOf = sizeof(T) == 8 ? 2 : 4;
 constexpr int kBackwardPixels = 2;
 
+// Pixel `i` of channel `c` of a sample stands at c * channel + i * pixel.
+struct PixelStrides {
+  int64_t channel, pixel;
+};
+
+__device__ __forceinline__ PixelStrides pixel_strides(Layout layout, int64_t pixels) {
+  if (layout == Layout::kChannelsLast) return {1, 3};
+  return {pixels, 1};
+}
+
 // Shared memory for a program, which is asked for also where it has no steps.
 template <typename A>
 size_t program_bytes(const EditSequences<A>& sequences) {

@@ -53,28 +53,28 @@ LDIE_HD int sums_of(EditOp op) {
   return sums;
 }
 
-template <typename Operator, typename V>
-LDIE_HD Pixel<V> edit(const Operator& op, const Pixel<V>& x) {
+// X is a pixel, or one channel of it for operators on one.
+template <typename Operator, typename X>
+LDIE_HD X edit(const Operator& op, const X& x) {
   return clamp_unit(op.forward(x));
 }
 
-template <typename Operator, typename V>
-LDIE_HD Pixel<V> edit_masked(const Operator& op, const Pixel<V>& x, const V& mask) {
+template <typename Operator, typename X, typename V>
+LDIE_HD X edit_masked(const Operator& op, const X& x, const V& mask) {
   const V outside = Number<V>(1) - mask;
   return select(mask == Number<V>(0), x, clamp_unit(mask * op.forward(x) + outside * x));
 }
 
-template <typename Operator, typename V, typename Sums>
-LDIE_HD Pixel<V> edit_backward(const Operator& op, const Pixel<V>& x, const Pixel<V>& grad, const Sums& sums) {
+template <typename Operator, typename X, typename Sums>
+LDIE_HD X edit_backward(const Operator& op, const X& x, const X& grad, const Sums& sums) {
   return op.backward(x, clamp_gradient(op.forward(x), grad), sums);
 }
 
-template <typename Operator, typename V, typename Sums>
-LDIE_HD Pixel<V> edit_masked_backward(const Operator& op, const Pixel<V>& x, const V& mask, const Pixel<V>& grad,
-                                      const Sums& sums) {
+template <typename Operator, typename X, typename V, typename Sums>
+LDIE_HD X edit_masked_backward(const Operator& op, const X& x, const V& mask, const X& grad, const Sums& sums) {
   const V outside = Number<V>(1) - mask;
-  const Pixel<V> passed = clamp_gradient(mask * op.forward(x) + outside * x, grad);
-  const Pixel<V> through = op.backward(x, mask * passed, sums);
+  const X passed = clamp_gradient(mask * op.forward(x) + outside * x, grad);
+  const X through = op.backward(x, mask * passed, sums);
   return select(mask == Number<V>(0), grad, through + outside * passed);
 }
 

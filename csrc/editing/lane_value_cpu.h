@@ -20,6 +20,20 @@ struct LaneValue {
     return __builtin_convertvector(index, Lanes<A>);
   }
 
+  // By the instructions: of a comparison with a constant and a choice the compiler does not make them.
+  static inline __attribute__((always_inline)) Lanes<A> clamp_unit(const Lanes<A>& value) {
+    const Lanes<A> none{}, one = all_lanes(A(1));
+#if defined(__AVX512F__)
+    if constexpr (sizeof(A) == 4) return _mm512_maskz_min_ps(0xffff, _mm512_maskz_max_ps(0xffff, value, none), one);
+    if constexpr (sizeof(A) == 8) return _mm512_maskz_min_pd(0xff, _mm512_maskz_max_pd(0xff, value, none), one);
+#elif defined(__AVX2__)
+    if constexpr (sizeof(A) == 4) return _mm256_min_ps(_mm256_max_ps(value, none), one);
+    if constexpr (sizeof(A) == 8) return _mm256_min_pd(_mm256_max_pd(value, none), one);
+#else
+    return minimum(maximum(none, value), one);
+#endif
+  }
+
   // Of a row in registers, where there are shuffles for it. (A register may hold more than the row: the row after it.)
   static inline __attribute__((always_inline)) Lanes<A> entry(const A* row, const Index& index) {
     constexpr int kRegisters = kPieces > kLanes<A> ? int(kPieces / kLanes<A>) : 1;

@@ -59,9 +59,12 @@ LDIE_HD V smallest(const Pixel<V>& x) {
 // How the channels share the gradient of their largest or smallest value: evenly where several have it.
 template <typename V>
 LDIE_HD Pixel<V> shares_of(const Pixel<V>& x, const V& extreme) {
+  using A = Number<V>;
   const V one = uniform<V>(1), none{};
   const Pixel<V> is = {x.r == extreme ? one : none, x.g == extreme ? one : none, x.b == extreme ? one : none};
-  return one / maximum(one, channel_sum(is)) * is;
+  const V count = channel_sum(is);
+  const V share = count > A(2) ? uniform<V>(A(1) / A(3)) : count > A(1) ? uniform<V>(A(0.5)) : one;
+  return share * is;
 }
 
 // The weights of the original system's luminance.
@@ -81,16 +84,14 @@ LDIE_HD Pixel<V> clamp_unit(const Pixel<V>& x) {
   return {clamp_unit(x.r), clamp_unit(x.g), clamp_unit(x.b)};
 }
 
-// The gradient of clamp_unit(x).
 template <typename V>
 LDIE_HD Pixel<V> clamp_gradient(const Pixel<V>& x, const Pixel<V>& grad) {
-  const V none{};
-  return {is_inside(x.r) ? grad.r : none, is_inside(x.g) ? grad.g : none, is_inside(x.b) ? grad.b : none};
+  return {clamp_gradient(x.r, grad.r), clamp_gradient(x.g, grad.g), clamp_gradient(x.b, grad.b)};
 }
 
 template <typename Mask, typename V>
 LDIE_HD Pixel<V> select(const Mask& mask, const Pixel<V>& x, const Pixel<V>& y) {
-  return {mask ? x.r : y.r, mask ? x.g : y.g, mask ? x.b : y.b};
+  return {select(mask, x.r, y.r), select(mask, x.g, y.g), select(mask, x.b, y.b)};
 }
 
 }  // namespace ldie::editing

@@ -16,6 +16,8 @@ struct Value {
   static LDIE_HD Index truncated(const V& value) { return Index(value); }
   static LDIE_HD V number(Index index) { return V(index); }
 
+  static LDIE_HD V clamp_unit(const V& value) { return minimum(maximum(V(0), value), V(1)); }
+
   // One of the eight numbers of a row.
   static LDIE_HD V entry(const Number* row, Index index) { return row[index]; }
 };
@@ -31,7 +33,12 @@ LDIE_HD V uniform(Number<V> number) {
 // In [0, 1]; NaN counts as 0.
 template <typename V>
 LDIE_HD V clamp_unit(const V& value) {
-  return minimum(maximum(V{}, value), uniform<V>(1));
+  return Value<V>::clamp_unit(value);
+}
+
+template <typename Mask, typename V>
+LDIE_HD V select(const Mask& mask, const V& x, const V& y) {
+  return mask ? x : y;
 }
 
 // A result of rounding may lie this far outside of [0, 1] and still is one inside.
@@ -42,6 +49,12 @@ constexpr A kRounding = A(sizeof(A) == 4 ? 2e-6 : 4e-15);
 template <typename V>
 LDIE_HD auto is_inside(const V& value) {
   return (value >= -kRounding<Number<V>>)&(value <= Number<V>(1) + kRounding<Number<V>>);
+}
+
+// The gradient of clamp_unit(value).
+template <typename V>
+LDIE_HD V clamp_gradient(const V& value, const V& grad) {
+  return is_inside(value) ? grad : V{};
 }
 
 }  // namespace ldie::editing
