@@ -114,8 +114,8 @@ def bench_photograph(measure: harness.Measure) -> None:
 
 def opencv_route(images: Tensor, params: Tensor) -> Callable[[], object]:
     levels = torch.arange(256) / 255
-    gains = [(levels * (1 + float(params[0, k, 0])) * 255).clamp(0, 255).byte().numpy() for k in (2, 0)]
-    hsv_table = cv2.merge([torch.arange(256).byte().numpy(), *gains])
+    gains = [(levels * (1 + float(params[0, k, 0])) * 255 + 0.5).clamp(0, 255) for k in (2, 0)]
+    hsv_table = torch.stack([torch.arange(256), *gains], 1).byte().view(1, 256, 3).numpy()
     table = clamped_curve(clamped_curve(levels.view(1, 1, -1, 1).expand(1, 3, -1, 1), params[:, 3].cpu().view(1, 3, 8)),
                           params[:, 4:, :8].cpu())  # fmt: skip
     rgb_table = (table[0, :, :, 0] * 255 + 0.5).byte().t().contiguous().view(1, 256, 3).numpy()

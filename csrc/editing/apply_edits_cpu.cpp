@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <utility>
 
 #include "core/instantiate.h"
 #include "core/parallel_cpu.h"
@@ -77,10 +78,11 @@ void chunk_backward(const ApplyEditsBackward<T>& args, int64_t sample, int64_t b
     load_tile(args.images + offset, place, images[0]);
     load_tile(args.grad + offset, place, grad);
     for (int64_t k = 0; k + 1 < program.count; ++k) {
-      apply_step(args.sequences, program.steps[k], place, images[k], images[k + 1]);
+      apply_step(args.sequences, program.steps[k], place, std::as_const(images[k]).rows(), images[k + 1].rows());
     }
     for (int64_t k = program.count - 1; k >= 0; --k) {
-      apply_step_backward(args.sequences, program.steps[k], place, images[k], grad, lanes[k]);
+      apply_step_backward(args.sequences, program.steps[k], place, std::as_const(images[k]).rows(), grad.rows(),
+                          lanes[k]);
     }
     store_tile(grad, place, args.grad_images + offset);
   }
@@ -104,8 +106,22 @@ void apply_edits(const ApplyEdits<T>& args, Context&) {
     PixelTile<A, kForwardPixels> tile;
     for (; begin < end; begin += kForwardPixels) {
       const TilePlace place{args.pixels, begin, std::min(kForwardPixels, end - begin)};
+      const int64_t last = program.count - 1;
+      if constexpr (std::is_same_v<T, A>) {  // the first step reads the image itself, and the last one writes it
+        if (last >= 0 && place.count % kLanes<A> == 0) {
+          const PixelRows<const A> images = rows_at(args.images + offset, place);
+          const PixelRows<A> out = rows_at(args.out + offset, place);
+          for (int64_t k = 0; k <= last; ++k) {
+            apply_step(args.sequences, program.steps[k], place, k == 0 ? images : std::as_const(tile).rows(),
+                       k == last ? out : tile.rows());
+          }
+          continue;
+        }
+      }
       load_image_tile(args, offset, place, tile);
-      for (int64_t k = 0; k < program.count; ++k) apply_step(args.sequences, program.steps[k], place, tile, tile);
+      for (int64_t k = 0; k <= last; ++k) {
+        apply_step(args.sequences, program.steps[k], place, std::as_const(tile).rows(), tile.rows());
+      }
       store_image_tile(args, offset, tile, place);
     }
   });

@@ -14,25 +14,41 @@ namespace ldie::editing {
 // Forward the longer tile makes longer streams of memory; backward each step has one of its own.
 constexpr int64_t kForwardPixels = 1024, kBackwardPixels = 256;
 
-// As many pixels as the image has left fill a tile up to a whole register, the rest of it being black.
-template <typename A, int64_t kPixels>
-struct PixelTile {
-  alignas(kLaneBytes) A channels[3][kPixels];
+// Pixels by rows of their channels, each to be read or written by whole registers.
+template <typename Element>
+struct PixelRows {
+  using A = std::remove_const_t<Element>;
+  Element* channels[3];
 
   inline __attribute__((always_inline)) Pixel<Lanes<A>> at(int64_t i) const {
-    return {load_lanes(channels[0] + i), load_lanes(channels[1] + i), load_lanes(channels[2] + i)};
+    return {load_lanes<A>(channels[0] + i), load_lanes<A>(channels[1] + i), load_lanes<A>(channels[2] + i)};
   }
-  inline __attribute__((always_inline)) void put(int64_t i, const Pixel<Lanes<A>>& pixel) {
+  inline __attribute__((always_inline)) void put(int64_t i, const Pixel<Lanes<A>>& pixel) const {
     std::memcpy(channels[0] + i, &pixel.r, sizeof pixel.r);
     std::memcpy(channels[1] + i, &pixel.g, sizeof pixel.g);
     std::memcpy(channels[2] + i, &pixel.b, sizeof pixel.b);
   }
 };
 
+// As many pixels as the image has left fill a tile up to a whole register, the rest of it being black.
+template <typename A, int64_t kPixels>
+struct PixelTile {
+  alignas(kLaneBytes) A channels[3][kPixels];
+
+  PixelRows<A> rows() { return {{channels[0], channels[1], channels[2]}}; }
+  PixelRows<const A> rows() const { return {{channels[0], channels[1], channels[2]}}; }
+};
+
 // Where a tile lies: pixels begin .. begin + count of a sample of this many.
 struct TilePlace {
   int64_t pixels, begin, count;
 };
+
+template <typename Element>
+PixelRows<Element> rows_at(Element* sample, const TilePlace& place) {
+  Element* const first = sample + place.begin;
+  return {{first, first + place.pixels, first + 2 * place.pixels}};
+}
 
 template <typename T, int64_t kPixels>
 void load_tile(const T* sample, const TilePlace& place, PixelTile<acc_t<T>, kPixels>& tile) {
@@ -74,11 +90,11 @@ void load_mask(const EditSequences<A>& sequences, const EditStep<A>& step, const
   for (int64_t i = place.count; i < round_up(place.count, kLanes<A>); ++i) mask[i] = 0;
 }
 
-// `after` may be `before`.
-template <typename A, int64_t kPixels>
+// Where `after` is `before`, in place.
+template <typename A>
 void apply_step(const EditSequences<A>& sequences, const EditStep<A>& step, const TilePlace& place,
-                const PixelTile<A, kPixels>& before, PixelTile<A, kPixels>& after) {
-  alignas(kLaneBytes) A mask[kPixels];
+                const PixelRows<const A>& before, const PixelRows<A>& after) {
+  alignas(kLaneBytes) A mask[kForwardPixels];
   const bool masked = step.mask != kWholeImage;
   if (masked) load_mask(sequences, step, place, mask);
   with_operator<A>(step.op, [&]<typename Operator>() {
@@ -112,10 +128,10 @@ inline __attribute__((always_inline)) void run_backward(const Operator& op, Lane
 }
 
 // Takes the gradient of what the step made of `before` to that of `before`, and adds to the step's sums.
-template <typename A, int64_t kPixels>
+template <typename A>
 void apply_step_backward(const EditSequences<A>& sequences, const EditStep<A>& step, const TilePlace& place,
-                         const PixelTile<A, kPixels>& before, PixelTile<A, kPixels>& grad, Lanes<A>* sums_of_step) {
-  alignas(kLaneBytes) A mask[kPixels];
+                         const PixelRows<const A>& before, const PixelRows<A>& grad, Lanes<A>* sums_of_step) {
+  alignas(kLaneBytes) A mask[kForwardPixels];
   const bool masked = step.mask != kWholeImage;
   if (masked) load_mask(sequences, step, place, mask);
   with_operator<A>(step.op, [&]<typename Operator>() {
