@@ -19,6 +19,9 @@ from ldie_ext.ops.boxes.match_boxes import match_boxes as match_boxes
 from ldie_ext.ops.boxes.sample_labels import sample_labels as sample_labels
 from ldie_ext.ops.boxes.select_proposals import select_proposals as select_proposals
 from ldie_ext.ops.conv.deform_conv2d import deform_conv2d as deform_conv2d
+from ldie_ext.ops.editing.apply_edits import apply_edits as apply_edits
+from ldie_ext.ops.editing.edit_op import EditOp as EditOp
+from ldie_ext.ops.editing.edit_op import EditOperator as EditOperator
 from ldie_ext.ops.heatmap.center_heatmap import center_heatmap as center_heatmap
 from ldie_ext.ops.heatmap.center_targets import CenterTargets as CenterTargets
 from ldie_ext.ops.heatmap.center_targets import center_targets as center_targets

@@ -97,6 +97,11 @@ def runs() -> tuple[Tensor, Tensor, Tensor]:
     return counts, torch.arange(5) * 3, torch.tensor([[H, W]]).repeat(4, 1)
 
 
+def edits(*operators: int) -> tuple[Tensor, Tensor]:
+    """Operators and parameters of each image."""
+    return torch.tensor([operators] * BATCH), 0.5 + torch.rand(BATCH, len(operators), 24)
+
+
 def anchors() -> tuple[Tensor, Tensor, Tensor]:
     """Scores, deltas and anchors."""
     return torch.randn(BATCH, 50), 0.1 * torch.randn(BATCH, 50, 4), boxes(50)
@@ -196,6 +201,13 @@ CASES = [
          lambda *inputs: ldie_ext.paste_masks(*inputs, (H, W))),
     Case("crop_and_resize_masks", lambda: (masks(), boxes()),
          lambda *inputs: ldie_ext.crop_and_resize_masks(*inputs, 7)),
+    # editing
+    Case("apply_edits", lambda: (torch.rand(BATCH, 3, H, W), *edits(1, 2, 4, 0)), ldie_ext.apply_edits, (0, 2)),
+    Case("apply_edits",
+         lambda: (torch.rand(BATCH, 3, H, W), *edits(3, 5), torch.rand(2, H, W), torch.randint(-1, 2, (BATCH, 2)),
+                  torch.rand(BATCH, 2) < 0.5), ldie_ext.apply_edits, (0, 2), "masks"),
+    Case("apply_edits", lambda: (torch.randint(256, (BATCH, H, W, 3), dtype=torch.uint8), *edits(1, 2)),
+         lambda *inputs: ldie_ext.apply_edits(*inputs, layout="hwc"), form="uint8"),
     # modules that do more than call an op
     Case("nn.AnchorGenerator", lambda: (maps(),),
          lambda maps: nn.AnchorGenerator(((8,),), ((0.5, 1.0),))(ImageList(maps), [maps])),

@@ -1,0 +1,129 @@
+"""apply_edits: five pointwise steps on a batch of small images, and on one photograph of 24 megapixels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import harness
+import pytest
+import torch
+from torch import Tensor
+
+import ldie_ext
+from ldie_ext import EditOp
+
+BATCH, SIDE = 64, 128
+CHAIN = [EditOp.BRIGHTNESS, EditOp.CONTRAST, EditOp.SATURATION, EditOp.COLOR_CURVE, EditOp.TONE_CURVE]
+PHOTOGRAPH = (4000, 6000)
+
+try:
+    import cv2
+except ModuleNotFoundError:
+    cv2 = None
+
+
+def brightness(x: Tensor, p: Tensor) -> Tensor:
+    return torch.minimum((1 + p).clamp(min=0), 1 / x.amax(1, keepdim=True).clamp(min=1e-12)) * x
+
+
+def contrast(x: Tensor, p: Tensor) -> Tensor:
+    light = (0.27 * x[:, :1] + 0.67 * x[:, 1:2] + 0.06 * x[:, 2:]).clamp(0, 1)
+    return (x * (1 + p * ((1 - torch.cos(math.pi * light)) / 2 / (light + 1e-6) - 1))).clamp(0, 1)
+
+
+def saturation(x: Tensor, p: Tensor) -> Tensor:
+    value = x.amax(1, keepdim=True)
+    chroma = value - x.amin(1, keepdim=True)
+    return value - torch.minimum((1 + p).clamp(min=0), value / chroma.clamp(min=1e-12)) * (value - x)
+
+
+def curve(x: Tensor, weights: Tensor) -> Tensor:
+    """Picks the piece of each pixel; weights [B, 1 or 3, 8]."""
+    total, place = weights.sum(-1, keepdim=True), torch.arange(8, dtype=x.dtype, device=x.device)
+    offsets = (weights.cumsum(-1) - weights - weights * place) / total
+    piece = (x.detach() * 8).clamp(max=7).long().flatten(2)
+    rows = [each.expand(len(x), 3, 8) for each in (offsets, 8 * weights / total)]
+    return torch.gather(rows[0], 2, piece).view_as(x) + torch.gather(rows[1], 2, piece).view_as(x) * x
+
+
+def clamped_curve(x: Tensor, weights: Tensor) -> Tensor:
+    """Without picks: what a compiler makes one loop of."""
+    parts = [(x - i / 8).clamp(0, 1 / 8) * weights[:, :, i, None, None] for i in range(8)]
+    return sum(parts[1:], parts[0]) * (8 / weights.sum(-1))[:, :, None, None]
+
+
+def composed(x: Tensor, params: Tensor, curve: Callable[[Tensor, Tensor], Tensor] = curve) -> Tensor:
+    """CHAIN alone, the same for the whole batch; ours takes other steps for each image at the same price."""
+    scalars = params[:, :3, :1, None, None].unbind(1)
+    x = saturation(contrast(brightness(x, scalars[0]), scalars[1]), scalars[2])
+    return curve(curve(x, params[:, 3].unflatten(1, (3, 8))), params[:, 4:, :8])
+
+
+@torch.compile(dynamic=False)
+def compiled(x: Tensor, params: Tensor) -> Tensor:
+    return composed(x, params, clamped_curve)
+
+
+def random_params(batch: int, device: torch.device) -> Tensor:
+    params = torch.zeros(batch, 5, 24, device=device)
+    params[:, :3, 0] = torch.rand(batch, 3, device=device) * 0.8 - 0.4
+    params[:, 3:] = (torch.rand(batch, 2, 24, device=device) - 0.5).exp()
+    return params
+
+
+@pytest.mark.parametrize("form", ["eager", "compiled"])
+@pytest.mark.parametrize("what", ["forward", "forward and backward"])
+def bench_apply_edits(measure: harness.Measure, what: str, form: str) -> None:
+    """The composed form as it stands, and compiled; steps of one order, which a compiler knows beforehand."""
+    images = torch.rand(BATCH, 3, SIDE, SIDE, device=measure.device)
+    ops = torch.tensor([CHAIN] * BATCH, device=measure.device)
+    params = random_params(BATCH, measure.device)
+    grad = torch.rand_like(images)
+    backward = what != "forward"
+    if backward:
+        images.requires_grad_()
+        params.requires_grad_()
+
+    def step(function: Callable[[], Tensor]) -> Callable[[], object]:
+        return (lambda: torch.autograd.grad(function(), (images, params), grad)) if backward else function
+
+    other = compiled if form == "compiled" else composed
+    measure(
+        f"{BATCH} x 128 x 128, five steps, {what}" + (", composed form compiled" if form == "compiled" else ""),
+        ours=step(lambda: ldie_ext.apply_edits(images, ops, params)),
+        composed=step(lambda: other(images, params)),
+        moved_bytes=(5 if backward else 2) * images.nbytes,
+        memory=form == "eager",
+    )
+
+
+def bench_photograph(measure: harness.Measure) -> None:
+    """uint8, channels last; OpenCV does brightness and saturation in HSV and the other three as tables."""
+    images = torch.randint(256, (1, *PHOTOGRAPH, 3), dtype=torch.uint8, device=measure.device)
+    ops = torch.tensor([CHAIN], device=measure.device)
+    params = random_params(1, measure.device)
+    measure(
+        "24 megapixels uint8 hwc, five steps",
+        ours=lambda: ldie_ext.apply_edits(images, ops, params, layout="hwc"),
+        host_peer=opencv_route(images, params) if cv2 is not None else None,
+        moved_bytes=2 * images.nbytes,
+        memory=True,
+    )
+
+
+def opencv_route(images: Tensor, params: Tensor) -> Callable[[], object]:
+    levels = torch.arange(256) / 255
+    gains = [(levels * (1 + float(params[0, k, 0])) * 255 + 0.5).clamp(0, 255) for k in (2, 0)]
+    hsv_table = torch.stack([torch.arange(256), *gains], 1).byte().view(1, 256, 3).numpy()
+    table = clamped_curve(clamped_curve(levels.view(1, 1, -1, 1).expand(1, 3, -1, 1), params[:, 3].cpu().view(1, 3, 8)),
+                          params[:, 4:, :8].cpu())  # fmt: skip
+    rgb_table = (table[0, :, :, 0] * 255 + 0.5).byte().t().contiguous().view(1, 256, 3).numpy()
+    picture = images[0].cpu().numpy()
+
+    def edit() -> object:
+        cv2.setNumThreads(torch.get_num_threads())
+        hsv = cv2.LUT(cv2.cvtColor(picture, cv2.COLOR_RGB2HSV), hsv_table)
+        return cv2.LUT(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), rgb_table)
+
+    return edit

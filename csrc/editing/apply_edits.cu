@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/instantiate.h"
+#include "core/integers.h"
+#include "editing/edit_pixels.cuh"
+
+namespace ldie::editing {
+namespace {
+
+// Reads the images once and writes them once, 24 bytes a pixel in float32, and computes 10 to 40 flops a step and
+// pixel: up to some ten steps the memory decides. Each thread takes packs of kWidth pixels of one sample after another
+// through all steps in registers.
+template <typename T, int kWidth>
+__global__ void __launch_bounds__(kThreads) edit_kernel(ApplyEdits<T> args) {
+  using A = acc_t<T>;
+  LDIE_DYNAMIC_SHARED(EditStep<A>, program);
+  const PixelStrides strides = pixel_strides(args.layout, args.pixels);
+  const int64_t first = int64_t(blockIdx.x) * kThreads + threadIdx.x, stride = int64_t(gridDim.x) * kThreads;
+  for (int64_t sample = blockIdx.y; sample < args.batch; sample += gridDim.y) {
+    load_program(args.sequences, sample, program);
+    const int64_t offset = sample * 3 * args.pixels;
+    for (int64_t pack = first; pack < args.pixels / kWidth; pack += stride) {
+      Pixel<A> pixels[kWidth];
+      load_pixels<kWidth>(args.images + offset, strides, pack, pixels);
+      for (int64_t k = 0; k < args.sequences.steps; ++k) {
+        run_step<kWidth>(args.sequences, program[k], args.pixels, pack, pixels);
+      }
+      store_pixels<kWidth>(pixels, strides, pack, args.out + offset);
+    }
+  }
+}
+
+// Reads images and gradients once and writes gradients once, 36 bytes a pixel in float32. A thread keeps kWidth pixels
+// and their gradients in registers and goes back step by step, doing the steps before each again: K (K - 1) / 2 of them
+// cost less than what they began with would, in memory, for the five or six steps of an edit. What pixels add to a
+// step's sums stands in shared memory, one column a thread, and is added up at once for the block: parts gets [batch,
+// blocks, steps, kMostSums].
+template <typename T, int kWidth>
+__global__ void __launch_bounds__(kBackwardThreads<acc_t<T>>)
+    gradient_kernel(ApplyEditsBackward<T> args, acc_t<T>* parts) {
+  using A = acc_t<T>;
+  constexpr int kBlock = kBackwardThreads<A>;
+  LDIE_DYNAMIC_SHARED(EditStep<A>, program);
+  LDIE_SHARED(A, columns, [kMostSums * kBackwardThreads<acc_t<T>>]);
+  const PixelStrides strides = pixel_strides(Layout::kChannelsFirst, args.pixels);
+  const int64_t steps = args.sequences.steps, packs = args.pixels / kWidth, rounds = ceil_div(packs, int64_t(kBlock));
+  for (int64_t sample = blockIdx.y; sample < args.batch; sample += gridDim.y) {
+    load_program(args.sequences, sample, program);
+    const int64_t offset = sample * 3 * args.pixels;
+    A* const block_parts = parts + (sample * gridDim.x + blockIdx.x) * steps * kMostSums;
+    for (int64_t round = blockIdx.x; round < rounds; round += gridDim.x) {
+      const int64_t pack = round * kBlock + threadIdx.x;
+      const bool there = pack < packs;
+      Pixel<A> images[kWidth] = {}, grads[kWidth] = {};
+      if (there) {
+        load_pixels<kWidth>(args.images + offset, strides, pack, images);
+        load_pixels<kWidth>(args.grad + offset, strides, pack, grads);
+      }
+      for (int64_t k = steps - 1; k >= 0; --k) {
+        const int sums = sums_of<A>(program[k].op);
+        for (int slot = 0; slot < sums; ++slot) columns[slot * kBlock + threadIdx.x] = A(0);
+        if (there) {
+          Pixel<A> before[kWidth];
+          for (int i = 0; i < kWidth; ++i) before[i] = images[i];
+          for (int64_t i = 0; i < k; ++i) run_step<kWidth>(args.sequences, program[i], args.pixels, pack, before);
+          run_step_backward<kWidth>(args.sequences, program[k], args.pixels, pack, before, grads,
+                                    ColumnSums<A>{columns + threadIdx.x});
+        }
+        add_columns(columns, sums, round == blockIdx.x, block_parts + k * kMostSums);
+      }
+      if (there) store_pixels<kWidth>(grads, strides, pack, args.grad_images + offset);
+    }
+  }
+}
+
+// One block a step of a sample: adds the parts in a fixed order and writes a row of the parameters' gradient. Reads the
+// parts only.
+template <typename T>
+__global__ void __launch_bounds__(kFinishThreads)
+    finish_kernel(ApplyEditsBackward<T> args, const acc_t<T>* parts, int64_t blocks) {
+  LDIE_SHARED(double, totals, [kMostSums]);
+  const int64_t steps = args.sequences.steps;
+  for (int64_t at = blockIdx.x; at < args.batch * steps; at += gridDim.x) {
+    const acc_t<T>* const first = parts + (at / steps * blocks * steps + at % steps) * kMostSums;
+    const int sums = sums_of<acc_t<T>>(operator_at(args.sequences, at));
+    for (int slot = int(threadIdx.x); slot < sums; slot += kFinishThreads) {
+      double total = 0;
+      for (int64_t block = 0; block < blocks; ++block) total += double(first[block * steps * kMostSums + slot]);
+      totals[slot] = total;
+    }
+    __syncthreads();
+    if (threadIdx.x == 0) parameter_gradient(args.sequences, at, totals, args.grad_params + at * kParameters);
+    __syncthreads();
+  }
+}
+
+// So many that all samples together fill a GPU, and few enough to add their parts quickly.
+dim3 sample_grid(int64_t batch, int64_t packs, int threads) {
+  constexpr int64_t kEnough = 2048;
+  const int64_t blocks = ceil_div(kEnough, batch);
+  return dim3(grid_side(ceil_div(packs, int64_t(threads)), blocks), grid_side(batch));
+}
+
+template <int kWidth, typename T>
+void launch_edit(const ApplyEdits<T>& args, Context& context) {
+  LDIE_LAUNCH((edit_kernel<T, kWidth>), sample_grid(args.batch, args.pixels / kWidth, kThreads), dim3(kThreads),
+              program_bytes(args.sequences), context.stream, args);
+}
+
+template <int kWidth, typename T>
+void launch_gradient(const ApplyEditsBackward<T>& args, Context& context) {
+  using A = acc_t<T>;
+  constexpr int kBlock = kBackwardThreads<A>;
+  const int64_t steps = args.sequences.steps;
+  const dim3 grid = sample_grid(args.batch, args.pixels / kWidth, kBlock);
+  A* const parts = context.scratch_array<A>(args.batch * grid.x * steps * kMostSums);
+  LDIE_LAUNCH((gradient_kernel<T, kWidth>), grid, dim3(kBlock), program_bytes(args.sequences), context.stream, args,
+              parts);
+  LDIE_LAUNCH(finish_kernel<T>, dim3(grid_side(args.batch * steps)), dim3(kFinishThreads), 0, context.stream, args,
+              parts, int64_t(grid.x));
+}
+
+}  // namespace
+
+template <typename T>
+void apply_edits(const ApplyEdits<T>& args, Context& context) {
+  if (args.batch * args.pixels == 0) return;
+  const bool packed = args.layout == Layout::kChannelsFirst && args.pixels % kPixelsOf<T> == 0;
+  packed&& packs_fit({args.images, args.out}) ? launch_edit<kPixelsOf<T>>(args, context)
+                                              : launch_edit<1>(args, context);
+}
+
+template <typename T>
+void apply_edits_backward(const ApplyEditsBackward<T>& args, Context& context) {
+  if (args.batch == 0) return;
+  const bool packed = args.pixels % kBackwardPixels == 0 && packs_fit({args.images, args.grad, args.grad_images});
+  packed ? launch_gradient<kBackwardPixels>(args, context) : launch_gradient<1>(args, context);
+}
+
+LDIE_INSTANTIATE(apply_edits, ApplyEdits);
+LDIE_INSTANTIATE_FOR(apply_edits, ApplyEdits, uint8_t);
+LDIE_INSTANTIATE(apply_edits_backward, ApplyEditsBackward);
+
+}  // namespace ldie::editing

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+// CPU: runs of pointwise steps on tiles of pixels that stay in the first-level cache, channel beside channel.
+#pragma once
+
+#include <cstring>
+
+#include "core/integers.h"
+#include "editing/apply_edits.h"
+#include "editing/channel_bytes_cpu.h"
+#include "editing/lane_value_cpu.h"
+
+namespace ldie::editing {
+
+// Forward the longer tile makes longer streams of memory; backward each step has one of its own.
+constexpr int64_t kForwardPixels = 1024, kBackwardPixels = 256;
+
+// Pixels by rows of their channels, each to be read or written by whole registers.
+template <typename Element>
+struct PixelRows {
+  using A = std::remove_const_t<Element>;
+  Element* channels[3];
+
+  inline __attribute__((always_inline)) Pixel<Lanes<A>> at(int64_t i) const {
+    return {load_lanes<A>(channels[0] + i), load_lanes<A>(channels[1] + i), load_lanes<A>(channels[2] + i)};
+  }
+  inline __attribute__((always_inline)) void put(int64_t i, const Pixel<Lanes<A>>& pixel) const {
+    std::memcpy(channels[0] + i, &pixel.r, sizeof pixel.r);
+    std::memcpy(channels[1] + i, &pixel.g, sizeof pixel.g);
+    std::memcpy(channels[2] + i, &pixel.b, sizeof pixel.b);
+  }
+};
+
+// As many pixels as the image has left fill a tile up to a whole register, the rest of it being black.
+template <typename A, int64_t kPixels>
+struct PixelTile {
+  alignas(kLaneBytes) A channels[3][kPixels];
+
+  PixelRows<A> rows() { return {{channels[0], channels[1], channels[2]}}; }
+  PixelRows<const A> rows() const { return {{channels[0], channels[1], channels[2]}}; }
+};
+
+// Where a tile lies: pixels begin .. begin + count of a sample of this many.
+struct TilePlace {
+  int64_t pixels, begin, count;
+};
+
+template <typename Element>
+PixelRows<Element> rows_at(Element* sample, const TilePlace& place) {
+  Element* const first = sample + place.begin;
+  return {{first, first + place.pixels, first + 2 * place.pixels}};
+}
+
+template <typename T, int64_t kPixels>
+void load_tile(const T* sample, const TilePlace& place, PixelTile<acc_t<T>, kPixels>& tile) {
+  for (int64_t c = 0; c < 3; ++c) {
+    acc_t<T>* const channel = tile.channels[c];
+    const T* const elements = sample + c * place.pixels + place.begin;
+    for (int64_t i = 0; i < place.count; ++i) channel[i] = to_number(elements[i]);
+    for (int64_t i = place.count; i < round_up(place.count, kLanes<acc_t<T>>); ++i) channel[i] = 0;
+  }
+}
+
+template <typename T, int64_t kPixels>
+void store_tile(const PixelTile<acc_t<T>, kPixels>& tile, const TilePlace& place, T* sample) {
+  for (int64_t c = 0; c < 3; ++c) {
+    const acc_t<T>* const channel = tile.channels[c];
+    T* const elements = sample + c * place.pixels + place.begin;
+    for (int64_t i = 0; i < place.count; ++i) elements[i] = to_element<T>(channel[i]);
+  }
+}
+
+// The same of pixels whose channels come last.
+template <int64_t kPixels>
+void load_tile_of_bytes(const uint8_t* sample, const TilePlace& place, PixelTile<float, kPixels>& tile) {
+  uint8_t rows[3][kPixels];
+  split_channels(sample + 3 * place.begin, place.count, rows[0], rows[1], rows[2]);
+  load_tile(rows[0], TilePlace{kPixels, 0, place.count}, tile);
+}
+
+template <int64_t kPixels>
+void store_tile_of_bytes(const PixelTile<float, kPixels>& tile, const TilePlace& place, uint8_t* sample) {
+  uint8_t rows[3][kPixels];
+  store_tile(tile, TilePlace{kPixels, 0, place.count}, rows[0]);
+  join_channels(rows[0], rows[1], rows[2], place.count, sample + 3 * place.begin);
+}
+
+template <typename A>
+void load_mask(const EditSequences<A>& sequences, const EditStep<A>& step, const TilePlace& place, A* mask) {
+  for (int64_t i = 0; i < place.count; ++i) mask[i] = mask_value(sequences, step, place.pixels, place.begin + i);
+  for (int64_t i = place.count; i < round_up(place.count, kLanes<A>); ++i) mask[i] = 0;
+}
+
+// Where `after` is `before`, in place.
+template <typename A>
+void apply_step(const EditSequences<A>& sequences, const EditStep<A>& step, const TilePlace& place,
+                const PixelRows<const A>& before, const PixelRows<A>& after) {
+  alignas(kLaneBytes) A mask[kForwardPixels];
+  const bool masked = step.mask != kWholeImage;
+  if (masked) load_mask(sequences, step, place, mask);
+  with_operator<A>(step.op, [&]<typename Operator>() {
+    const Operator op(step.numbers);
+    if (masked) {
+      for (int64_t i = 0; i < place.count; i += kLanes<A>) {
+        after.put(i, edit_masked(op, before.at(i), load_lanes(mask + i)));
+      }
+    } else {
+      for (int64_t i = 0; i < place.count; i += kLanes<A>) after.put(i, edit(op, before.at(i)));
+    }
+  });
+}
+
+// Backward over a tile's registers: of image(i) and grad(i), pixels or one channel of them, to put(i, gradient).
+template <typename A, typename Operator, typename Image, typename Grad, typename Put>
+inline __attribute__((always_inline)) void run_backward(const Operator& op, Lanes<A>* sums_of_step, const A* mask,
+                                                        int64_t count, const Image& image, const Grad& grad,
+                                                        const Put& put) {
+  Lanes<A> values[Operator::kSums + 1];  // of their own, so that the compiler sees that nothing else is written
+  for (int i = 0; i < Operator::kSums; ++i) values[i] = sums_of_step[i];
+  const LaneSums<A> sums{values};
+  if (mask != nullptr) {
+    for (int64_t i = 0; i < count; i += kLanes<A>) {
+      put(i, edit_masked_backward(op, image(i), load_lanes(mask + i), grad(i), sums));
+    }
+  } else {
+    for (int64_t i = 0; i < count; i += kLanes<A>) put(i, edit_backward(op, image(i), grad(i), sums));
+  }
+  for (int i = 0; i < Operator::kSums; ++i) sums_of_step[i] = values[i];
+}
+
+// Takes the gradient of what the step made of `before` to that of `before`, and adds to the step's sums.
+template <typename A>
+void apply_step_backward(const EditSequences<A>& sequences, const EditStep<A>& step, const TilePlace& place,
+                         const PixelRows<const A>& before, const PixelRows<A>& grad, Lanes<A>* sums_of_step) {
+  alignas(kLaneBytes) A mask[kForwardPixels];
+  const bool masked = step.mask != kWholeImage;
+  if (masked) load_mask(sequences, step, place, mask);
+  with_operator<A>(step.op, [&]<typename Operator>() {
+    const Operator op(step.numbers);
+    if constexpr (requires { op.channel(0); }) {  // the sums of one channel fit the registers
+      for (int c = 0; c < 3; ++c) {
+        const CurveChannel<A> curve = op.channel(c);
+        A* const grads = grad.channels[c];
+        run_backward(
+            CurveChannel<A>{curve.row, 0}, sums_of_step + curve.first_sum, masked ? mask : nullptr, place.count,
+            [&](int64_t i) { return load_lanes(before.channels[c] + i); },
+            [&](int64_t i) { return load_lanes(grads + i); },
+            [&](int64_t i, const Lanes<A>& value) { std::memcpy(grads + i, &value, sizeof value); });
+      }
+    } else {
+      run_backward(
+          op, sums_of_step, masked ? mask : nullptr, place.count, [&](int64_t i) { return before.at(i); },
+          [&](int64_t i) { return grad.at(i); }, [&](int64_t i, const Pixel<Lanes<A>>& value) { grad.put(i, value); });
+    }
+  });
+}
+
+}  // namespace ldie::editing

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// CPU: lanes of numbers as the values of a formula, and sums of a gradient that are kept lane by lane.
+#pragma once
+
+#include "editing/curve_operators.h"
+#include "editing/value.h"
+#include "roi/lane_shuffle_cpu.h"
+
+namespace ldie::editing {
+
+template <typename A>
+struct LaneValue {
+  using Number = A;
+  using Index = Lanes<roi::LaneIndex<A>>;
+
+  static inline __attribute__((always_inline)) Index truncated(const Lanes<A>& value) {
+    return __builtin_convertvector(value, Index);
+  }
+  static inline __attribute__((always_inline)) Lanes<A> number(const Index& index) {
+    return __builtin_convertvector(index, Lanes<A>);
+  }
+
+  // By the instructions: of a comparison with a constant and a choice the compiler does not make them.
+  static inline __attribute__((always_inline)) Lanes<A> clamp_unit(const Lanes<A>& value) {
+    const Lanes<A> none{}, one = all_lanes(A(1));
+#if defined(__AVX512F__)
+    if constexpr (sizeof(A) == 4) return _mm512_maskz_min_ps(0xffff, _mm512_maskz_max_ps(0xffff, value, none), one);
+    if constexpr (sizeof(A) == 8) return _mm512_maskz_min_pd(0xff, _mm512_maskz_max_pd(0xff, value, none), one);
+#elif defined(__AVX2__)
+    if constexpr (sizeof(A) == 4) return _mm256_min_ps(_mm256_max_ps(value, none), one);
+    if constexpr (sizeof(A) == 8) return _mm256_min_pd(_mm256_max_pd(value, none), one);
+#else
+    return minimum(maximum(none, value), one);
+#endif
+  }
+
+  // Of a row in registers, where there are shuffles for it. (A register may hold more than the row: the row after it.)
+  static inline __attribute__((always_inline)) Lanes<A> entry(const A* row, const Index& index) {
+    constexpr int kRegisters = kPieces > kLanes<A> ? int(kPieces / kLanes<A>) : 1;
+    if constexpr (kRegisters <= roi::kShuffledRegisters && kPieces >= kLanes<A>) {
+      Lanes<A> registers[kRegisters];
+      for (int i = 0; i < kRegisters; ++i) registers[i] = load_lanes(row + i * kLanes<A>);
+      return roi::pick<kRegisters, A>(registers, index);
+    } else if constexpr (kPieces * 2 == kLanes<A>) {
+      typedef A Half __attribute__((vector_size(kLaneBytes / 2)));
+      Half half;
+      std::memcpy(&half, row, sizeof half);
+      return __builtin_shuffle(__builtin_shufflevector(half, half, 0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7),
+                               index);
+    } else {
+      Lanes<A> picked;
+      for (int64_t lane = 0; lane < kLanes<A>; ++lane) picked[lane] = row[index[lane]];
+      return picked;
+    }
+  }
+};
+
+template <>
+struct Value<Lanes<float>> : LaneValue<float> {};
+template <>
+struct Value<Lanes<double>> : LaneValue<double> {};
+
+template <typename A>
+struct LaneSums {
+  Lanes<A>* values;
+
+  inline __attribute__((always_inline)) void add(int slot, const Lanes<A>& value) const { values[slot] += value; }
+
+  // One of the eight from this slot on, for each lane.
+  inline __attribute__((always_inline)) void add_at(int slot, const typename LaneValue<A>::Index& index,
+                                                    const Lanes<A>& value) const {
+    for (int i = 0; i < kPieces; ++i) values[slot + i] += index == i ? value : Lanes<A>{};
+  }
+};
+
+}  // namespace ldie::editing
