@@ -180,14 +180,12 @@ std::tuple<Tensor, Tensor> apply_edits_backward_op(const Tensor& grad_, const Te
   return {grad_images, grad_params};
 }
 
-LDIE_SCHEMA(
-    "apply_edits(Tensor images, Tensor ops, Tensor params, Tensor? masks, Tensor? mask_index, Tensor? exclusive, "
-    "int layout) -> Tensor");
-LDIE_REGISTER("apply_edits", apply_edits_op)
-LDIE_SCHEMA(
-    "apply_edits_backward(Tensor grad, Tensor images, Tensor ops, Tensor params, Tensor? masks, Tensor? mask_index, "
-    "Tensor? exclusive) -> (Tensor, Tensor)");
-LDIE_REGISTER("apply_edits_backward", apply_edits_backward_op)
+LDIE_OP(apply_edits, apply_edits_op,
+        "(Tensor images, Tensor ops, Tensor params, Tensor? masks, Tensor? mask_index, Tensor? exclusive, int layout) "
+        "-> Tensor");
+LDIE_OP(apply_edits_backward, apply_edits_backward_op,
+        "(Tensor grad, Tensor images, Tensor ops, Tensor params, Tensor? masks, Tensor? mask_index, Tensor? exclusive) "
+        "-> (Tensor, Tensor)");
 
 }  // namespace
 }  // namespace ldie::editing

@@ -2,16 +2,16 @@
 // CPU: lanes of numbers as the values of a formula, and sums of a gradient that are kept lane by lane.
 #pragma once
 
+#include "core/lane_shuffle_cpu.h"
 #include "editing/curve_operators.h"
 #include "editing/value.h"
-#include "roi/lane_shuffle_cpu.h"
 
 namespace ldie::editing {
 
 template <typename A>
 struct LaneValue {
   using Number = A;
-  using Index = Lanes<roi::LaneIndex<A>>;
+  using Index = Lanes<LaneIndex<A>>;
 
   static inline __attribute__((always_inline)) Index truncated(const Lanes<A>& value) {
     return __builtin_convertvector(value, Index);
@@ -37,10 +37,10 @@ struct LaneValue {
   // Of a row in registers, where there are shuffles for it. (A register may hold more than the row: the row after it.)
   static inline __attribute__((always_inline)) Lanes<A> entry(const A* row, const Index& index) {
     constexpr int kRegisters = kPieces > kLanes<A> ? int(kPieces / kLanes<A>) : 1;
-    if constexpr (kRegisters <= roi::kShuffledRegisters && kPieces >= kLanes<A>) {
+    if constexpr (kRegisters <= kShuffledRegisters && kPieces >= kLanes<A>) {
       Lanes<A> registers[kRegisters];
       for (int i = 0; i < kRegisters; ++i) registers[i] = load_lanes(row + i * kLanes<A>);
-      return roi::pick<kRegisters, A>(registers, index);
+      return pick<kRegisters, A>(registers, index);
     } else if constexpr (kPieces * 2 == kLanes<A>) {
       typedef A Half __attribute__((vector_size(kLaneBytes / 2)));
       Half half;

@@ -7,7 +7,7 @@
 #include <cstdint>
 
 #include "core/integers.h"
-#include "roi/lane_shuffle_cpu.h"
+#include "core/lane_shuffle_cpu.h"
 #include "roi/roi_align.h"
 
 namespace ldie::roi {

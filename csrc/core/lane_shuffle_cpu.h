@@ -9,7 +9,7 @@
 #include "core/fast_math.h"
 #include "core/lanes_cpu.h"
 
-namespace ldie::roi {
+namespace ldie {
 
 // The integer of a number's size, which is what a shuffle takes for its indices.
 template <typename A>
@@ -78,4 +78,4 @@ inline __attribute__((always_inline)) Lanes<A> pick(const Lanes<A>* row, const L
   }
 }
 
-}  // namespace ldie::roi
+}  // namespace ldie
