@@ -6,7 +6,8 @@ pooling by the operators' own names; convolutions and linear layers are in neith
 
     cd benchmarks && PYTHONPATH=.:..:../python python -m systems.rcnn_step
 
-``--memory`` does one training step of ours alone and prints the process's peak.
+Ours keeps the pages of its big outputs, as ``ldie train`` does; ``--fresh-pages`` measures without. ``--memory`` does
+one training step of ours alone and prints the process's peak.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile, record_function
 
 import ldie_ext
+from ldie_ext.memory import keep_pages
 
 SIZE, OBJECTS, CLASSES = (800, 1344), 20, 80
 RATE = 1e-12
@@ -220,7 +222,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--memory", action="store_true", help="one training step of ours, and the peak of the process")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--fresh-pages", action="store_true", help="have the system provide big outputs' pages")
     options = parser.parse_args()
+    if not options.fresh_pages:
+        keep_pages()
     torch.manual_seed(0)
     data = samples()
     if options.memory:
