@@ -27,8 +27,8 @@ def product(scores: Tensor, masks: Tensor) -> Tensor:
 
 
 def count_map(scores: Tensor, masks: Tensor) -> Tensor:
-    """The best composed form: classes summed first, the product never formed."""
-    counts = masks.sum(1, keepdim=True, dtype=torch.float32)
+    """The best composed form: classes summed first, as bytes, which PyTorch vectorises; the product never formed."""
+    counts = masks.view(torch.uint8).sum(1, keepdim=True, dtype=torch.uint8).float()
     return signed(scores * counts).sum() / (SCALES * counts.sum())
 
 

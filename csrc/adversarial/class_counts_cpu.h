@@ -79,19 +79,38 @@ void count_boxes(const SortedBoxes& boxes, int64_t image, int64_t top, int64_t b
   }
 }
 
-// The same from dense masks: reads the rows of each plane once, in order.
-template <typename C>
-void count_masks(const ClassCounts& source, int64_t image, int64_t top, int64_t bottom, C* __restrict counts) {
-  const int64_t size = (bottom - top) * source.width;
-  std::memset(counts, 0, size_t(size) * sizeof(C));
-  for (int64_t plane = 0; plane < source.mask_planes; ++plane) {
-    const uint8_t* __restrict mask =
-        source.masks + (image * source.mask_planes + plane) * source.pixels() + top * source.width;
-    if (source.class_agnostic) {
-      for (int64_t i = 0; i < size; ++i) counts[i] |= C(mask[i] != 0);
-    } else {
-      for (int64_t i = 0; i < size; ++i) counts[i] = C(counts[i] + C(mask[i] != 0));
+// counts[i] += how many of kPlanes masks, one `plane` behind the other, cover cell i; or whether one does, if agnostic.
+// Several at a time, so that the counts are loaded and stored once for all of them.
+template <int kPlanes, typename C>
+void add_planes(const uint8_t* __restrict masks, int64_t plane, bool agnostic, int64_t size, C* __restrict counts) {
+  if (agnostic) {
+    for (int64_t i = 0; i < size; ++i) {
+      uint8_t any = 0;
+      for (int k = 0; k < kPlanes; ++k) any |= masks[k * plane + i];
+      counts[i] |= C(any != 0);
     }
+  } else {
+    for (int64_t i = 0; i < size; ++i) {
+      uint8_t sum = 0;
+      for (int k = 0; k < kPlanes; ++k) sum = uint8_t(sum + (masks[k * plane + i] != 0));
+      counts[i] = C(counts[i] + C(sum));
+    }
+  }
+}
+
+// The same from dense masks, whose planes are read once, a strip each.
+template <typename C>
+void count_masks(const ClassCounts& source, int64_t image, int64_t top, int64_t bottom, C* counts) {
+  constexpr int64_t kAtOnce = 8;
+  const int64_t size = (bottom - top) * source.width, planes = source.mask_planes;
+  std::memset(counts, 0, size_t(size) * sizeof(C));
+  const uint8_t* masks = source.masks + image * planes * source.pixels() + top * source.width;
+  int64_t plane = 0;
+  for (; plane + kAtOnce <= planes; plane += kAtOnce, masks += kAtOnce * source.pixels()) {
+    add_planes<kAtOnce>(masks, source.pixels(), source.class_agnostic, size, counts);
+  }
+  for (; plane < planes; ++plane, masks += source.pixels()) {
+    add_planes<1>(masks, source.pixels(), source.class_agnostic, size, counts);
   }
 }
 
