@@ -89,7 +89,7 @@ class OrderedSequences {
         exclusive_(as_contiguous(given.exclusive)) {}
 
   template <typename A>
-  EditSequences<A> view(const char* op) const {
+  EditSequences<A> view([[maybe_unused]] const char* op) const {
     const bool hard = masks_ && masks_->scalar_type() == ScalarType::Bool;
     const EditSequences<A> sequences = {
         .ops = data<int64_t>(ops_),
