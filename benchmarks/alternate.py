@@ -56,7 +56,8 @@ class Alternation:
     def run(self, name: str, raw: Path, select: Sequence[str], seconds: float) -> Result:
         """One process: the chosen rows of a tree, as report.py condenses them."""
         command = [sys.executable, "-m", "pytest", "-c", "pytest.ini", "--rootdir=.", "-o", "pythonpath=.", "-q",
-                   "--no-floor", "--benchmark-quiet", f"--benchmark-json={raw}", *select]  # fmt: skip
+                   "--no-floor", "--continue-on-collection-errors", "--benchmark-quiet", f"--benchmark-json={raw}",
+                   *select]  # fmt: skip
         environment = self.environment(self.trees[name], seconds)
         done = subprocess.run(command, cwd=BENCHMARKS, env=environment, stdout=subprocess.DEVNULL, check=False)
         if done.returncode == NOTHING_COLLECTED or not raw.exists():

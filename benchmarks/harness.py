@@ -13,10 +13,11 @@ On the CPU each row runs under pytest-benchmark, once per variant and thread cou
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -26,7 +27,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from ldie_ext.memory import keep_pages, release_pages
+try:
+    from ldie_ext.memory import keep_pages, release_pages
+except ModuleNotFoundError:  # an older package, which alternate.py measures beside its own
+    keep_pages = release_pages = None
 
 try:  # the peers, installed only where benchmarks compare with them
     import torchvision
@@ -92,6 +96,16 @@ def moved(
     return least | ({} if flops is None else {"flops": flops})
 
 
+@contextlib.contextmanager
+def kept_pages() -> Iterator[None]:
+    """Context in which pages of big outputs are kept."""
+    keep_pages()
+    try:
+        yield
+    finally:
+        release_pages()
+
+
 def takes_pages(least: dict[str, Any]) -> bool:
     """Whether the row writes memory of its own that is fresh at every call."""
     return least.get("written_bytes", 0) >= FRESH and not least.get("given_output")
@@ -152,19 +166,15 @@ class Measure:
         """
         function = {"ours": ours, "kept": ours, "composed": composed, "peer": peer or host_peer}[self.variant]
         least = moved(ours, read_bytes, written_bytes, flops, given_output) if function is ours else {}
-        if function is None or (self.variant == "kept" and not takes_pages(least)):
+        if function is None or (self.variant == "kept" and not (keep_pages and takes_pages(least))):
             pytest.skip(f"no {self.variant} for this row")
         self.benchmark.group = f"{self.op} | {case} | cpu, {self.threads} threads"
         self.benchmark.extra_info.update(op=self.op, case=case, variant=self.variant, threads=self.threads)
         self.benchmark.extra_info.update(least)
         if memory and self.variant != "kept":
             self.benchmark.extra_info["peak_memory"] = peak_memory(function)
-        if self.variant == "kept":
-            keep_pages()
-        try:
+        with kept_pages() if self.variant == "kept" else contextlib.nullcontext():
             self.benchmark.pedantic(function, rounds=rounds_for(function), iterations=1, warmup_rounds=0)
-        finally:
-            release_pages()
 
 
 def elapsed(function: Callable[[], Any]) -> float:

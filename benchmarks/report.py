@@ -152,7 +152,7 @@ def table(result: dict[str, Any]) -> str:
         f"{environment['cpu']}, torch {environment['torch']}, commit {environment['commit']}, "
         f"{environment['date']}, libraries {', '.join(environment['libraries'])}.",
         "",
-        *floor_text(result["floor"]),
+        *floor_text(result.get("floor", {})),
         "| op | case | device | ours | vs composed | vs peer | GB/s | % of floor | peak memory |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
@@ -160,7 +160,7 @@ def table(result: dict[str, Any]) -> str:
         ours = row["seconds"].get("ours")
         if ours is None:
             continue
-        share = share_of_floor(row, result["floor"].get(str(row["threads"])))
+        share = share_of_floor(row, result.get("floor", {}).get(str(row["threads"])))
         cells = (
             row["op"], row["case"], f"cpu x{row['threads']}", duration(ours), ratio(row, "composed"),
             ratio(row, "peer"), bandwidth(row), share, memory(row),

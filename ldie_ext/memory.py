@@ -1,4 +1,4 @@
-"""Whether the operators keep the memory of big CPU tensors that were freed. Nothing here is called by anything else."""
+"""Whether the operators keep the memory of big CPU tensors that were freed. Nothing is kept unless it is asked for."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def keep_pages(limit: int = 1 << 30) -> bool:
     Memory of that size is asked of the system for each tensor and given back with it. Every page of the next one is
     then new: the system clears it, and stops the program to do so, which takes longer than the arithmetic of most
     operators. Kept pages are only written. Outputs, gradients and scratch memory of all operators of this process take
-    part, in any thread; tensors that PyTorch itself makes do not, nor do outputs that stay mostly zero
-    (``center_heatmap``, ``paste_masks``), whose untouched pages cost nothing.
+    part, in any thread. Tensors that PyTorch itself makes do not (copies of inputs in another order, too), nor do
+    outputs that stay mostly zero (``center_heatmap``, ``paste_masks``), whose untouched pages cost nothing.
 
     **What it costs.** At most ``limit`` bytes stay the process's while no tensor uses them: what was freed first goes
     first. A tensor may sit in a kept block up to a quarter larger than itself. Its storage cannot be resized, and
@@ -26,7 +26,7 @@ def keep_pages(limit: int = 1 << 30) -> bool:
         limit: bytes that may stay unused, at least 0; 0 is :func:`release_pages`.
 
     Returns:
-        Whether it does so from now on; False where the system is not Linux.
+        Whether the library can; False where the system is not Linux.
 
     Raises:
         ValueError: ``limit`` is negative or does not fit an int64.

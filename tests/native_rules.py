@@ -35,7 +35,7 @@ def namespace_breaches(sources: Sources) -> list[str]:
     found = []
     for path, text in sources.items():
         room = "ldie" if family(path) == "core" else f"ldie::{family(path)}"
-        opened = set(re.findall(r"^namespace (\w[\w:]*) \{$", text, re.MULTILINE)) - {"detail", room}
+        opened = set(re.findall(r"^(?:inline )?namespace (\w[\w:]*) \{", text, re.MULTILINE)) - {"detail", room}
         found += [f"{path} opens {name}: its names belong in {room}" for name in sorted(opened)]
         if family(path) != "core" and "using namespace" in text:
             found.append(f"{path} takes in the names of another family")
@@ -64,9 +64,11 @@ def suffix_breaches(sources: Sources) -> list[str]:
         if family(path) == "host":  # a module of its own, without tensors and kernels
             continue
         for header in includes(text):
+            if header.endswith((".cpp", ".cu")):
+                found.append(f"{path} includes {header}, which is compiled by itself")
             if header in sources and side(header) not in ("both", side(path)):
                 found.append(f"{path} includes {header}, which is for the {side(header)} side alone")
-        if side(path) != "tensors" and side(path) != "cpu" and "torch/" in text:
+        if side(path) not in ("tensors", "cpu") and re.search(r"<(?:torch|ATen|c10)/", text):
             found.append(f"{path} includes torch, which only the tensor side and the CPU's threads may")
     return found
 
@@ -78,7 +80,10 @@ WORDS = {
     "core/grid.cuh": (r"\b65535\b|unsigned\((\w+) < (\w+) \? \1 : \2\)", "grid_side()"),
     "core/reduce.cuh": (r"\b0xffffffffu?\b(?! >>)|kWarpSize = ", "kFullWarp and kWarpSize"),
     "core/instantiate.h": (r"^template (?:void|struct|class) .*;|define LDIE_INSTANTIATE", "LDIE_INSTANTIATE()"),
-    "core/limits.h": (r"std::numeric_limits<\w+>::(?:infinity|quiet_NaN)", "kInfinite and kNotANumber"),
+    "core/limits.h": (
+        r"std::numeric_limits<.*>::(?:infinity|quiet_NaN)|\bINFINITY\b|\bNAN\b",
+        "kInfinite and kNotANumber",
+    ),
 }
 LEAST_REPEATED = 48  # characters of a function's body; shorter ones say no more than a word does
 
@@ -120,13 +125,17 @@ def closing(text: str, start: int) -> int:
 # ---- the tensor side is thin
 
 
+READ_ON_THE_DEVICE = {"editing/apply_edits.h"}  # options in tensors, of which any number is defined
+
+
 def tensor_side_breaches(sources: Sources) -> list[str]:
     """Arguments are aggregates, options come from checked_option() alone, dtypes from one dispatch."""
     options = {name for text in sources.values() for name in re.findall(r"constexpr \w+ last_option\((\w+)\)", text)}
-    cast = re.compile(rf"(?<!last_option\()\b({'|'.join(sorted(options))})\(\w")
+    names = "|".join(sorted(options))
+    cast = re.compile(rf"(?<!last_option\()\b(?:{names})\(\w|static_cast<(?:{names})>|\b(?:{names})\{{\w")
     found = []
     for path, text in sources.items():
-        if cast.search(text):
+        if cast.search(text) and path not in READ_ON_THE_DEVICE:
             found.append(f"{path} casts an integer to an enumerator")
         if side(path) != "tensors" or family(path) in ("core", "host"):
             continue

@@ -115,6 +115,7 @@ def test_threads_share_the_pool() -> None:
     """)
 
 
+@LINUX
 def test_nothing_is_kept_unasked() -> None:
     """Neither importing the library nor calling an op keeps anything."""
     run("""

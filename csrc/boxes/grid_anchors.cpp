@@ -58,6 +58,28 @@ void check_count(const AnchorLevel& level) {
   }
 }
 
+// The cells by the two conventions in use, with ratio = height / width. Both in their peer's precision and order of
+// operations, so that the anchors are the same bits.
+Box<float> torchvision_cell(double size, double ratio) {
+  const float height_ratio = std::sqrt(float(ratio)), width_ratio = 1.f / height_ratio;
+  const float x = std::nearbyint(width_ratio * float(size) / 2), y = std::nearbyint(height_ratio * float(size) / 2);
+  return {-x, -y, x, y};
+}
+
+Box<float> detectron2_cell(double size, double ratio) {
+  const double width = std::sqrt(size * size / ratio), height = ratio * width;
+  const float x = float(width / 2), y = float(height / 2);
+  return {-x, -y, x, y};
+}
+
+// Cell i of a level: torchvision has the ratio in the outer loop, detectron2 the size.
+Box<float> anchor_cell(AnchorConvention convention, std::span<const double> sizes, std::span<const double> ratios,
+                       size_t i) {
+  return convention == AnchorConvention::kTorchvision
+             ? torchvision_cell(sizes[i % sizes.size()], ratios[i / sizes.size()])
+             : detectron2_cell(sizes[i / ratios.size()], ratios[i % ratios.size()]);
+}
+
 std::span<const double> take(std::span<const double>& values, int64_t count) {
   const auto taken = values.first(size_t(count));
   values = values.subspan(size_t(count));

@@ -3,9 +3,7 @@
 // around every location of its grid. Ordered by level, y, x, cell.
 #pragma once
 
-#include <cmath>
 #include <cstdint>
-#include <span>
 
 #include "core/box.h"
 #include "core/context.h"
@@ -13,30 +11,9 @@
 
 namespace ldie::boxes {
 
-// The two conventions in use, with ratio = height / width. Both in their peer's precision and order of operations, so
-// that the anchors are the same bits.
+// What the cells of a level are (grid_anchors.cpp).
 enum class AnchorConvention : int64_t { kTorchvision, kDetectron2 };
 constexpr AnchorConvention last_option(AnchorConvention) { return AnchorConvention::kDetectron2; }
-
-inline Box<float> torchvision_cell(double size, double ratio) {
-  const float height_ratio = std::sqrt(float(ratio)), width_ratio = 1.f / height_ratio;
-  const float x = std::nearbyint(width_ratio * float(size) / 2), y = std::nearbyint(height_ratio * float(size) / 2);
-  return {-x, -y, x, y};
-}
-
-inline Box<float> detectron2_cell(double size, double ratio) {
-  const double width = std::sqrt(size * size / ratio), height = ratio * width;
-  const float x = float(width / 2), y = float(height / 2);
-  return {-x, -y, x, y};
-}
-
-// Cell i of a level: torchvision has the ratio in the outer loop, detectron2 the size.
-inline Box<float> anchor_cell(AnchorConvention convention, std::span<const double> sizes,
-                              std::span<const double> ratios, size_t i) {
-  return convention == AnchorConvention::kTorchvision
-             ? torchvision_cell(sizes[i % sizes.size()], ratios[i / sizes.size()])
-             : detectron2_cell(sizes[i / ratios.size()], ratios[i % ratios.size()]);
-}
 
 constexpr int64_t kMostAnchorLevels = 16, kMostAnchorCells = 128;  // they travel as arguments of the kernel
 

@@ -10,6 +10,7 @@
 #include "boxes/box_coder.h"
 #include "core/box.h"
 #include "core/context.h"
+#include "core/limits.h"
 #include "suppression/nms.h"
 
 namespace ldie::boxes {
@@ -80,7 +81,7 @@ struct SelectProposals {
   LDIE_HD void write_unused(int64_t image, int64_t slot) const {
     const int64_t out = image * post_nms + slot;
     for (int i = 0; i < 4; ++i) boxes[4 * out + i] = A(0);
-    best[out] = T(float(-INFINITY));
+    best[out] = T(-kInfinite<float>);
   }
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // 2 M N K operations, of which a core does four to an element of a register and cycle: at 3.7 GHz 237 GFLOP/s with
-// AVX-512 and 118 with AVX2 are the ceiling. The three products of 256 channels, 3 x 3 taps and 256 filters reach 195
-// to 230 and 95 to 115 here; the BLAS of PyTorch reaches 100 in both, as it has no AVX-512 for AMD's processors.
+// AVX-512 and 118 with AVX2 are the ceiling. The BLAS of PyTorch has no AVX-512 for AMD's processors, where it reaches
+// the latter at most (the row of deform_conv2d with 256 filters, and sgemm's rate beside it in RESULTS.md).
 //
 // A task makes one tile of an output, so results do not depend on the threads. It packs a block of b into panels, whose
 // rows are two registers wide and follow each other in memory, and multiplies each with kRows rows of a at a time.

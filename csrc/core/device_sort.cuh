@@ -81,6 +81,14 @@ void sort_pairs(Context& context, const KeyValueArrays<Key, Value>& a, int key_b
 #endif
 }
 
+// The values in the order of ascending keys, in scratch memory; the keys in order go to sorted_keys.
+template <typename Key>
+uint32_t* sorted_values(Context& context, const Key* keys, Key* sorted_keys, const uint32_t* values, int64_t count) {
+  auto* const sorted = context.scratch_array<uint32_t>(count);
+  sort_pairs<SortOrder::ascending>(context, KeyValueArrays<Key, uint32_t>{keys, sorted_keys, values, sorted, count});
+  return sorted;
+}
+
 // sums[i] = values[0] + ... + values[i]; sums may be values.
 template <class T>
 void inclusive_sum(Context& context, const T* values, T* sums, int64_t count) {

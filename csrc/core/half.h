@@ -45,7 +45,7 @@ struct Half {
   LDIE_HD Half(float value) : bits(__half_as_ushort(__float2half_rn(value))) {}    // NOLINT
   LDIE_HD operator float() const { return __half2float(__ushort_as_half(bits)); }  // NOLINT
 #else
-  // The host has no portable fp16 type in C++17: rescale by powers of two and let the FPU round.
+  // The host has no portable fp16 type: rescale by powers of two and let the FPU round.
   LDIE_HD Half(float value) {  // NOLINT
     const uint32_t u = float_bits(value), sign = (u >> 16) & 0x8000u, magnitude = u & 0x7fffffffu;
     if (magnitude > 0x7f800000u) {

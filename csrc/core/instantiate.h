@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The element types that a launcher is there for, void launcher(const Arguments<T>&, Context&): what
-// dispatch_floating() and its like choose from.
+// launch_floating() and its like choose from.
 #pragma once
 
 #include "core/context.h"

@@ -25,13 +25,13 @@ struct Sequences {
 template <typename A>
 void check_step(const char* op, const EditSequences<A>& sequences, int64_t sample, int64_t step) {
   const int64_t at = sample * sequences.steps + step;
-  const auto edit = static_cast<EditOp>(sequences.ops[at]);
+  const auto edit = given_operator(sequences, at);
   if (is_stencil(edit)) {
     check_failed(op, "ops must be operators that there are, but ops[", sample, ", ", step, "] is ", sequences.ops[at],
                  ", which is not implemented yet");
   }
   if (edit != EditOp::kNone && !is_pointwise(edit)) {
-    check_failed(op, "ops must be numbers of EditOp, 0 to ", static_cast<int64_t>(EditOp::kColorize), ", but ops[",
+    check_failed(op, "ops must be numbers of EditOp, 0 to ", static_cast<int64_t>(last_option(EditOp())), ", but ops[",
                  sample, ", ", step, "] is ", sequences.ops[at]);
   }
   const int curves = edit == EditOp::kColorCurve ? 3 : edit == EditOp::kToneCurve ? 1 : 0;
@@ -114,10 +114,6 @@ class OrderedSequences {
   Optional masks_, mask_index_, exclusive_;
 };
 
-ScalarType computed_in(const Tensor& images) {
-  return images.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
-}
-
 Tensor apply_edits_op(const Tensor& images_, const Tensor& ops, const Tensor& params, const Optional& masks,
                       const Optional& mask_index, const Optional& exclusive, int64_t layout_) {
   constexpr const char* op = "apply_edits";
@@ -134,7 +130,7 @@ Tensor apply_edits_op(const Tensor& images_, const Tensor& ops, const Tensor& pa
     images_given.shape({kAnySize, 3, kAnySize, kAnySize}, "[B, 3, H, W]");
   }
   const Sequences given{ops, params, masks, mask_index, exclusive};
-  check_sequences(op, images_given, given, computed_in(images_), layout);
+  check_sequences(op, images_given, given, acc_dtype(images_), layout);
   const Tensor images = as_contiguous(images_);
   const OrderedSequences sequences(given);
   const int64_t batch = images.size(0), pixels = images.numel() / (batch > 0 ? 3 * batch : 1);
@@ -161,7 +157,7 @@ std::tuple<Tensor, Tensor> apply_edits_backward_op(const Tensor& grad_, const Te
   images_given.shape({kAnySize, 3, kAnySize, kAnySize}, "[B, 3, H, W]");
   Argument(op, "grad", grad_).shape_of(images_given).dtype_of(images_given).device_of(images_given);
   const Sequences given{ops, params, masks, mask_index, exclusive};
-  check_sequences(op, images_given, given, computed_in(images_), Layout::kChannelsFirst);
+  check_sequences(op, images_given, given, acc_dtype(images_), Layout::kChannelsFirst);
   const Tensor images = as_contiguous(images_), grad = as_contiguous(grad_);
   const OrderedSequences sequences(given);
   const int64_t batch = images.size(0), pixels = images.numel() / (batch > 0 ? 3 * batch : 1);

@@ -69,12 +69,18 @@ LDIE_HD T to_element(acc_t<T> number) {
   }
 }
 
+// The number of a step's operator as it was given, which may be none of them.
+template <typename A>
+LDIE_HD EditOp given_operator(const EditSequences<A>& sequences, int64_t at) {
+  return static_cast<EditOp>(sequences.ops[at]);
+}
+
 // The operator of a step; none where the step's mask is not there.
 template <typename A>
 LDIE_HD EditOp operator_at(const EditSequences<A>& sequences, int64_t at) {
   const int64_t mask = sequences.mask_index == nullptr ? kWholeImage : sequences.mask_index[at];
   const bool known = mask >= kWholeImage && mask < sequences.masks;
-  return known ? static_cast<EditOp>(sequences.ops[at]) : EditOp::kNone;
+  return known ? given_operator(sequences, at) : EditOp::kNone;
 }
 
 // A step with its numbers prepared.
@@ -100,8 +106,7 @@ template <typename A>
 LDIE_HD void parameter_gradient(const EditSequences<A>& sequences, int64_t at, const double* sums, A* grad) {
   for (int64_t i = 0; i < kParameters; ++i) grad[i] = A(0);
   const A* const params = sequences.params + at * kParameters;
-  with_operator<A>(static_cast<EditOp>(sequences.ops[at]),
-                   [&]<typename Operator>() { Operator::gradient(params, sums, grad); });
+  with_operator<A>(given_operator(sequences, at), [&]<typename Operator>() { Operator::gradient(params, sums, grad); });
 }
 
 }  // namespace ldie::editing

@@ -27,6 +27,8 @@ enum class EditOp : int64_t {
   kColorize,
 };
 
+constexpr EditOp last_option(EditOp) { return EditOp::kColorize; }
+
 constexpr int64_t kParameters = 24;  // a row, whatever the operator uses of it
 constexpr int64_t kMostSteps = 32;   // of one sample
 

@@ -7,6 +7,7 @@
 
 #include "core/half.h"
 #include "core/hd.h"
+#include "core/limits.h"
 
 namespace ldie::heatmap {
 
@@ -25,7 +26,7 @@ LDIE_HD CenterCell<acc_t<T>> center_cell(const T* box, int64_t height, int64_t w
   using A = acc_t<T>;
   const A x1 = A(box[0]), y1 = A(box[1]), x2 = A(box[2]), y2 = A(box[3]);
   const A x = (x1 + x2) / A(2), y = (y1 + y2) / A(2), w = x2 - x1, h = y2 - y1;
-  const bool valid = w > A(0) && h > A(0) && w < A(INFINITY) && h < A(INFINITY) && x >= A(0) && x < A(width) &&
+  const bool valid = w > A(0) && h > A(0) && w < kInfinite<A> && h < kInfinite<A> && x >= A(0) && x < A(width) &&
                      y >= A(0) && y < A(height);
   if (!valid) return {};
   return {true, int32_t(x), int32_t(y), x, y, w, h};

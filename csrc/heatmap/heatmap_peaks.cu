@@ -10,6 +10,7 @@
 #include "core/grid.cuh"
 #include "core/instantiate.h"
 #include "core/integers.h"
+#include "core/limits.h"
 #include "core/reduce.cuh"
 #include "heatmap/heatmap_peaks.h"
 #include "heatmap/peak_bound.cuh"
@@ -62,9 +63,9 @@ struct Column {
   __device__ void load(int64_t y, acc_t<T> (&line)[3]) const {
     const T* const row = plane + y * width + x;
     const bool inside = y >= 0 && y < height && x < width;
-    line[0] = inside && x > 0 ? acc_t<T>(row[-1]) : -acc_t<T>(INFINITY);
-    line[1] = inside ? acc_t<T>(row[0]) : -acc_t<T>(INFINITY);
-    line[2] = inside && x + 1 < width ? acc_t<T>(row[1]) : -acc_t<T>(INFINITY);
+    line[0] = inside && x > 0 ? acc_t<T>(row[-1]) : -kInfinite<acc_t<T>>;
+    line[1] = inside ? acc_t<T>(row[0]) : -kInfinite<acc_t<T>>;
+    line[2] = inside && x + 1 < width ? acc_t<T>(row[1]) : -kInfinite<acc_t<T>>;
   }
 
   // Calls visit(i, score) for the cells (top + i, x) that are peaks. The loads do not wait for the comparisons.
@@ -115,7 +116,7 @@ __global__ void __launch_bounds__(kThreads)
   using A = acc_t<T>;
   LDIE_SHARED(Peak<A>, of_warp, [kWarps]);
   const Place<T> place(args, tiling);
-  A score = -A(INFINITY);
+  A score = -kInfinite<A>;
   int at = -1;
   place.walk(args).visit_peaks(place.top + place.row, [&](int i, A value) {
     if (value > score) score = value, at = i;

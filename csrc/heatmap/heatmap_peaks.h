@@ -8,6 +8,7 @@
 #include "core/context.h"
 #include "core/half.h"
 #include "core/hd.h"
+#include "core/limits.h"
 
 namespace ldie::heatmap {
 
@@ -20,7 +21,7 @@ struct Window3x3 {
   // Without branches, so that loops over it vectorise.
   LDIE_HD bool is_peak() const {
     const A value = here[1];
-    return (value > -A(INFINITY)) & (value >= above[0]) & (value >= above[1]) & (value >= above[2]) &
+    return (value > -kInfinite<A>)&(value >= above[0]) & (value >= above[1]) & (value >= above[2]) &
            (value >= here[0]) & (value >= here[2]) & (value >= below[0]) & (value >= below[1]) & (value >= below[2]);
   }
 };
@@ -61,7 +62,7 @@ struct HeatmapPeaks {
 
   LDIE_HD void write_unused(int64_t list, int64_t slot) const {
     const int64_t at = list * k + slot;
-    best[at] = T(-acc_t<T>(INFINITY));
+    best[at] = T(-kInfinite<acc_t<T>>);
     labels[at] = y[at] = x[at] = -1;
   }
 };

@@ -90,13 +90,9 @@ Pyramid check_features(const std::vector<Tensor>& features) {
 void check_boxes(const Tensor& boxes_, const OptionalTensor& offsets_, const Tensor& like, int64_t batch) {
   const Argument features(kOp, "features", like), boxes(kOp, "boxes", boxes_);
   boxes.dtype(acc_dtype(like)).device_of(features);
-  constexpr int64_t kLimit = (int64_t(1) << 31) - 1;
-  if (boxes_.dim() > 0 && boxes.size(0) > kLimit) boxes.fail("must have fewer than 2^31 rows");
-  if (!offsets_) {
-    boxes.shape({kAnySize, 5}, "[K, 5]");
-    return;
-  }
-  boxes.shape({kAnySize, 4}, "[K, 4]");
+  offsets_ ? boxes.shape({kAnySize, 4}, "[K, 4]") : boxes.shape({kAnySize, 5}, "[K, 5]");
+  boxes.fewer_than_2_31(boxes.size(0), "rows");
+  if (!offsets_) return;
   Argument(kOp, "offsets", *offsets_)
       .device_of(features)
       .offsets(boxes.size(0))

@@ -121,13 +121,6 @@ __global__ void __launch_bounds__(kFinishThreads)
   if (thread == 0) *kept = total < max_output ? total : max_output;
 }
 
-template <typename Key>
-uint32_t* sorted_values(Context& context, const Key* keys, Key* sorted_keys, const uint32_t* values, int64_t count) {
-  auto* const sorted = context.scratch_array<uint32_t>(count);
-  sort_pairs<SortOrder::ascending>(context, KeyValueArrays<Key, uint32_t>{keys, sorted_keys, values, sorted, count});
-  return sorted;
-}
-
 }  // namespace
 
 template <typename T>

@@ -179,13 +179,6 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-template <typename Key>
-uint32_t* sorted_rows(Context& context, const Key* keys, Key* sorted_keys, const uint32_t* rows, int64_t count) {
-  auto* const sorted = context.scratch_array<uint32_t>(count);
-  sort_pairs<SortOrder::ascending>(context, KeyValueArrays<Key, uint32_t>{keys, sorted_keys, rows, sorted, count});
-  return sorted;
-}
-
 // Boxes and scores, group by group.
 template <typename T>
 Race<acc_t<T>> prepare(const SoftNms<T>& args, Context& context) {
@@ -196,7 +189,7 @@ Race<acc_t<T>> prepare(const SoftNms<T>& args, Context& context) {
   auto* const rows = context.scratch_array<uint32_t>(args.count);
   LDIE_LAUNCH(group_keys_kernel<T>, grid, block, 0, context.stream, args, keys, rows);
   Race<A> race;
-  race.rows = args.groups ? sorted_rows(context, keys, sorted_keys, rows, args.count) : rows;
+  race.rows = args.groups ? sorted_values(context, keys, sorted_keys, rows, args.count) : rows;
   race.groups = args.groups ? sorted_keys : keys;
   race.boxes = context.scratch_array<Box<A>>(args.count);
   race.scores = context.scratch_array<A>(args.count);
@@ -222,7 +215,7 @@ void soft_nms(const SoftNms<T>& args, Context& context) {
   auto* const keys = context.scratch_array<Key>(count);
   auto* const rows = context.scratch_array<uint32_t>(count);
   LDIE_LAUNCH(score_keys_kernel<A>, grid, block, 0, context.stream, race.lowered, count, keys, rows);
-  const uint32_t* const sorted = sorted_rows(context, keys, context.scratch_array<Key>(count), rows, count);
+  const uint32_t* const sorted = sorted_values(context, keys, context.scratch_array<Key>(count), rows, count);
   LDIE_LAUNCH(write_kernel<T>, dim3(loop_blocks(count + 1, kThreads)), block, 0, context.stream, args, race.lowered,
               sorted);
 }
