@@ -104,6 +104,21 @@ def test_a_kept_tensor_outlives_the_pool() -> None:
 
 
 @LINUX
+def test_kept_blocks_make_room() -> None:
+    """Where the system has no more memory, unused blocks go before an op fails."""
+    run("""
+        memory.keep_pages()
+        outputs = [call() for _ in range(8)]
+        larger = 3 * outputs[0].nbytes
+        del outputs
+        with open('/proc/self/statm') as file:
+            mapped = int(file.read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (mapped + larger // 2, -1))
+        assert call(2100).nbytes == larger
+    """)
+
+
+@LINUX
 def test_threads_share_the_pool() -> None:
     run("""
         from concurrent.futures import ThreadPoolExecutor

@@ -11,7 +11,6 @@
 #include <cstdint>
 #include <mutex>
 #include <new>
-#include <utility>
 #include <vector>
 
 #include "core/allocation_tensors.h"
@@ -73,7 +72,7 @@ class PagePool {
   void set_limit(size_t bytes) {
     const std::lock_guard<std::mutex> guard(mutex_);
     limit_ = bytes;
-    shrink();
+    shrink(bytes);
   }
 
   // The smallest that fits and wastes no more than a quarter, or a fresh one.
@@ -89,7 +88,11 @@ class PagePool {
     }
     constexpr size_t kHugePage = size_t(2) << 20;
     const size_t size = round_up(bytes, kHugePage);
-    void* const memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* memory = map(size);
+    if (memory == MAP_FAILED) {
+      release_all();
+      memory = map(size);
+    }
     if (memory == MAP_FAILED) throw std::bad_alloc();
     madvise(memory, size, MADV_HUGEPAGE);
     return {memory, size};
@@ -97,12 +100,20 @@ class PagePool {
 
   void give_back(const Block& block) {
     const std::lock_guard<std::mutex> guard(mutex_);
+    if (block.bytes > limit_) {
+      munmap(block.memory, block.bytes);
+      return;
+    }
     unused_.push_back(block);
     unused_bytes_ += block.bytes;
-    shrink();
+    shrink(limit_);
   }
 
  private:
+  static void* map(size_t size) {
+    return mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  }
+
   Block remove(size_t place) {
     const Block block = unused_[place];
     unused_.erase(unused_.begin() + int64_t(place));
@@ -110,11 +121,16 @@ class PagePool {
     return block;
   }
 
-  void shrink() {  // the one that was given back first goes first
-    while (unused_bytes_ > limit_) {
+  void shrink(size_t most) {  // the one that was given back first goes first
+    while (unused_bytes_ > most) {
       const Block oldest = remove(0);
       munmap(oldest.memory, oldest.bytes);
     }
+  }
+
+  void release_all() {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    shrink(0);
   }
 
   std::mutex mutex_;

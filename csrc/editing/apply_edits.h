@@ -106,7 +106,7 @@ template <typename A>
 LDIE_HD void parameter_gradient(const EditSequences<A>& sequences, int64_t at, const double* sums, A* grad) {
   for (int64_t i = 0; i < kParameters; ++i) grad[i] = A(0);
   const A* const params = sequences.params + at * kParameters;
-  with_operator<A>(given_operator(sequences, at), [&]<typename Operator>() { Operator::gradient(params, sums, grad); });
+  with_operator<A>(operator_at(sequences, at), [&]<typename Operator>() { Operator::gradient(params, sums, grad); });
 }
 
 }  // namespace ldie::editing

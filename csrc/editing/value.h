@@ -30,7 +30,7 @@ LDIE_HD V uniform(Number<V> number) {
   return V{} + number;
 }
 
-// In [0, 1]; NaN counts as 0.
+// In [0, 1]; 0 of NaN.
 template <typename V>
 LDIE_HD V clamp_unit(const V& value) {
   return Value<V>::clamp_unit(value);

@@ -54,7 +54,7 @@ def apply_edits(
 
     Args:
         images: float [B, 3, H, W], RGB in [0, 1], or uint8 in [0, 255] in either layout. Values beyond give what the
-            formulas give, clamped; NaN counts as 0 from the first step on that acts on it.
+            formulas give, clamped; a pixel with NaN is somewhere in [0, 1], never NaN, once a step acts on it.
         ops: int64 [B, K], numbers of :class:`EditOp`, at most 32 a sample; pad with ``NONE``.
         params: float [B, K, 24], each operator's parameters from the first on; the rest is not read. Converted to
             float64 for images of float64, else to float32. A curve's weights must sum to more than 1e-6.
