@@ -77,7 +77,11 @@ def suffix_breaches(sources: Sources) -> list[str]:
 
 WORDS = {
     "core/integers.h": (r"\+ ([\w:.<>]+) - 1\) / \1\b|\+ (?:7|15|31|63)\) / (?:8|16|32|64)\b", "ceil_div()"),
-    "core/grid.cuh": (r"\b65535\b|unsigned\((\w+) < (\w+) \? \1 : \2\)", "grid_side()"),
+    "core/grid.cuh": (
+        r"\b65535\b|unsigned\((\w+) < (\w+) \? \1 : \2\)"
+        r"|int64_t\(blockIdx\.x\) \* \w+ \+ threadIdx\.x(?! /)|int64_t\(gridDim\.x\) \* \w*Threads\b(?!::)",
+        "grid_side(), thread_index() or grid_threads()",
+    ),
     "core/reduce.cuh": (r"\b0xffffffffu?\b(?! >>)|kWarpSize = ", "kFullWarp and kWarpSize"),
     "core/instantiate.h": (r"^template (?:void|struct|class) .*;|define LDIE_INSTANTIATE", "LDIE_INSTANTIATE()"),
     "core/limits.h": (

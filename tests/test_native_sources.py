@@ -28,6 +28,8 @@ PLANTED: list[tuple[Rule, str, str]] = [
     (rules.word_breaches, "masks/mask_set.h", "int64_t bytes = (width + 7) / 8;\n"),
     (rules.word_breaches, "masks/mask_iou.cu", "const dim3 grid(unsigned(n < most ? n : most));\n"),
     (rules.word_breaches, "masks/mask_iou.cu", "constexpr int64_t kBlocksOfY = 65535;\n"),
+    (rules.word_breaches, "masks/mask_iou.cu", "const int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x;\n"),
+    (rules.word_breaches, "masks/mask_iou.cu", "const int64_t step = int64_t(gridDim.x) * kThreads;\n"),
     (rules.word_breaches, "masks/mask_iou.cu", "__syncwarp(0xffffffff);\n"),
     (rules.word_breaches, "boxes/box_iou.cu", "template void box_iou(const BoxIou<float>&, Context&);\n"),
     (rules.word_breaches, "boxes/box_iou.h", "const float most = std::numeric_limits<float>::infinity();\n"),

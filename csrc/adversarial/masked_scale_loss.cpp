@@ -54,7 +54,7 @@ ScoreTensors score_tensors(const Tensor& scores_, const OptionalTensor& weight, 
     const int64_t channels = weight->dim() == 4 && weight->size(1) == 1 ? 1 : scores.size(1);
     Argument(kOp, "weight", *weight)
         .device_of(scores)
-        .dtype(acc_dtype(scores_.scalar_type()))
+        .dtype(acc_dtype(scores_))
         .shape({scores.size(0), channels, scores.size(2), scores.size(3)}, "[B, 1 or S, H, W] as scores");
   }
   return {as_contiguous(scores_), as_contiguous(weight), scale, discriminator, hinge};
@@ -118,7 +118,7 @@ std::tuple<Tensor, Tensor, Tensor> masked_scale_loss_op(const Tensor& scores_, c
                        offsets = as_contiguous(offsets_), masks = as_contiguous(masks_);
   const ClassCounts source = class_counts(scores, boxes, labels, offsets, masks, num_classes, class_agnostic, rounding);
   const bool everywhere = source.source == MaskSource::kEverywhere;
-  const ScalarType dtype = acc_dtype(scores.scalar_type());
+  const ScalarType dtype = acc_dtype(scores);
   Tensor loss = make_empty(scores, {}, dtype), reciprocal = make_empty(scores, {}, dtype);
   Tensor counts = everywhere
                       ? make_empty(scores, {0}, ScalarType::Byte)
@@ -153,7 +153,7 @@ SavedTensors saved_tensors(const Tensor& scores_, const Tensor& counts_, const T
     counts.shape({scores.size(0), scores.size(2), scores.size(3)}, "[B, H, W] as scores, or [0]");
   }
   counts.device_of(scores);
-  Argument(kOp, "reciprocal", reciprocal).shape({}, "[]").dtype(acc_dtype(scores_.scalar_type())).device_of(scores);
+  Argument(kOp, "reciprocal", reciprocal).shape({}, "[]").dtype(acc_dtype(scores_)).device_of(scores);
   return {as_contiguous(counts_), reciprocal};
 }
 
@@ -164,7 +164,7 @@ Tensor masked_scale_loss_backward_op(const Tensor& grad_loss, const Tensor& scor
   const SavedTensors saved = saved_tensors(scores_, counts, reciprocal);
   Argument(kOp, "grad_loss", grad_loss)
       .shape({}, "[]")
-      .dtype(acc_dtype(scores_.scalar_type()))
+      .dtype(acc_dtype(scores_))
       .device_of(Argument(kOp, "scores", scores_));
   Tensor grad_scores = make_empty_like(in.scores);
   launch_floating(in.scores, [&]<typename T>(Context& context) {
@@ -186,7 +186,7 @@ Tensor masked_scale_loss_double_backward_op(const Tensor& tangent_, const Tensor
       .shape({scores.size(0), scores.size(1), scores.size(2), scores.size(3)}, "[B, S, H, W] as scores")
       .device_of(scores);
   const Tensor tangent = as_contiguous(tangent_);
-  Tensor result = make_empty(scores_, {}, acc_dtype(scores_.scalar_type()));
+  Tensor result = make_empty(scores_, {}, acc_dtype(scores_));
   launch_floating(in.scores, [&]<typename T>(Context& context) {
     masked_scale_loss_double_backward<T>({in.launched<T>(), saved.count_data(), saved.wide(),
                                           data<acc_t<T>>(reciprocal), data<T>(tangent), mutable_data<acc_t<T>>(result)},

@@ -5,7 +5,6 @@
 #include <cmath>
 #include <cstdint>
 
-#include "core/bits.h"
 #include "core/half.h"
 #include "core/hd.h"
 

@@ -19,7 +19,7 @@ Tensor box_iou_op(const Tensor& a_, const Tensor& b_, int64_t kind_, double eps)
   check_inputs("box_iou", a_, b_);
   const auto kind = checked_option<BoxIouKind>("box_iou", "kind", kind_);
   const Tensor a = as_contiguous(a_), b = as_contiguous(b_);
-  Tensor iou = make_empty(a, {a.size(0), b.size(0)}, acc_dtype(a.scalar_type()));
+  Tensor iou = make_empty(a, {a.size(0), b.size(0)}, acc_dtype(a));
   if (iou.numel() == 0) return iou;
 
   launch_floating(a, [&]<typename T>(Context& context) {
@@ -36,7 +36,7 @@ std::tuple<Tensor, Tensor> box_iou_backward_op(const Tensor& grad_, const Tensor
   const auto kind = checked_option<BoxIouKind>(op, "kind", kind_);
   Argument(op, "grad", grad_)
       .shape({a_.size(0), b_.size(0)}, "[N, M]")
-      .dtype(acc_dtype(a_.scalar_type()))
+      .dtype(acc_dtype(a_))
       .device_of(Argument(op, "a", a_));
   if (grad_.numel() == 0) return {make_zeros(a_, {a_.size(0), 4}), make_zeros(b_, {b_.size(0), 4})};
   const Tensor grad = as_contiguous(grad_), a = as_contiguous(a_), b = as_contiguous(b_);

@@ -200,7 +200,7 @@ __device__ void finish_box(const Side<T>& side, int64_t i) {
 template <typename T>
 __global__ void __launch_bounds__(kThreads) finish_kernel(Side<T> a, Side<T> b) {
   const int64_t step = int64_t(gridDim.x) * kWarps;
-  for (int64_t i = (int64_t(blockIdx.x) * kThreads + threadIdx.x) / kWarpSize; i < a.count + b.count; i += step) {
+  for (int64_t i = thread_index<kThreads>() / kWarpSize; i < a.count + b.count; i += step) {
     if (i < a.count) {
       finish_box(a, i);
     } else {

@@ -76,7 +76,6 @@ class CandidateTile {
  public:
   static constexpr int64_t kSize = 256;
   static constexpr int64_t kGroup = kLanes<T>;
-  static constexpr int64_t kGroups = kSize / kGroup;
 
   // Takes boxes [count, 4], at most kSize and at least one.
   void load(const T* boxes, int64_t count) {

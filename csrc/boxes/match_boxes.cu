@@ -89,7 +89,7 @@ __device__ __forceinline__ void load_tile(const MatchBoxes<T>& args, const Tile&
 template <typename T, typename Body>
 __device__ __forceinline__ void for_each_share(const MatchBoxes<T>& args, const Body& body) {
   for (int64_t image = blockIdx.y; image < args.batch; image += gridDim.y) {
-    for (int64_t base = int64_t(blockIdx.x) * kThreads; base < args.count; base += int64_t(gridDim.x) * kThreads) {
+    for (int64_t base = int64_t(blockIdx.x) * kThreads; base < args.count; base += grid_threads<kThreads>()) {
       body(image, base);
     }
   }
@@ -112,8 +112,8 @@ __device__ __forceinline__ Box<T> load_candidate(const MatchBoxes<T>& args, int6
 
 template <typename Key>
 __global__ void __launch_bounds__(kThreads) clear_kernel(Key* keys, int64_t count) {
-  const int64_t step = int64_t(gridDim.x) * kThreads;
-  for (int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x; i < count; i += step) keys[i] = 0;
+  const int64_t step = grid_threads<kThreads>();
+  for (int64_t i = thread_index<kThreads>(); i < count; i += step) keys[i] = 0;
 }
 
 // The greatest IoU of each ground truth. 16 bytes a candidate, and about 12 operations a pair: these are the time, on

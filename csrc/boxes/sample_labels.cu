@@ -42,7 +42,7 @@ struct Workspace {
 };
 
 __global__ void __launch_bounds__(kThreads) clear_kernel(uint32_t* words, int64_t count) {
-  for (int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x; i < count; i += int64_t(gridDim.x) * kThreads) {
+  for (int64_t i = thread_index<kThreads>(); i < count; i += grid_threads<kThreads>()) {
     words[i] = 0;
   }
 }

@@ -18,10 +18,7 @@ void check_inputs(const Tensor& scores_, const Tensor& deltas, const Tensor& anc
   scores.fewer_than_2_31(scores_.numel(), "elements");
   const int64_t batch = scores.size(0), count = scores.size(1);
   Argument(kOp, "deltas", deltas).dtype_of(scores).shape({batch, count, 4}, "[B, A, 4]").device_of(scores);
-  Argument(kOp, "anchors", anchors)
-      .dtype(acc_dtype(scores_.scalar_type()))
-      .shape({count, 4}, "[A, 4]")
-      .device_of(scores);
+  Argument(kOp, "anchors", anchors).dtype(acc_dtype(scores_)).shape({count, 4}, "[A, 4]").device_of(scores);
   Argument(kOp, "image_sizes", image_sizes)
       .dtype(ScalarType::Long)
       .shape({batch, 2}, "[B, 2], height and width")

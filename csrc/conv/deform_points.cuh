@@ -73,8 +73,8 @@ struct SortedPoints {
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
     cell_keys_kernel(DeformSampling<T> sampling, Chunk chunk, Cells cells, uint32_t* keys, uint32_t* indices) {
-  const int64_t points = chunk.count * sampling.shape.points(), stride = int64_t(gridDim.x) * kThreads;
-  for (int64_t index = int64_t(blockIdx.x) * kThreads + threadIdx.x; index < points; index += stride) {
+  const int64_t points = chunk.count * sampling.shape.points(), stride = grid_threads<kThreads>();
+  for (int64_t index = thread_index<kThreads>(); index < points; index += stride) {
     const PointIndex at(sampling.shape, chunk, index);
     const SamplePoint<acc_t<T>> place = sampling.point(at.image, at.position, at.point);
     const Bilinear<acc_t<T>> mix = bilinear(sampling.shape, at.image, place.y, place.x);
@@ -104,8 +104,8 @@ template <typename T>
 __global__ void __launch_bounds__(kThreads)
     cell_points_kernel(DeformSampling<T> sampling, Chunk chunk, int64_t cells, const uint32_t* keys,
                        const uint32_t* indices, uint32_t* starts, SortedPoint<acc_t<T>>* sorted) {
-  const int64_t points = chunk.count * sampling.shape.points(), stride = int64_t(gridDim.x) * kThreads;
-  for (int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x; i <= cells || i < points; i += stride) {
+  const int64_t points = chunk.count * sampling.shape.points(), stride = grid_threads<kThreads>();
+  for (int64_t i = thread_index<kThreads>(); i <= cells || i < points; i += stride) {
     if (i <= cells) starts[i] = uint32_t(first_of_cell(keys, points, i));
     if (i >= points) continue;
     const PointIndex at(sampling.shape, chunk, indices[i]);

@@ -8,6 +8,7 @@
 // Those are read where they are: one element serves two registers, and a block of a stays in the second-level cache.
 #include <algorithm>
 #include <atomic>
+#include <cstring>
 
 #include "conv/matmul.h"
 #include "core/instantiate.h"

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <initializer_list>
 #include <vector>
 
 #include "core/allocation_tensors.h"

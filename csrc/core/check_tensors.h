@@ -3,7 +3,6 @@
 // in Python as RuntimeError.
 #pragma once
 
-#include <initializer_list>
 #include <sstream>
 #include <stdexcept>
 #include <string>

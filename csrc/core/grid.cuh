@@ -25,10 +25,14 @@ inline unsigned grid_blocks(int64_t items, int64_t per_block, int64_t most = kMo
 // Enough to fill every GPU, and few enough to add their partial sums quickly.
 inline unsigned loop_blocks(int64_t items, int threads) { return grid_blocks(items, threads, 2048); }
 
-// The place of this thread among all of a one-dimensional grid.
+// The place of this thread among all of a one-dimensional grid, and how many they are: where a loop begins, its stride.
 template <int kThreads>
 __device__ __forceinline__ int64_t thread_index() {
   return int64_t(blockIdx.x) * kThreads + threadIdx.x;
+}
+template <int kThreads>
+__device__ __forceinline__ int64_t grid_threads() {
+  return int64_t(gridDim.x) * kThreads;
 }
 
 }  // namespace ldie

@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "core/context.h"
+#include "core/grid.cuh"
 #include "core/integers.h"
 #include "core/pack.cuh"
 #include "core/reduce.cuh"
@@ -100,7 +101,7 @@ __device__ __forceinline__ int keys_before(const Key* keys, int count, Key key, 
 // Brings pairs that are sorted tile by tile to their places among all.
 template <SortOrder kOrder, class Key, class Value>
 __global__ void __launch_bounds__(kMergeThreads) merge_tiles_kernel(KeyValueArrays<Key, Value> a) {
-  const int64_t thread = int64_t(blockIdx.x) * kMergeThreads + threadIdx.x, i = thread / kSearchers;
+  const int64_t thread = thread_index<kMergeThreads>(), i = thread / kSearchers;
   const int searcher = int(thread % kSearchers), own = int(i / kSortedTile);
   const int tiles = int(ceil_div(a.count, kSortedTile));
   const Key key = i < a.count ? a.keys[i] : Key(0);

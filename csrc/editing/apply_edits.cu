@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "core/grid.cuh"
 #include "core/instantiate.h"
 #include "core/integers.h"
 #include "editing/edit_pixels.cuh"
@@ -14,7 +15,7 @@ __global__ void __launch_bounds__(kThreads) edit_kernel(ApplyEdits<T> args) {
   using A = acc_t<T>;
   LDIE_DYNAMIC_SHARED(EditStep<A>, program);
   const PixelStrides strides = pixel_strides(args.layout, args.pixels);
-  const int64_t first = int64_t(blockIdx.x) * kThreads + threadIdx.x, stride = int64_t(gridDim.x) * kThreads;
+  const int64_t first = thread_index<kThreads>(), stride = grid_threads<kThreads>();
   for (int64_t sample = blockIdx.y; sample < args.batch; sample += gridDim.y) {
     load_program(args.sequences, sample, program);
     const int64_t offset = sample * 3 * args.pixels;

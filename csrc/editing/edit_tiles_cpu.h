@@ -131,7 +131,7 @@ inline __attribute__((always_inline)) void run_backward(const Operator& op, Lane
 template <typename A>
 void apply_step_backward(const EditSequences<A>& sequences, const EditStep<A>& step, const TilePlace& place,
                          const PixelRows<const A>& before, const PixelRows<A>& grad, Lanes<A>* sums_of_step) {
-  alignas(kLaneBytes) A mask[kForwardPixels];
+  alignas(kLaneBytes) A mask[kBackwardPixels];
   const bool masked = step.mask != kWholeImage;
   if (masked) load_mask(sequences, step, place, mask);
   with_operator<A>(step.op, [&]<typename Operator>() {

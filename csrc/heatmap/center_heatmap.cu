@@ -68,8 +68,8 @@ __device__ void raise(Cells<T>& cells, const Span<T>& span, const CenterGaussian
 
 template <typename T>
 __global__ void __launch_bounds__(kThreads) center_gaussians_kernel(CenterGaussians<T> args) {
-  const int64_t step = int64_t(gridDim.x) * kThreads;
-  for (int64_t row = int64_t(blockIdx.x) * kThreads + threadIdx.x; row < args.rows; row += step) args.fill(row);
+  const int64_t step = grid_threads<kThreads>();
+  for (int64_t row = thread_index<kThreads>(); row < args.rows; row += step) args.fill(row);
 }
 
 template <typename T>

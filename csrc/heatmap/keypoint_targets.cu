@@ -13,8 +13,8 @@ constexpr int kThreads = 128;
 // 1.4 us on an H200 for 128 x 17 as for 1024 x 17.
 template <typename T>
 __global__ void __launch_bounds__(kThreads) keypoint_targets_kernel(KeypointTargets<T> args) {
-  const int64_t step = int64_t(gridDim.x) * kThreads;
-  for (int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x; i < args.count; i += step) args.assign(i);
+  const int64_t step = grid_threads<kThreads>();
+  for (int64_t i = thread_index<kThreads>(); i < args.count; i += step) args.assign(i);
 }
 
 }  // namespace

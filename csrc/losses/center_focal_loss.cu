@@ -16,7 +16,7 @@ constexpr int kThreads = 256;
 template <typename T, typename H, typename Term, int kWidth>
 __global__ void __launch_bounds__(kThreads) loss_kernel(CenterFocalLoss<T, H> args, Term term, PeakSums sums) {
   using A = acc_t<T>;
-  const int64_t first = int64_t(blockIdx.x) * kThreads + threadIdx.x, step = int64_t(gridDim.x) * kThreads;
+  const int64_t first = thread_index<kThreads>(), step = grid_threads<kThreads>();
   const int64_t packs = args.count / kWidth;
   A loss = A(0);
   int32_t peaks = 0;
@@ -42,7 +42,7 @@ __global__ void __launch_bounds__(kThreads) loss_kernel(CenterFocalLoss<T, H> ar
 template <typename T, typename H, typename Term, int kWidth>
 __global__ void __launch_bounds__(kThreads) gradient_kernel(CenterFocalLossBackward<T, H> args, Term term) {
   using A = acc_t<T>;
-  const int64_t first = int64_t(blockIdx.x) * kThreads + threadIdx.x, step = int64_t(gridDim.x) * kThreads;
+  const int64_t first = thread_index<kThreads>(), step = grid_threads<kThreads>();
   const int64_t packs = args.count / kWidth;
   const A scale = A(double(A(*args.grad)) / peak_divisor(*args.num_peaks));
   for (int64_t i = first; i < packs; i += step) {

@@ -18,7 +18,7 @@ constexpr int kThreads = 256;
 template <typename T, typename Term, int kWidth>
 __global__ void __launch_bounds__(kThreads) loss_kernel(SigmoidFocalLoss<T> args, Term term, double* sums) {
   using A = acc_t<T>;
-  const int64_t first = int64_t(blockIdx.x) * kThreads + threadIdx.x, step = int64_t(gridDim.x) * kThreads;
+  const int64_t first = thread_index<kThreads>(), step = grid_threads<kThreads>();
   const int64_t packs = args.count / kWidth;
   A sum = A(0);
   for (int64_t i = first; i < packs; i += step) {
@@ -55,7 +55,7 @@ __global__ void __launch_bounds__(kThreads) finish_kernel(const double* sums, in
 template <typename T, typename Term, int kWidth>
 __global__ void __launch_bounds__(kThreads) gradient_kernel(SigmoidFocalLossBackward<T> args, Term term) {
   using A = acc_t<T>;
-  const int64_t first = int64_t(blockIdx.x) * kThreads + threadIdx.x, step = int64_t(gridDim.x) * kThreads;
+  const int64_t first = thread_index<kThreads>(), step = grid_threads<kThreads>();
   const int64_t packs = args.count / kWidth;
   const A shared = A(args.scale) * A(*args.grad);
   for (int64_t i = first; i < packs; i += step) {

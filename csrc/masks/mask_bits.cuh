@@ -39,9 +39,9 @@ inline dim3 bit_blocks(int64_t items) {
 
 __global__ void __launch_bounds__(kBitThreads)
     mask_bits_kernel(MaskSet set, const uint8_t* masks, uint32_t* words, int64_t per_mask) {
-  const int64_t step = int64_t(gridDim.x) * kBitThreads, bytes = set.mask_bytes();
+  const int64_t step = grid_threads<kBitThreads>(), bytes = set.mask_bytes();
   const int64_t bytes_per_word = set.form == MaskForm::dense ? 32 : 4;
-  for (int64_t i = int64_t(blockIdx.x) * kBitThreads + threadIdx.x; i < set.count * per_mask; i += step) {
+  for (int64_t i = thread_index<kBitThreads>(); i < set.count * per_mask; i += step) {
     const int64_t mask = i / per_mask, begin = (i - mask * per_mask) * bytes_per_word;
     words[i] = load_word(masks + mask * bytes, begin, bytes, set.form);
   }
@@ -62,8 +62,8 @@ __global__ void __launch_bounds__(kAreaThreads) mask_areas_kernel(MaskBits bits,
 }
 
 __global__ void __launch_bounds__(kBitThreads) clear_counts_kernel(int32_t* counts, int64_t size) {
-  const int64_t step = int64_t(gridDim.x) * kBitThreads;
-  for (int64_t i = int64_t(blockIdx.x) * kBitThreads + threadIdx.x; i < size; i += step) counts[i] = 0;
+  const int64_t step = grid_threads<kBitThreads>();
+  for (int64_t i = thread_index<kBitThreads>(); i < size; i += step) counts[i] = 0;
 }
 
 // A block takes 128 x 128 pairs of masks, a warp 32 x 32 of them: 2 x 4 products, kStep words of each mask at a time.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Bits, areas and intersections as mask_bits.cuh has them, then a division a pair (12 bytes):
 // 2.1 us on an H200 for 200 x 200.
+#include "core/grid.cuh"
 #include "masks/mask_bits.cuh"
 #include "masks/mask_iou.h"
 
@@ -9,8 +10,8 @@ namespace {
 
 __global__ void __launch_bounds__(kBitThreads)
     mask_iou_kernel(MaskIou args, const int32_t* counts, const int32_t* areas_a, const int32_t* areas_b) {
-  const int64_t step = int64_t(gridDim.x) * kBitThreads, size = args.a.count * args.b.count;
-  for (int64_t i = int64_t(blockIdx.x) * kBitThreads + threadIdx.x; i < size; i += step) {
+  const int64_t step = grid_threads<kBitThreads>(), size = args.a.count * args.b.count;
+  for (int64_t i = thread_index<kBitThreads>(); i < size; i += step) {
     const int64_t other = i % args.b.count;
     const bool crowd = args.crowd != nullptr && args.crowd[other] != 0;
     args.iou[i] = mask_overlap(counts[i], areas_a[i / args.b.count], areas_b[other], crowd);

@@ -4,6 +4,7 @@
 #include <tuple>
 
 #include "core/library_tensors.h"
+#include "masks/mask_tensors.h"
 #include "masks/polygon_tensors.h"
 #include "masks/rle_tensors.h"
 
@@ -15,10 +16,7 @@ std::tuple<Tensor, Tensor> polygons_to_rle_op(const Tensor& coords, const Tensor
                                               std::optional<int64_t> max_runs) {
   constexpr const char* op = "polygons_to_rle";
   const PolygonTensors polygons(op, coords, part_offsets, instance_offsets);
-  check_map_size(op, height, width);
-  if (height * width >= int64_t(1) << 31) {
-    check_failed(op, "masks must have less than 2^31 pixels each, got ", height, " x ", width);
-  }
+  check_pixels(op, "masks", height, width);
   Tensor offsets = make_empty(coords, {polygons.instances() + 1}, ScalarType::Long);
   TensorRuns runs(op, offsets, max_runs);
   TensorContext context(coords);

@@ -78,8 +78,8 @@ __device__ void follow_column(const RleEncode& args, const TurnedMasks& turned, 
 
 // changes[1 + index of a column] = how many; changes[0] = 0.
 __global__ void __launch_bounds__(kThreads) count_changes_kernel(RleEncode args, TurnedMasks turned, int64_t* changes) {
-  const int64_t columns = args.masks.count * args.masks.width, step = int64_t(gridDim.x) * kThreads;
-  for (int64_t index = int64_t(blockIdx.x) * kThreads + threadIdx.x; index <= columns; index += step) {
+  const int64_t columns = args.masks.count * args.masks.width, step = grid_threads<kThreads>();
+  for (int64_t index = thread_index<kThreads>(); index <= columns; index += step) {
     int32_t count = 0;
     if (index > 0 && args.masks.height > 0) {
       follow_column(args, turned, index - 1, [&](uint32_t found, int64_t) { count += __popc(found); });
@@ -90,8 +90,8 @@ __global__ void __launch_bounds__(kThreads) count_changes_kernel(RleEncode args,
 
 // Each mask has one run more than changes.
 __global__ void __launch_bounds__(kThreads) offsets_kernel(RleEncode args, const int64_t* places) {
-  const int64_t step = int64_t(gridDim.x) * kThreads;
-  for (int64_t n = int64_t(blockIdx.x) * kThreads + threadIdx.x; n <= args.masks.count; n += step) {
+  const int64_t step = grid_threads<kThreads>();
+  for (int64_t n = thread_index<kThreads>(); n <= args.masks.count; n += step) {
     args.offsets[n] = places[n * args.masks.width] + n;
   }
 }
@@ -99,8 +99,8 @@ __global__ void __launch_bounds__(kThreads) offsets_kernel(RleEncode args, const
 // Run i of a mask ends at its change i; the difference to the run before is taken by the next kernel.
 __global__ void __launch_bounds__(kThreads)
     ends_kernel(RleEncode args, TurnedMasks turned, const int64_t* places, Runs ends) {
-  const int64_t columns = args.masks.count * args.masks.width, step = int64_t(gridDim.x) * kThreads;
-  for (int64_t index = int64_t(blockIdx.x) * kThreads + threadIdx.x; index < columns; index += step) {
+  const int64_t columns = args.masks.count * args.masks.width, step = grid_threads<kThreads>();
+  for (int64_t index = thread_index<kThreads>(); index < columns; index += step) {
     int64_t place = places[index] + index / args.masks.width;
     follow_column(args, turned, index, [&](uint32_t found, int64_t position) {
       for (; found; found &= found - 1, ++place) {

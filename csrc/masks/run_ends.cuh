@@ -13,8 +13,8 @@ namespace {
 constexpr int kRunEndThreads = 128;
 
 __global__ void __launch_bounds__(kRunEndThreads) widen_kernel(const int32_t* counts, int64_t* ends, int64_t runs) {
-  const int64_t step = int64_t(gridDim.x) * kRunEndThreads;
-  for (int64_t i = int64_t(blockIdx.x) * kRunEndThreads + threadIdx.x; i < runs; i += step) ends[i] = counts[i];
+  const int64_t step = grid_threads<kRunEndThreads>();
+  for (int64_t i = thread_index<kRunEndThreads>(); i < runs; i += step) ends[i] = counts[i];
 }
 
 // ends[i]: the sum of all counts up to and with run i, over all masks. Scratch memory of the context.

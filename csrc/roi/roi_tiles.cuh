@@ -28,8 +28,8 @@ struct RoisByMap {
 
 template <typename A>
 __global__ void __launch_bounds__(kTileThreads) map_keys_kernel(RoiLayout<A> layout, uint32_t* keys, uint32_t* rows) {
-  const int64_t step = int64_t(gridDim.x) * kTileThreads;
-  for (int64_t row = int64_t(blockIdx.x) * kTileThreads + threadIdx.x; row < layout.rois; row += step) {
+  const int64_t step = grid_threads<kTileThreads>();
+  for (int64_t row = thread_index<kTileThreads>(); row < layout.rois; row += step) {
     const Roi<A> roi = layout.roi(row);
     const int64_t map = roi.valid() ? roi.level * layout.batch + roi.image : layout.choice.count * layout.batch;
     keys[row] = uint32_t(map);
@@ -40,8 +40,8 @@ __global__ void __launch_bounds__(kTileThreads) map_keys_kernel(RoiLayout<A> lay
 template <typename A>
 __global__ void __launch_bounds__(kTileThreads)
     extents_kernel(RoiLayout<A> layout, const uint32_t* keys, const uint32_t* rows, Extent* extents, int64_t* starts) {
-  const int64_t step = int64_t(gridDim.x) * kTileThreads, maps = layout.choice.count * layout.batch;
-  for (int64_t i = int64_t(blockIdx.x) * kTileThreads + threadIdx.x; i < layout.rois; i += step) {
+  const int64_t step = grid_threads<kTileThreads>(), maps = layout.choice.count * layout.batch;
+  for (int64_t i = thread_index<kTileThreads>(); i < layout.rois; i += step) {
     const Roi<A> roi = layout.roi(rows[i]);
     extents[i] = {};
     if (roi.valid()) extents[i] = {cells_read(roi.y, layout.bins_y), cells_read(roi.x, layout.bins_x)};

@@ -226,7 +226,7 @@ __global__ void __launch_bounds__(kThreads) apply_kernel(Sequences<A> sequences,
   LDIE_SHARED(Box<A>, listed, [kThreads]);
   LDIE_SHARED(int, count, );
   const Chunk<A> chunk(sequences, first, begin);
-  const int64_t j = chunk.count + int64_t(blockIdx.x) * kThreads + threadIdx.x;
+  const int64_t j = chunk.count + thread_index<kThreads>();
   const int32_t i = int32_t(blockIdx.y) * kThreads + int32_t(threadIdx.x);
   const uint32_t group = chunk.group(chunk.count - 1);
   if (threadIdx.x == 0) count = 0;

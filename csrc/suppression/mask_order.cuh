@@ -3,6 +3,7 @@
 #pragma once
 
 #include "core/device_sort.cuh"
+#include "core/grid.cuh"
 #include "masks/mask_bits.cuh"
 #include "suppression/mask_order.h"
 
@@ -12,7 +13,7 @@ namespace {
 template <typename T>
 __global__ void __launch_bounds__(masks::kBitThreads)
     mask_keys_kernel(const T* scores, int64_t count, score_key_t<acc_t<T>>* keys, uint32_t* rows) {
-  const int64_t step = int64_t(gridDim.x) * masks::kBitThreads;
+  const int64_t step = grid_threads<masks::kBitThreads>();
   for (int64_t i = int64_t(blockIdx.x) * masks::kBitThreads + threadIdx.x; i < count; i += step) {
     keys[i] = score_key(acc_t<T>(scores[i]));
     rows[i] = uint32_t(i);

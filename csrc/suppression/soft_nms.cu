@@ -46,7 +46,7 @@ struct Race {
 
 template <typename T>
 __global__ void __launch_bounds__(kThreads) group_keys_kernel(SoftNms<T> args, uint64_t* keys, uint32_t* rows) {
-  for (int64_t i = thread_index<kThreads>(); i < args.count; i += int64_t(gridDim.x) * kThreads) {
+  for (int64_t i = thread_index<kThreads>(); i < args.count; i += grid_threads<kThreads>()) {
     keys[i] = args.groups ? uint64_t(args.groups[i]) : 0;
     rows[i] = uint32_t(i);
   }
@@ -54,7 +54,7 @@ __global__ void __launch_bounds__(kThreads) group_keys_kernel(SoftNms<T> args, u
 
 template <typename T>
 __global__ void __launch_bounds__(kThreads) gather_kernel(SoftNms<T> args, Race<acc_t<T>> race) {
-  for (int64_t i = thread_index<kThreads>(); i < args.count; i += int64_t(gridDim.x) * kThreads) {
+  for (int64_t i = thread_index<kThreads>(); i < args.count; i += grid_threads<kThreads>()) {
     const uint32_t row = race.rows[i];
     race.boxes[i] = load_box(args.boxes, row);
     race.scores[i] = acc_t<T>(args.scores[row]);
@@ -160,7 +160,7 @@ __global__ void __launch_bounds__(kThreads, 2)  // 64 registers, or the compiler
 template <typename A>
 __global__ void __launch_bounds__(kThreads)
     score_keys_kernel(const A* lowered, int64_t count, score_key_t<A>* keys, uint32_t* rows) {
-  for (int64_t i = thread_index<kThreads>(); i < count; i += int64_t(gridDim.x) * kThreads) {
+  for (int64_t i = thread_index<kThreads>(); i < count; i += grid_threads<kThreads>()) {
     keys[i] = lowered[i] == lowered[i] ? score_key(lowered[i]) : ~score_key_t<A>(0);
     rows[i] = uint32_t(i);
   }
@@ -169,7 +169,7 @@ __global__ void __launch_bounds__(kThreads)
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
     write_kernel(SoftNms<T> args, const acc_t<T>* lowered, const uint32_t* sorted_rows) {
-  for (int64_t i = thread_index<kThreads>(); i <= args.count; i += int64_t(gridDim.x) * kThreads) {
+  for (int64_t i = thread_index<kThreads>(); i <= args.count; i += grid_threads<kThreads>()) {
     const auto is_kept = [&](int64_t at) { return lowered[sorted_rows[at]] == lowered[sorted_rows[at]]; };
     const bool ends = (i == 0 || is_kept(i - 1)) && (i == args.count || !is_kept(i));
     if (ends) *args.kept = i;

@@ -88,7 +88,7 @@ def test_errors_name_the_argument(backend: Backend) -> None:
     polygons = ldie_ext.Polygons.from_coco(random_instances(2, 9)).to(backend.device)
     with pytest.raises(RuntimeError, match=r"size must be \(height, width\)"):
         ldie_ext.polygons_to_rle(polygons, (-1, 4))
-    with pytest.raises(RuntimeError, match=r"less than 2\^31 pixels each, got 65536 x 32768"):
+    with pytest.raises(RuntimeError, match=r"less than 2\^31 pixels each, got size \(65536, 32768\)"):
         ldie_ext.polygons_to_rle(polygons, (65536, 32768))
     with pytest.raises(RuntimeError, match="max_runs must be at least 0"):
         ldie_ext.polygons_to_rle(polygons, (4, 4), max_runs=-1)
