@@ -5,6 +5,7 @@
 // 80 x 128 x 128, 62 % of a copy's speed. (With 2 KB a block the wait for the boxes took longer than the stores: 31 %.)
 #include "adversarial/box_class_masks.h"
 #include "core/bits.cuh"
+#include "core/bits.h"
 #include "core/grid.cuh"
 #include "core/instantiate.h"
 #include "core/integers.h"

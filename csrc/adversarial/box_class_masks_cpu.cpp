@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "adversarial/box_class_masks.h"
+#include "core/bits.h"
 #include "core/instantiate.h"
 #include "core/parallel_cpu.h"
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "adversarial/class_counts.h"
+#include "core/bits.h"
 #include "core/integers.h"
 #include "core/simt.cuh"
 

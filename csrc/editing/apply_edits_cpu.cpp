@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "core/instantiate.h"
+#include "core/integers.h"
 #include "core/parallel_cpu.h"
 #include "editing/edit_tiles_cpu.h"
 

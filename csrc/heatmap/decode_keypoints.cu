@@ -7,6 +7,7 @@
 #include "core/grid.cuh"
 #include "core/instantiate.h"
 #include "core/integers.h"
+#include "core/limits.h"
 #include "core/reduce.cuh"
 #include "heatmap/decode_keypoints.h"
 

@@ -4,6 +4,7 @@
 
 #include "core/fast_math.h"
 #include "core/instantiate.h"
+#include "core/limits.h"
 #include "core/tiles_cpu.h"
 #include "heatmap/decode_keypoints.h"
 

@@ -4,6 +4,7 @@
 
 #include <type_traits>
 
+#include "core/bits.h"
 #include "core/integers.h"
 #include "masks/band.cuh"
 

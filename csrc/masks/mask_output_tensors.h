@@ -3,6 +3,7 @@
 #pragma once
 
 #include "core/argument_tensors.h"
+#include "core/bits.h"
 #include "core/tensors.h"
 #include "masks/mask_output.h"
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Drawn as bits, then encoded from them: the bits of an image's instances (13 MB for 100 at 800 x 1333) are few on a
 // GPU. Floor: those bits written once, then what rle_encode.cu does; 25 and 40 us on an H200.
+#include "core/bits.h"
 #include "masks/polygons_to_masks.h"
 #include "masks/polygons_to_rle.h"
 #include "masks/rle_encode.h"

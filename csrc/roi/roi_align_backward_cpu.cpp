@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "core/instantiate.h"
+#include "core/integers.h"
 #include "roi/channels_last_kernels_cpu.h"
 #include "roi/plane_kernels_cpu.h"
 #include "roi/roi_groups_cpu.h"

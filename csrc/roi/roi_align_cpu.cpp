@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // RoIAlign's forward: threads own planes, or RoIs where channels are last.
 #include "core/instantiate.h"
+#include "core/integers.h"
 #include "roi/channels_last_kernels_cpu.h"
 #include "roi/plane_kernels_cpu.h"
 #include "roi/roi_groups_cpu.h"

@@ -6,6 +6,7 @@
 #include "core/device_sort.cuh"
 #include "core/grid.cuh"
 #include "core/instantiate.h"
+#include "core/limits.h"
 #include "core/pack.cuh"
 #include "core/reduce.cuh"
 #include "suppression/nms.h"

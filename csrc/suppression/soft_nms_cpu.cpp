@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "core/instantiate.h"
+#include "core/limits.h"
 #include "core/parallel_cpu.h"
 #include "core/radix_sort_cpu.h"
 #include "suppression/nms.h"
