@@ -93,7 +93,7 @@ inline __attribute__((always_inline)) Lanes<double> mul_add(const Lanes<double>&
 #endif
 }
 
-// Whether a comparison is true in any lane.
+// Whether any bit is set: a comparison is true in some lane.
 template <typename Mask>
 inline __attribute__((always_inline)) bool any_lane(const Mask& mask) {
   static_assert(sizeof(Mask) == kLaneBytes);
@@ -102,7 +102,7 @@ inline __attribute__((always_inline)) bool any_lane(const Mask& mask) {
 #elif defined(__AVX2__)
   return _mm256_testz_si256((__m256i)mask, (__m256i)mask) == 0;
 #elif defined(__SSE2__)
-  return _mm_movemask_epi8((__m128i)mask) != 0;
+  return _mm_movemask_epi8(_mm_cmpeq_epi8((__m128i)mask, _mm_setzero_si128())) != 0xffff;
 #else
   uint64_t words[2];
   std::memcpy(words, &mask, sizeof words);
