@@ -7,7 +7,6 @@
 // rows are two registers wide and follow each other in memory, and multiplies each with kRows rows of a at a time.
 // Those are read where they are: one element serves two registers, and a block of a stays in the second-level cache.
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 
 #include "conv/matmul.h"
@@ -147,10 +146,10 @@ template <typename T>
 void multiply_matrices(const MatrixProducts<T>& args, Context& context) {
   const Tiles tiles(args);
   constexpr int64_t kPacked = kDepth * kPanel<T>;
-  T* const packed = context.scratch_array<T>(num_threads() * kPacked);
-  std::atomic<int64_t> used{0};
-  parallel_tasks(tiles.count(), [&](const auto& next) {
-    T* const own = packed + used++ * kPacked;
+  const int64_t workers = std::min(num_threads(), tiles.count());
+  T* const packed = context.scratch_array<T>(workers * kPacked);
+  parallel_workers(workers, [&](const auto& next, int64_t worker) {
+    T* const own = packed + worker * kPacked;
     for (int64_t tile = next(); tile < tiles.count(); tile = next()) multiply_tile(args, tiles, tile, own);
   });
 }

@@ -14,17 +14,7 @@ namespace ldie {
 
 // The integer of a number's size, which is what a shuffle takes for its indices.
 template <typename A>
-struct LaneIndexOf;
-template <>
-struct LaneIndexOf<float> {
-  using type = int32_t;
-};
-template <>
-struct LaneIndexOf<double> {
-  using type = int64_t;
-};
-template <typename A>
-using LaneIndex = typename LaneIndexOf<A>::type;
+using LaneIndex = std::conditional_t<sizeof(A) == 8, int64_t, int32_t>;
 
 // Rows of up to this many registers are picked from by shuffles; there are none worth using before AVX2.
 #if defined(__AVX2__)

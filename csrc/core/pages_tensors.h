@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <mutex>
 #include <new>
+#include <optional>
 #include <vector>
 
 #include "core/allocation_tensors.h"
@@ -57,6 +58,28 @@ inline int64_t dtype_bytes(torch::headeronly::ScalarType dtype) {
   }
 }
 
+// None where an int64 cannot hold them.
+inline std::optional<int64_t> bytes_of(const std::vector<int64_t>& sizes, torch::headeronly::ScalarType dtype) {
+  int64_t bytes = dtype_bytes(dtype);
+  bool overflow = false;
+  for (const int64_t size : sizes) overflow |= __builtin_mul_overflow(bytes, size, &bytes);
+  return overflow ? std::nullopt : std::optional<int64_t>(bytes);
+}
+
+// The strides of PyTorch's formats: dimensions in their order, or the second one innermost.
+inline std::vector<int64_t> strides_of(const std::vector<int64_t>& sizes, bool channels_last) {
+  std::vector<int64_t> strides(sizes.size());
+  int64_t count = 1;
+  const auto lay = [&](size_t dimension) {
+    strides[dimension] = count;
+    count *= sizes[dimension] > 1 ? sizes[dimension] : 1;
+  };
+  if (channels_last) lay(1);
+  for (size_t d = sizes.size(); d-- > 0;) {
+    if (!channels_last || d != 1) lay(d);
+  }
+  return strides;
+}
 struct Block {
   void* memory;
   size_t bytes;
@@ -144,27 +167,6 @@ inline PagePool& page_pool() {
   return pool;
 }
 
-inline int64_t bytes_of(const std::vector<int64_t>& sizes, torch::headeronly::ScalarType dtype) {
-  int64_t bytes = dtype_bytes(dtype);
-  bool overflow = false;
-  for (const int64_t size : sizes) overflow |= __builtin_mul_overflow(bytes, size, &bytes);
-  return overflow ? 0 : bytes;
-}
-
-// The strides of PyTorch's formats: dimensions in their order, or the second one innermost.
-inline std::vector<int64_t> strides_of(const std::vector<int64_t>& sizes, bool channels_last) {
-  std::vector<int64_t> strides(sizes.size());
-  int64_t count = 1;
-  const auto lay = [&](size_t dimension) {
-    strides[dimension] = count;
-    count *= sizes[dimension] > 1 ? sizes[dimension] : 1;
-  };
-  if (channels_last) lay(1);
-  for (size_t d = sizes.size(); d-- > 0;) {
-    if (!channels_last || d != 1) lay(d);
-  }
-  return strides;
-}
 #endif
 
 // A tensor as make() makes it, from kept pages where it is big and there are such.
@@ -173,9 +175,9 @@ torch::stable::Tensor make_in_pages(const std::vector<int64_t>& sizes,
                                     [[maybe_unused]] torch::headeronly::ScalarType dtype,
                                     [[maybe_unused]] bool channels_last, const Make& make) {
 #if LDIE_PAGES
-  const int64_t bytes = page_pool().is_open() ? bytes_of(sizes, dtype) : 0;
+  const std::optional<int64_t> bytes = page_pool().is_open() ? bytes_of(sizes, dtype) : std::nullopt;
   if (bytes >= kBigBytes) {
-    const Block block = allocated(sizes, [&] { return page_pool().take(size_t(bytes)); });
+    const Block block = allocated(sizes, [&] { return page_pool().take(size_t(*bytes)); });
     return torch::stable::from_blob(block.memory, sizes, strides_of(sizes, channels_last),
                                     torch::stable::Device(torch::headeronly::DeviceType::CPU), dtype,
                                     [block](void*) { page_pool().give_back(block); });

@@ -28,14 +28,23 @@ inline int64_t num_threads() {
   return int64_t(count);
 }
 
-// For tasks of very different length: calls body(next) on every thread, where each next() is the next number of a task,
-// and from `count` on there is none left. What a task leaves must not depend on the thread that does it.
+// For tasks of very different length: calls body(next, worker) for each of the workers, where each next() is the next
+// number of a task, and the body knows how many there are. What a task leaves must not depend on the worker that does
+// it.
 template <typename Body>
-void parallel_tasks(int64_t count, const Body& body) {
+void parallel_workers(int64_t workers, const Body& body) {
   std::atomic<int64_t> started{0};
   const auto next = [&started] { return started++; };
-  const int64_t threads = num_threads() < count ? num_threads() : count;
-  parallel_for(threads, 1, [&](int64_t, int64_t) { body(next); });
+  parallel_for(workers, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t worker = begin; worker < end; ++worker) body(next, worker);
+  });
+}
+
+// As many workers as there are threads, or tasks if they are fewer: body(next).
+template <typename Body>
+void parallel_tasks(int64_t count, const Body& body) {
+  const int64_t workers = num_threads() < count ? num_threads() : count;
+  parallel_workers(workers, [&](const auto& next, int64_t) { body(next); });
 }
 
 }  // namespace ldie

@@ -81,23 +81,16 @@ inline ScalarType acc_dtype(const Tensor& tensor) { return acc_dtype(tensor.scal
 // Zeros of a floating or one-byte dtype whose pages the system provides when they are first touched, where torch.zeros
 // writes them all: for big outputs that stay mostly zero. Readers gain too, as untouched pages are one zero page in the
 // cache.
-inline Tensor make_untouched_zeros(std::initializer_list<int64_t> size, ScalarType dtype) {
-  constexpr size_t kAlignment = 64;  // as PyTorch's own CPU tensors
-  const size_t bytes = size_t(dtype_bytes(dtype));
-  std::vector<int64_t> strides(size.size());
-  bool overflow = false;
-  int64_t count = 1;
-  for (size_t d = size.size(); d-- > 0;) {
-    strides[d] = count;
-    overflow |= __builtin_mul_overflow(count, size.begin()[d], &count);
-  }
+inline Tensor make_untouched_zeros(const std::vector<int64_t>& size, ScalarType dtype) {
+  constexpr int64_t kAlignment = 64;  // as PyTorch's own CPU tensors
   void* const block = allocated(size, [&] {
-    void* const zeros = overflow ? nullptr : std::calloc(size_t(count) + kAlignment / bytes, bytes);
+    const std::optional<int64_t> bytes = bytes_of(size, dtype);
+    void* const zeros = bytes ? std::calloc(size_t(*bytes) + kAlignment, 1) : nullptr;
     if (zeros == nullptr) throw std::bad_alloc();
     return zeros;
   });
-  const uintptr_t start = round_up(reinterpret_cast<uintptr_t>(block), kAlignment);
-  return torch::stable::from_blob(reinterpret_cast<void*>(start), size, strides,
+  const uintptr_t start = round_up(reinterpret_cast<uintptr_t>(block), uintptr_t(kAlignment));
+  return torch::stable::from_blob(reinterpret_cast<void*>(start), size, strides_of(size, false),
                                   torch::stable::Device(torch::headeronly::DeviceType::CPU), dtype,
                                   [block](void*) { std::free(block); });
 }
@@ -148,10 +141,9 @@ class TensorContext final : public Context {
   Arena arena_;
 };
 
-// Launches an op on `like`'s device for its floating dtype: body<T>(context), T as in data<T>().
+// Calls body<T>(context) for the floating dtype of `like`, T as in data<T>().
 template <typename Body>
-void launch_floating(const Tensor& like, Body&& body) {
-  TensorContext context(like);
+void launch_floating(const Tensor& like, Context& context, Body&& body) {
   switch (like.scalar_type()) {
     case ScalarType::Float: return body.template operator()<float>(context);
     case ScalarType::Double: return body.template operator()<double>(context);
@@ -159,6 +151,13 @@ void launch_floating(const Tensor& like, Body&& body) {
     case ScalarType::BFloat16: return body.template operator()<BFloat16>(context);
     default: throw std::logic_error("launch_floating: the dtype was not checked");
   }
+}
+
+// The same in a context of its own, on `like`'s device.
+template <typename Body>
+void launch_floating(const Tensor& like, Body&& body) {
+  TensorContext context(like);
+  launch_floating(like, context, body);
 }
 
 // The same for ops that have float32 and float64 only.

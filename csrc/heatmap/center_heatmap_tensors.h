@@ -12,7 +12,7 @@ inline const CenterGaussian* make_gaussians(const Tensor& boxes, int64_t height,
                                             RadiusRule radius, Context& context) {
   const int64_t rows = boxes.size(0);
   CenterGaussian* const gaussians = context.scratch_array<CenterGaussian>(rows);
-  launch_floating(boxes, [&]<typename T>(Context&) {
+  launch_floating(boxes, context, [&]<typename T>(Context&) {
     center_gaussians<T>({data<T>(boxes), rows, height, width, min_overlap, radius, gaussians}, context);
   });
   return gaussians;

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
 #include <vector>
 
 #include "core/integers.h"
@@ -28,11 +27,8 @@ struct Worker {
 // Calls body(worker, task) for every task, on as many threads as there are workers.
 template <typename A, typename Body>
 void run_tasks(std::vector<Worker<A>>& workers, int64_t tasks, const Body& body) {
-  std::atomic<int64_t> next{0};
-  parallel_for(int64_t(workers.size()), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t w = begin; w < end; ++w) {
-      for (int64_t task = next++; task < tasks; task = next++) body(workers[size_t(w)], task);
-    }
+  parallel_workers(int64_t(workers.size()), [&](const auto& next, int64_t worker) {
+    for (int64_t task = next(); task < tasks; task = next()) body(workers[size_t(worker)], task);
   });
 }
 
