@@ -143,7 +143,7 @@ def _options(path: Path, image: Image.Image) -> dict[str, Any]:
         return {"compression": compression if compression in ("raw", "tiff_lzw", "packbits") else "tiff_adobe_deflate"}
     if image.format == "WEBP":
         with path.open("rb") as file:
-            return {"lossless": True} if _LOSSLESS_WEBP in file.read(1 << 16) else {"quality": QUALITY}
+            return {"lossless": True, "exact": True} if _LOSSLESS_WEBP in file.read(1 << 16) else {"quality": QUALITY}
     return {}
 
 
