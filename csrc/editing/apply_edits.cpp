@@ -26,13 +26,13 @@ template <typename A>
 void check_step(const char* op, const EditSequences<A>& sequences, int64_t sample, int64_t step) {
   const int64_t at = sample * sequences.steps + step;
   const auto edit = given_operator(sequences, at);
-  if (is_stencil(edit)) {
-    check_failed(op, "ops must be operators that there are, but ops[", sample, ", ", step, "] is ", sequences.ops[at],
-                 ", which is not implemented yet");
-  }
-  if (edit != EditOp::kNone && !is_pointwise(edit)) {
+  if (edit != EditOp::kNone && !is_operator(edit)) {
     check_failed(op, "ops must be numbers of EditOp, 0 to ", static_cast<int64_t>(last_option(EditOp())), ", but ops[",
                  sample, ", ", step, "] is ", sequences.ops[at]);
+  }
+  if (is_stencil(edit) && count_stencils(sequences, sample * sequences.steps, at) >= kMostStencils) {
+    check_failed(op, "ops must have at most ", kMostStencils, " of SHARPNESS, BLUR and EDGE in a sample, but ops[",
+                 sample, ", ", step, "] is one more");
   }
   const int curves = edit == EditOp::kColorCurve ? 3 : edit == EditOp::kToneCurve ? 1 : 0;
   for (int curve = 0; curve < curves; ++curve) {
@@ -137,7 +137,13 @@ Tensor apply_edits_op(const Tensor& images_, const Tensor& ops, const Tensor& pa
   Tensor out = make_empty_like(images);
 
   const auto launch = [&]<typename T>(Context& context) {
-    apply_edits<T>({data<T>(images), layout, batch, pixels, sequences.view<acc_t<T>>(op), mutable_data<T>(out)},
+    apply_edits<T>({.images = data<T>(images),
+                    .layout = layout,
+                    .batch = batch,
+                    .pixels = pixels,
+                    .width = images.size(last ? 2 : 3),
+                    .sequences = sequences.view<acc_t<T>>(op),
+                    .out = mutable_data<T>(out)},
                    context);
   };
   if (bytes) {
@@ -168,6 +174,7 @@ std::tuple<Tensor, Tensor> apply_edits_backward_op(const Tensor& grad_, const Te
                              .images = data<T>(images),
                              .batch = batch,
                              .pixels = pixels,
+                             .width = images.size(3),
                              .sequences = sequences.view<acc_t<T>>(op),
                              .grad_images = mutable_data<T>(grad_images),
                              .grad_params = mutable_data<acc_t<T>>(grad_params)},
