@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ldie_ext.ops.editing.recipe_step import StepExecutor
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -20,6 +19,7 @@ from ldie.tasks.editing.draws import Draws
 from ldie.tasks.editing.scene import Scene
 from ldie.tasks.editing.synthesis import LEAST_PART, MOST_PART, Synthesised, synthesise
 from ldie_ext import Recipe, RecipeStep
+from ldie_ext.ops.editing.recipe_step import StepExecutor
 
 FORMAT, VERSION = "ldie synthesis", 1
 

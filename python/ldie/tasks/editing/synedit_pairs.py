@@ -26,7 +26,7 @@ MAGNITUDES: Mapping[EditOp, tuple[float, ...]] = {
     EditOp.CONTRAST: (-0.7, -0.5, -0.3, 0.3, 0.5, 0.7),
     EditOp.SATURATION: (-0.6, -0.45, -0.3, 0.3, 0.5, 0.7),
     EditOp.SHARPNESS: (0.2, 0.45, 0.7),
-    EditOp.BLUR: (0.4, 0.7, 1.0),
+    EditOp.BLUR: (0.3, 0.5, 0.7),
     EditOp.HUE: (-0.3, -0.2, -0.1, 0.1, 0.2, 0.3),
 }
 """What a step's parameter can be: three levels of each sign, strong enough to be told from others' effects."""
