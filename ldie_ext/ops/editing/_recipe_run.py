@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -109,7 +110,9 @@ def run_on_tensor(run: Run, images: Tensor) -> Tensor:
 
 def run_on_bytes(run: Run, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A uint8 image [H, W, 3]."""
-    pixels = torch.from_numpy(np.require(image, requirements="W"))[None]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is read-only: nothing writes to it
+        pixels = torch.from_numpy(np.ascontiguousarray(image))[None]
     if run.is_fused:
         return run.on(pixels, "hwc")[0].numpy()
     edited = _to_bytes(run.on(pixels.permute(0, 3, 1, 2).float() / 255))

@@ -27,7 +27,7 @@ Image = TypeVar("Image", Tensor, np.ndarray[Any, Any])
 CUBE_SIZES = (33, 65)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Recipe:
     """Steps of edits with their masks; saved as a small JSON file, applied to images of any size.
 
@@ -71,6 +71,12 @@ class Recipe:
         kinds, masks = self.kinds, 0 if self.masks is None else len(self.masks)
         for number, step in enumerate(self.steps):
             check_step(step, number, kinds, masks)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Recipe) and self.to_text() == other.to_text()
+
+    def __hash__(self) -> int:
+        return hash(self.to_text())
 
     @property
     def kinds(self) -> dict[str, StepKind]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ import ldie_ext
 from ldie_ext import Recipe, RecipeStep
 from ldie_ext.ops.editing.edit_op import EDIT_OPERATORS
 
+ROOT = Path(__file__).parents[3]
 STEPS = [RecipeStep("EXPOSURE", (0.5,)), RecipeStep("BLACK_WHITE", (0.5,)), RecipeStep("COLORIZE", (0.2,))]
 
 
@@ -250,6 +252,24 @@ def test_help(command: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main([*command, "--help"])
     assert caught.value.code == 0
+
+
+def test_the_documents_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "docs" / "edits.md").read_text()
+    (commands,) = re.findall(r"^```sh\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    (recipe,) = re.findall(r"^```json\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    Path("masked.json").write_text(recipe)
+    assert len(Recipe.load("masked.json").steps) == 2
+    Recipe(STEPS).save("look.json")
+    Path("holidays").mkdir()
+    for name in ("photo.jpg", "holidays/a.jpg", "holidays/b.jpg"):
+        Image.new("RGB", (960, 640), (90, 120, 40)).save(name)
+    Image.new("L", (480, 320), 255).save("sky.png")
+    lines = [shlex.split(line, comments=True) for line in commands.splitlines()]
+    assert len(lines) >= 10
+    for program, *arguments in lines:
+        assert program == "ldie" and main(arguments) == 0, arguments
 
 
 def test_a_results_photo_can_be_edited_again(look: Path, photo: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from ldie_ext.ops.editing.edit_op import EDIT_OPERATORS
 
 STRENGTHS = (1 / 3, 2 / 3, 1.0)
 
-_WARM = (1.15, 1.1, 1.1, 1.05, 1.0, 0.95, 0.9, 0.85)
+_WARM = (1.6, 1.4, 1.2, 1.0, 0.9, 0.8, 0.6, 0.5)
 _COLD = tuple(reversed(_WARM))
 SAMPLES: Mapping[str, tuple[float, ...]] = {
     "BRIGHTNESS": (0.6,),
@@ -67,11 +67,11 @@ def write_gallery(photo: Photo, out: Path, width: int = 260) -> Path:
 
 
 def _sheet(rows: Mapping[str, Sequence[NDArray[np.uint8]]], original: NDArray[np.uint8]) -> Image.Image:
-    """Operators two beside each other, three strengths each; the photograph itself after them."""
+    """The photograph, then operators two beside each other, three strengths each."""
     height, width, _ = original.shape
     cell_width = len(STRENGTHS) * (width + 2) + 2 * _GAP
     cell_height = height + _TEXT + _GAP
-    cells = [*rows.items(), ("the photograph", [original])]
+    cells = [("the photograph, then each operator at a third, two thirds and all of it", [original]), *rows.items()]
     lines = -(-len(cells) // _COLUMNS)
     sheet = Image.new("RGB", (_COLUMNS * cell_width + _GAP, lines * cell_height + _GAP), _PAPER)
     draw = ImageDraw.Draw(sheet)

@@ -14,7 +14,7 @@ from PIL import Image, JpegImagePlugin
 from ldie.errors import DataError
 from ldie.files import write_whole
 from ldie.tasks.detection.images import check_regular, one_line_errors
-from ldie.tasks.detection.pixels import orientation_of, turned_upright
+from ldie.tasks.detection.pixels import orientation_of
 from ldie.tasks.editing.deep_files import read_deep, write_deep
 from ldie.tasks.editing.metadata import Metadata, copy_tiff_metadata
 
@@ -23,6 +23,7 @@ QUALITY = 95
 """Of JPEG, and of WebP that is not lossless. What the file had cannot be told from it."""
 _COLORS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "I;16", "I;16B", "I;16L", "I;16N", "YCbCr")
 _BITS, _SAMPLE_FORMAT = 258, 339  # tags of TIFF files
+_ROWS = 256
 _LOSSLESS_WEBP = b"VP8L"
 
 
@@ -69,18 +70,17 @@ def read_photo(path: Path) -> Photo:
     Raises:
         DataError: As :func:`check_photo`; or the file is truncated, or of 16 bit and pyvips is not installed.
     """
-    pixels: NDArray[Any]
-    alpha: NDArray[Any] | None
     with one_line_errors(path):
         check_regular(path)
         with Image.open(path) as image:
             kind, metadata, options = _kind(path, image), Metadata.of(image), _options(path, image)
+            stored: NDArray[Any]
             if _is_deep(path, image):
-                pixels, alpha = _channels(_turned(read_deep(path), orientation_of(image)))
+                stored, orientation = read_deep(path), orientation_of(image)
             else:
-                upright = turned_upright(image)[0]
-                alpha = _alpha(upright)
-                pixels = np.asarray(upright.convert("RGB"))
+                image.load()
+                stored, orientation = _stored(image), orientation_of(image)  # Pillow turns some files as it loads them
+    pixels, alpha = _channels(_turned(stored, orientation))
     return Photo(path, pixels, alpha, kind, metadata, options)
 
 
@@ -143,17 +143,21 @@ def _options(path: Path, image: Image.Image) -> dict[str, Any]:
         return {"compression": compression if compression in ("raw", "tiff_lzw", "packbits") else "tiff_adobe_deflate"}
     if image.format == "WEBP":
         with path.open("rb") as file:
-            return {"lossless": True} if _LOSSLESS_WEBP in file.read(1 << 16) else {"quality": QUALITY}
+            return {"lossless": True, "exact": True} if _LOSSLESS_WEBP in file.read(1 << 16) else {"quality": QUALITY}
     return {}
 
 
-def _alpha(image: Image.Image) -> NDArray[np.uint8] | None:
-    if not image.has_transparency_data:
-        return None
-    return np.asarray(image.convert("RGBA").getchannel("A"))
+def _stored(image: Image.Image) -> NDArray[np.uint8]:
+    """uint8 [H, W, 3 or 4], some rows at a time: of a whole image, Pillow would need memory for two copies."""
+    mode = "RGBA" if image.has_transparency_data else "RGB"
+    pixels = np.empty((image.height, image.width, len(mode)), np.uint8)
+    for first in range(0, image.height, _ROWS):
+        rows = image.crop((0, first, image.width, min(image.height, first + _ROWS)))
+        pixels[first : first + _ROWS] = np.asarray(rows if image.mode == mode else rows.convert(mode))
+    return pixels
 
 
-def _channels(pixels: NDArray[np.uint16]) -> tuple[NDArray[np.uint16], NDArray[np.uint16] | None]:
+def _channels(pixels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """RGB and alpha of gray or RGB, with alpha or without."""
     channels = pixels.shape[2]
     alpha = np.ascontiguousarray(pixels[:, :, -1]) if channels in (2, 4) else None
@@ -161,7 +165,7 @@ def _channels(pixels: NDArray[np.uint16]) -> tuple[NDArray[np.uint16], NDArray[n
     return color, alpha
 
 
-def _turned(pixels: NDArray[np.uint16], orientation: int) -> NDArray[np.uint16]:
+def _turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Stored pixels [H, W, channels] upright, by the EXIF orientation."""
     if orientation >= 5:
         pixels = pixels.transpose(1, 0, 2)
