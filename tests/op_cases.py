@@ -208,6 +208,8 @@ CASES = [
                   torch.rand(BATCH, 2) < 0.5), ldie_ext.apply_edits, (0, 2), "masks"),
     Case("apply_edits", lambda: (torch.randint(256, (BATCH, H, W, 3), dtype=torch.uint8), *edits(1, 2)),
          lambda *inputs: ldie_ext.apply_edits(*inputs, layout="hwc"), form="uint8"),
+    Case("apply_edits", lambda: (torch.rand(BATCH, 3, H, W), *edits(6, 1, 12, 13)), ldie_ext.apply_edits, (0, 2),
+         "stencils"),
     Case("segment_mean_pool", lambda: (maps(), torch.randint(-1, 4, (BATCH, H, W))),
          lambda *inputs: ldie_ext.segment_mean_pool(*inputs, 4), (0,)),
     # modules that do more than call an op
