@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ``ldie`` command: train, eval, predict, show, convert, import, export, benchmark, apply, recipe, info.
+"""The ``ldie`` command: train, eval, predict, show, convert, import, export, benchmark, apply, recipe, synth, info.
 
 Exit codes: 0 done, 1 bad input (one line on stderr), 2 bad usage, 130 stopped by Ctrl-C (a checkpoint is written), 141
 nobody reads stdout any more.
@@ -90,6 +90,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_export(commands)
     _add_apply(commands)
     _add_recipe(commands)
+    _add_synth(commands)
     info = _add(commands, "info", "print versions, devices, loaded native libraries and operators")
     info.epilog = "example:\n  ldie info"
     return parser
@@ -263,6 +264,24 @@ def _add_recipe(commands: argparse._SubParsersAction) -> None:
 def _add_strength(parser: argparse.ArgumentParser) -> None:
     text = "how much of the recipe, from 0 to 1 (default: all)"
     parser.add_argument("--strength", type=_score, default=1.0, metavar="S", help=text)
+
+
+def _add_synth(commands: argparse._SubParsersAction) -> None:
+    parser = _add(commands, "synth", "make up edits of pictures, and write them with the record of what was done")
+    parser.epilog = "example:\n  ldie synth edits --data ~/coco --session 0 --count 50 --out made-up"
+    parser.add_argument("what", choices=["edits"], metavar="edits", help="what to make up")
+    text = "pictures: generated ones, or a folder in COCO layout, whose masks are the objects for local edits"
+    parser.add_argument("--data", metavar="synedit|DIR", required=True, help=text)
+    text = "which part of a folder (default: %(default)s)"
+    parser.add_argument("--split", default="train2017", help=text)
+    text = "of each picture, 0: one invertible edit, one local colour, one local inpainting, one compound; 1: the first"
+    parser.add_argument("--session", type=int, choices=[0, 1], required=True, help=text)
+    parser.add_argument("--out", type=Path, metavar="DIR", required=True, help="a new folder")
+    text = "how many pictures at most, from the first on (default: %(default)s)"
+    parser.add_argument("--count", type=_whole(1), default=100, metavar="N", help=text)
+    parser.add_argument("--seed", type=_whole(0, SEEDS), default=0, help="of edits and generated pictures (default: 0)")
+    text = "side of generated pictures (default: 128), or the longer side to shrink others to (default: as they are)"
+    parser.add_argument("--size", type=_whole(32, _LONGEST), metavar="N", help=text)
 
 
 def _add_checkpoint(parser: argparse.ArgumentParser) -> None:

@@ -16,6 +16,7 @@ from ldie.commands.info import info
 from ldie.commands.predict import predict
 from ldie.commands.recipe import recipe
 from ldie.commands.show import show
+from ldie.commands.synth import synth
 from ldie.commands.train import train
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
@@ -29,5 +30,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "export": export,
     "apply": apply,
     "recipe": recipe,
+    "synth": synth,
     "info": info,
 }
