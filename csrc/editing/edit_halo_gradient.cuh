@@ -13,7 +13,7 @@ namespace ldie::editing {
 constexpr int kGradientSide = 36;
 
 // A square on its way back: channels of the image and of the gradient. A stencil has one sum, so that the columns of
-// sums have room for its fields.
+// sums have room for its fields: a field's pixel lies in the column of the thread that has this pixel.
 template <typename A>
 struct GradientSquare {
   static constexpr int kPixels = Square<kGradientSide>::kPixels;
@@ -126,7 +126,6 @@ __device__ __forceinline__ void run_square_backward(const ApplyEditsBackward<T>&
     while (!stencil && begin > 0 && !is_stencil(program[begin - 1].op)) --begin;
     load_square<kBlock>(args.images + offset, strides, square, values.channels);
     run_steps<kBlock>(args.sequences, program, 0, begin, args.pixels, square, values.channels, values.fields);
-    __syncthreads();  // the fields' memory was a spare channel and becomes columns of sums
     if (stencil) {
       run_stencil_backward(args.sequences, program[begin], args.pixels, square, values, parts + begin * kMostSums);
     } else {
