@@ -5,6 +5,7 @@
 #include "core/instantiate.h"
 #include "core/integers.h"
 #include "core/parallel_cpu.h"
+#include "editing/edit_program_cpu.h"
 #include "editing/edit_tiles_cpu.h"
 
 namespace ldie::editing {
@@ -25,21 +26,6 @@ void for_each_chunk(int64_t batch, int64_t pixels, const Body& body) {
   });
 }
 
-// The prepared steps of one sample that do something, and which of its sequence each is.
-template <typename A>
-struct Program {
-  EditStep<A> steps[kMostSteps];
-  int64_t places[kMostSteps], count = 0;
-
-  Program(const EditSequences<A>& sequences, int64_t sample) {
-    for (int64_t k = 0; k < sequences.steps; ++k) {
-      prepare_step(sequences, sample * sequences.steps + k, steps[count]);
-      places[count] = k;
-      count += is_pointwise(steps[count].op);
-    }
-  }
-};
-
 template <typename T>
 void load_image_tile(const ApplyEdits<T>& args, int64_t offset, const TilePlace& place,
                      PixelTile<acc_t<T>, kForwardPixels>& tile) {
@@ -56,13 +42,6 @@ void store_image_tile(const ApplyEdits<T>& args, int64_t offset, const PixelTile
     if (args.layout == Layout::kChannelsLast) return store_tile_of_bytes(tile, place, args.out + offset);
   }
   store_tile(tile, place, args.out + offset);
-}
-
-template <typename A>
-double lane_sum(const Lanes<A>& lanes) {
-  double sum = 0;
-  for (int64_t lane = 0; lane < kLanes<A>; ++lane) sum += double(lanes[lane]);
-  return sum;
 }
 
 // Leaves one chunk's gradient of the images and its sums [steps, kMostSums].
@@ -87,11 +66,7 @@ void chunk_backward(const ApplyEditsBackward<T>& args, int64_t sample, int64_t b
     }
     store_tile(grad, place, args.grad_images + offset);
   }
-  std::fill(sums, sums + args.sequences.steps * kMostSums, 0.0);
-  for (int64_t k = 0; k < program.count; ++k) {
-    double* const sums_of_step = sums + program.places[k] * kMostSums;
-    for (int i = 0; i < sums_of<A>(program.steps[k].op); ++i) sums_of_step[i] = lane_sum<A>(lanes[k][i]);
-  }
+  write_sums(program, lanes, args.sequences.steps, sums);
 }
 
 }  // namespace
@@ -139,12 +114,8 @@ void apply_edits_backward(const ApplyEditsBackward<T>& args, Context& context) {
   });
   parallel_for(args.batch * steps, 64, [&](int64_t first, int64_t last) {
     for (int64_t at = first; at < last; ++at) {
-      const double* part = parts + (at / steps * chunks * steps + at % steps) * kMostSums;
-      double sums[kMostSums] = {};
-      for (int64_t chunk = 0; chunk < chunks; ++chunk, part += steps * kMostSums) {
-        for (int i = 0; i < kMostSums; ++i) sums[i] += part[i];
-      }
-      parameter_gradient(args.sequences, at, sums, args.grad_params + at * kParameters);
+      const double* const part = parts + (at / steps * chunks * steps + at % steps) * kMostSums;
+      write_parameter_gradient(args.sequences, at, part, chunks, steps * kMostSums, args.grad_params);
     }
   });
 }
