@@ -213,6 +213,8 @@ CASES = [
                   torch.rand(BATCH, 2) < 0.5), ldie_ext.apply_edits, (0, 2), "masks"),
     Case("apply_edits", lambda: (torch.randint(256, (BATCH, H, W, 3), dtype=torch.uint8), *edits(1, 2)),
          lambda *inputs: ldie_ext.apply_edits(*inputs, layout="hwc"), form="uint8"),
+    Case("apply_edits", lambda: (torch.rand(BATCH, 3, H, W), *edits(6, 1, 12, 13)), ldie_ext.apply_edits, (0, 2),
+         "stencils"),
     Case("edit_distances", lambda: (*torch.rand(2, BATCH, 3, H, W), *candidates(1, 2, 4, 0)), ldie_ext.edit_distances,
          (0, 1, 3)),
     Case("edit_distances",

@@ -29,7 +29,8 @@ class Pairs {
         .targets = data<T>(targets_),
         .batch = batch,
         .candidates = candidates_,
-        .pixels = images_.size(2) * images_.size(3),
+        .height = images_.size(2),
+        .width = images_.size(3),
         .sequences = sequences_.view<acc_t<T>>(op_),
         .metric = metric_,
     };

@@ -18,11 +18,12 @@ constexpr Metric last_option(Metric) { return Metric::kL2; }
 // Each image is edited by candidates' sequences: candidate p of image b is sample b * candidates + p of them.
 template <typename T>
 struct EditPairs {
-  const T *images, *targets;  // [batch, 3, pixels]
-  int64_t batch, candidates, pixels;
+  const T *images, *targets;  // [batch, 3, height, width]
+  int64_t batch, candidates, height, width;
   EditSequences<acc_t<T>> sequences;
   Metric metric;
 
+  LDIE_HD int64_t pixels() const { return height * width; }
   LDIE_HD int64_t rows() const { return batch * candidates; }
 };
 
@@ -39,7 +40,7 @@ template <typename T>
 struct EditDistancesBackward {
   EditPairs<T> pairs;
   const acc_t<T>* grad;                 // [batch, candidates]
-  acc_t<T>*grad_images, *grad_targets;  // [batch, 3, pixels], each null if it is not wanted
+  acc_t<T>*grad_images, *grad_targets;  // [batch, 3, height, width], each null if it is not wanted
   acc_t<T>* grad_params;                // [batch, candidates, steps, kParameters]
 };
 

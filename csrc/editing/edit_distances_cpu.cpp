@@ -1,173 +1,120 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <utility>
 
 #include "core/instantiate.h"
 #include "core/integers.h"
 #include "core/parallel_cpu.h"
-#include "editing/edit_distances.h"
-#include "editing/edit_program_cpu.h"
-#include "editing/edit_tiles_cpu.h"
+#include "editing/distance_tiles_cpu.h"
+#include "editing/edit_halo_samples_cpu.h"
 
 namespace ldie::editing {
 namespace {
 
-// Pixels of a pair that stay in the second-level cache while candidates pass over them, forward and backward, and how
-// many candidates do: what the pair's own reading and converting is shared by.
-constexpr int64_t kPairPixels = 4096, kGradientPixels = 1024, kBlockCandidates = 64;
+// How many candidates pass over a chunk of a pair, once it is in the cache.
+constexpr int64_t kBlockCandidates = 64;
 
-// Rows of sums that a backward keeps at a time, one for each chunk and candidate.
+// Rows of sums that a backward keeps at a time, one for each part of a pair and candidate.
 constexpr int64_t kMostRows = 16384;
-
-// A tile's pixels from this one on.
-template <typename A, int64_t kPixels>
-PixelRows<const A> rows_from(const PixelTile<A, kPixels>& tile, int64_t begin) {
-  return {{tile.channels[0] + begin, tile.channels[1] + begin, tile.channels[2] + begin}};
-}
-template <typename A, int64_t kPixels>
-PixelRows<A> rows_from(PixelTile<A, kPixels>& tile, int64_t begin) {
-  return {{tile.channels[0] + begin, tile.channels[1] + begin, tile.channels[2] + begin}};
-}
-
-// The images and the targets of a chunk.
-template <typename T, int64_t kPixels>
-struct PairTiles {
-  PixelTile<acc_t<T>, kPixels> images, targets;
-
-  PairTiles(const EditPairs<T>& pairs, int64_t pair, const TilePlace& place) {
-    load_tile(pairs.images + pair * 3 * pairs.pixels, place, images);
-    load_tile(pairs.targets + pair * 3 * pairs.pixels, place, targets);
-  }
-};
 
 // Calls body(pair, chunk, place, block) for all chunks of kPixels of all pairs, with each block of candidates, over
 // threads.
 template <int64_t kPixels, typename T, typename Body>
 void for_each_chunk_of(const EditPairs<T>& pairs, int64_t blocks, const Body& body) {
-  const int64_t chunks = ceil_div(pairs.pixels, kPixels);
+  const int64_t chunks = ceil_div(pairs.pixels(), kPixels);
   parallel_for(pairs.batch * chunks * blocks, 1, [&](int64_t first, int64_t last) {
     for (int64_t at = first; at < last; ++at) {
       const int64_t chunk = at / blocks % chunks, begin = chunk * kPixels;
-      const TilePlace place{pairs.pixels, begin, std::min(kPixels, pairs.pixels - begin)};
+      const TilePlace place{pairs.pixels(), begin, std::min(kPixels, pairs.pixels() - begin)};
       body(at / blocks / chunks, chunk, place, at % blocks);
     }
   });
 }
 
-template <typename A>
-Pixel<Lanes<A>> first_lanes(Pixel<Lanes<A>> pixel, int64_t count) {
-  for (int64_t lane = count; lane < kLanes<A>; ++lane) pixel.r[lane] = pixel.g[lane] = pixel.b[lane] = 0;
-  return pixel;
-}
+// How many parts of a pair have sums of their own: chunks, or tiles with a halo of candidates with stencils.
+struct Parts {
+  int64_t chunks, tiles;
 
-template <typename A>
-double sum_of_distances(Metric metric, const PixelRows<const A>& edited, const PixelRows<const A>& targets,
-                        int64_t count) {
-  Pixel<Lanes<A>> sums{};
-  int64_t i = 0;
-  for (; i + kLanes<A> <= count; i += kLanes<A>) sums = sums + distance(metric, edited.at(i) - targets.at(i));
-  if (i < count) sums = sums + first_lanes<A>(distance(metric, edited.at(i) - targets.at(i)), count - i);
-  return lane_sum<A>(sums.r) + lane_sum<A>(sums.g) + lane_sum<A>(sums.b);
-}
+  int64_t most() const { return std::max(chunks, tiles); }
 
-// One candidate's sum over a chunk.
-template <typename T>
-double chunk_distance(const EditPairs<T>& pairs, const Program<acc_t<T>>& program,
-                      const PairTiles<T, kPairPixels>& tiles, const TilePlace& chunk) {
-  using A = acc_t<T>;
-  PixelTile<A, kForwardPixels> work;
-  double sum = 0;
-  for (int64_t begin = 0; begin < chunk.count; begin += kForwardPixels) {
-    const TilePlace place{chunk.pixels, chunk.begin + begin, std::min(kForwardPixels, chunk.count - begin)};
-    PixelRows<const A> edited = rows_from(tiles.images, begin);
-    for (int64_t k = 0; k < program.count; ++k) {
-      apply_step(pairs.sequences, program.steps[k], place, edited, work.rows());
-      edited = std::as_const(work).rows();
-    }
-    sum += sum_of_distances(pairs.metric, edited, rows_from(tiles.targets, begin), place.count);
+  template <typename A>
+  int64_t of(const EditSequences<A>& sequences, int64_t row) const {
+    return halo_of(sequences, row) > 0 ? tiles : chunks;
   }
-  return sum;
-}
-
-// What a candidate's way back over a tile keeps, and its sums.
-template <typename A>
-struct BackwardWork {
-  PixelTile<A, kBackwardPixels> after[kMostSteps], grad;
-  Lanes<A> lanes[kMostSteps][kMostSums];
 };
 
-// The gradients of a chunk of a pair, added up over candidates.
-template <typename A>
-struct PairGradients {
-  PixelTile<A, kGradientPixels> images, targets;
+// The sums of chunks of candidates without stencils: parts [batch, parts, candidates].
+template <typename T>
+void add_chunks(const EditPairs<T>& pairs, const Parts& counts, double* parts) {
+  const int64_t blocks = ceil_div(pairs.candidates, kBlockCandidates);
+  for_each_chunk_of<kPairPixels>(
+      pairs, blocks, [&](int64_t pair, int64_t chunk, const TilePlace& place, int64_t block) {
+        const PairTiles<T, kPairPixels> tiles(pairs, pair, place);
+        const int64_t first = block * kBlockCandidates, last = std::min(first + kBlockCandidates, pairs.candidates);
+        for (int64_t candidate = first; candidate < last; ++candidate) {
+          const int64_t row = pair * pairs.candidates + candidate;
+          if (halo_of(pairs.sequences, row) > 0) continue;
+          const Program<acc_t<T>> program(pairs.sequences, row);
+          parts[(pair * counts.most() + chunk) * pairs.candidates + candidate] =
+              chunk_distance(pairs, program, tiles, place);
+        }
+      });
+}
+
+// Those of tiles of candidates with stencils, all candidates of a tile in turn.
+template <typename T>
+void add_tiles(const EditPairs<T>& pairs, const StencilSamples& stencils, const HaloTiles& widest, const Parts& counts,
+               Context& context, double* parts) {
+  using A = acc_t<T>;
+  parallel_with_memory<A>(stencils.count * counts.tiles, TileBuffers<A>::numbers(widest, 2), context,
+                          [&](int64_t task, A* memory) {
+                            const int64_t row = stencils.samples[task % stencils.count], tile = task / stencils.count;
+                            const int64_t pair = row / pairs.candidates, candidate = row % pairs.candidates;
+                            parts[(pair * counts.most() + tile) * pairs.candidates + candidate] =
+                                tile_distance(pairs, row, widest, tile, memory);
+                          });
+}
+
+// Candidates first .. last - 1 of all pairs, whose sums are [batch, parts, candidates, steps, kMostSums].
+struct Turn {
+  int64_t first, last;
+  Parts counts;
+  double* sums;
+
+  int64_t count() const { return last - first; }
+  double* sums_at(int64_t pair, int64_t part, int64_t candidate, int64_t steps) const {
+    return sums + ((pair * counts.most() + part) * count() + candidate - first) * steps * kMostSums;
+  }
 };
 
-// A tile that begins here in its chunk.
+// Adds the gradients of a turn's candidates with stencils, for each tile in their order.
 template <typename T>
-void tile_backward(const EditPairs<T>& pairs, const Program<acc_t<T>>& program, acc_t<T> scale,
-                   const PairTiles<T, kGradientPixels>& tiles, const TilePlace& place, int64_t begin,
-                   BackwardWork<acc_t<T>>& work, PairGradients<acc_t<T>>& gradients) {
-  using A = acc_t<T>;
-  const auto before = [&](int64_t k) {
-    return k == 0 ? rows_from(tiles.images, begin) : std::as_const(work.after[k - 1]).rows();
-  };
-  for (int64_t k = 0; k < program.count; ++k) {
-    apply_step(pairs.sequences, program.steps[k], place, before(k), work.after[k].rows());
-  }
-  const PixelRows<const A> edited = before(program.count), targets = rows_from(tiles.targets, begin);
-  const PixelRows<A> grad = work.grad.rows();
-  for (int64_t i = 0; i < place.count; i += kLanes<A>) {
-    grad.put(i, all_lanes(scale) * distance_slope(pairs.metric, edited.at(i) - targets.at(i)));
-  }
-  for (A* const channel : grad.channels) {  // what the last register has beyond the pixels
-    std::fill(channel + place.count, channel + round_up(place.count, kLanes<A>), A(0));
-  }
-  const PixelRows<A> of_targets = rows_from(gradients.targets, begin), of_images = rows_from(gradients.images, begin);
-  for (int64_t i = 0; i < place.count; i += kLanes<A>) of_targets.put(i, of_targets.at(i) - grad.at(i));
-  for (int64_t k = program.count - 1; k >= 0; --k) {
-    apply_step_backward(pairs.sequences, program.steps[k], place, before(k), grad, work.lanes[k]);
-  }
-  for (int64_t i = 0; i < place.count; i += kLanes<A>) of_images.put(i, of_images.at(i) + grad.at(i));
-}
-
-// Adds these candidates' gradients to those of a chunk, and leaves their sums there [candidates, steps, kMostSums].
-template <typename T>
-void chunk_backward(const EditDistancesBackward<T>& args, int64_t pair, const TilePlace& chunk, int64_t first,
-                    int64_t last, double* sums) {
+void tiles_backward(const EditDistancesBackward<T>& args, const Turn& turn, const HaloTiles& widest, Context& context) {
   using A = acc_t<T>;
   const EditPairs<T>& pairs = args.pairs;
-  const PairTiles<T, kGradientPixels> tiles(pairs, pair, chunk);
-  const int64_t offset = pair * 3 * pairs.pixels, steps = pairs.sequences.steps;
-  PairGradients<A> gradients{};
-  if (first > 0 && args.grad_images != nullptr) load_tile(args.grad_images + offset, chunk, gradients.images);
-  if (first > 0 && args.grad_targets != nullptr) load_tile(args.grad_targets + offset, chunk, gradients.targets);
-  BackwardWork<A> work;
-  for (int64_t candidate = first; candidate < last; ++candidate, sums += steps * kMostSums) {
-    const int64_t row = pair * pairs.candidates + candidate;
-    const Program<A> program(pairs.sequences, row);
-    const A scale = A(double(args.grad[row]) * distance_share(pairs.pixels));
-    std::memset(work.lanes, 0, size_t(program.count) * sizeof work.lanes[0]);
-    for (int64_t begin = 0; begin < chunk.count; begin += kBackwardPixels) {
-      const TilePlace place{pairs.pixels, chunk.begin + begin, std::min(kBackwardPixels, chunk.count - begin)};
-      tile_backward(pairs, program, scale, tiles, place, begin, work, gradients);
-    }
-    write_sums(program, work.lanes, steps, sums);
-  }
-  if (args.grad_images != nullptr) store_tile(gradients.images, chunk, args.grad_images + offset);
-  if (args.grad_targets != nullptr) store_tile(gradients.targets, chunk, args.grad_targets + offset);
+  const int64_t steps = pairs.sequences.steps, tiles = turn.counts.tiles;
+  parallel_with_memory<A>(
+      pairs.batch * tiles, TileBuffers<A>::numbers(widest, steps + 4), context, [&](int64_t task, A* memory) {
+        const int64_t pair = task / tiles, tile = task % tiles;
+        for (int64_t candidate = turn.first; candidate < turn.last; ++candidate) {
+          const int64_t row = pair * pairs.candidates + candidate;
+          if (halo_of(pairs.sequences, row) == 0) continue;
+          halo_tile_backward(args, row, widest, tile, memory, turn.sums_at(pair, tile, candidate, steps));
+        }
+      });
 }
 
-// The rows of the parameters' gradients of these candidates, of the sums [batch, chunks, candidates, steps, kMostSums].
+// The rows of the parameters' gradients of a turn's candidates.
 template <typename T>
-void write_parameter_gradients(const EditDistancesBackward<T>& args, int64_t first, int64_t last, const double* sums) {
+void write_parameter_gradients(const EditDistancesBackward<T>& args, const Turn& turn) {
   const EditPairs<T>& pairs = args.pairs;
-  const int64_t chunks = ceil_div(pairs.pixels, kGradientPixels), rows = (last - first) * pairs.sequences.steps;
+  const int64_t steps = pairs.sequences.steps, rows = turn.count() * steps;
   parallel_for(pairs.batch * rows, 64, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t pair = i / rows;
-      const double* const part = sums + (pair * chunks * rows + i % rows) * kMostSums;
-      const int64_t at = (pair * pairs.candidates + first) * pairs.sequences.steps + i % rows;
-      write_parameter_gradient(pairs.sequences, at, part, chunks, rows * kMostSums, args.grad_params);
+      const int64_t pair = i / rows, candidate = turn.first + i % rows / steps, k = i % steps;
+      const int64_t row = pair * pairs.candidates + candidate;
+      const double* const part = turn.sums_at(pair, 0, candidate, steps) + k * kMostSums;
+      write_parameter_gradient(pairs.sequences, row * steps + k, part, turn.counts.of(pairs.sequences, row),
+                               rows * kMostSums, args.grad_params);
     }
   });
 }
@@ -175,30 +122,26 @@ void write_parameter_gradients(const EditDistancesBackward<T>& args, int64_t fir
 }  // namespace
 
 // Reads images and targets once for each block of candidates, 24 bytes a pixel in float32, and writes nothing: at 10 to
-// 40 flops a step, a pixel and a candidate, arithmetic is the floor from the second candidate on. A tile's images and
-// targets stay in the second-level cache while a block's candidates pass over them, and what they make of a tile in the
-// first.
+// 40 flops a step, a pixel and a candidate, arithmetic is the floor from the second candidate on. A chunk's images and
+// targets stay in the second-level cache while a block's candidates pass over them, and what they make of a part of it
+// in the first. With stencils a tile of the image is read again for each candidate, from the second-level cache.
 template <typename T>
 void edit_distances(const EditDistances<T>& args, Context& context) {
-  using A = acc_t<T>;
   const EditPairs<T>& pairs = args.pairs;
-  const int64_t chunks = ceil_div(pairs.pixels, kPairPixels), blocks = ceil_div(pairs.candidates, kBlockCandidates);
-  double* const parts = context.scratch_array<double>(pairs.batch * chunks * pairs.candidates);
-  for_each_chunk_of<kPairPixels>(
-      pairs, blocks, [&](int64_t pair, int64_t chunk, const TilePlace& place, int64_t block) {
-        const PairTiles<T, kPairPixels> tiles(pairs, pair, place);
-        const int64_t first = block * kBlockCandidates, last = std::min(first + kBlockCandidates, pairs.candidates);
-        for (int64_t candidate = first; candidate < last; ++candidate) {
-          const Program<A> program(pairs.sequences, pair * pairs.candidates + candidate);
-          parts[(pair * chunks + chunk) * pairs.candidates + candidate] = chunk_distance(pairs, program, tiles, place);
-        }
-      });
+  const StencilSamples stencils(pairs.sequences, pairs.rows(), context);
+  const HaloTiles widest(pairs.height, pairs.width, kEditedTile, stencils.halo);
+  const Parts counts = {ceil_div(pairs.pixels(), kPairPixels), stencils.count > 0 ? widest.count() : 0};
+  double* const parts = context.scratch_array<double>(pairs.batch * counts.most() * pairs.candidates);
+  add_chunks(pairs, counts, parts);
+  if (counts.tiles > 0) add_tiles(pairs, stencils, widest, counts, context, parts);
   parallel_for(pairs.rows(), 4096, [&](int64_t first, int64_t last) {
     for (int64_t row = first; row < last; ++row) {
-      const double* const part = parts + row / pairs.candidates * chunks * pairs.candidates + row % pairs.candidates;
+      const int64_t pair = row / pairs.candidates, candidate = row % pairs.candidates;
       double sum = 0;
-      for (int64_t chunk = 0; chunk < chunks; ++chunk) sum += part[chunk * pairs.candidates];
-      args.out[row] = A(sum * distance_share(pairs.pixels));
+      for (int64_t part = 0; part < counts.of(pairs.sequences, row); ++part) {
+        sum += parts[(pair * counts.most() + part) * pairs.candidates + candidate];
+      }
+      args.out[row] = acc_t<T>(sum * distance_share(pairs.pixels()));
     }
   });
 }
@@ -208,20 +151,25 @@ void edit_distances(const EditDistances<T>& args, Context& context) {
 // one block of candidates at a time, so that memory does not grow with their number.
 template <typename T>
 void edit_distances_backward(const EditDistancesBackward<T>& args, Context& context) {
+  using A = acc_t<T>;
   const EditPairs<T>& pairs = args.pairs;
-  const int64_t chunks = ceil_div(pairs.pixels, kGradientPixels), part = pairs.sequences.steps * kMostSums;
-  const int64_t fitting = kMostRows / std::max(pairs.batch * chunks, int64_t(1));
+  const int64_t steps = pairs.sequences.steps;
+  const StencilSamples stencils(pairs.sequences, pairs.rows(), context);
+  const HaloTiles widest = gradient_tiles<A>(pairs.height, pairs.width, stencils.halo);
+  const Parts counts = {ceil_div(pairs.pixels(), kGradientPixels), stencils.count > 0 ? widest.count() : 0};
+  const int64_t fitting = kMostRows / std::max(pairs.batch * counts.most(), int64_t(1));
   const int64_t most =
       std::clamp(fitting, int64_t(1), std::min(kBlockCandidates, std::max(pairs.candidates, int64_t(1))));
-  double* const sums = context.scratch_array<double>(pairs.batch * chunks * most * part);
+  double* const sums = context.scratch_array<double>(pairs.batch * counts.most() * most * steps * kMostSums);
   int64_t first = 0;
   do {  // also without candidates: gradients of images and targets are written
-    const int64_t last = std::min(first + most, pairs.candidates), count = last - first;
+    const Turn turn = {first, std::min(first + most, pairs.candidates), counts, sums};
     for_each_chunk_of<kGradientPixels>(pairs, 1, [&](int64_t pair, int64_t chunk, const TilePlace& place, int64_t) {
-      chunk_backward(args, pair, place, first, last, sums + (pair * chunks + chunk) * count * part);
+      chunk_backward(args, pair, place, turn.first, turn.last, turn.sums_at(pair, chunk, turn.first, steps));
     });
-    write_parameter_gradients(args, first, last, sums);
-    first = last;
+    if (counts.tiles > 0) tiles_backward(args, turn, widest, context);
+    write_parameter_gradients(args, turn);
+    first = turn.last;
   } while (first < pairs.candidates);
 }
 

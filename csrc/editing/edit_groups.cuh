@@ -42,8 +42,9 @@ size_t group_bytes(const EditSequences<A>& sequences, int64_t group) {
 
 // What the first `count` steps make of a thread's pixels.
 template <int kWidth, typename A>
-__device__ __forceinline__ void run_steps(const EditSequences<A>& sequences, const EditStep<A>* program, int64_t count,
-                                          int64_t pixels, int64_t pack, const Pixel<A>* images, Pixel<A>* edited) {
+__device__ __forceinline__ void edit_pixels(const EditSequences<A>& sequences, const EditStep<A>* program,
+                                            int64_t count, int64_t pixels, int64_t pack, const Pixel<A>* images,
+                                            Pixel<A>* edited) {
 #pragma unroll
   for (int i = 0; i < kWidth; ++i) edited[i] = images[i];
   for (int64_t k = 0; k < count; ++k) run_step<kWidth>(sequences, program[k], pixels, pack, edited);

@@ -58,8 +58,14 @@ def pair(backend: Backend, *shape: int, dtype: torch.dtype = torch.float32) -> t
     return images.to(backend.device), targets.to(backend.device)
 
 
-MIXED = [CHAIN, CHAIN[::-1], [EditOp.HUE, EditOp.NONE, EditOp.LIGHTNESS, EditOp.NONE, EditOp.EXPOSURE],
-         [EditOp.NONE] * 5]  # fmt: skip
+#: Candidates of five steps, some with stencils.
+MIXED = [
+    CHAIN,
+    [EditOp.SHARPNESS, EditOp.CONTRAST, EditOp.EDGE, EditOp.NONE, EditOp.BLUR],
+    [EditOp.HUE, EditOp.NONE, EditOp.LIGHTNESS, EditOp.NONE, EditOp.EXPOSURE],
+    [EditOp.TONE_CURVE, EditOp.NONE, EditOp.BLUR, EditOp.COLOR_CURVE, EditOp.SATURATION],
+    [EditOp.NONE] * 5,
+]
 
 
 def gradients(

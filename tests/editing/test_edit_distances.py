@@ -10,7 +10,7 @@ import pytest
 import torch
 from backends import CPU, Backend
 from editing.distance_inputs import METRICS, MIXED, candidates, composed, distances, gradients, pair, reference
-from editing.edit_inputs import CHAIN, POINTWISE, Edits, masked
+from editing.edit_inputs import CHAIN, OPERATORS, POINTWISE, STENCILS, Edits, masked
 from op_checks import assert_compiles, assert_same, assert_threads_agree, peak_bytes
 from torch import Tensor
 
@@ -34,7 +34,7 @@ def test_matches_reference(backend: Backend, soft: bool | None, metric: str) -> 
             torch.testing.assert_close(found.cpu().double(), wanted, rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize("op", POINTWISE, ids=lambda op: op.name)
+@pytest.mark.parametrize("op", OPERATORS, ids=lambda op: op.name)
 def test_each_operator(backend: Backend, op: EditOp) -> None:
     edits = candidates(1, [[op]] * 5)
     images, targets = pair(backend, 1, 3, 6, 11)
@@ -47,7 +47,7 @@ def test_each_operator(backend: Backend, op: EditOp) -> None:
 def test_big_images_and_many_candidates(backend: Backend, metric: str) -> None:
     """Several chunks, blocks of candidates, rounds and groups."""
     images, targets = pair(backend, 2, 3, 90, 100)
-    edits = candidates(2, [[op] for op in POINTWISE] * 12).to(backend.device)
+    edits = candidates(2, [[op] for op in OPERATORS] * 10).to(backend.device)
     found = distances(images, targets, edits, metric)
     wanted = composed(images.double(), targets.double(), replace(edits, params=edits.params.double()), metric)
     torch.testing.assert_close(found.double(), wanted, rtol=0, atol=1e-6)
@@ -55,7 +55,8 @@ def test_big_images_and_many_candidates(backend: Backend, metric: str) -> None:
 
 @pytest.mark.parametrize("steps", [1, 9, 32])
 def test_other_numbers_of_steps(backend: Backend, steps: int) -> None:
-    edits = candidates(1, [(POINTWISE * 3)[:steps], (POINTWISE[::-1] * 3)[:steps], [EditOp.TONE_CURVE] * steps], 0.3)
+    stencils = [*STENCILS * 2, *STENCILS[:2], *[EditOp.NONE] * 24]
+    edits = candidates(1, [(POINTWISE * 3)[:steps], stencils[:steps], [EditOp.TONE_CURVE] * steps], 0.3)
     images, targets = pair(backend, 1, 3, 20, 30, dtype=torch.float64)
     found = distances(images, targets, edits.to(backend.device), "l2")
     wanted = reference(images.cpu(), targets.cpu(), edits, "l2")
@@ -102,7 +103,7 @@ def test_no_candidates(backend: Backend, shape: tuple[int, int]) -> None:
 def test_images_without_pixels_are_where_they_should_be(backend: Backend, size: tuple[int, int]) -> None:
     images, targets = pair(backend, 2, 3, *size)
     edits = candidates(2, MIXED).to(backend.device)
-    assert_same(distances(images, targets, edits), torch.zeros(2, 4, device=backend.device))
+    assert_same(distances(images, targets, edits), torch.zeros(2, len(MIXED), device=backend.device))
     assert not gradients(images, targets, edits, "l2")[2].any()
 
 
@@ -192,6 +193,7 @@ def test_values_that_are_wrong(backend: Backend) -> None:
 
     wrong = {
         r"ops must be numbers of EditOp, 0 to 15, but ops\[0, 1, 1\] is 16": lambda: call(16),
+        r"ops must be numbers of EditOp, 0 to 15, but ops\[0, 1, 1\] is -1": lambda: call(-1),
         r"mask_index must be .*, 0 to 1, or -1, but mask_index\[0, 1, 1\] is 2": lambda: call(1, mask=2),
     }
     for message, function in wrong.items():
@@ -232,7 +234,7 @@ def test_compiles(backend: Backend) -> None:
 
 def test_threads_agree_and_so_do_runs() -> None:
     images, targets = pair(CPU, 2, 3, 100, 150)
-    edits = masked(candidates(2, [CHAIN, CHAIN[::-1]] * 35), 100, 150, soft=True)
+    edits = masked(candidates(2, MIXED * 14), 100, 150, soft=True)
     assert_threads_agree(lambda: distances(images, targets, edits))
     assert_threads_agree(lambda: gradients(images, targets, replace(edits), "l1"))
     assert_same(distances(images, targets, edits), distances(images, targets, edits))
@@ -240,10 +242,11 @@ def test_threads_agree_and_so_do_runs() -> None:
 
 def test_a_candidate_does_not_depend_on_the_others(backend: Backend) -> None:
     images, targets = pair(backend, 1, 3, 30, 40)
-    edits = candidates(1, [CHAIN, CHAIN[::-1]] * 40).to(backend.device)
-    alone = Edits(edits.ops[:, 70:71], edits.params[:, 70:71])
-    found = distances(images, targets, edits)[:, 70:71], distances(images, targets, alone)
-    torch.testing.assert_close(*found, rtol=1e-6, atol=0)
+    edits = candidates(1, MIXED * 16).to(backend.device)
+    found = distances(images, targets, edits)
+    for number in (70, 71):  # without and with stencils
+        alone = Edits(*(each[:, number : number + 1] for each in (edits.ops, edits.params)))
+        torch.testing.assert_close(found[:, number : number + 1], distances(images, targets, alone), rtol=1e-6, atol=0)
 
 
 MEMORY = """

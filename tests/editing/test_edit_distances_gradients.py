@@ -18,14 +18,14 @@ from ldie_ext import EditOp
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("soft", [None, True, False], ids=["whole", "soft", "binary"])
 def test_gradients_are_those_through_apply_edits(backend: Backend, soft: bool | None, metric: str) -> None:
-    for height, width in ((5, 7), (6, 32)):
+    for height, width in ((5, 7), (6, 32), (40, 36)):  # one tile, and several
         edits = candidates(2, MIXED, 0.6)
         if soft is not None:
             edits = masked(edits, height, width, soft=soft)
         edits = edits.to(backend.device)
         edits = replace(edits, params=edits.params.double(), masks=edits.masks.double() if soft else edits.masks)
         images, targets = pair(backend, 2, 3, height, width, dtype=torch.float64)
-        weights = torch.randn(2, 4, dtype=torch.float64, device=backend.device)
+        weights = torch.randn(2, len(MIXED), dtype=torch.float64, device=backend.device)
         found = gradients(images, targets, edits, metric, weights=weights)
         wanted = gradients(images, targets, edits, metric, composed, weights)
         for actual, other in zip(found, wanted, strict=True):
@@ -36,7 +36,7 @@ def test_gradients_are_those_through_apply_edits(backend: Backend, soft: bool | 
 def test_gradients_of_big_images_and_many_candidates(backend: Backend, metric: str) -> None:
     """Several chunks, turns, strips and groups."""
     images, targets = pair(backend, 1, 3, 60, 70)
-    edits = candidates(1, [CHAIN, CHAIN[::-1], CHAIN] * (90 if backend is CPU else 30), 0.5).to(backend.device)
+    edits = candidates(1, MIXED * (54 if backend is CPU else 18), 0.5).to(backend.device)
     found = gradients(images, targets, edits, metric)
     wanted = gradients(images, targets, edits, metric, composed)  # in float32, too: at a kink sides may differ
     for actual, other in zip(found, wanted, strict=True):
@@ -45,7 +45,7 @@ def test_gradients_of_big_images_and_many_candidates(backend: Backend, metric: s
 
 def test_gradcheck(backend: Backend) -> None:
     images, targets = pair(backend, 1, 3, 2, 3, dtype=torch.float64)
-    edits = masked(candidates(1, [CHAIN, [EditOp.EXPOSURE, *CHAIN[:2], EditOp.HUE, EditOp.NONE]], 0.4), 2, 3, soft=True)
+    edits = masked(candidates(1, [CHAIN, [EditOp.EXPOSURE, *CHAIN[:2], EditOp.HUE, EditOp.BLUR]], 0.4), 2, 3, soft=True)
     edits = edits.to(backend.device)
     edits = replace(edits, params=edits.params.double(), masks=edits.masks.double())
     for metric in METRICS:
