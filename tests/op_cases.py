@@ -221,9 +221,13 @@ CASES = [
          lambda: (*torch.rand(2, BATCH, 3, H, W), *candidates(3, 5), torch.rand(2, H, W),
                   torch.randint(-1, 2, (BATCH, 3, 2)), torch.rand(BATCH, 3, 2) < 0.5),
          lambda *inputs: ldie_ext.edit_distances(*inputs, metric="l2"), (0, 1, 3), "masks"),
+    Case("edit_distances", lambda: (*torch.rand(2, BATCH, 3, H, W), *candidates(6, 1, 12, 13)), ldie_ext.edit_distances,
+         (0, 1, 3), "stencils"),
     Case("edit_distances",
          lambda: (*torch.randint(256, (2, BATCH, 3, H, W), dtype=torch.uint8), *candidates(1, 2)),
          ldie_ext.edit_distances, (3,), "uint8"),
+    Case("segment_mean_pool", lambda: (maps(), torch.randint(-1, 4, (BATCH, H, W))),
+         lambda *inputs: ldie_ext.segment_mean_pool(*inputs, 4), (0,)),
     # modules that do more than call an op
     Case("nn.AnchorGenerator", lambda: (maps(),),
          lambda maps: nn.AnchorGenerator(((8,),), ((0.5, 1.0),))(ImageList(maps), [maps])),

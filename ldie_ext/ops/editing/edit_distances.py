@@ -36,12 +36,14 @@ def edit_distances(
 
     Images and targets are read once for a block of candidates that pass over them while they are in the cache. Beside
     its result a call takes some scratch memory whose size does not grow with P, forward and backward, but for 8 bytes a
-    candidate and 4,096 pixels on the CPU.
+    candidate and 4,096 pixels on the CPU. Candidates with SHARPNESS, BLUR or EDGE go by tiles of the image, each with
+    as many pixels around it as there are of them.
 
     Args:
         images: float [B, 3, H, W], RGB in [0, 1], or uint8 in [0, 255], which counts as 255ths.
         targets: as images in shape and dtype.
-        ops: int64 [B, P, K], numbers of :class:`EditOp`, at most 32 a candidate; pad with ``NONE``.
+        ops: int64 [B, P, K], numbers of :class:`EditOp`, at most 32 a candidate, of them at most 8
+            SHARPNESS, BLUR and EDGE; pad with ``NONE``.
         params: float [B, P, K, 24], as those of :func:`apply_edits`. Converted to float64 for images of float64, else
             to float32.
         masks: bool or float in [0, 1] [M, H, W], a pool for all candidates; floats are converted as params.
@@ -56,8 +58,8 @@ def edit_distances(
         that does nothing on CUDA.
 
     Raises:
-        RuntimeError: shapes, dtypes or devices do not fit; on the CPU also an operator or mask that is not there, or
-            a curve without weight.
+        RuntimeError: shapes, dtypes or devices do not fit; on the CPU also an operator or mask that is not there, a
+            curve without weight, or more than 8 stencils in a candidate.
         ValueError: an unknown metric.
 
     Differentiable: once, in params and in floating images and targets, by doing the steps again; a gradient of masks

@@ -124,6 +124,17 @@ EDIT_OPERATORS: Mapping[EditOp, EditOperator] = _table(
     EditOperator(EditOp.COLORIZE, 1, 0.0, 0.0, 1.0, _identity),
 )
 
+#: What a stored parameter may be where that is more than the limits above, which are those of heads and searches: fits
+#: go beyond them, and the formulas hold. A curve's weights matter by their ratios alone.
+VALID_RANGES: Mapping[EditOp, tuple[float, float]] = MappingProxyType(
+    {
+        EditOp.SATURATION: (-1.0, 4.0),
+        EditOp.COLOR_CURVE: (-100.0, 100.0),
+        EditOp.TONE_CURVE: (-100.0, 100.0),
+        EditOp.WHITE_BALANCE: (0.0, 10.0),
+    }
+)
+
 #: The original system's vocabulary of operators. "hue" and "tint" were its names for the two curves; below 3 are
 #: padding, START and END. What it has no number for here (7, inpainting) is not an operator of apply_edits.
 SEED_VOCABULARY: Mapping[int, EditOp] = MappingProxyType(
