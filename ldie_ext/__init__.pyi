@@ -23,12 +23,13 @@ from ldie_ext.ops.editing.apply_edits import apply_edits as apply_edits
 from ldie_ext.ops.editing.edit_executor import EditExecutor as EditExecutor
 from ldie_ext.ops.editing.edit_op import EditOp as EditOp
 from ldie_ext.ops.editing.edit_op import EditOperator as EditOperator
+from ldie_ext.ops.editing.executor_operators import ExecutorOperator as ExecutorOperator
+from ldie_ext.ops.editing.inpaint import OpenCVInpainter as OpenCVInpainter
 from ldie_ext.ops.editing.recipe import Recipe as Recipe
+from ldie_ext.ops.editing.recipe_executor import RecipeExecutor as RecipeExecutor
 from ldie_ext.ops.editing.recipe_step import RecipeStep as RecipeStep
 from ldie_ext.ops.editing.recipe_step import StepExecutor as StepExecutor
 from ldie_ext.ops.editing.recipe_step import StepKind as StepKind
-from ldie_ext.ops.editing.executor_operators import ExecutorOperator as ExecutorOperator
-from ldie_ext.ops.editing.inpaint import OpenCVInpainter as OpenCVInpainter
 from ldie_ext.ops.editing.segment_mean_pool import segment_mean_pool as segment_mean_pool
 from ldie_ext.ops.heatmap.center_heatmap import center_heatmap as center_heatmap
 from ldie_ext.ops.heatmap.center_targets import CenterTargets as CenterTargets
