@@ -265,8 +265,8 @@ def test_the_documents_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert len(Recipe.load("masked.json").steps) == 2
     Recipe(STEPS).save("look.json")
     Path("holidays").mkdir()
-    for name in ("photo.jpg", "holidays/a.jpg", "holidays/b.jpg"):
-        Image.new("RGB", (960, 640), (90, 120, 40)).save(name)
+    for name, size in (("photo.jpg", (960, 640)), ("holidays/a.jpg", (48, 32)), ("holidays/b.jpg", (48, 32))):
+        Image.new("RGB", size, (90, 120, 40)).save(name)
     Image.new("L", (480, 320), 255).save("sky.png")
     lines = [shlex.split(line, comments=True) for line in commands.splitlines()]
     assert len(lines) >= 10
