@@ -16,7 +16,7 @@ from ldie.files import write_whole
 from ldie.tasks.detection.images import check_regular, one_line_errors
 from ldie.tasks.detection.pixels import orientation_of
 from ldie.tasks.editing.deep_files import read_deep, write_deep
-from ldie.tasks.editing.metadata import Metadata, copy_tiff_metadata
+from ldie.tasks.editing.metadata import Metadata, copy_tiff_metadata, put_into_png
 
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")
 QUALITY = 95
@@ -106,7 +106,9 @@ def write_photo(photo: Photo, pixels: NDArray[Any], path: Path) -> None:
             image = Image.fromarray(pixels)
             if photo.alpha is not None:
                 image.putalpha(Image.fromarray(photo.alpha))
-            image.save(temporary, photo.kind, **photo.options, **photo.metadata.save_options())
+            image.save(temporary, photo.kind, **photo.options, **photo.metadata.save_options(photo.kind))
+        if photo.kind == "PNG":
+            put_into_png(temporary, photo.metadata)
         if photo.kind == "TIFF":
             copy_tiff_metadata(photo.path, temporary)
 
