@@ -42,7 +42,7 @@ class Metadata:
             _upright_exif(exif) if isinstance(exif, bytes) and image.format != "TIFF" else None,
             icc if isinstance(icc, bytes) and icc[16:20] == b"RGB " else None,  # one of gray would be wrong
             _upright_xmp(xmp) if isinstance(xmp, bytes) else None,
-            (float(dpi[0]), float(dpi[1])) if dpi and all(side > 0 for side in dpi) else None,
+            (float(dpi[0]), float(dpi[1])) if dpi and _has_resolution(image) and min(dpi) > 0 else None,
         )
 
     def save_options(self, kind: str) -> dict[str, Any]:
@@ -62,6 +62,11 @@ class Metadata:
         if self.xmp is not None:
             chunks[b"iTXt"] = b"XML:com.adobe.xmp" + bytes(5) + self.xmp
         return chunks
+
+
+def _has_resolution(image: Image.Image) -> bool:
+    """For a TIFF file without one, Pillow says 1 by 1."""
+    return image.format != "TIFF" or _RESOLUTION[0] in image.tag_v2  # type: ignore[attr-defined]
 
 
 def _upright_exif(exif: bytes) -> bytes:
@@ -118,7 +123,7 @@ def copy_tiff_metadata(source: Path, path: Path) -> None:
         exif = image.getexif()
         added: dict[int, Any] = {tag: exif[tag] for tag in _DESCRIBING if tag in exif}
         added |= {tag: values for tag in _DIRECTORIES if (values := dict(exif.get_ifd(tag)))}
-        unknown = () if "dpi" in image.info else _RESOLUTION
+        unknown = () if _has_resolution(image) else _RESOLUTION
     if isinstance(added.get(_XMP), bytes):
         added[_XMP] = _upright_xmp(added[_XMP])
     with path.open("rb+") as file:
