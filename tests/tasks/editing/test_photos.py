@@ -251,6 +251,27 @@ def test_truncated_files(kind: str, tmp_path: Path) -> None:
         assert "not a readable image" in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif", "a.webp", "a.bmp", "deep.tif"])
+def test_broken_files_are_read_or_refused(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    if name == "deep.tif":
+        pytest.importorskip("pyvips")
+        write_tiff(path, pixels(dtype=np.uint16), [(34675, 7, len(PROFILE), PROFILE)])
+    else:
+        Image.fromarray(pixels()).save(path, exif=exif(6), icc_profile=PROFILE)
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(40):
+        data = bytearray(whole)
+        for place in rng.integers(0, rng.choice([64, len(data)]), 3):
+            data[place] = rng.integers(256)
+        path.write_bytes(data)
+        try:
+            read_photo(rewritten(path))
+        except DataError as error:
+            assert "\n" not in str(error)
+    assert not list(tmp_path.glob(".*"))
+
+
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_truncated_deep_files(suffix: str, tmp_path: Path) -> None:
     pytest.importorskip("pyvips")

@@ -120,32 +120,38 @@ def copy_tiff_metadata(source: Path, path: Path) -> None:
     end of the file, and the file's header then points there. What was there is not touched.
     """
     with Image.open(source) as image:
-        exif = image.getexif()
-        added: dict[int, Any] = {tag: exif[tag] for tag in _DESCRIBING if tag in exif}
-        added |= {tag: values for tag in _DIRECTORIES if (values := dict(exif.get_ifd(tag)))}
         unknown = () if _has_resolution(image) else _RESOLUTION
-    if isinstance(added.get(_XMP), bytes):
-        added[_XMP] = _upright_xmp(added[_XMP])
     with path.open("rb+") as file:
         prefix = file.read(4)
         order = "<" if prefix.startswith(b"II") else ">"
         (first,) = struct.unpack(f"{order}I", file.read(4))
         end = file.seek(0, 2)
         end += file.write(bytes(end % 2))  # directories begin at even places
-        directory = TiffImagePlugin.ImageFileDirectory_v2(prefix + bytes(4))
-        for tag, value in added.items():
-            directory[tag] = value
-        data = directory.tobytes(end) if added else b""
+        data = _tiff_directory(source, prefix, end)
         end += file.write(data + bytes(len(data) % 2))
         file.seek(first)
-        entries = _entries(file.read(1 << 16), order) | (_entries(data, order) if added else {})
+        entries = _entries(file.read(1 << 16), order) | _entries(data, order)
         entries = {tag: entry for tag, entry in entries.items() if tag not in unknown}
         file.seek(end)
-        file.write(
-            struct.pack(f"{order}H", len(entries)) + b"".join(entries[tag] for tag in sorted(entries)) + bytes(4)
-        )
+        table = b"".join(entries[tag] for tag in sorted(entries))
+        file.write(struct.pack(f"{order}H", len(entries)) + table + bytes(4))
         file.seek(4)
         file.write(struct.pack(f"{order}I", end))
+
+
+def _tiff_directory(source: Path, prefix: bytes, place: int) -> bytes:
+    """What a TIFF file has to say beside its pixels, as a directory for that place in another; nothing if damaged."""
+    try:
+        with Image.open(source) as image:
+            exif = image.getexif()
+            tags: dict[int, Any] = {tag: exif[tag] for tag in _DESCRIBING if tag in exif}
+            tags |= {tag: values for tag in _DIRECTORIES if (values := dict(exif.get_ifd(tag)))}
+        directory = TiffImagePlugin.ImageFileDirectory_v2(prefix + bytes(4))
+        for tag, value in tags.items():
+            directory[tag] = _upright_xmp(value) if tag == _XMP and isinstance(value, bytes) else value
+        return directory.tobytes(place)
+    except Exception:  # Pillow's parser fails in many ways, and a photograph with damaged EXIF data is still one
+        return struct.pack("<H", 0)
 
 
 def _entries(directory: bytes, order: str) -> dict[int, bytes]:
