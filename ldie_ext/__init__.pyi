@@ -22,6 +22,8 @@ from ldie_ext.ops.conv.deform_conv2d import deform_conv2d as deform_conv2d
 from ldie_ext.ops.editing.apply_edits import apply_edits as apply_edits
 from ldie_ext.ops.editing.edit_op import EditOp as EditOp
 from ldie_ext.ops.editing.edit_op import EditOperator as EditOperator
+from ldie_ext.ops.editing.fit_edits import EditFit as EditFit
+from ldie_ext.ops.editing.fit_edits import fit_edits as fit_edits
 from ldie_ext.ops.heatmap.center_heatmap import center_heatmap as center_heatmap
 from ldie_ext.ops.heatmap.center_targets import CenterTargets as CenterTargets
 from ldie_ext.ops.heatmap.center_targets import center_targets as center_targets

@@ -111,6 +111,7 @@ PROPOSALS: dict[str, Any] = {"pre_nms": 20, "post_nms": 10, "iou_threshold": 0.5
 KEPT = "how many are kept"
 RUNS = "how many runs there are"
 SIZES = "the masks' sizes"
+ENDED = "every few steps whether all fits have ended"
 
 # fmt: off
 CASES = [
@@ -208,6 +209,9 @@ CASES = [
                   torch.rand(BATCH, 2) < 0.5), ldie_ext.apply_edits, (0, 2), "masks"),
     Case("apply_edits", lambda: (torch.randint(256, (BATCH, H, W, 3), dtype=torch.uint8), *edits(1, 2)),
          lambda *inputs: ldie_ext.apply_edits(*inputs, layout="hwc"), form="uint8"),
+    Case("fit_edits",
+         lambda: (torch.rand(BATCH, 3, H, W), torch.rand(BATCH, 3, H, W), torch.tensor([[[1, 2], [5, 0]]] * BATCH)),
+         lambda *inputs: ldie_ext.fit_edits(*inputs, starts=2), waits=ENDED),
     # modules that do more than call an op
     Case("nn.AnchorGenerator", lambda: (maps(),),
          lambda maps: nn.AnchorGenerator(((8,),), ((0.5, 1.0),))(ImageList(maps), [maps])),
