@@ -41,21 +41,23 @@ inline void check_masks(const char* op, const Argument& images, int64_t height, 
 // For images of this height and width that are computed in this type.
 inline void check_sequences(const char* op, const Argument& images, int64_t height, int64_t width,
                             const Sequences& given, ScalarType computed) {
-  const Argument ops(op, "ops", given.ops), params(op, "params", given.params);
+  const Argument ops = Argument(op, "ops", given.ops).dtype(ScalarType::Long);
+  const Argument params = Argument(op, "params", given.params).dtype(computed);
   const int64_t batch = images.size(0);
-  ops.dtype(ScalarType::Long);
-  params.dtype(computed);
   if (given.of_candidates) {
     ops.shape({batch, kAnySize, kAnySize}, "[B, P, K]");
-    params.shape({batch, ops.size(1), ops.size(2), kParameters}, "[B, P, K, 24], as ops");
   } else {
     ops.shape({batch, kAnySize}, "[B, K]");
-    params.shape({batch, ops.size(1), kParameters}, "[B, K, 24], as ops");
   }
   ops.device_of(images);
-  params.device_of(images);
   const int64_t steps = ops.size(given.of_candidates ? 2 : 1);
   if (steps > kMostSteps) check_failed(op, "ops must have at most ", kMostSteps, " steps, got ", steps);
+  if (given.of_candidates) {
+    params.shape({batch, ops.size(1), steps, kParameters}, "[B, P, K, 24], as ops");
+  } else {
+    params.shape({batch, steps, kParameters}, "[B, K, 24], as ops");
+  }
+  params.device_of(images);
   check_masks(op, images, height, width, ops, given, computed);
 }
 
