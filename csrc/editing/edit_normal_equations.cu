@@ -47,6 +47,18 @@ struct PixelColumn {
   __device__ __forceinline__ A& operator[](int64_t column) const { return first[column * stride]; }
 };
 
+// A pixel's part of a step's sums.
+template <typename A>
+struct PixelSums {
+  A* values;
+
+  __device__ __forceinline__ void add(int slot, A value) const { values[slot] += value; }
+  __device__ __forceinline__ void add_at(int slot, int index, A value) const {
+#pragma unroll
+    for (int i = 0; i < kPieces; ++i) values[slot + i] += index == i ? value : A(0);
+  }
+};
+
 // The gradient of one channel of the result before a step, of that after it; leaves the step's columns.
 template <typename A>
 __device__ __forceinline__ Pixel<A> step_row(const EditStep<A>& step, const A* params, const Pixel<A>& x, const A* mask,
@@ -62,7 +74,7 @@ __device__ __forceinline__ Pixel<A> step_row(const EditStep<A>& step, const A* p
       for (int c = 0; c < 3; ++c) {
         const int offset = kOneEach ? c * kPieces : 0;
         A slopes[kPieces];
-        passed[c] = grads[c] * curve_slopes(op.channel(c), params + offset, values[c], mask, slopes);
+        passed[c] = grads[c] * curve_slopes<PixelSums<A>>(op.channel(c), params + offset, values[c], mask, slopes);
 #pragma unroll
         for (int s = 0; s < kPieces; ++s) {
           A& column = row[first + offset + s];

@@ -58,25 +58,15 @@ LDIE_HD int64_t used_columns(const EditSequences<A>& sequences, int64_t problem)
   return columns;
 }
 
-// A single pixel's part of a step's sums.
-template <typename V>
-struct PixelSums {
-  V* values;
-
-  LDIE_HD void add(int slot, const V& value) const { values[slot] = values[slot] + value; }
-  LDIE_HD void add_at(int slot, const typename Value<V>::Index& index, const V& value) const {
-    for (int i = 0; i < kPieces; ++i) values[slot + i] = index == i ? value : V{};
-  }
-};
-
 // Of one channel y of a curve: dy/dx, and dy/dt of the curve's weights in `slopes`. `mask` is null on the whole image.
-template <typename A, typename V>
+// Sums is made of a row of numbers, and adds to them.
+template <typename Sums, typename A, typename V>
 LDIE_HD V curve_slopes(const CurveChannel<A>& curve, const A* weights, const V& x, const V* mask, V* slopes) {
   V sums[CurveChannel<A>::kSums] = {};
   const CurveChannel<A> own{curve.row, 0};
   const V one = uniform<V>(1);
-  const V along = mask != nullptr ? edit_masked_backward(own, x, *mask, one, PixelSums<V>{sums})
-                                  : edit_backward(own, x, one, PixelSums<V>{sums});
+  const V along =
+      mask != nullptr ? edit_masked_backward(own, x, *mask, one, Sums{sums}) : edit_backward(own, x, one, Sums{sums});
   ToneCurve<A>::gradient(weights, sums, slopes);
   return along;
 }

@@ -64,7 +64,7 @@ inline __attribute__((always_inline)) void operator_rows(const Operator& op, con
     const Pixel<Lanes<A>> x = before.rows().at(i);
     for (int64_t c = 0; c < 3; ++c) {
       Lanes<A> values[Operator::kSums + 1] = {};
-      const PixelSums<Lanes<A>> sums{values};
+      const LaneSums<A> sums{values};
       const PixelRows<A> grad = grads[c].rows();
       grad.put(i, mask != nullptr ? edit_masked_backward(op, x, load_lanes(mask + i), grad.at(i), sums)
                                   : edit_backward(op, x, grad.at(i), sums));
@@ -88,7 +88,8 @@ void curve_rows(const Operator& op, const FitRows<A>& rows, int64_t first, const
       Lanes<A> slopes[kPieces], covered{};
       if (mask != nullptr) covered = load_lanes(mask + i);
       const Lanes<A> x = load_lanes(before.channels[d] + i);
-      const Lanes<A> along = curve_slopes(curve, weights + offset, x, mask != nullptr ? &covered : nullptr, slopes);
+      const Lanes<A> along =
+          curve_slopes<LaneSums<A>>(curve, weights + offset, x, mask != nullptr ? &covered : nullptr, slopes);
       for (int64_t c = apart ? d : 0; c < (apart ? d + 1 : 3); ++c) {
         A* const passed = grads[c].channels[d] + i;
         const Lanes<A> grad = load_lanes(passed), through = grad * along;
