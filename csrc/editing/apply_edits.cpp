@@ -33,7 +33,13 @@ Tensor apply_edits_op(const Tensor& images_, const Tensor& ops, const Tensor& pa
   Tensor out = make_empty_like(images);
 
   const auto launch = [&]<typename T>(Context& context) {
-    apply_edits<T>({data<T>(images), layout, batch, pixels, sequences.view<acc_t<T>>(op), mutable_data<T>(out)},
+    apply_edits<T>({.images = data<T>(images),
+                    .layout = layout,
+                    .batch = batch,
+                    .pixels = pixels,
+                    .width = images.size(last ? 2 : 3),
+                    .sequences = sequences.view<acc_t<T>>(op),
+                    .out = mutable_data<T>(out)},
                    context);
   };
   if (bytes) {
@@ -64,6 +70,7 @@ std::tuple<Tensor, Tensor> apply_edits_backward_op(const Tensor& grad_, const Te
                              .images = data<T>(images),
                              .batch = batch,
                              .pixels = pixels,
+                             .width = images.size(3),
                              .sequences = sequences.view<acc_t<T>>(op),
                              .grad_images = mutable_data<T>(grad_images),
                              .grad_params = mutable_data<acc_t<T>>(grad_params)},

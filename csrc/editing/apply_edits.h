@@ -17,7 +17,7 @@ template <typename T>
 struct ApplyEdits {
   const T* images;  // [batch, 3, pixels], or [batch, pixels, 3]
   Layout layout;
-  int64_t batch, pixels;
+  int64_t batch, pixels, width;
   EditSequences<acc_t<T>> sequences;
   T* out;  // as images
 };
@@ -28,7 +28,7 @@ void apply_edits(const ApplyEdits<T>& args, Context& context);
 template <typename T>
 struct ApplyEditsBackward {
   const T *grad, *images;  // [batch, 3, pixels]
-  int64_t batch, pixels;
+  int64_t batch, pixels, width;
   EditSequences<acc_t<T>> sequences;
   T* grad_images;         // [batch, 3, pixels]
   acc_t<T>* grad_params;  // [batch, steps, kParameters]

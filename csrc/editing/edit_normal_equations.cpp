@@ -11,12 +11,16 @@ namespace ldie::editing {
 namespace {
 
 #if !defined(LDIE_BACKEND_CUDA)
-// On CUDA a problem of more columns than there is room for gets zeros.
+// On CUDA a problem of more columns than there is room for, or with stencils that were not told of, gets zeros.
 template <typename A>
-void check_columns(const char* op, const EditSequences<A>& sequences, int64_t problems, int64_t room) {
+void check_problems(const char* op, const EditSequences<A>& sequences, int64_t problems, int64_t columns,
+                    bool stencils) {
   for (int64_t problem = 0; problem < problems; ++problem) {
-    const int64_t needed = used_columns(sequences, problem);
-    if (needed > room) check_failed(op, "columns must be at least ", needed, ", which ops have, got ", room);
+    const int64_t needed = columns > 0 ? used_columns(sequences, problem) : 0;
+    if (needed > columns) check_failed(op, "columns must be at least ", needed, ", which ops have, got ", columns);
+    if (!stencils && halo_of(sequences, problem) > 0) {
+      check_failed(op, "stencils must be true where ops have SHARPNESS, BLUR or EDGE");
+    }
   }
 }
 #endif
@@ -25,7 +29,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> edit_normal_equations_op(const Tensor
                                                                     const Tensor& ops, const Tensor& params,
                                                                     const Optional& masks, const Optional& mask_index,
                                                                     const Optional& exclusive, const Tensor& active_,
-                                                                    int64_t stride, int64_t columns, double threshold) {
+                                                                    bool stencils, int64_t stride, int64_t columns,
+                                                                    double threshold) {
   constexpr const char* op = "edit_normal_equations";
   const Argument images_given = Argument(op, "images", images_).float_or_double();
   images_given.shape({kAnySize, 3, kAnySize, kAnySize}, "[B, 3, H, W]");
@@ -56,8 +61,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> edit_normal_equations_op(const Tensor
                                          .batch = batch,
                                          .candidates = candidates,
                                          .pixels = images.size(2) * images.size(3),
+                                         .width = images.size(3),
                                          .sequences = sequences.view<T>(op),
                                          .active = data<bool>(active),
+                                         .stencils = stencils,
                                          .stride = stride,
                                          .columns = columns,
                                          .threshold = threshold,
@@ -66,7 +73,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> edit_normal_equations_op(const Tensor
                                          .gradients = mutable_data<double>(gradients),
                                          .hessians = mutable_data<double>(hessians)};
 #if !defined(LDIE_BACKEND_CUDA)
-    if (columns > 0) check_columns(op, args.sequences, batch * candidates, columns);
+    check_problems(op, args.sequences, batch * candidates, columns, stencils);
 #endif
     edit_normal_equations(args, context);
   });
@@ -75,7 +82,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> edit_normal_equations_op(const Tensor
 
 LDIE_OP(edit_normal_equations, edit_normal_equations_op,
         "(Tensor images, Tensor targets, Tensor ops, Tensor params, Tensor? masks, Tensor? mask_index, Tensor? "
-        "exclusive, Tensor active, int stride, int columns, float threshold) -> (Tensor, Tensor, Tensor, Tensor)");
+        "exclusive, Tensor active, bool stencils, int stride, int columns, float threshold) -> (Tensor, Tensor, "
+        "Tensor, Tensor)");
 
 }  // namespace
 }  // namespace ldie::editing

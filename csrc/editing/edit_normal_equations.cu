@@ -4,19 +4,16 @@
 #include "core/grid.cuh"
 #include "core/instantiate.h"
 #include "core/integers.h"
-#include "editing/edit_normal_equations.h"
-#include "editing/edit_pixels.cuh"
+#include "editing/fit_stencils.cuh"
 
 namespace ldie::editing {
 namespace {
 
-constexpr int kFitThreads = 128;
-constexpr int kSide = 4;  // columns by columns whose products a thread adds up in registers
-
 // How the work is cut: pixels whose rows are in shared memory at a time, blocks of a problem, and what each leaves:
-// products [columns + 1, columns + 1], then the sums of losses and of |r|.
+// products [columns + 1, columns + 1], then the sums of losses and of |r|. With stencils a block has planes of its own,
+// so that there are fewer blocks, for a few problems at a time.
 struct FitPlan {
-  int64_t runs, products, size;
+  int64_t runs, products, size, problems, at_once;
   int pixels, blocks;
 
   template <typename T>
@@ -24,129 +21,33 @@ struct FitPlan {
       : runs(ceil_div(ceil_div(args.pixels, kFitPixels), args.stride)),
         products((args.columns + 1) * (args.columns + 1)),
         size(products + 2),
+        problems(args.batch * args.candidates),
         pixels(kFitThreads) {
-    constexpr int64_t kRoom = 40 * 1024, kMostParts = int64_t(1) << 23, kEnough = 2048;
+    constexpr int64_t kRoom = 40 * 1024, kMostParts = int64_t(1) << 23, kMostPlanes = int64_t(1) << 28, kEnough = 2048;
     while (pixels > 16 && (args.columns + 1) * (pixels + 1) * int64_t(sizeof(T)) > kRoom) pixels /= 2;
-    const int64_t problems = args.batch * args.candidates;
-    const int64_t most = std::min(kMostParts / (problems * size), kEnough / problems);
+    const int64_t planes = std::max(kMostPlanes / plane_bytes(args), int64_t(1));
+    const int64_t most = std::min({kMostParts / (problems * size), kEnough / problems, planes});
     blocks = int(std::clamp(most, int64_t(1), std::max(runs, int64_t(1))));
+    at_once = std::clamp(planes / blocks, int64_t(1), problems);
   }
 
   template <typename T>
   size_t shared_bytes(const EditNormalEquations<T>& args) const {
     return program_bytes(args.sequences) + size_t((args.columns + 1) * (pixels + 1)) * sizeof(T);
   }
-};
 
-// One pixel's place in each row, which begins one bank further than the row before.
-template <typename A>
-struct PixelColumn {
-  A* first;
-  int stride;
-
-  __device__ __forceinline__ A& operator[](int64_t column) const { return first[column * stride]; }
-};
-
-// A pixel's part of a step's sums.
-template <typename A>
-struct PixelSums {
-  A* values;
-
-  __device__ __forceinline__ void add(int slot, A value) const { values[slot] += value; }
-  __device__ __forceinline__ void add_at(int slot, int index, A value) const {
-#pragma unroll
-    for (int i = 0; i < kPieces; ++i) values[slot + i] += index == i ? value : A(0);
+  template <typename T>
+  static int64_t plane_bytes(const EditNormalEquations<T>& args) {
+    return args.stencils ? FitPlanes<T>::numbers(args.columns) * int64_t(sizeof(T)) : 1;
   }
 };
 
-// The gradient of one channel of the result before a step, of that after it; leaves the step's columns.
-template <typename A>
-__device__ __forceinline__ Pixel<A> step_row(const EditStep<A>& step, const A* params, const Pixel<A>& x, const A* mask,
-                                             const Pixel<A>& grad, int64_t first, const PixelColumn<A>& row) {
-  Pixel<A> before = grad;
-  with_operator<A>(step.op, [&]<typename Operator>() {
-    const Operator op(step.numbers);
-    if constexpr (kIsCurve<Operator>) {
-      constexpr bool kOneEach = kColumnsOf<Operator> > kPieces;
-      const A values[3] = {x.r, x.g, x.b}, grads[3] = {grad.r, grad.g, grad.b};
-      A passed[3];
-#pragma unroll
-      for (int c = 0; c < 3; ++c) {
-        const int offset = kOneEach ? c * kPieces : 0;
-        A slopes[kPieces];
-        passed[c] = grads[c] * curve_slopes<PixelSums<A>>(op.channel(c), params + offset, values[c], mask, slopes);
-#pragma unroll
-        for (int s = 0; s < kPieces; ++s) {
-          A& column = row[first + offset + s];
-          column = grads[c] * slopes[s] + (!kOneEach && c > 0 ? column : A(0));
-        }
-      }
-      before = {passed[0], passed[1], passed[2]};
-    } else {
-      A values[Operator::kSums + 1] = {};
-      const PixelSums<A> sums{values};
-      before = mask != nullptr ? edit_masked_backward(op, x, *mask, grad, sums) : edit_backward(op, x, grad, sums);
-      for (int s = 0; s < Operator::kSums; ++s) row[first + s] = values[s];
-    }
-  });
-  return before;
-}
-
-// Back through a problem's steps, each of which begins with what those before it make of `image`. Steps without a
-// place of their own, whose mask is not there, leave zeros.
+// Whether a problem is one of these, with or without stencils, and has room.
 template <typename T>
-__device__ __forceinline__ void pixel_row(const EditNormalEquations<T>& args, int64_t problem,
-                                          const EditStep<T>* program, const int* first, const Pixel<T>& image,
-                                          int64_t pixel, Pixel<T> grad, const PixelColumn<T>& row) {
-  const int64_t steps = args.sequences.steps;
-  for (int64_t k = steps - 1; k >= 0; --k) {
-    const EditStep<T>& step = program[k];
-    Pixel<T> before = image;
-    for (int64_t i = 0; i < k; ++i) run_step<1>(args.sequences, program[i], args.pixels, pixel, &before);
-    const bool masked = step.mask != kWholeImage && is_pointwise(step.op);
-    const T mask = masked ? mask_value(args.sequences, step, args.pixels, pixel) : T(1);
-    if (!is_pointwise(step.op)) {
-      for (int column = first[k]; column < first[k + 1]; ++column) row[column] = T(0);
-      continue;
-    }
-    const T* const params = args.sequences.params + (problem * steps + k) * kParameters;
-    grad = step_row(step, params, before, masked ? &mask : nullptr, grad, first[k], row);
-  }
-}
-
-// Adds the products of count rows over a batch of pixels to the block's part, or begins it. A thread takes kSide rows
-// with kSide others.
-template <typename T>
-__device__ __forceinline__ void add_products(const T* rows, int count, int pixels, int columns, bool begins,
-                                             double* part) {
-  const int sides = ceil_div(count, kSide);
-  for (int at = int(threadIdx.x); at < sides * sides; at += kFitThreads) {
-    const int p = at / sides * kSide, q = at % sides * kSide;
-    if (q > p) continue;
-    T sums[kSide][kSide] = {};
-    for (int pixel = 0; pixel < pixels; ++pixel) {
-      T left[kSide], right[kSide];
-#pragma unroll
-      for (int i = 0; i < kSide; ++i) {
-        left[i] = rows[(p + i < count ? p + i : 0) * (pixels + 1) + pixel];
-        right[i] = rows[(q + i < count ? q + i : 0) * (pixels + 1) + pixel];
-      }
-#pragma unroll
-      for (int i = 0; i < kSide; ++i) {
-#pragma unroll
-        for (int j = 0; j < kSide; ++j) sums[i][j] += left[i] * right[j];
-      }
-    }
-#pragma unroll
-    for (int i = 0; i < kSide; ++i) {
-#pragma unroll
-      for (int j = 0; j < kSide; ++j) {
-        if (p + i >= count || q + j > p + i) continue;
-        double& sum = part[(p + i) * (columns + 1) + q + j];
-        sum = begins ? double(sums[i][j]) : sum + double(sums[i][j]);
-      }
-    }
-  }
+__device__ __forceinline__ bool is_wanted(const EditNormalEquations<T>& args, int64_t problem, const int* first,
+                                          bool stencils) {
+  const bool fits = args.columns == 0 || first[args.sequences.steps] <= args.columns;
+  return args.active[problem] && fits && (halo_of(args.sequences, problem) > 0) == stencils;
 }
 
 // For n columns there are 3 (n + 1) (n + 2) flops a visited pixel, 7,600 of 35, and 24 bytes of it in float32, which
@@ -158,61 +59,69 @@ __global__ void __launch_bounds__(kFitThreads)
   LDIE_DYNAMIC_SHARED(EditStep<T>, program);
   LDIE_SHARED(int, first, [kMostFitSteps + 1]);
   T* const rows = reinterpret_cast<T*>(program + args.sequences.steps + 1);
-  const int64_t steps = args.sequences.steps;
-  const int thread = int(threadIdx.x);
-  for (int64_t problem = blockIdx.y; problem < args.batch * args.candidates; problem += gridDim.y) {
+  for (int64_t problem = blockIdx.y; problem < plan.problems; problem += gridDim.y) {
     load_program(args.sequences, problem, program);
-    if (thread == 0) {
-      first[0] = 0;
-      for (int64_t k = 0; k < steps; ++k) {
-        first[k + 1] = first[k] + columns_of<T>(given_operator(args.sequences, problem * steps + k));
-      }
-    }
-    __syncthreads();
-    if (!args.active[problem] || (args.columns > 0 && first[steps] > args.columns)) continue;
-    const int columns = args.columns > 0 ? first[steps] : 0;
-    const int64_t offset = problem / args.candidates * 3 * args.pixels;
-    double* const part = parts + (problem * gridDim.x + blockIdx.x) * plan.size;
-    const PixelColumn<T> row{rows + thread, plan.pixels + 1};
-    double loss = 0, distance = 0;
+    load_columns(args, problem, first);
+    if (!is_wanted(args, problem, first, false)) continue;
+    const FitProblem<T> own{args, problem, program, first};
+    const T* const images = args.images + problem / args.candidates * 3 * args.pixels;
+    FitBatch<T> batch{rows, plan.pixels, parts + (problem * plan.blocks + blockIdx.x) * plan.size};
+    batch.clear(plan.size);
     for (int64_t run = blockIdx.x; run < plan.runs; run += gridDim.x) {
       for (int64_t begin = 0; begin < kFitPixels; begin += plan.pixels) {
-        const int64_t pixel = run * args.stride * kFitPixels + begin + thread;
-        const bool own = thread < plan.pixels, there = own && pixel < args.pixels;
-        Pixel<T> image{}, edited{};
-        if (there) {
-          load_pixels<1>(args.images + offset, PixelStrides{args.pixels, 1}, pixel, &image);
-          edited = image;
-          for (int64_t k = 0; k < steps; ++k) run_step<1>(args.sequences, program[k], args.pixels, pixel, &edited);
-        }
-        for (int64_t c = 0; c < 3; ++c) {
-          if (there) {
-            const T result = c == 0 ? edited.r : c == 1 ? edited.g : edited.b;
-            const T residual = result - args.targets[offset + c * args.pixels + pixel];
-            const T size = residual < T(0) ? -residual : residual, threshold = T(args.threshold);
-            loss += double(huber_loss(size, threshold));
-            distance += double(size);
-            const T root = std::sqrt(huber_weight(size, threshold)), none = T(0);
-            const Pixel<T> grad = {c == 0 ? root : none, c == 1 ? root : none, c == 2 ? root : none};
-            if (columns > 0) pixel_row(args, problem, program, first, image, pixel, grad, row);
-            row[columns] = root * residual;
-          } else if (own) {
-            for (int column = 0; column <= columns; ++column) row[column] = T(0);
-          }
-          if (columns == 0) continue;
-          __syncthreads();
-          const bool begins = run == blockIdx.x && begin == 0 && c == 0;
-          add_products(rows, columns + 1, plan.pixels, int(args.columns), begins, part);
-          __syncthreads();
-        }
+        const int64_t pixel = run * args.stride * kFitPixels + begin + threadIdx.x;
+        const bool there = int(threadIdx.x) < plan.pixels && pixel < args.pixels;
+        Pixel<T> image{};
+        if (there) load_pixels<1>(images, PixelStrides{args.pixels, 1}, pixel, &image);
+        batch.add(own, 0, there, image, pixel, [](const auto&, const auto&) {});
       }
     }
-    loss = block_sum<kFitThreads>(loss);
-    distance = block_sum<kFitThreads>(distance);
-    if (thread == 0) {
-      part[plan.products] = loss;
-      part[plan.products + 1] = distance;
+    batch.finish(plan.products);
+  }
+}
+
+// The same of problems with stencils. Each step before the last stencil is done for a square with its halo and for all
+// columns that there are, in planes of the block's own: 12 KB a column in float32, read and written with each stencil.
+// With a stride all squares are edited, though few of their pixels are visited.
+template <typename T>
+__global__ void __launch_bounds__(kFitThreads)
+    stencils_kernel(EditNormalEquations<T> args, FitPlan plan, T* planes_memory, double* parts) {
+  LDIE_DYNAMIC_SHARED(EditStep<T>, program);
+  LDIE_SHARED(int, first, [kMostFitSteps + 1]);
+  T* const rows = reinterpret_cast<T*>(program + args.sequences.steps + 1);
+  const int64_t block = int64_t(blockIdx.y) * gridDim.x + blockIdx.x, height = args.pixels / args.width;
+  const FitPlanes<T> planes{planes_memory + block * FitPlanes<T>::numbers(args.columns)};
+  for (int64_t problem = blockIdx.y; problem < plan.problems; problem += gridDim.y) {
+    load_program(args.sequences, problem, program);
+    load_columns(args, problem, first);
+    if (!is_wanted(args, problem, first, true)) continue;
+    const FitProblem<T> own{args, problem, program, first};
+    const T* const images = args.images + problem / args.candidates * 3 * args.pixels;
+    FitBatch<T> batch{rows, plan.pixels, parts + (problem * plan.blocks + blockIdx.x) * plan.size};
+    batch.clear(plan.size);
+    int64_t last_run = args.sequences.steps;
+    while (!is_stencil(program[last_run - 1].op)) --last_run;
+    const SquareTiles<kFitSquare> tiles(height, args.width, stencils_of(program, args.sequences.steps));
+    for (int64_t tile = blockIdx.x; tile < tiles.count(); tile += gridDim.x) {
+      const Square<kFitSquare> square = tiles.at(tile);
+      load_square<kFitThreads>(images, PixelStrides{args.pixels, 1}, square, planes.pixels());
+      run_to_last(own, last_run, square, planes);
+      for (int begin = 0; begin < kSquarePixels; begin += plan.pixels) {
+        const int i = begin + int(threadIdx.x);
+        const bool inside = int(threadIdx.x) < plan.pixels && square.in_tile(i);
+        const int64_t pixel = inside ? square.pixel(i) : 0;
+        const bool there = inside && pixel / kFitPixels % args.stride == 0;
+        Pixel<T> image{};
+        if (there) image = pixel_at<kFitSquare>(planes.pixels(), i);
+        batch.add(own, last_run, there, image, pixel, [&](const Pixel<T>& grad, const PixelColumn<T>& row) {
+          for (int column = 0; column < first[last_run]; ++column) {
+            row[column] = dot(grad, pixel_at<kFitSquare>(planes.column(column), i));
+          }
+        });
+      }
+      __syncthreads();
     }
+    batch.finish(plan.products);
   }
 }
 
@@ -221,9 +130,10 @@ template <typename T>
 __global__ void __launch_bounds__(kFitThreads)
     results_kernel(EditNormalEquations<T> args, FitPlan plan, const double* parts) {
   const int64_t columns = args.columns, thread = threadIdx.x;
-  for (int64_t problem = blockIdx.x; problem < args.batch * args.candidates; problem += gridDim.x) {
+  for (int64_t problem = blockIdx.x; problem < plan.problems; problem += gridDim.x) {
     const int64_t used = used_columns(args.sequences, problem);
-    const bool active = args.active[problem] && plan.runs > 0 && (columns == 0 || used <= columns);
+    const bool done = args.stencils || halo_of(args.sequences, problem) == 0;
+    const bool active = args.active[problem] && plan.runs > 0 && (columns == 0 || used <= columns) && done;
     const double* const first = parts + problem * plan.blocks * plan.size;
     const auto sum = [&](int64_t place) {
       double total = 0;
@@ -250,15 +160,21 @@ __global__ void __launch_bounds__(kFitThreads)
 
 template <typename T>
 void edit_normal_equations(const EditNormalEquations<T>& args, Context& context) {
-  const int64_t problems = args.batch * args.candidates;
-  if (problems == 0) return;
+  if (args.batch * args.candidates == 0) return;
   const FitPlan plan(args);
-  double* const parts = context.scratch_array<double>(problems * plan.blocks * plan.size);
+  double* const parts = context.scratch_array<double>(plan.problems * plan.blocks * plan.size);
   if (plan.runs > 0) {
-    LDIE_LAUNCH(products_kernel<T>, dim3(unsigned(plan.blocks), grid_side(problems)), dim3(kFitThreads),
+    LDIE_LAUNCH(products_kernel<T>, dim3(unsigned(plan.blocks), grid_side(plan.problems)), dim3(kFitThreads),
                 plan.shared_bytes(args), context.stream, args, plan, parts);
   }
-  LDIE_LAUNCH(results_kernel<T>, dim3(grid_side(problems)), dim3(kFitThreads), 0, context.stream, args, plan, parts);
+  if (plan.runs > 0 && args.stencils) {
+    const dim3 grid(unsigned(plan.blocks), grid_side(plan.at_once));
+    T* const planes = context.scratch_array<T>(int64_t(grid.x) * grid.y * FitPlanes<T>::numbers(args.columns));
+    LDIE_LAUNCH(stencils_kernel<T>, grid, dim3(kFitThreads), plan.shared_bytes(args), context.stream, args, plan,
+                planes, parts);
+  }
+  LDIE_LAUNCH(results_kernel<T>, dim3(grid_side(plan.problems)), dim3(kFitThreads), 0, context.stream, args, plan,
+              parts);
 }
 
 LDIE_INSTANTIATE_WIDE(edit_normal_equations, EditNormalEquations);

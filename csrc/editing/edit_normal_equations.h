@@ -20,11 +20,12 @@ constexpr int64_t kMostFitSteps = 8, kMostColumns = kMostFitSteps * kParameters;
 // The loss of a residual r is r^2 / 2 as far as |r| <= threshold, and threshold (|r| - threshold / 2) beyond.
 template <typename T>
 struct EditNormalEquations {
-  const T *images, *targets;  // [batch, 3, pixels]
-  int64_t batch, candidates, pixels;
-  EditSequences<T> sequences;  // of [batch, candidates]
-  const bool* active;          // [batch, candidates]: the others get zeros
-  int64_t stride, columns;     // of stride runs of kFitPixels pixels one is visited; columns of the results
+  const T *images, *targets;                 // [batch, 3, pixels]
+  int64_t batch, candidates, pixels, width;  // width: of a row of them
+  EditSequences<T> sequences;                // of [batch, candidates]
+  const bool* active;                        // [batch, candidates]: the others get zeros
+  bool stencils;                             // whether there may be any
+  int64_t stride, columns;  // of stride runs of kFitPixels pixels one is visited; columns of the results
   double threshold;
   double *losses, *distances;    // [batch, candidates]: sums over the visited pixels of losses and of |r|
   double *gradients, *hessians;  // [batch, candidates, columns], [batch, candidates, columns, columns]
@@ -44,7 +45,7 @@ constexpr int kColumnsOf = kIsCurve<Operator> ? Operator::kSums / 2 : Operator::
 template <typename A>
 LDIE_HD int columns_of(EditOp op) {
   int columns = 0;
-  with_operator<A>(op, [&]<typename Operator>() { columns = kColumnsOf<Operator>; });
+  with_any_operator<A>(op, [&]<typename Operator>() { columns = kColumnsOf<Operator>; });
   return columns;
 }
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <optional>
 
 #include "core/instantiate.h"
 #include "core/limits.h"
 #include "core/parallel_cpu.h"
-#include "editing/fit_tiles_cpu.h"
+#include "editing/fit_stencils_cpu.h"
 
 namespace ldie::editing {
 namespace {
@@ -31,6 +32,7 @@ template <typename A>
 struct Bench {
   A* rows;         // [3, columns + 1, kFitPixels], and one of zeros
   Lanes<A>* sums;  // of three groups
+  A* planes;       // of a tile with stencils, 0 at first
 
   static int64_t row_values(int64_t columns) { return (3 * (columns + 1) + 1) * kFitPixels; }
   static int64_t sum_lanes(int64_t columns) {
@@ -42,17 +44,21 @@ struct Bench {
 template <typename A>
 class Chunk {
  public:
-  Chunk(const EditNormalEquations<A>& args, int64_t problem, const Bench<A>& bench, double* part)
+  Chunk(const EditNormalEquations<A>& args, int64_t problem, const HaloTiles& widest, const Bench<A>& bench,
+        double* part)
       : args_(args),
         program_(args.sequences, problem),
+        height_(args.pixels / args.width),
+        halo_(halo_of(args.sequences, problem)),
         offset_(problem / args.candidates * 3 * args.pixels),
-        rows_{bench.rows + kFitPixels, args.columns == 0 ? 0 : program_.columns},
+        rows_{bench.rows + kFitPixels, args.columns == 0 ? 0 : program_.columns()},
         zeros_(bench.rows),
         part_(part) {
+    if (halo_ > 0) stencils_.emplace(args.sequences, program_, widest, bench.planes, args.columns > 0);
     if (args.columns == 0) return;  // only losses are asked for
     std::fill(bench.rows, bench.rows + kFitPixels, A(0));
-    for (int64_t k = 0; k < program_.count; ++k) {
-      shared_ = shared_ && !(program_.apart[k] && program_.steps[k].op == EditOp::kColorCurve);
+    for (int64_t column = 0; column < rows_.columns; ++column) {
+      for (int64_t c = 0; c < 3; ++c) shared_ = shared_ && program_.is_live(column, c);
     }
     Lanes<A>* sums = bench.sums;
     for (int64_t c = 0; c < (shared_ ? 1 : 3); ++c) {
@@ -63,44 +69,98 @@ class Chunk {
     std::memset(bench.sums, 0, size_t(sums - bench.sums) * sizeof(Lanes<A>));
   }
 
-  void add_runs(int64_t begin, int64_t end) {
-    while (begin < end) {
-      const int64_t until = std::min(begin + kFlushedRuns, end);
-      for (; begin < until; ++begin) add_run(begin * args_.stride * kFitPixels);
+  // The chunk of this number, out of so many.
+  void run(int64_t at, const Chunks<A>& chunks) {
+    if (halo_ > 0 && args_.stride == 1) {
+      const HaloTiles tiles = StencilTile<A>::tiles(height_, args_.width, halo_);
+      return add_units(tiles.count(), at, chunks.count, kFlushedRuns / kFitTileSize.rows,
+                       [&](int64_t tile) { add_tile(tiles.at(tile)); });
+    }
+    add_units(chunks.runs, at, chunks.count, kFlushedRuns, [&](int64_t run) {
+      const int64_t begin = run * args_.stride * kFitPixels;
+      halo_ > 0 ? add_rows(begin) : add_run({args_.pixels, begin, std::min(kFitPixels, args_.pixels - begin)});
+    });
+  }
+
+ private:
+  template <typename Body>
+  void add_units(int64_t units, int64_t at, int64_t chunks, int64_t flushed, const Body& body) {
+    const int64_t end = (at + 1) * units / chunks;
+    int64_t unit = at * units / chunks;
+    while (unit < end) {
+      const int64_t until = std::min(unit + flushed, end);
+      for (; unit < until; ++unit) body(unit);
       flush();
     }
   }
 
- private:
   void gather(int64_t c) {
     FitGroup<A>& group = groups_[c];
-    for (int64_t k = 0; k < program_.count; ++k) {
-      const int64_t next = k + 1 < program_.count ? program_.first[k + 1] : program_.columns;
-      for (int64_t column = program_.first[k]; column < next; ++column) {
-        if (program_.is_live(k, column, c)) group.places[group.count++] = column;
-      }
+    for (int64_t column = 0; column < rows_.columns; ++column) {
+      if (program_.is_live(column, c)) group.places[group.count++] = column;
     }
-    group.places[group.count++] = program_.columns;
+    group.places[group.count++] = rows_.columns;
   }
 
-  void add_run(int64_t begin) {
-    const TilePlace place{args_.pixels, begin, std::min(kFitPixels, args_.pixels - begin)};
-    load_tile(args_.images + offset_, place, tiles_[0]);
-    for (int64_t k = 0; k < program_.count; ++k) {
+  void add_run(const TilePlace& place) {
+    load_tile(args_.images + offset_, place, tiles_[0].rows());
+    end_run(place, [](const auto&, const auto&) {});
+  }
+
+  // A run's pixels row by row, each as a tile.
+  void add_rows(int64_t begin) {
+    const int64_t end = std::min(begin + kFitPixels, args_.pixels), width = args_.width;
+    while (begin < end) {
+      const int64_t y = begin / width, left = begin % width, right = std::min(width, left + end - begin);
+      add_tile({height_,
+                width,
+                {y, y + 1, left, right},
+                {std::max<int64_t>(y - halo_, 0), std::min(y + 1 + halo_, height_), std::max<int64_t>(left - halo_, 0),
+                 std::min(right + halo_, width)}});
+      begin += right - left;
+    }
+  }
+
+  void add_tile(const HaloTile& frame) {
+    stencils_->run(args_.images + offset_, frame, rows_);
+    const int64_t left = frame.tile.left;
+    for (int64_t y = frame.tile.top; y < frame.tile.bottom; ++y) {
+      const TilePlace place = frame.part(y, left, frame.tile.right);
+      const int64_t count = round_up(place.count, kLanes<A>);
+      const PixelRows<A> pixels = stencils_->pixel_rows(frame, y, left);
+      for (int64_t c = 0; c < 3; ++c) std::copy_n(pixels.channels[c], count, tiles_[program_.last_run].channels[c]);
+      end_run(place, [&](const FitTile<A>* grads, const FitRows<A>& rows) {
+        carry_columns(
+            program_, program_.last_run, grads, count,
+            [&](int64_t c, int64_t column) { return stencils_->column_row(frame, c, column, y, left); },
+            [&](int64_t c, int64_t column) { return rows.row(c, column); });
+        for (int64_t column = 0; column < program_.first[program_.last_run]; ++column) {
+          for (int64_t c = 0; c < 3; ++c)
+            std::fill(rows.row(c, column) + place.count, rows.row(c, column) + count, A(0));
+        }
+      });
+    }
+  }
+
+  // The last run of steps, on pixels as they are before it; carry() makes the rows of the columns before it.
+  template <typename Carry>
+  void end_run(const TilePlace& place, const Carry& carry) {
+    for (int64_t k = program_.last_run; k < program_.count; ++k) {
       apply_step(args_.sequences, program_.steps[k], place, std::as_const(tiles_[k]).rows(), tiles_[k + 1].rows());
     }
     begin_rows(place);
     if (args_.columns == 0) return;
-    for (int64_t k = program_.count - 1; k >= 0; --k) {
+    for (int64_t k = program_.count - 1; k >= program_.last_run; --k) {
       step_rows(args_.sequences, program_, k, place, tiles_[k], grads_, rows_);
     }
+    carry(grads_, rows_);
     for (int64_t c = 0; c < 3; ++c) groups_[shared_ ? 0 : c].add(rows_, c, zeros_, round_up(place.count, kLanes<A>));
   }
 
   // The residuals and the unit gradients, both times the root of the weight; lanes beyond the image have none.
   void begin_rows(const TilePlace& place) {
     FitTile<A> target;
-    load_tile(args_.targets + offset_, place, target);
+    load_tile(args_.targets + offset_, place, target.rows());
     std::memset(grads_, 0, sizeof grads_);
     const A threshold = A(args_.threshold);
     const bool robust = threshold < kInfinite<A>;
@@ -140,7 +200,7 @@ class Chunk {
 
   const EditNormalEquations<A>& args_;
   const FitProgram<A> program_;
-  const int64_t offset_;
+  const int64_t height_, halo_, offset_;
   const FitRows<A> rows_;
   const A* const zeros_;
   double* const part_;
@@ -148,6 +208,7 @@ class Chunk {
   FitGroup<A> groups_[3];
   FitTile<A> tiles_[kMostFitSteps + 1], grads_[3];  // tiles_: what each step begins with, and the result
   Lanes<A> losses_{}, distances_{};
+  std::optional<StencilTile<A>> stencils_;
 };
 
 // From a problem's parts, in their order, to its rows of the results. The residuals' products are behind the columns'.
@@ -162,7 +223,7 @@ void finish_problem(const EditNormalEquations<A>& args, const Chunks<A>& chunks,
   const int64_t columns = args.columns;
   double* const gradient = args.gradients + problem * columns;
   double* const hessian = args.hessians + problem * columns * columns;
-  const int64_t used = FitProgram<A>(args.sequences, problem).columns;
+  const int64_t used = used_columns(args.sequences, problem);
   for (int64_t row = 0; row < columns; ++row) {
     gradient[row] = row < used ? sums[used * (columns + 1) + row] : 0.0;
     for (int64_t other = 0; other <= row; ++other) {
@@ -186,15 +247,20 @@ void edit_normal_equations(const EditNormalEquations<T>& args, Context& context)
   const int64_t row_values = Bench<T>::row_values(args.columns), sum_lanes = Bench<T>::sum_lanes(args.columns);
   T* const rows = context.scratch_array<T>(workers * row_values);
   auto* const sums = context.scratch_array<Lanes<T>>(workers * sum_lanes);
+  int64_t halo = 0;
+  for (int64_t problem = 0; problem < problems; ++problem) halo = std::max(halo, halo_of(args.sequences, problem));
+  const HaloTiles widest = StencilTile<T>::tiles(args.pixels > 0 ? args.pixels / args.width : 0, args.width, halo);
+  const int64_t numbers = halo > 0 ? StencilTile<T>::numbers(widest, args.columns) : 0;
+  T* const planes = context.scratch_array<T>(workers * numbers);
   parallel_workers(workers, [&](const auto& next, int64_t worker) {
-    const Bench<T> bench{rows + worker * row_values, sums + worker * sum_lanes};
+    const Bench<T> bench{rows + worker * row_values, sums + worker * sum_lanes, planes + worker * numbers};
+    std::fill(bench.planes, bench.planes + numbers, T(0));
     for (int64_t task = next(); task < tasks; task = next()) {
-      const int64_t problem = task / chunks.count, at = task % chunks.count;
+      const int64_t problem = task / chunks.count;
       double* const part = parts + task * chunks.size;
       std::fill(part, part + chunks.size, 0.0);
-      if (!args.active[problem]) continue;
-      Chunk<T> chunk(args, problem, bench, part);
-      chunk.add_runs(at * chunks.runs / chunks.count, (at + 1) * chunks.runs / chunks.count);
+      if (!args.active[problem] || args.pixels == 0) continue;
+      Chunk<T>(args, problem, widest, bench, part).run(task % chunks.count, chunks);
     }
   });
   parallel_for(problems, 16, [&](int64_t begin, int64_t end) {

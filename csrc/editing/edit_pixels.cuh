@@ -109,10 +109,10 @@ struct ColumnSums {
   __device__ __forceinline__ void add_at(int slot, int index, A value) const { add(slot + index, value); }
 };
 
-template <int kWidth, typename A>
+template <int kWidth, typename A, typename Sums>
 __device__ __forceinline__ void run_step_backward(const EditSequences<A>& sequences, const EditStep<A>& step,
                                                   int64_t pixels, int64_t pack, const Pixel<A>* before, Pixel<A>* grads,
-                                                  const ColumnSums<A>& sums) {
+                                                  const Sums& sums) {
   with_operator<A>(step.op, [&]<typename Operator>() {
     const Operator op(step.numbers);
 #pragma unroll

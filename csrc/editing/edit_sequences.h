@@ -29,10 +29,34 @@ LDIE_HD EditOp given_operator(const EditSequences<A>& sequences, int64_t at) {
 
 // The operator of a step; none where the step's mask is not there.
 template <typename A>
-LDIE_HD EditOp operator_at(const EditSequences<A>& sequences, int64_t at) {
+LDIE_HD EditOp masked_operator(const EditSequences<A>& sequences, int64_t at) {
   const int64_t mask = sequences.mask_index == nullptr ? kWholeImage : sequences.mask_index[at];
   const bool known = mask >= kWholeImage && mask < sequences.masks;
   return known ? given_operator(sequences, at) : EditOp::kNone;
+}
+
+// How many of a sample's steps from `begin` on and before `end` are stencils.
+template <typename A>
+LDIE_HD int64_t count_stencils(const EditSequences<A>& sequences, int64_t begin, int64_t end) {
+  int64_t count = 0;
+  for (int64_t at = begin; at < end; ++at) count += is_stencil(masked_operator(sequences, at));
+  return count;
+}
+
+// The operator that a step is done with: none, too, for a stencil after the most that a sample may have.
+template <typename A>
+LDIE_HD EditOp operator_at(const EditSequences<A>& sequences, int64_t at) {
+  const EditOp op = masked_operator(sequences, at);
+  const bool surplus =
+      is_stencil(op) && count_stencils(sequences, at / sequences.steps * sequences.steps, at) >= kMostStencils;
+  return surplus ? EditOp::kNone : op;
+}
+
+// How far a sample's stencils reach together, in pixels.
+template <typename A>
+LDIE_HD int64_t halo_of(const EditSequences<A>& sequences, int64_t sample) {
+  const int64_t first = sample * sequences.steps, most = kMostStencils;
+  return minimum(most, count_stencils(sequences, first, first + sequences.steps));
 }
 
 // A step with its numbers prepared.
@@ -42,7 +66,7 @@ LDIE_HD void prepare_step(const EditSequences<A>& sequences, int64_t at, EditSte
   step.mask = sequences.mask_index == nullptr ? kWholeImage : sequences.mask_index[at];
   step.exclusive = sequences.exclusive != nullptr && sequences.exclusive[at];
   const A* const params = sequences.params + at * kParameters;
-  with_operator<A>(step.op, [&]<typename Operator>() { Operator::prepare(params, step.numbers); });
+  with_any_operator<A>(step.op, [&]<typename Operator>() { Operator::prepare(params, step.numbers); });
 }
 
 // How much of the step a pixel gets.
@@ -58,7 +82,8 @@ template <typename A>
 LDIE_HD void parameter_gradient(const EditSequences<A>& sequences, int64_t at, const double* sums, A* grad) {
   for (int64_t i = 0; i < kParameters; ++i) grad[i] = A(0);
   const A* const params = sequences.params + at * kParameters;
-  with_operator<A>(operator_at(sequences, at), [&]<typename Operator>() { Operator::gradient(params, sums, grad); });
+  with_any_operator<A>(operator_at(sequences, at),
+                       [&]<typename Operator>() { Operator::gradient(params, sums, grad); });
 }
 
 }  // namespace ldie::editing

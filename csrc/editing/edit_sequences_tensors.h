@@ -68,13 +68,13 @@ inline void check_sequences(const char* op, const Argument& images, int64_t heig
 template <typename A, typename Place>
 void check_step(const char* op, const EditSequences<A>& sequences, int64_t at, const Place& place) {
   const auto edit = given_operator(sequences, at);
-  if (is_stencil(edit)) {
-    check_failed(op, "ops must be operators that there are, but ops[", place(), "] is ", sequences.ops[at],
-                 ", which is not implemented yet");
-  }
-  if (edit != EditOp::kNone && !is_pointwise(edit)) {
+  if (edit != EditOp::kNone && !is_operator(edit)) {
     check_failed(op, "ops must be numbers of EditOp, 0 to ", static_cast<int64_t>(last_option(EditOp())), ", but ops[",
                  place(), "] is ", sequences.ops[at]);
+  }
+  if (is_stencil(edit) && count_stencils(sequences, at / sequences.steps * sequences.steps, at) >= kMostStencils) {
+    check_failed(op, "ops must have at most ", kMostStencils, " of SHARPNESS, BLUR and EDGE in a sample, but ops[",
+                 place(), "] is one more");
   }
   const int curves = edit == EditOp::kColorCurve ? 3 : edit == EditOp::kToneCurve ? 1 : 0;
   for (int curve = 0; curve < curves; ++curve) {

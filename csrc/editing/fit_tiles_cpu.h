@@ -14,31 +14,35 @@ template <typename A>
 struct FitProgram {
   EditStep<A> steps[kMostFitSteps];
   const A* params[kMostFitSteps];
-  int64_t first[kMostFitSteps];  // column
-  int64_t count = 0, columns = 0;
-  bool apart[kMostFitSteps];  // whether only curves follow, so that each channel stays by itself
+  int64_t first[kMostFitSteps + 1] = {};  // columns of a step: first[k] .. first[k + 1] - 1
+  int64_t count = 0, last_run = 0;        // steps from last_run on are pointwise
+  bool apart[kMostFitSteps + 1];          // whether each channel stays by itself from here on
+  int64_t step_of[kMostColumns];
 
   FitProgram(const EditSequences<A>& sequences, int64_t problem) {
     for (int64_t k = 0; k < sequences.steps; ++k) {
       const int64_t at = problem * sequences.steps + k;
       prepare_step(sequences, at, steps[count]);
-      if (!is_pointwise(steps[count].op)) continue;
+      if (!is_operator(steps[count].op)) continue;
       params[count] = sequences.params + at * kParameters;
-      first[count] = columns;
-      columns += columns_of<A>(steps[count].op);
+      first[count + 1] = first[count] + columns_of<A>(steps[count].op);
+      for (int64_t column = first[count]; column < first[count + 1]; ++column) step_of[column] = count;
+      if (is_stencil(steps[count].op)) last_run = count + 1;
       ++count;
     }
-    bool curves = true;
+    apart[count] = true;
     for (int64_t k = count - 1; k >= 0; --k) {
-      apart[k] = curves;
       const EditOp op = steps[k].op;
-      curves = curves && (op == EditOp::kColorCurve || op == EditOp::kToneCurve);
+      apart[k] = apart[k + 1] && (is_stencil(op) || op == EditOp::kColorCurve || op == EditOp::kToneCurve);
     }
   }
 
-  // Whether the column of a step may differ from 0 in the rows of channel c.
-  bool is_live(int64_t k, int64_t column, int64_t c) const {
-    return !apart[k] || steps[k].op != EditOp::kColorCurve || (column - first[k]) / kPieces == c;
+  int64_t columns() const { return first[count]; }
+
+  // Whether a column may differ from 0 in the rows of channel c.
+  bool is_live(int64_t column, int64_t c) const {
+    const int64_t k = step_of[column];
+    return !apart[k + 1] || steps[k].op != EditOp::kColorCurve || (column - first[k]) / kPieces == c;
   }
 };
 
@@ -115,11 +119,34 @@ void step_rows(const EditSequences<A>& sequences, const FitProgram<A>& program, 
   with_operator<A>(step.op, [&]<typename Operator>() {
     const Operator op(step.numbers);
     if constexpr (kIsCurve<Operator>) {
-      curve_rows(op, rows, program.first[k], program.params[k], program.apart[k], mask, place.count, before, grads);
+      curve_rows(op, rows, program.first[k], program.params[k], program.apart[k + 1], mask, place.count, before, grads);
     } else {
       operator_rows(op, rows, program.first[k], mask, place.count, before, grads);
     }
   });
+}
+
+// What the columns before a run of steps are after it, in the rows of a piece of count pixels: grads[c] are the
+// gradients of channel c in what the run begins with, where row(d, column) is a column's row of channel d; to
+// put(c, column) goes the row of channel c. Channels that stay apart have nothing of each other.
+template <typename A, typename Row, typename Put>
+void carry_columns(const FitProgram<A>& program, int64_t begin, const FitTile<A>* grads, int64_t count, const Row& row,
+                   const Put& put) {
+  const bool apart = program.apart[begin];
+  for (int64_t column = 0; column < program.first[begin]; ++column) {
+    const A* const before[3] = {row(0, column), row(1, column), row(2, column)};
+    A* const after[3] = {put(0, column), put(1, column), put(2, column)};
+    for (int64_t i = 0; i < count; i += kLanes<A>) {
+      Lanes<A> sums[3];
+      for (int64_t c = 0; c < 3; ++c) {
+        sums[c] = load_lanes(grads[c].channels[c] + i) * load_lanes(before[c] + i);
+        for (int64_t d = 0; !apart && d < 3; ++d) {
+          if (d != c) sums[c] += load_lanes(grads[c].channels[d] + i) * load_lanes(before[d] + i);
+        }
+      }
+      for (int64_t c = 0; c < 3; ++c) std::memcpy(after[c] + i, &sums[c], sizeof sums[c]);
+    }
+  }
 }
 
 // Products of kSide rows with kSide others are added up in registers, lane by lane.

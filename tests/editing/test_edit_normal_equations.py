@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from backends import CPU, Backend
-from editing.edit_inputs import CHAIN, POINTWISE, Edits, masked, sequences
+from editing.edit_inputs import CHAIN, OPERATORS, STENCILS, Edits, masked, sequences
 from op_checks import assert_same, assert_threads_agree
 from torch import Tensor
 
-import ldie_ext
 from ldie_ext import EditOp
 from ldie_ext.ops.editing.edit_normal_equations import RUN_PIXELS, Candidates, NormalEquations
 from ldie_ext.ops.editing.fit_columns import Columns
@@ -41,7 +40,7 @@ def visited(pixels: int, stride: int) -> Tensor:
 
 def expected(edits: Edits, images: Tensor, targets: Tensor, threshold: float = INFINITE, stride: int = 1
              ) -> NormalEquations:  # fmt: skip
-    """By autograd, from apply_edits in float64."""
+    """By autograd, from apply_edits in float64 on the CPU."""
     batch, steps = edits.ops.shape
     results = []
     for b in range(batch):
@@ -51,7 +50,7 @@ def expected(edits: Edits, images: Tensor, targets: Tensor, threshold: float = I
 
         def edited(params: Tensor, own: Edits = own, b: int = b, masks: Tensor | None = masks) -> Tensor:
             image = images[b, None].double()
-            return ldie_ext.apply_edits(image, own.ops, params, masks, own.mask_index, own.exclusive)
+            return torch.ops.ldie_ext.apply_edits(image, own.ops, params, masks, own.mask_index, own.exclusive, 0)
 
         params = own.params.double()
         seen = visited(images[b, 0].numel(), stride).repeat(3)
@@ -78,7 +77,7 @@ def assert_near(actual: NormalEquations, wanted: NormalEquations, tolerance: flo
 
 
 @pytest.mark.sanitize
-@pytest.mark.parametrize("op", POINTWISE, ids=lambda op: op.name)
+@pytest.mark.parametrize("op", OPERATORS, ids=lambda op: op.name)
 def test_each_operator_matches_autograd(backend: Backend, op: EditOp) -> None:
     images, targets = torch.rand(2, 2, 3, 5, 7, dtype=torch.float64).unbind()
     edits = sequences([[op], [op]], 0.6)
@@ -103,6 +102,48 @@ def test_chains_match_autograd(backend: Backend, dtype: torch.dtype, threshold: 
     edits.params = edits.params.to(dtype)
     actual = found(backend, candidates_of(edits, images, targets, threshold), edits.params[:, None])
     assert_near(actual, expected(edits, images, targets, threshold), 1e-10 if dtype == torch.float64 else 2e-5)
+
+
+SHARP, BLUR, EDGE = STENCILS
+WITH_STENCILS = [
+    [SHARP, *CHAIN[:3]], [*CHAIN[:3], SHARP], [EditOp.SATURATION, BLUR, EditOp.TONE_CURVE, SHARP],
+    [EditOp.COLOR_CURVE, SHARP, EditOp.COLOR_CURVE, BLUR], [EDGE, EditOp.COLOR_CURVE, EDGE, EditOp.CONTRAST],
+    [EditOp.COLOR_CURVE, BLUR, EDGE, EditOp.TONE_CURVE],
+]  # fmt: skip
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("threshold", [INFINITE, 0.1], ids=["squares", "huber"])
+def test_stencils_match_autograd(backend: Backend, dtype: torch.dtype, threshold: float) -> None:
+    """Before, between and after pointwise steps, several in a row; columns are images that go through them too."""
+    images, targets = torch.rand(2, len(WITH_STENCILS), 3, 11, 13).to(dtype).unbind()
+    edits = sequences(WITH_STENCILS, 0.4)
+    edits.params = edits.params.to(dtype)
+    actual = found(backend, candidates_of(edits, images, targets, threshold), edits.params[:, None])
+    assert_near(actual, expected(edits, images, targets, threshold), 1e-10 if dtype == torch.float64 else 5e-5)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 40), (30, 2), (10, 140)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_stencils_in_tiles(backend: Backend, height: int, width: int, stride: int) -> None:
+    """More than one tile, and less than a halo; with a stride, the pixels of the same runs as without stencils."""
+    images, targets = torch.rand(2, 1, 3, height, width, dtype=torch.float64).unbind()
+    edits = sequences([[EditOp.EXPOSURE, SHARP, EditOp.SATURATION, EDGE]], 0.3)
+    edits.params = edits.params.double()
+    actual = found(backend, candidates_of(edits, images, targets), edits.params[:, None], stride)
+    assert_near(actual, expected(edits, images, targets, stride=stride), 1e-10)
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("soft", [False, True], ids=["binary", "soft"])
+def test_masked_stencils_match_autograd(backend: Backend, soft: bool) -> None:
+    images, targets = torch.rand(2, 3, 3, 9, 17, dtype=torch.float64).unbind()
+    edits = masked(sequences([[SHARP, EditOp.COLOR_CURVE, BLUR], [EditOp.CONTRAST, EDGE, EditOp.HUE],
+                              [BLUR, BLUR, EditOp.TONE_CURVE]], 0.4), 9, 17, soft=soft)  # fmt: skip
+    edits.params = edits.params.double()
+    actual = found(backend, candidates_of(edits, images, targets), edits.params[:, None])
+    assert_near(actual, expected(edits, images, targets), 1e-6 if soft else 1e-10)
 
 
 @pytest.mark.sanitize
@@ -195,5 +236,5 @@ def test_refuses_gradients(backend: Backend) -> None:
 def test_opcheck_and_compile(backend: Backend) -> None:
     images, edits = torch.rand(1, 3, 4, 6, device=backend.device), sequences([CHAIN[:2]]).to(backend.device)
     active = torch.ones(1, 1, dtype=torch.bool, device=backend.device)
-    inputs = (images, images, edits.ops[:, None], edits.params[:, None], None, None, None, active, 1, 2, INFINITE)
+    inputs = (images, images, edits.ops[:, None], edits.params[:, None], None, None, None, active, False, 1, 2, INFINITE)
     torch.library.opcheck(backend.op("edit_normal_equations"), inputs)

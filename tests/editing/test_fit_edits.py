@@ -16,7 +16,8 @@ from ldie_ext.ops.editing.fit_columns import LIMITS, MOST_STARTS
 
 #: Where an operator leaves enough of an image to be seen again.
 SEEN = {EditOp.BRIGHTNESS: 0.3, EditOp.CONTRAST: 0.5, EditOp.SATURATION: -0.5, EditOp.EXPOSURE: -0.8,
-        EditOp.BLACK_WHITE: 0.6, EditOp.HUE: 0.1, EditOp.LIGHTNESS: -0.3, EditOp.COLORIZE: 0.2}  # fmt: skip
+        EditOp.BLACK_WHITE: 0.6, EditOp.HUE: 0.1, EditOp.LIGHTNESS: -0.3, EditOp.COLORIZE: 0.2,
+        EditOp.SHARPNESS: 0.4, EditOp.BLUR: 0.7, EditOp.EDGE: 0.3}  # fmt: skip
 
 
 def picture(height: int = 40, width: int = 48, count: int = 1) -> Tensor:

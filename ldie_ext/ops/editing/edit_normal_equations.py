@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -39,6 +39,7 @@ class Candidates:
         masks: bool or of the images' dtype [M, H, W].
         mask_index, exclusive: [B, P, K].
         threshold: of the Huber loss; infinity: squares alone.
+        stencils: whether some may be.
     """
 
     images: Tensor
@@ -48,13 +49,14 @@ class Candidates:
     mask_index: Tensor | None
     exclusive: Tensor | None
     threshold: float
+    stencils: bool = True
 
     def repeated(self, count: int) -> Candidates:
         """Each sequence so many times, one beside the other."""
         index = None if self.mask_index is None else self.mask_index.repeat_interleave(count, 1)
         exclusive = None if self.exclusive is None else self.exclusive.repeat_interleave(count, 1)
         ops = self.ops.repeat_interleave(count, 1)
-        return Candidates(self.images, self.targets, ops, self.masks, index, exclusive, self.threshold)
+        return replace(self, ops=ops, mask_index=index, exclusive=exclusive)
 
     @property
     def values(self) -> int:
@@ -68,9 +70,8 @@ class Candidates:
         """
         tensors = (self.images, self.targets, self.ops, params.to(self.images.dtype))
         masks = (self.masks, self.mask_index, self.exclusive)
-        return NormalEquations(
-            *_library.ops.edit_normal_equations(*tensors, *masks, active, stride, columns, self.threshold)
-        )
+        options = (self.stencils, stride, columns, self.threshold)
+        return NormalEquations(*_library.ops.edit_normal_equations(*tensors, *masks, active, *options))
 
 
 def _fake(
@@ -82,6 +83,7 @@ def _fake(
     mask_index: Tensor | None,
     exclusive: Tensor | None,
     active: Tensor,
+    stencils: bool,
     stride: int,
     columns: int,
     threshold: float,

@@ -13,6 +13,7 @@ from ldie_ext.ops.editing.edit_op import EDIT_OPERATORS, NUM_PARAMETERS, EditOp
 __all__: list[str] = []
 
 PIECES = 8
+STENCILS = (EditOp.SHARPNESS, EditOp.BLUR, EditOp.EDGE)
 CURVES = {EditOp.COLOR_CURVE: 3, EditOp.TONE_CURVE: 1}
 OPERATORS = len(EditOp)
 
@@ -24,11 +25,14 @@ LIMITS: dict[EditOp, tuple[float, float]] = {
     EditOp.SATURATION: (-1.0, 2.0),
     EditOp.COLOR_CURVE: (0.0, float(PIECES)),
     EditOp.TONE_CURVE: (0.0, float(PIECES)),
+    EditOp.SHARPNESS: (0.0, 2.0),
     EditOp.EXPOSURE: (-3.5, 3.5),
     EditOp.BLACK_WHITE: (0.0, 1.0),
     EditOp.WHITE_BALANCE: (0.1, 4.0),
     EditOp.HUE: (-0.5, 0.5),
     EditOp.LIGHTNESS: (-0.95, 2.0),
+    EditOp.BLUR: (0.0, 1.0),
+    EditOp.EDGE: (0.0, 1.0),
     EditOp.COLORIZE: (0.0, 1.0),
 }
 
@@ -58,6 +62,7 @@ def _start(number: int) -> dict[EditOp, float]:
 # White background does not use its parameter.
 _COUNTS = _by_operator({op: each.parameters for op, each in EDIT_OPERATORS.items() if op is not EditOp.COLOR_BG}).long()
 _NUM_CURVES = _by_operator(CURVES).long()
+_STENCILS = _by_operator(dict.fromkeys(STENCILS, 1)).long()
 _LOW = _by_operator({op: low for op, (low, _) in LIMITS.items()})
 _HIGH = _by_operator({op: high for op, (_, high) in LIMITS.items()})
 _STARTS = torch.stack([_by_operator(_start(number)) for number in range(MOST_STARTS)])
@@ -74,6 +79,7 @@ class Columns:
         same_curve: float64 [Q, N, N], 1 where two columns are weights of one curve.
         curved: bool [Q, N], whether a column is a curve's.
         steps: K.
+        stencils: whether a sequence has one.
     """
 
     place: Tensor
@@ -83,18 +89,19 @@ class Columns:
     same_curve: Tensor
     curved: Tensor
     steps: int
+    stencils: bool
 
     @staticmethod
     def of(ops: Tensor) -> Columns:
-        """Of ops [Q, K]; operators that there are not have none. As many columns as the host can tell are needed."""
+        """Of ops [Q, K]; operators that there are not have none. The host reads once how many the widest has."""
         steps = ops.shape[1]
         known = torch.where((ops >= 0) & (ops < OPERATORS), ops, 0)
         counts = _COUNTS.to(ops.device)[known]
         parameter = torch.arange(NUM_PARAMETERS, device=ops.device)
         used = (parameter < counts[..., None]).flatten(1)
-        width = NUM_PARAMETERS * steps
-        if ops.device.type == "cpu":
-            width = int(counts.sum(1).max()) if ops.numel() else 0
+        width, stencils = 0, 0
+        if ops.numel() > 0:
+            width, stencils = torch.stack([counts.sum(1).max(), _STENCILS.to(ops.device)[known].max()]).tolist()
         order = torch.argsort(used.logical_not().long(), dim=1, stable=True)[:, :width]
         used = used.gather(1, order)
         step, which = order // NUM_PARAMETERS, order % NUM_PARAMETERS
@@ -105,7 +112,7 @@ class Columns:
         same = (curve[:, :, None] == curve[:, None]) & curved[:, None]
         place = torch.where(used, order, NUM_PARAMETERS * steps)
         low, high = (table.to(ops.device)[op] * used for table in (_LOW, _HIGH))
-        return Columns(place, used, low, high, same.double(), curved, steps)
+        return Columns(place, used, low, high, same.double(), curved, steps, stencils > 0)
 
     def starts(self, ops: Tensor, number: int) -> Tensor:
         """The columns' values at a start of the fixed list."""

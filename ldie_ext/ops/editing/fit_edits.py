@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -123,6 +123,7 @@ def fit_edits(
         raise RuntimeError(f"fit_edits: init must have shape [B, P, K, 24] as ops, got {list(init.shape)}")
     flat = ops.flatten(0, 1)
     columns = Columns.of(flat)
+    candidates = replace(candidates, stencils=columns.stencils)
     begin = [columns.starts(flat, number) for number in range(starts)]
     if init is not None:
         begin[0] = columns.inside(columns.gather(init.flatten(0, 1)))
