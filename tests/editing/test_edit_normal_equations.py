@@ -236,5 +236,18 @@ def test_refuses_gradients(backend: Backend) -> None:
 def test_opcheck_and_compile(backend: Backend) -> None:
     images, edits = torch.rand(1, 3, 4, 6, device=backend.device), sequences([CHAIN[:2]]).to(backend.device)
     active = torch.ones(1, 1, dtype=torch.bool, device=backend.device)
-    inputs = (images, images, edits.ops[:, None], edits.params[:, None], None, None, None, active, False, 1, 2, INFINITE)
+    inputs = (
+        images,
+        images,
+        edits.ops[:, None],
+        edits.params[:, None],
+        None,
+        None,
+        None,
+        active,
+        False,
+        1,
+        2,
+        INFINITE,
+    )
     torch.library.opcheck(backend.op("edit_normal_equations"), inputs)
