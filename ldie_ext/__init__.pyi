@@ -20,10 +20,13 @@ from ldie_ext.ops.boxes.sample_labels import sample_labels as sample_labels
 from ldie_ext.ops.boxes.select_proposals import select_proposals as select_proposals
 from ldie_ext.ops.conv.deform_conv2d import deform_conv2d as deform_conv2d
 from ldie_ext.ops.editing.apply_edits import apply_edits as apply_edits
+from ldie_ext.ops.editing.edit_distances import edit_distances as edit_distances
 from ldie_ext.ops.editing.edit_executor import EditExecutor as EditExecutor
 from ldie_ext.ops.editing.edit_op import EditOp as EditOp
 from ldie_ext.ops.editing.edit_op import EditOperator as EditOperator
 from ldie_ext.ops.editing.executor_operators import ExecutorOperator as ExecutorOperator
+from ldie_ext.ops.editing.fit_edits import EditFit as EditFit
+from ldie_ext.ops.editing.fit_edits import fit_edits as fit_edits
 from ldie_ext.ops.editing.inpaint import OpenCVInpainter as OpenCVInpainter
 from ldie_ext.ops.editing.recipe import Recipe as Recipe
 from ldie_ext.ops.editing.recipe_executor import RecipeExecutor as RecipeExecutor

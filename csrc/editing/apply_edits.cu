@@ -9,12 +9,6 @@
 namespace ldie::editing {
 namespace {
 
-// Numbers in shared memory behind a program.
-template <typename A>
-__device__ __forceinline__ A* behind_program(const EditSequences<A>& sequences, EditStep<A>* program) {
-  return reinterpret_cast<A*>(program + sequences.steps + 1);
-}
-
 // A sample's squares that fall to this block.
 template <typename T, typename A>
 __device__ __forceinline__ void edit_squares(const ApplyEdits<T>& args, const EditStep<A>* program, int halo,
@@ -135,7 +129,8 @@ __global__ void __launch_bounds__(kBackwardThreads<acc_t<T>>)
     const SquareTiles<kGradientSide> tiles(args.pixels / args.width, args.width, int(halo));
     for (int64_t tile = blockIdx.x; tile < tiles.count(); tile += gridDim.x) {
       const Square<kGradientSide> square = tiles.at(tile);
-      run_square_backward(args, program, offset, square, values, block_parts);
+      load_square<kBlock>(args.grad + offset, strides, square, values.grads);
+      run_square_backward(args.sequences, program, args.images + offset, args.pixels, square, values, block_parts);
       for (int i = int(threadIdx.x); i < square.kPixels; i += kBlock) {
         const Pixel<A> grad = pixel_at<kGradientSide>(values.grads, i);
         if (square.in_tile(i)) store_pixels<1>(&grad, strides, square.pixel(i), args.grad_images + offset);
@@ -178,9 +173,6 @@ void launch_edit(const ApplyEdits<T>& args, Context& context) {
   LDIE_LAUNCH((edit_kernel<T, kWidth>), sample_grid(args.batch, args.pixels / kWidth, kThreads), dim3(kThreads),
               program_bytes(args.sequences) + 4 * Square<kEditedSide>::kPixels * sizeof(A), context.stream, args);
 }
-
-// Enough for those that are on a GPU at once.
-constexpr int64_t kHaloBlocks = 512;
 
 template <int kWidth, typename T>
 void launch_gradient(const ApplyEditsBackward<T>& args, Context& context) {

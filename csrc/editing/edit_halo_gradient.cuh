@@ -9,6 +9,9 @@
 
 namespace ldie::editing {
 
+// Enough for those that are on a GPU at once.
+constexpr int64_t kHaloBlocks = 512;
+
 // The most with which a square, columns of sums and 32 steps fit the 64 KB that any GPU has, in float32.
 constexpr int kGradientSide = 36;
 
@@ -111,25 +114,24 @@ __device__ __forceinline__ void run_stencil_backward(const EditSequences<A>& seq
   });
 }
 
-// A square's gradient of the image into `values.grads`, of images and gradients of one sample, and what its tile adds
-// to the sums [steps, kMostSums].
+// Takes `values.grads`, of what the program makes of a square, to that of the image, of one sample's image, and adds
+// what the tile adds to the sums [steps, kMostSums].
 template <typename T, typename A>
-__device__ __forceinline__ void run_square_backward(const ApplyEditsBackward<T>& args, const EditStep<A>* program,
-                                                    int64_t offset, const Square<kGradientSide>& square,
+__device__ __forceinline__ void run_square_backward(const EditSequences<A>& sequences, const EditStep<A>* program,
+                                                    const T* image, int64_t pixels, const Square<kGradientSide>& square,
                                                     const GradientSquare<A>& values, A* parts) {
   constexpr int kBlock = kBackwardThreads<A>;
-  const PixelStrides strides = pixel_strides(Layout::kChannelsFirst, args.pixels);
-  load_square<kBlock>(args.grad + offset, strides, square, values.grads);
-  for (int64_t end = args.sequences.steps; end > 0;) {
+  const PixelStrides strides = pixel_strides(Layout::kChannelsFirst, pixels);
+  for (int64_t end = sequences.steps; end > 0;) {
     int64_t begin = end - 1;
     const bool stencil = is_stencil(program[begin].op);
     while (!stencil && begin > 0 && !is_stencil(program[begin - 1].op)) --begin;
-    load_square<kBlock>(args.images + offset, strides, square, values.channels);
-    run_steps<kBlock>(args.sequences, program, 0, begin, args.pixels, square, values.channels, values.fields);
+    load_square<kBlock>(image, strides, square, values.channels);
+    run_steps<kBlock>(sequences, program, 0, begin, pixels, square, values.channels, values.fields);
     if (stencil) {
-      run_stencil_backward(args.sequences, program[begin], args.pixels, square, values, parts + begin * kMostSums);
+      run_stencil_backward(sequences, program[begin], pixels, square, values, parts + begin * kMostSums);
     } else {
-      run_pointwise_backward(args.sequences, program, begin, end, args.pixels, square, values, parts);
+      run_pointwise_backward(sequences, program, begin, end, pixels, square, values, parts);
     }
     end = begin;
   }
