@@ -76,7 +76,11 @@ def test_hash_is_of_the_pixels() -> None:
 def test_some_of_the_steps() -> None:
     image = torch.rand(3, 4, 5)
     recipe = Recipe(LOOK)
-    assert torch.equal(recipe.apply(image, steps=0), image)
+    none = recipe.apply(image, steps=0)
+    assert torch.equal(none, image) and none.data_ptr() != image.data_ptr()
+    pixels = np.zeros((4, 5, 3), np.uint8)
+    recipe.apply(pixels, steps=0)[:] = 9
+    assert not pixels.any()
     assert torch.equal(recipe.apply(image, steps=2), Recipe(LOOK[:2]).apply(image))
     assert torch.equal(recipe.apply(image, steps=3), recipe.apply(image))
 
