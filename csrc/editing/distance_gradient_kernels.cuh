@@ -95,7 +95,8 @@ __device__ __forceinline__ void load_slopes(const EditPairs<T>& pairs, const Edi
   constexpr int kBlock = kBackwardThreads<A>;
   const PixelStrides strides = pixel_strides(Layout::kChannelsFirst, pairs.pixels());
   load_square<kBlock>(pairs.images + offset, strides, square, values.channels);
-  run_steps<kBlock>(pairs.sequences, program, 0, pairs.sequences.steps, pairs.pixels(), square, values.channels);
+  run_steps<kBlock>(pairs.sequences, program, 0, pairs.sequences.steps, pairs.pixels(), square, values.channels,
+                    values.fields);
   for (int i = int(threadIdx.x); i < Square<kGradientSide>::kPixels; i += kBlock) {
     Pixel<A> grad = {};
     if (square.in_image(i)) {
@@ -134,8 +135,9 @@ __global__ void __launch_bounds__(kBackwardThreads<acc_t<T>>)
   LDIE_SHARED(A, columns, [kMostSums * kBackwardThreads<acc_t<T>>]);
   const EditPairs<T>& pairs = args.pairs;
   const int64_t sums = pairs.sequences.steps * kMostSums, block = int64_t(blockIdx.y) * gridDim.x + blockIdx.x;
-  const GradientSquare<A> values(squares == nullptr ? behind_program(pairs.sequences, program)
-                                                    : squares + block * GradientSquare<A>::kNumbers);
+  const GradientSquare<A> values(
+      squares == nullptr ? behind_program(pairs.sequences, program) : squares + block * GradientSquare<A>::kNumbers,
+      columns);
   for (int64_t item = blockIdx.y; item < pairs.batch * cut.groups; item += gridDim.y) {
     const Group group = group_at(cut, pairs.candidates, item);
     int64_t halo = 0;
@@ -155,7 +157,7 @@ __global__ void __launch_bounds__(kBackwardThreads<acc_t<T>>)
         const Square<kGradientSide> square = tiles.at(tile);
         load_slopes(pairs, program, offset, square, scale, values);
         add_tile(square, values, A(-1), pairs.pixels(), unfinished.targets, own);
-        run_square_backward(pairs.sequences, program, pairs.images + offset, pairs.pixels(), square, values, columns,
+        run_square_backward(pairs.sequences, program, pairs.images + offset, pairs.pixels(), square, values,
                             parts + blockIdx.x * sums);
         add_tile(square, values, A(1), pairs.pixels(), unfinished.images, own);
       }

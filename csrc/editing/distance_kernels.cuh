@@ -71,7 +71,7 @@ __global__ void __launch_bounds__(kThreads) distance_kernel(EditPairs<T> pairs, 
 template <typename T>
 __global__ void __launch_bounds__(kThreads) halo_distance_kernel(EditPairs<T> pairs, double* parts) {
   using A = acc_t<T>;
-  constexpr int kSide = kEditedSide<A>;
+  constexpr int kSide = kEditedSide;
   LDIE_DYNAMIC_SHARED(EditStep<A>, program);
   A* const channels = behind_program(pairs.sequences, program);
   const PixelStrides strides = pixel_strides(Layout::kChannelsFirst, pairs.pixels());
@@ -84,7 +84,8 @@ __global__ void __launch_bounds__(kThreads) halo_distance_kernel(EditPairs<T> pa
     for (int64_t tile = blockIdx.x; tile < tiles.count(); tile += gridDim.x) {
       const Square<kSide> square = tiles.at(tile);
       load_square<kThreads>(pairs.images + offset, strides, square, channels);
-      run_steps<kThreads>(pairs.sequences, program, 0, pairs.sequences.steps, pairs.pixels(), square, channels);
+      run_steps<kThreads>(pairs.sequences, program, 0, pairs.sequences.steps, pairs.pixels(), square, channels,
+                          channels + 3 * square.kPixels);
       A of_tile = A(0);
       for (int i = int(threadIdx.x); i < square.kPixels; i += kThreads) {
         if (!square.in_tile(i)) continue;

@@ -33,7 +33,7 @@ void launch_distances(const EditDistances<T>& args, Context& context) {
   LDIE_LAUNCH((distance_kernel<T, kWidth>), dim3(unsigned(cut.strips), grid_side(pairs.batch * cut.groups)),
               dim3(kThreads), group_bytes(pairs.sequences, cut.group), context.stream, pairs, cut, parts);
   LDIE_LAUNCH(halo_distance_kernel<T>, dim3(unsigned(cut.strips), grid_side(rows)), dim3(kThreads),
-              program_bytes(pairs.sequences) + 3 * Square<kEditedSide<A>>::kPixels * sizeof(A), context.stream, pairs,
+              program_bytes(pairs.sequences) + 4 * Square<kEditedSide>::kPixels * sizeof(A), context.stream, pairs,
               parts);
   LDIE_LAUNCH(mean_kernel<T>, dim3(grid_side(rows)), dim3(kFinishThreads), 0, context.stream, args, cut.strips, parts);
 }
