@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from editing.edit_inputs import POINTWISE, random_row, sequences
+from editing.edit_inputs import OPERATORS, POINTWISE, STENCILS, random_row, sequences
 from editing.recipes import LOOK, left_half, masked_recipe
 from torch import Tensor
 
@@ -22,7 +22,7 @@ from ldie_ext.ops.editing.edit_op import EDIT_OPERATORS
 def test_equals_apply_edits_exactly(dtype: torch.dtype, tmp_path: Path) -> None:
     images = torch.rand(2, 3, 6, 8, dtype=torch.float64)
     images = (images * 255).to(dtype) if dtype == torch.uint8 else images.to(dtype)
-    edits = sequences([[EditOp.NONE, *POINTWISE]])
+    edits = sequences([[EditOp.NONE, *OPERATORS]])
     masks, index = torch.rand(3, 6, 8) < 0.5, torch.randint(-1, 3, edits.ops.shape)
     index[0, 1] = 2
     exclusive = torch.rand(edits.ops.shape) < 0.5
@@ -48,16 +48,22 @@ def test_arrays_are_edited_as_tensors() -> None:
     assert np.array_equal(recipe.apply(pixels[::-1])[::-1].shape, edited.shape)
 
 
-def test_more_steps_than_one_call_takes() -> None:
-    image = torch.rand(3, 5, 7)
-    edits = sequences([[POINTWISE[k % 10] for k in range(70)]], inside=0.2)
+@pytest.mark.parametrize(
+    ("ops", "most"), [([POINTWISE[k % 10] for k in range(70)], 32), ([STENCILS[k % 3] for k in range(20)], 8)]
+)
+def test_more_steps_than_one_call_takes(ops: list[EditOp], most: int) -> None:
+    image = torch.randint(0, 256, (3, 25, 27), dtype=torch.uint8)
+    edits = sequences([ops], inside=0.2)
     recipe = Recipe.from_edits(edits.ops[0], edits.params[0])
-    expected = image[None]
-    for first in range(0, 70, 32):
-        part = slice(first, first + 32)
+    expected = image[None].float() / 255
+    for first in range(0, len(ops), most):
+        part = slice(first, first + most)
         expected = ldie_ext.apply_edits(expected, edits.ops[:, part], edits.params[:, part])
-    assert len(recipe.steps) == 70
-    assert torch.equal(recipe.apply(image), expected[0])
+    assert len(recipe.steps) == len(ops)
+    assert torch.equal(recipe.apply(image.float() / 255), expected[0])
+    bytes_ = (expected[0] * 255 + 0.5).to(torch.uint8)  # rounded at the end alone
+    assert torch.equal(recipe.apply(image), bytes_)
+    assert np.array_equal(recipe.apply(image.permute(1, 2, 0).numpy()), bytes_.permute(1, 2, 0).numpy())
 
 
 def test_hash_is_of_the_pixels() -> None:
@@ -75,7 +81,7 @@ def test_some_of_the_steps() -> None:
     assert torch.equal(recipe.apply(image, steps=3), recipe.apply(image))
 
 
-@pytest.mark.parametrize("op", POINTWISE, ids=lambda op: op.name)
+@pytest.mark.parametrize("op", OPERATORS, ids=lambda op: op.name)
 def test_strength_goes_from_nothing_to_all(op: EditOp) -> None:
     image = torch.rand(3, 16, 16)
     recipe = Recipe([RecipeStep(op.name, tuple(random_row(op)[: EDIT_OPERATORS[op].parameters].tolist()))])
@@ -139,13 +145,13 @@ def test_gradients_reach_the_image() -> None:
 @pytest.mark.parametrize("size", [(5, 7), (700, 900)])
 def test_sixteen_bits_in_tiles(size: tuple[int, int]) -> None:
     pixels = np.random.default_rng(0).integers(0, 65536, (*size, 3), np.uint16)
-    steps = [*LOOK, RecipeStep("EXPOSURE", (0.5,), 0)]
-    recipe = Recipe(steps, ldie_ext.rle_encode(left_half(*size)[None]))
+    steps = [*LOOK, RecipeStep("SHARPNESS", (0.7,)), RecipeStep("EXPOSURE", (0.5,), 0), RecipeStep("BLUR", (0.5,), 0)]
+    recipe = Recipe([*steps, *(10 * [RecipeStep("EDGE", (0.1,))])], ldie_ext.rle_encode(left_half(*size)[None]))
     edited = recipe.apply(pixels)
     whole = recipe.apply(torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1) / 65535)
     expected = (whole * 65535 + 0.5).permute(1, 2, 0).numpy().astype(np.uint16)
     assert edited.dtype == np.uint16
-    assert np.abs(edited.astype(int) - expected).max() <= 1
+    assert np.array_equal(edited, expected)
     assert np.array_equal(Recipe([]).apply(pixels), pixels)
 
 

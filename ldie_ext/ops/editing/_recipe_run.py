@@ -22,7 +22,7 @@ from ldie_ext.ops.masks.rle_decode import rle_decode
 
 __all__: list[str] = []
 
-_MOST_STEPS = 32  # of one call of apply_edits
+_MOST_STEPS, _MOST_STENCILS = 32, 8  # of one call of apply_edits
 _TILE_PIXELS = 1 << 18
 _WHITE = 65535
 
@@ -38,9 +38,14 @@ class Run:
     executor: StepExecutor | None
 
     @property
-    def is_fused(self) -> bool:
+    def is_local(self) -> bool:
         """Whether apply_edits does all of it."""
         return all(step.name in EDIT_KINDS for step in self.steps)
+
+    @property
+    def is_one_call(self) -> bool:
+        """Whether a single call of it does, so that bytes are rounded at the end alone."""
+        return self.is_local and len(list(_calls(self.steps))) <= 1
 
     def rows(self, first: int, last: int) -> Run:
         """The same for some rows of the image."""
@@ -55,8 +60,8 @@ class Run:
                 for step in steps:
                     images = self._executed(images, step)
                 continue
-            for first in range(0, len(steps), _MOST_STEPS):
-                images = self._edited(images, steps[first : first + _MOST_STEPS], layout)
+            for call in _calls(steps):
+                images = self._edited(images, call, layout)
         return images
 
     def _executed(self, images: Tensor, step: RecipeStep) -> Tensor:
@@ -101,9 +106,24 @@ class Run:
         return torch.stack(pool), index, exclusive
 
 
+def _calls(steps: Sequence[RecipeStep]) -> Iterator[list[RecipeStep]]:
+    """The steps in parts that one call of apply_edits takes each."""
+    call: list[RecipeStep] = []
+    stencils = 0
+    for step in steps:
+        is_stencil = EDIT_KINDS[step.name].halo != 0
+        if len(call) == _MOST_STEPS or (is_stencil and stencils == _MOST_STENCILS):
+            yield call
+            call, stencils = [], 0
+        call.append(step)
+        stencils += is_stencil
+    if call:
+        yield call
+
+
 def run_on_tensor(run: Run, images: Tensor) -> Tensor:
     """Float or uint8 images [B, 3, H, W]."""
-    if run.is_fused or images.is_floating_point():
+    if run.is_one_call or images.is_floating_point():
         return run.on(images)
     return _to_bytes(run.on(images.float() / 255))
 
@@ -113,7 +133,7 @@ def run_on_bytes(run: Run, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it is read-only: nothing writes to it
         pixels = torch.from_numpy(np.ascontiguousarray(image))[None]
-    if run.is_fused:
+    if run.is_one_call:
         return run.on(pixels, "hwc")[0].numpy()
     edited = _to_bytes(run.on(pixels.permute(0, 3, 1, 2).float() / 255))
     return np.ascontiguousarray(edited[0].permute(1, 2, 0).numpy())
@@ -122,7 +142,7 @@ def run_on_bytes(run: Run, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def run_on_deep(run: Run, image: NDArray[np.uint16]) -> NDArray[np.uint16]:
     """A uint16 image [H, W, 3], in floats a tile of rows at a time; whole where an executor's steps need all of it."""
     height, width, _ = image.shape
-    if not run.is_fused:
+    if not run.is_local:
         return _edited_rows(run, image)
     halo = sum(EDIT_KINDS[step.name].halo or 0 for step in run.steps)
     edited = np.empty_like(image, order="C")

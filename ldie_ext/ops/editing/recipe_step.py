@@ -24,18 +24,22 @@ class StepKind:
         parameters: how many numbers.
         low: the least that each may be.
         high: the most.
-        identity: each parameter's value that leaves the image as it is; None where none does.
+        identity: what leaves the image as it is, for each parameter or for all of them; None where nothing does.
         curve: how many of the parameters are one curve's weights, which matter by their ratios; 0 where there are none.
         halo: how far from a pixel it reads, 0 for one that edits each pixel by itself, None for one that is not
             local: that moves pixels, or looks at the whole image.
+        whole: whether the parameters are whole numbers.
+        needs_mask: whether it acts on an object, which a mask names.
     """
 
     parameters: int
     low: float
     high: float
-    identity: float | None = 0.0
+    identity: float | tuple[float, ...] | None = 0.0
     curve: int = 0
     halo: int | None = 0
+    whole: bool = False
+    needs_mask: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,12 +122,16 @@ def check_step(step: RecipeStep, number: int, kinds: Mapping[str, StepKind], mas
     for i, value in enumerate(step.params):
         if not kind.low - _SLACK <= value <= kind.high + _SLACK:  # nor where it is no number
             raise ValueError(f"{where}: params[{i}] must be from {kind.low:g} to {kind.high:g}, got {value:g}")
+        if kind.whole and value != round(value):
+            raise ValueError(f"{where}: params[{i}] must be a whole number, got {value:g}")
     for first in range(0, len(step.params), kind.curve) if kind.curve else ():
         if not sum(step.params[first : first + kind.curve]) > _LEAST_CURVE_SUM:
             last = first + kind.curve - 1
             raise ValueError(f"{where}: params[{first}] to [{last}], a curve's, must sum to more than 1e-6")
     if step.mask is not None and step.mask >= masks:
         raise ValueError(f"{where}: mask must be the number of one of {masks} masks, got {step.mask}")
+    if kind.needs_mask and step.mask is None:
+        raise ValueError(f"{where}: mask must be the number of a mask, which names the object")
     if step.exclusive and step.mask is None:
         raise ValueError(f"{where}: exclusive must be false without a mask")
 
@@ -136,8 +144,8 @@ def weakened(step: RecipeStep, kind: StepKind, strength: float) -> RecipeStep:
     for first in range(0, len(params), kind.curve) if kind.curve else ():  # of mean 1, so that a mean is one of results
         scale = kind.curve / sum(params[first : first + kind.curve])
         params[first : first + kind.curve] = [scale * value for value in params[first : first + kind.curve]]
-    moved = tuple(kind.identity + strength * (value - kind.identity) for value in params)
-    return replace(step, params=moved)
+    still = kind.identity if isinstance(kind.identity, tuple) else (kind.identity,) * len(params)
+    return replace(step, params=tuple(start + strength * (value - start) for start, value in zip(still, params)))
 
 
 def _is_number(value: object) -> bool:

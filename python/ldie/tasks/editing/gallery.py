@@ -14,8 +14,7 @@ from ldie.files import make_folder, write_text, write_whole
 from ldie.tasks.detection.fonts import font_for
 from ldie.tasks.editing.pages import numbers, small
 from ldie.tasks.editing.photos import Photo
-from ldie_ext import EditOp, Recipe, RecipeStep
-from ldie_ext.ops.editing.edit_op import EDIT_OPERATORS
+from ldie_ext import Recipe, RecipeStep
 
 STRENGTHS = (1 / 3, 2 / 3, 1.0)
 
@@ -54,8 +53,7 @@ def write_gallery(photo: Photo, out: Path, width: int = 260) -> Path:
     """
     longest = round(width * max(1.0, photo.size[0] / photo.size[1]))
     pixels = np.asarray(small(photo.pixels, longest))
-    samples = {name: params for name, params in SAMPLES.items() if EDIT_OPERATORS[EditOp[name]].implemented}
-    recipes = {name: Recipe([RecipeStep(name, params)]) for name, params in samples.items()}
+    recipes = {name: Recipe([RecipeStep(name, params)]) for name, params in SAMPLES.items()}
     rows = {name: [recipe.apply(pixels, strength=s) for s in STRENGTHS] for name, recipe in recipes.items()}
     titles = {name: f"{name.lower()} {numbers(recipe.steps[0])}" for name, recipe in recipes.items()}
     make_folder(out)
