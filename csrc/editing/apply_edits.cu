@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
 #include "core/grid.cuh"
 #include "core/instantiate.h"
 #include "core/integers.h"
@@ -189,7 +191,7 @@ void launch_gradient(const ApplyEditsBackward<T>& args, Context& context) {
               parts);
   constexpr size_t kSquareBytes = GradientSquare<A>::kNumbers * sizeof(A);
   constexpr bool kInShared = sizeof(A) == 4;
-  const unsigned halo_blocks = grid_side(grid.x, kHaloBlocks);
+  const unsigned halo_blocks = std::max(grid_side(grid.x, kHaloBlocks), 1u);
   const dim3 halo_grid(halo_blocks, grid_side(args.batch, kHaloBlocks / halo_blocks));
   A* const squares = kInShared ? nullptr : context.scratch_array<A>(kHaloBlocks * GradientSquare<A>::kNumbers);
   LDIE_LAUNCH(halo_gradient_kernel<T>, halo_grid, dim3(kBlock),
