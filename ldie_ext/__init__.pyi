@@ -20,12 +20,16 @@ from ldie_ext.ops.boxes.sample_labels import sample_labels as sample_labels
 from ldie_ext.ops.boxes.select_proposals import select_proposals as select_proposals
 from ldie_ext.ops.conv.deform_conv2d import deform_conv2d as deform_conv2d
 from ldie_ext.ops.editing.apply_edits import apply_edits as apply_edits
+from ldie_ext.ops.editing.edit_executor import EditExecutor as EditExecutor
 from ldie_ext.ops.editing.edit_op import EditOp as EditOp
 from ldie_ext.ops.editing.edit_op import EditOperator as EditOperator
 from ldie_ext.ops.editing.recipe import Recipe as Recipe
 from ldie_ext.ops.editing.recipe_step import RecipeStep as RecipeStep
 from ldie_ext.ops.editing.recipe_step import StepExecutor as StepExecutor
 from ldie_ext.ops.editing.recipe_step import StepKind as StepKind
+from ldie_ext.ops.editing.executor_operators import ExecutorOperator as ExecutorOperator
+from ldie_ext.ops.editing.inpaint import OpenCVInpainter as OpenCVInpainter
+from ldie_ext.ops.editing.segment_mean_pool import segment_mean_pool as segment_mean_pool
 from ldie_ext.ops.heatmap.center_heatmap import center_heatmap as center_heatmap
 from ldie_ext.ops.heatmap.center_targets import CenterTargets as CenterTargets
 from ldie_ext.ops.heatmap.center_targets import center_targets as center_targets

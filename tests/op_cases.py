@@ -210,6 +210,8 @@ CASES = [
          lambda *inputs: ldie_ext.apply_edits(*inputs, layout="hwc"), form="uint8"),
     Case("apply_edits", lambda: (torch.rand(BATCH, 3, H, W), *edits(6, 1, 12, 13)), ldie_ext.apply_edits, (0, 2),
          "stencils"),
+    Case("segment_mean_pool", lambda: (maps(), torch.randint(-1, 4, (BATCH, H, W))),
+         lambda *inputs: ldie_ext.segment_mean_pool(*inputs, 4), (0,)),
     # modules that do more than call an op
     Case("nn.AnchorGenerator", lambda: (maps(),),
          lambda maps: nn.AnchorGenerator(((8,),), ((0.5, 1.0),))(ImageList(maps), [maps])),

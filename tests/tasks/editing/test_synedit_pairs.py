@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from ldie.errors import ConfigError
@@ -101,6 +102,7 @@ def test_the_target_is_the_edited_source() -> None:
         layout="hwc",
     )  # fmt: skip
     assert torch.equal(again[0], pair.target) and not torch.equal(pair.source, pair.target)
+    assert np.array_equal(pair.recipe.apply(pair.source.numpy()), pair.target.numpy())
     untouched = torch.ones(64, 64, dtype=torch.bool)
     for index, outside in zip(pair.mask_index.tolist(), pair.exclusive.tolist(), strict=True):
         untouched &= pair.masks[index] if outside else ~pair.masks[index]

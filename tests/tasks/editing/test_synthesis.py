@@ -5,16 +5,26 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import torch
 from engine.command import error_line
 from ldie.cli import main
+from ldie.tasks.detection.coco import CocoDataset
 from ldie.tasks.detection.shapes import build_shapes
+from ldie.tasks.editing.coco_scenes import coco_scenes
+from ldie.tasks.editing.draws import Draws
+from ldie.tasks.editing.scene import Scene, SceneObject
+from ldie.tasks.editing.sessions import write_session
+from ldie.tasks.editing.synedit_scene import synedit_scene
+from ldie.tasks.editing.synthesis import KINDS, usable_objects
 from PIL import Image
+from torch import Tensor
 
-from ldie_ext import Recipe
+from ldie_ext import Recipe, RecipeStep
+from ldie_ext.ops.editing.recipe_step import StepKind
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +47,7 @@ def check(out: Path, records: list[dict[str, Any]]) -> None:
     """Each record leads from its input to its output, exactly, and its reverse nearly back."""
     for record in records:
         source, target = pixels(out / record["input"]), pixels(out / record["output"])
-        recipe = Recipe.load(out / record["recipe"])
+        recipe = Recipe.load(out / record["recipe"], MeanFiller())
         assert np.array_equal(recipe.apply(source), target)
         assert recipe.source_hash and recipe.size == source.shape[:2]
         assert (recipe.masks is None) == (not record["objects"])
@@ -54,6 +64,12 @@ def test_session_1_of_generated_pictures(tmp_path: Path) -> None:
     assert [record["kind"] for record in records] == ["invertible"] * 12
     check(tmp_path / "out", records)
     assert pixels(tmp_path / "out" / records[0]["input"]).shape == (48, 48, 3)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "images",
+        "recipes",
+        "records.json",
+        "sheet.png",
+    ]
 
 
 def test_session_1_of_a_folder(tmp_path: Path, shapes: Path) -> None:
@@ -61,6 +77,85 @@ def test_session_1_of_a_folder(tmp_path: Path, shapes: Path) -> None:
     assert len(records) == 5
     check(tmp_path / "out", records)
     assert np.array_equal(pixels(tmp_path / "out" / records[0]["input"]), pixels(shapes / "train2017" / "000001.png"))
+
+
+class MeanFiller:
+    """Fills an object with the mean colour of the rest of the picture."""
+
+    kinds: ClassVar[dict[str, StepKind]] = {"INPAINT_OBJ": StepKind(0, 0, 0, None, halo=None)}
+
+    def run(self, images: Tensor, step: RecipeStep, mask: Tensor | None, strength: float) -> Tensor:
+        assert step.name == "INPAINT_OBJ" and step.params == () and mask is not None
+        colour = images[:, :, ~mask].mean(-1)[..., None, None]
+        return torch.where(mask, images + strength * (colour - images), images)
+
+
+def test_session_0_has_one_edit_of_each_kind(tmp_path: Path, shapes: Path) -> None:
+    generated = [("synedit", synedit_scene(Draws(1, number), 64)) for number in range(12)]
+    found = [item for item in coco_scenes(CocoDataset(shapes, "train2017"), 64) if usable_objects(item[1])]
+    for name, scenes in (("generated", generated), ("coco", found)):
+        out = tmp_path / name
+        assert write_session(scenes, 0, out, 3, MeanFiller()) == 4 * len(scenes)
+        records = json.loads((out / "records.json").read_text())["records"]
+        assert [record["kind"] for record in records] == [*KINDS] * len(scenes)
+        check(out, records)
+        lengths = set()
+        for record in records:
+            steps = Recipe.load(out / record["recipe"], MeanFiller()).steps
+            masked = [step for step in steps if step.mask is not None]
+            if record["kind"] == "compound":
+                lengths.add(len(steps))
+                assert len(masked) <= 1
+            else:
+                assert len(steps) == 1 and len(masked) == (record["kind"] != "invertible")
+            if record["kind"] == "local_inpainting":
+                assert steps[0].name == "INPAINT_OBJ"
+            if record["kind"] in ("local_color", "local_inpainting"):
+                check_place(out, record)
+        assert {
+            len(Recipe.load(out / r["recipe"], MeanFiller()).steps) for r in records if r["kind"] == "compound"
+        } == {2, 3}
+
+
+def check_place(out: Path, record: dict[str, Any]) -> None:
+    """The edit is seen in its object, and nothing of it elsewhere."""
+    changed = (pixels(out / record["input"]) != pixels(out / record["output"])).any(-1)
+    (item,) = record["objects"]
+    x1, y1, x2, y2 = item["box"]
+    assert changed[y1:y2, x1:x2].any()
+    changed[y1:y2, x1:x2] = False
+    assert not changed.any()
+
+
+def test_grey_objects_get_an_edit_that_is_seen(tmp_path: Path) -> None:
+    image = torch.full((40, 40, 3), 120, dtype=torch.uint8)
+    mask = torch.zeros(1, 40, 40, dtype=torch.bool)
+    mask[:, 10:20, 5:25] = True
+    scenes = [("grey", Scene(image, mask, (SceneObject("box", (5, 10, 25, 20), "left"),)))] * 8
+    write_session(scenes, 0, tmp_path / "out", 0, MeanFiller())
+    for record in json.loads((tmp_path / "out" / "records.json").read_text())["records"]:
+        if record["kind"] == "local_color":
+            check_place(tmp_path / "out", record)
+
+
+def test_too_small_and_too_large_objects_are_not_edited() -> None:
+    masks = torch.zeros(4, 50, 50, dtype=torch.bool)
+    for number, side in enumerate((3, 4, 35, 36)):
+        masks[number, :side, :side] = True
+    scene = Scene(torch.zeros(50, 50, 3, dtype=torch.uint8), masks, (SceneObject("box", (0, 0, 1, 1), "centre"),) * 4)
+    assert usable_objects(scene) == [1, 2]
+
+
+def test_crowds_are_no_objects(tmp_path: Path) -> None:
+    data = build_shapes(tmp_path / "shapes", hard=True, train=40, val=1, size=96)
+    dataset = CocoDataset(data, "train2017")
+    for index, (name, scene) in enumerate(coco_scenes(dataset)):
+        sample = dataset[index]
+        assert name == f"{index + 1:06d}" and torch.equal(scene.image, sample.image.permute(1, 2, 0))
+        assert len(scene.objects) == int((~sample.iscrowd).sum())
+        for item, box in zip(scene.objects, sample.boxes[~sample.iscrowd].tolist(), strict=True):
+            assert item.box == pytest.approx(box, abs=1), "a polygon's pixels may end beside its box"
+    assert any(bool(dataset[index].iscrowd.any()) for index in range(40))
 
 
 def test_the_same_seed_makes_the_same_and_fewer_are_the_first(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,18 +16,20 @@ from PIL import Image
 from ldie.errors import DataError
 from ldie.files import first_line, scratch_folder
 from ldie.tasks.editing.draws import Draws
+from ldie.tasks.editing.pair_sheet import pair_sheet
 from ldie.tasks.editing.scene import Scene
 from ldie.tasks.editing.synthesis import LEAST_PART, MOST_PART, Synthesised, synthesise
 from ldie_ext import Recipe, RecipeStep
 from ldie_ext.ops.editing.recipe_step import StepExecutor
 
 FORMAT, VERSION = "ldie synthesis", 1
+_SHOWN = 32
 
 
 def write_session(
     scenes: Iterable[tuple[str, Scene]], session: int, out: Path, seed: int, executor: StepExecutor | None = None
 ) -> int:
-    """Writes ``out/images/``, ``out/recipes/`` and ``out/records.json``, whole or not at all.
+    """Writes ``out/images/``, ``out/recipes/``, ``out/records.json`` and ``out/sheet.png``, whole or not at all.
 
     Args:
         scenes: Names for files, and pictures with their objects.
@@ -48,41 +50,46 @@ def write_session(
         out.parent.mkdir(parents=True, exist_ok=True)
         with scratch_folder(out) as scratch:
             staged = scratch / "new"
-            for folder in ("images", "recipes"):
-                (staged / folder).mkdir(parents=True)
-            records = [
-                record
-                for number, (name, scene) in enumerate(scenes)
-                for record in _write(staged, f"{number:06d}_{name[:60]}", scene, session, Draws(seed, number), executor)
-            ]
-            if not records:
-                part = f"{LEAST_PART:.1%} to {MOST_PART:.0%}"
-                raise DataError(f"no picture has an object that covers {part} of it; give others, or take session 1")
-            content = {"format": FORMAT, "version": VERSION, "session": session, "seed": seed, "records": records}
-            (staged / "records.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+            count = _write(staged, scenes, session, seed, executor)
             staged.rename(out)
-    except (OSError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
+    except (OSError, UnicodeEncodeError) as error:
         reason = getattr(error, "strerror", None) or first_line(error)
         raise DataError(f"{out}: cannot be written ({reason}); free space or choose another folder") from error
-    return len(records)
+    return count
 
 
 def _write(
-    folder: Path, name: str, scene: Scene, session: int, draws: Draws, executor: StepExecutor | None
-) -> Iterator[dict[str, Any]]:
-    source = _save_picture(folder, name, scene.image.numpy())
-    for edit in synthesise(scene, session, draws, executor):
-        title = f"{name}_{edit.kind}"
-        yield {
-            "kind": edit.kind,
-            "input": source,
-            "output": _save_picture(folder, title, edit.target),
-            "recipe": _save_recipe(folder, title, edit.recipe),
-            "objects": [asdict(scene.objects[number]) for number in edit.objects],
-            "reverse": _reverse(folder, f"{title}_reverse", edit),
-        }
+    folder: Path, scenes: Iterable[tuple[str, Scene]], session: int, seed: int, executor: StepExecutor | None
+) -> int:
+    for name in ("images", "recipes"):
+        (folder / name).mkdir(parents=True)
+    records: list[dict[str, Any]] = []
+    shown: list[tuple[NDArray[np.uint8], NDArray[np.uint8], Recipe]] = []
+    for number, (name, scene) in enumerate(scenes):
+        title = f"{number:06d}_{name[:60]}"
+        source = _save_picture(folder, title, scene.image.numpy())
+        for edit in synthesise(scene, session, Draws(seed, number), executor):
+            records.append(_record(folder, f"{title}_{edit.kind}", source, scene, edit))
+            if len(shown) < _SHOWN:
+                shown.append((scene.image.numpy(), edit.target, edit.recipe))
+    if not records:
+        part = f"{LEAST_PART:.1%} to {MOST_PART:.0%}"
+        raise DataError(f"no picture has an object that covers {part} of it; give others, or take session 1")
+    content = {"format": FORMAT, "version": VERSION, "session": session, "seed": seed, "records": records}
+    (folder / "records.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+    pair_sheet(shown, columns=4).save(folder / "sheet.png")
+    return len(records)
+
+
+def _record(folder: Path, title: str, source: str, scene: Scene, edit: Synthesised) -> dict[str, Any]:
+    return {
+        "kind": edit.kind,
+        "input": source,
+        "output": _save_picture(folder, title, edit.target),
+        "recipe": _save_recipe(folder, title, edit.recipe),
+        "objects": [asdict(scene.objects[number]) for number in edit.objects],
+        "reverse": _reverse(folder, f"{title}_reverse", edit),
+    }
 
 
 def _reverse(folder: Path, title: str, edit: Synthesised) -> dict[str, Any] | None:

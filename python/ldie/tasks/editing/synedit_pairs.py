@@ -18,7 +18,7 @@ from ldie.errors import ConfigError
 from ldie.tasks.editing.draws import Draws
 from ldie.tasks.editing.scene import Scene, SceneObject
 from ldie.tasks.editing.synedit_scene import synedit_scene
-from ldie_ext import EditOp, apply_edits
+from ldie_ext import EditOp, Recipe, apply_edits
 from ldie_ext.ops.editing.edit_op import EDIT_OPERATORS
 
 MAGNITUDES: Mapping[EditOp, tuple[float, ...]] = {
@@ -58,6 +58,12 @@ class SynPair:
     """bool [K], whether a step acts everywhere but on the object."""
     objects: tuple[SceneObject, ...]
     """What can be said of the M objects."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """The edits as a recipe, which makes the target of the source."""
+        edits = self.ops, self.params, self.masks, self.mask_index, self.exclusive
+        return Recipe.from_edits(*edits, source=self.source.permute(2, 0, 1))
 
 
 def syn_pair(
