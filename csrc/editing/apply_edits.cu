@@ -9,24 +9,19 @@
 namespace ldie::editing {
 namespace {
 
-// Numbers in shared memory behind a program.
-template <typename A>
-__device__ __forceinline__ A* behind_program(const EditSequences<A>& sequences, EditStep<A>* program) {
-  return reinterpret_cast<A*>(program + sequences.steps + 1);
-}
-
 // A sample's squares that fall to this block.
 template <typename T, typename A>
 __device__ __forceinline__ void edit_squares(const ApplyEdits<T>& args, const EditStep<A>* program, int halo,
                                              int64_t offset, A* channels) {
   const PixelStrides strides = pixel_strides(args.layout, args.pixels);
-  const SquareTiles<kEditedSide<A>> tiles(args.pixels / args.width, args.width, halo);
+  const SquareTiles<kEditedSide> tiles(args.pixels / args.width, args.width, halo);
   for (int64_t tile = blockIdx.x; tile < tiles.count(); tile += gridDim.x) {
-    const Square<kEditedSide<A>> square = tiles.at(tile);
+    const Square<kEditedSide> square = tiles.at(tile);
     load_square<kThreads>(args.images + offset, strides, square, channels);
-    run_steps<kThreads>(args.sequences, program, 0, args.sequences.steps, args.pixels, square, channels);
+    run_steps<kThreads>(args.sequences, program, 0, args.sequences.steps, args.pixels, square, channels,
+                        channels + 3 * square.kPixels);
     for (int i = int(threadIdx.x); i < square.kPixels; i += kThreads) {
-      const Pixel<A> pixel = pixel_at<kEditedSide<A>>(channels, i);
+      const Pixel<A> pixel = pixel_at<kEditedSide>(channels, i);
       if (square.in_tile(i)) store_pixels<1>(&pixel, strides, square.pixel(i), args.out + offset);
     }
   }
@@ -37,8 +32,8 @@ __device__ __forceinline__ void edit_squares(const ApplyEdits<T>& args, const Ed
 // through all steps in registers.
 //
 // A sample with stencils goes square by square through shared memory, which reads its pixels 1.1 times for one stencil
-// and 2.3 times for eight, and computes a step as often; a stencil takes 10 to 40 flops a pixel of a channel. The other
-// samples lose nothing by it but shared memory, of which seven blocks still fit a multiprocessor.
+// and 4 times for eight, and computes a step as often; a stencil takes 10 to 40 flops a pixel of a channel. The other
+// samples lose nothing by it but shared memory.
 template <typename T, int kWidth>
 __global__ void __launch_bounds__(kThreads) edit_kernel(ApplyEdits<T> args) {
   using A = acc_t<T>;
@@ -118,8 +113,9 @@ __global__ void __launch_bounds__(kBackwardThreads<acc_t<T>>)
   LDIE_DYNAMIC_SHARED(EditStep<A>, program);
   LDIE_SHARED(A, columns, [kMostSums * kBackwardThreads<acc_t<T>>]);
   const int64_t steps = args.sequences.steps, block = int64_t(blockIdx.y) * gridDim.x + blockIdx.x;
-  const GradientSquare<A> values(squares == nullptr ? behind_program(args.sequences, program)
-                                                    : squares + block * GradientSquare<A>::kNumbers);
+  const GradientSquare<A> values(
+      squares == nullptr ? behind_program(args.sequences, program) : squares + block * GradientSquare<A>::kNumbers,
+      columns);
   const PixelStrides strides = pixel_strides(Layout::kChannelsFirst, args.pixels);
   for (int64_t sample = blockIdx.y; sample < args.batch; sample += gridDim.y) {
     const int64_t halo = 2 * halo_of(args.sequences, sample), offset = sample * 3 * args.pixels;
@@ -133,7 +129,8 @@ __global__ void __launch_bounds__(kBackwardThreads<acc_t<T>>)
     const SquareTiles<kGradientSide> tiles(args.pixels / args.width, args.width, int(halo));
     for (int64_t tile = blockIdx.x; tile < tiles.count(); tile += gridDim.x) {
       const Square<kGradientSide> square = tiles.at(tile);
-      run_square_backward(args, program, offset, square, values, columns, block_parts);
+      load_square<kBlock>(args.grad + offset, strides, square, values.grads);
+      run_square_backward(args.sequences, program, args.images + offset, args.pixels, square, values, block_parts);
       for (int i = int(threadIdx.x); i < square.kPixels; i += kBlock) {
         const Pixel<A> grad = pixel_at<kGradientSide>(values.grads, i);
         if (square.in_tile(i)) store_pixels<1>(&grad, strides, square.pixel(i), args.grad_images + offset);
@@ -174,11 +171,8 @@ template <int kWidth, typename T>
 void launch_edit(const ApplyEdits<T>& args, Context& context) {
   using A = acc_t<T>;
   LDIE_LAUNCH((edit_kernel<T, kWidth>), sample_grid(args.batch, args.pixels / kWidth, kThreads), dim3(kThreads),
-              program_bytes(args.sequences) + 3 * Square<kEditedSide<A>>::kPixels * sizeof(A), context.stream, args);
+              program_bytes(args.sequences) + 4 * Square<kEditedSide>::kPixels * sizeof(A), context.stream, args);
 }
-
-// Enough for those that are on a GPU at once.
-constexpr int64_t kHaloBlocks = 512;
 
 template <int kWidth, typename T>
 void launch_gradient(const ApplyEditsBackward<T>& args, Context& context) {

@@ -5,7 +5,10 @@
 #include "core/instantiate.h"
 #include "core/integers.h"
 #include "core/parallel_cpu.h"
+#include "editing/apply_edits.h"
 #include "editing/edit_halo_gradient_cpu.h"
+#include "editing/edit_halo_samples_cpu.h"
+#include "editing/edit_sums_cpu.h"
 
 namespace ldie::editing {
 namespace {
@@ -22,36 +25,6 @@ void for_each_chunk(int64_t batch, int64_t pixels, const Body& body) {
       const int64_t chunk = at % chunks, begin = chunk * kChunkPixels;
       body(at / chunks, chunk, begin, std::min(begin + kChunkPixels, pixels));
     }
-  });
-}
-
-// Samples with stencils, which go by tiles with a halo, and how far those of one of them reach.
-struct StencilSamples {
-  int64_t* samples;
-  int64_t count, halo;
-
-  template <typename A>
-  StencilSamples(const EditSequences<A>& sequences, int64_t batch, Context& context)
-      : samples(context.scratch_array<int64_t>(batch)), count(0), halo(0) {
-    for (int64_t sample = 0; sample < batch; ++sample) {
-      const int64_t reach = halo_of(sequences, sample);
-      if (reach > 0) samples[count++] = sample;
-      halo = std::max(halo, reach);
-    }
-  }
-};
-
-// Calls body(sample, tile, memory) for `tiles` tiles of each of the samples, over threads that have so many numbers
-// each, 0 at first.
-template <typename A, typename Body>
-void for_each_halo_tile(const StencilSamples& samples, int64_t tiles, int64_t numbers, Context& context,
-                        const Body& body) {
-  const int64_t tasks = samples.count * tiles, workers = std::min(num_threads(), tasks);
-  A* const memory = context.scratch_array<A>(workers * numbers);
-  parallel_workers(workers, [&](const auto& next, int64_t worker) {
-    A* const own = memory + worker * numbers;
-    std::fill(own, own + numbers, A(0));
-    for (int64_t task = next(); task < tasks; task = next()) body(samples.samples[task / tiles], task % tiles, own);
   });
 }
 
@@ -80,9 +53,10 @@ void edit_in_halo_tiles(const ApplyEdits<T>& args, const StencilSamples& samples
   using A = acc_t<T>;
   const int64_t height = args.pixels / args.width;
   const HaloTiles widest(height, args.width, kEditedTile, samples.halo);
-  for_each_halo_tile<A>(
-      samples, widest.count(), TileBuffers<A>::numbers(widest, 2), context,
-      [&](int64_t sample, int64_t tile, A* memory) {
+  const int64_t tiles = widest.count();
+  parallel_with_memory<A>(
+      samples.count * tiles, TileBuffers<A>::numbers(widest, 2), context, [&](int64_t task, A* memory) {
+        const int64_t sample = samples.samples[task / tiles], tile = task % tiles;
         const Program<A> program(args.sequences, sample);
         const TileBuffers<A> buffers(widest, memory);
         const HaloTile frame = HaloTiles(height, args.width, kEditedTile, halo_of(args.sequences, sample)).at(tile);
@@ -96,23 +70,6 @@ void edit_in_halo_tiles(const ApplyEdits<T>& args, const StencilSamples& samples
                            frame.part(y, frame.tile.left, frame.tile.right));
         }
       });
-}
-
-template <typename A>
-double lane_sum(const Lanes<A>& lanes) {
-  double sum = 0;
-  for (int64_t lane = 0; lane < kLanes<A>; ++lane) sum += double(lanes[lane]);
-  return sum;
-}
-
-template <typename A>
-void store_sums(const EditSequences<A>& sequences, const Program<A>& program, const Lanes<A> (*lanes)[kMostSums],
-                double* sums) {
-  std::fill(sums, sums + sequences.steps * kMostSums, 0.0);
-  for (int64_t k = 0; k < program.count; ++k) {
-    double* const sums_of_step = sums + program.places[k] * kMostSums;
-    for (int i = 0; i < sums_of<A>(program.steps[k].op); ++i) sums_of_step[i] = lane_sum<A>(lanes[k][i]);
-  }
 }
 
 // Leaves one chunk's gradient of the images and its sums [steps, kMostSums].
@@ -230,21 +187,18 @@ void apply_edits_backward(const ApplyEditsBackward<T>& args, Context& context) {
     chunk_backward(args, sample, begin, end, parts + (sample * most + chunk) * steps * kMostSums);
   });
   if (args.pixels * stencils.count > 0) {
-    for_each_halo_tile<A>(stencils, widest.count(), TileBuffers<A>::numbers(widest, steps + 3), context,
-                          [&](int64_t sample, int64_t tile, A* memory) {
-                            halo_tile_backward(args, sample, tile, TileBuffers<A>(widest, memory),
-                                               parts + (sample * most + tile) * steps * kMostSums);
-                          });
+    const int64_t tiles = widest.count(), numbers = TileBuffers<A>::numbers(widest, steps + 3);
+    parallel_with_memory<A>(stencils.count * tiles, numbers, context, [&](int64_t task, A* memory) {
+      const int64_t sample = stencils.samples[task / tiles], tile = task % tiles;
+      halo_tile_backward(args, sample, tile, TileBuffers<A>(widest, memory),
+                         parts + (sample * most + tile) * steps * kMostSums);
+    });
   }
   parallel_for(args.batch * steps, 64, [&](int64_t first, int64_t last) {
     for (int64_t at = first; at < last; ++at) {
       const int64_t sample = at / steps, count = halo_of(args.sequences, sample) > 0 ? widest.count() : chunks;
-      const double* part = parts + (sample * most * steps + at % steps) * kMostSums;
-      double sums[kMostSums] = {};
-      for (int64_t i = 0; i < count; ++i, part += steps * kMostSums) {
-        for (int slot = 0; slot < kMostSums; ++slot) sums[slot] += part[slot];
-      }
-      parameter_gradient(args.sequences, at, sums, args.grad_params + at * kParameters);
+      const double* const part = parts + (sample * most * steps + at % steps) * kMostSums;
+      write_parameter_gradient(args.sequences, at, part, count, steps * kMostSums, args.grad_params);
     }
   });
 }

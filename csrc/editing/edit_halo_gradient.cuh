@@ -9,20 +9,26 @@
 
 namespace ldie::editing {
 
-// The memory of a square on its way back: channels of the image and of the gradient, and one of a stencil's fields. The
-// side is the most with which this, columns of sums and 32 steps fit the 64 KB that any GPU has, in float32.
-constexpr int kGradientSide = 34;
+// Enough for those that are on a GPU at once.
+constexpr int64_t kHaloBlocks = 512;
 
+// The most with which a square, columns of sums and 32 steps fit the 64 KB that any GPU has, in float32.
+constexpr int kGradientSide = 36;
+
+// A square on its way back: channels of the image and of the gradient. A stencil has one sum, so that the columns of
+// sums have room for its fields.
 template <typename A>
 struct GradientSquare {
-  static constexpr int64_t kNumbers = 7 * kGradientSide * kGradientSide;
+  static constexpr int kPixels = Square<kGradientSide>::kPixels;
+  static constexpr int64_t kNumbers = 6 * kPixels;
+  static_assert((kMostSums - 1) * kBackwardThreads<A> >= 2 * kPixels);
 
-  A *channels, *grads, *field;
+  A *channels, *grads, *columns, *fields;
 
-  explicit __device__ __forceinline__ GradientSquare(A* memory)
-      : channels(memory),
-        grads(memory + 3 * kGradientSide * kGradientSide),
-        field(memory + 6 * kGradientSide * kGradientSide) {}
+  __device__ __forceinline__ GradientSquare(A* memory, A* columns)
+      : channels(memory), grads(memory + 3 * kPixels), columns(columns), fields(columns + kBackwardThreads<A>) {}
+
+  __device__ __forceinline__ ColumnSums<A> own_column() const { return {columns + threadIdx.x}; }
 };
 
 // Sums of the tile's pixels alone; other tiles count those of the halo.
@@ -47,9 +53,9 @@ template <typename A>
 __device__ __forceinline__ void run_pointwise_backward(const EditSequences<A>& sequences, const EditStep<A>* program,
                                                        int64_t begin, int64_t end, int64_t pixels,
                                                        const Square<kGradientSide>& square,
-                                                       const GradientSquare<A>& values, A* columns, A* parts) {
+                                                       const GradientSquare<A>& values, A* parts) {
   constexpr int kBlock = kBackwardThreads<A>;
-  const ColumnSums<A> own{columns + threadIdx.x};
+  const ColumnSums<A> own = values.own_column();
   for (int64_t k = end - 1; k >= begin; --k) {
     const int sums = sums_of<A>(program[k].op);
     clear_column(sums, own);
@@ -61,86 +67,72 @@ __device__ __forceinline__ void run_pointwise_backward(const EditSequences<A>& s
       run_step_backward<1>(sequences, program[k], pixels, pixel, &before, &grad, TileSums<A>{own, square.in_tile(i)});
       put_pixel<kGradientSide>(grad, i, values.grads);
     }
-    add_columns(columns, sums, false, parts + k * kMostSums);
+    add_columns(values.columns, sums, false, parts + k * kMostSums);
   }
 }
 
-// Back through a stencil, of what it begins with; the channels get its second field.
+// Back through a stencil, of what it begins with.
 template <typename A>
 __device__ __forceinline__ void run_stencil_backward(const EditSequences<A>& sequences, const EditStep<A>& step,
                                                      int64_t pixels, const Square<kGradientSide>& square,
-                                                     const GradientSquare<A>& values, A* columns, A* part) {
-  constexpr int kBlock = kBackwardThreads<A>, kPixels = Square<kGradientSide>::kPixels;
-  constexpr int kRounds = int(ceil_div(kPixels, kBlock));
-  const ColumnSums<A> own{columns + threadIdx.x};
+                                                     const GradientSquare<A>& values, A* part) {
+  constexpr int kBlock = kBackwardThreads<A>, kPixels = GradientSquare<A>::kPixels;
+  const ColumnSums<A> own = values.own_column();
   with_stencil<A>(step.op, [&]<typename Operator>() {
     const Operator op(step.numbers);
     clear_column(Operator::kSums, own);
-    __syncthreads();
     for (int c = 0; c < 3; ++c) {
-      A* const channel = values.channels + c * kPixels;
+      const A* const channel = values.channels + c * kPixels;
       A* const grads = values.grads + c * kPixels;
-      A second[kRounds];
-#pragma unroll
-      for (int round = 0; round < kRounds; ++round) {
-        const int i = int(threadIdx.x) + round * kBlock;
-        second[round] = A(0);
-        if (i >= kPixels) continue;
-        values.field[i] = A(0);
-        if (!square.is_inside(i, 1)) continue;
-        const Around<A> around = around_at(channel, square, Operator::border(), i);
-        const TileSums<A> sums{own, square.in_tile(i)};
-        const auto flow = step.mask == kWholeImage
-                              ? edit_backward(op, around, grads[i], sums)
-                              : edit_masked_backward(op, around, mask_value(sequences, step, pixels, square.pixel(i)),
-                                                     grads[i], sums);
-        grads[i] = flow.own;
-        values.field[i] = flow.fields[0];
-        second[round] = flow.fields[Operator::kFields - 1];
+      __syncthreads();
+      for (int i = int(threadIdx.x); i < kPixels; i += kBlock) {
+        Flow<A, Operator::kFields> flow = {};
+        if (square.is_inside(i, 1)) {
+          const Around<A> around = around_at(channel, square, Operator::border(), i);
+          const TileSums<A> sums{own, square.in_tile(i)};
+          flow = step.mask == kWholeImage
+                     ? edit_backward(op, around, grads[i], sums)
+                     : edit_masked_backward(op, around, mask_value(sequences, step, pixels, square.pixel(i)), grads[i],
+                                            sums);
+          grads[i] = flow.own;
+        }
+        for (int f = 0; f < Operator::kFields; ++f) values.fields[f * kPixels + i] = flow.fields[f];
       }
       __syncthreads();
-      if constexpr (Operator::kFields > 1) {
-#pragma unroll
-        for (int round = 0; round < kRounds; ++round) {
-          const int i = int(threadIdx.x) + round * kBlock;
-          if (i < kPixels) channel[i] = second[round];
-        }
-        __syncthreads();
-      }
       for (int i = int(threadIdx.x); i < kPixels; i += kBlock) {
         if (!square.is_inside(i, 1)) continue;
-        A sum = grads[i] + Operator::template spread<0>(around_at(values.field, square, Operator::field_border(0), i));
-        if constexpr (Operator::kFields > 1) {
-          sum += Operator::template spread<1>(around_at(channel, square, Operator::field_border(1), i));
-        }
+        const auto gathered = [&]<int kField>() {
+          return Operator::template spread<kField>(
+              around_at(values.fields + kField * kPixels, square, Operator::field_border(kField), i));
+        };
+        A sum = grads[i] + gathered.template operator()<0>();
+        if constexpr (Operator::kFields > 1) sum += gathered.template operator()<1>();
         grads[i] = sum;
       }
-      __syncthreads();
     }
-    add_columns(columns, Operator::kSums, false, part);
+    add_columns(values.columns, Operator::kSums, false, part);
   });
 }
 
-// A square's gradient of the image into `values.grads`, of images and gradients of one sample, and what its tile adds
-// to the sums [steps, kMostSums].
+// Takes `values.grads`, of what the program makes of a square, to that of the image, of one sample's image, and adds
+// what the tile adds to the sums [steps, kMostSums].
 template <typename T, typename A>
-__device__ __forceinline__ void run_square_backward(const ApplyEditsBackward<T>& args, const EditStep<A>* program,
-                                                    int64_t offset, const Square<kGradientSide>& square,
-                                                    const GradientSquare<A>& values, A* columns, A* parts) {
+__device__ __forceinline__ void run_square_backward(const EditSequences<A>& sequences, const EditStep<A>* program,
+                                                    const T* image, int64_t pixels, const Square<kGradientSide>& square,
+                                                    const GradientSquare<A>& values, A* parts) {
   constexpr int kBlock = kBackwardThreads<A>;
-  const PixelStrides strides = pixel_strides(Layout::kChannelsFirst, args.pixels);
-  load_square<kBlock>(args.grad + offset, strides, square, values.grads);
-  for (int64_t end = args.sequences.steps; end > 0;) {
+  const PixelStrides strides = pixel_strides(Layout::kChannelsFirst, pixels);
+  for (int64_t end = sequences.steps; end > 0;) {
     int64_t begin = end - 1;
     const bool stencil = is_stencil(program[begin].op);
     while (!stencil && begin > 0 && !is_stencil(program[begin - 1].op)) --begin;
-    load_square<kBlock>(args.images + offset, strides, square, values.channels);
-    run_steps<kBlock>(args.sequences, program, 0, begin, args.pixels, square, values.channels);
+    load_square<kBlock>(image, strides, square, values.channels);
+    run_steps<kBlock>(sequences, program, 0, begin, pixels, square, values.channels, values.fields);
+    __syncthreads();  // the fields' memory was a spare channel and becomes columns of sums
     if (stencil) {
-      run_stencil_backward(args.sequences, program[begin], args.pixels, square, values, columns,
-                           parts + begin * kMostSums);
+      run_stencil_backward(sequences, program[begin], pixels, square, values, parts + begin * kMostSums);
     } else {
-      run_pointwise_backward(args.sequences, program, begin, end, args.pixels, square, values, columns, parts);
+      run_pointwise_backward(sequences, program, begin, end, pixels, square, values, parts);
     }
     end = begin;
   }

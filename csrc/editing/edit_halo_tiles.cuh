@@ -5,13 +5,13 @@
 // pixels of it every time:
 //
 //   const int halo = stencils_of(program, steps);                 // after load_program(); 0: edit pixels in registers
-//   const SquareTiles<kEditedSide<A>> tiles(height, width, halo);
+//   const SquareTiles<kEditedSide> tiles(height, width, halo);
 //   for (int64_t tile = blockIdx.x; tile < tiles.count(); tile += gridDim.x) {
-//     const Square<kEditedSide<A>> square = tiles.at(tile);
-//     load_square<kThreads>(images + offset, strides, square, channels);       // 3 square.kPixels numbers, shared
-//     run_steps<kThreads>(sequences, program, 0, steps, pixels, square, channels);
+//     const Square<kEditedSide> square = tiles.at(tile);
+//     load_square<kThreads>(images + offset, strides, square, channels);    // 3 square.kPixels numbers, shared
+//     run_steps<kThreads>(sequences, program, 0, steps, pixels, square, channels, spare);     // one channel more
 //     for (int i = threadIdx.x; i < square.kPixels; i += kThreads) {
-//       if (square.in_tile(i)) pixel_at<kEditedSide<A>>(channels, i) is pixel square.pixel(i) of the image, edited
+//       if (square.in_tile(i)) pixel_at<kEditedSide>(channels, i) is pixel square.pixel(i) of the image, edited
 //     }
 //   }
 //
@@ -22,9 +22,8 @@
 
 namespace ldie::editing {
 
-// As large as three channels fit 48 KB, for the whole program fits 64 KB then, which every GPU has.
-template <typename A>
-constexpr int kEditedSide = sizeof(A) == 4 ? 48 : 40;
+// So small that samples without stencils, in the same kernel, lose no blocks of a multiprocessor to its shared memory.
+constexpr int kEditedSide = 32;
 
 // Pixel i = row * kSide + column of a tile with its halo, which may reach over the image.
 template <int kSide>
@@ -150,31 +149,26 @@ __device__ __forceinline__ void run_pointwise(const EditSequences<A>& sequences,
   }
 }
 
-// In place, channel after channel: a thread's results wait in registers until all neighbours are read.
+// Channel after channel: a thread's results wait in a spare channel until all neighbours are read.
 template <int kThreads, int kSide, typename A>
 __device__ __forceinline__ void run_stencil(const EditSequences<A>& sequences, const EditStep<A>& step, int64_t pixels,
-                                            const Square<kSide>& square, A* channels) {
-  constexpr int kPixels = Square<kSide>::kPixels, kRounds = int(ceil_div(kPixels, kThreads));
+                                            const Square<kSide>& square, A* channels, A* spare) {
+  constexpr int kPixels = Square<kSide>::kPixels;
   with_stencil<A>(step.op, [&]<typename Operator>() {
     const Operator op(step.numbers);
     __syncthreads();
     for (int c = 0; c < 3; ++c) {
       A* const channel = channels + c * kPixels;
-      A edited[kRounds];
-#pragma unroll
-      for (int round = 0; round < kRounds; ++round) {
-        const int i = int(threadIdx.x) + round * kThreads;
-        if (i >= kPixels || !square.is_inside(i, 1)) continue;
+      for (int i = int(threadIdx.x); i < kPixels; i += kThreads) {
+        if (!square.is_inside(i, 1)) continue;
         const Around<A> around = around_at(channel, square, Operator::border(), i);
-        edited[round] = step.mask == kWholeImage
-                            ? edit(op, around)
-                            : edit_masked(op, around, mask_value(sequences, step, pixels, square.pixel(i)));
+        spare[i] = step.mask == kWholeImage
+                       ? edit(op, around)
+                       : edit_masked(op, around, mask_value(sequences, step, pixels, square.pixel(i)));
       }
       __syncthreads();
-#pragma unroll
-      for (int round = 0; round < kRounds; ++round) {
-        const int i = int(threadIdx.x) + round * kThreads;
-        if (i < kPixels && square.is_inside(i, 1)) channel[i] = edited[round];
+      for (int i = int(threadIdx.x); i < kPixels; i += kThreads) {
+        if (square.is_inside(i, 1)) channel[i] = spare[i];
       }
     }
   });
@@ -183,12 +177,13 @@ __device__ __forceinline__ void run_stencil(const EditSequences<A>& sequences, c
 // Steps begin .. end - 1 of a program, of `pixels` pixels of an image.
 template <int kThreads, int kSide, typename A>
 __device__ __forceinline__ void run_steps(const EditSequences<A>& sequences, const EditStep<A>* program, int64_t begin,
-                                          int64_t end, int64_t pixels, const Square<kSide>& square, A* channels) {
+                                          int64_t end, int64_t pixels, const Square<kSide>& square, A* channels,
+                                          A* spare) {
   while (begin < end) {
     int64_t next = begin;
     while (next < end && !is_stencil(program[next].op)) ++next;
     if (next > begin) run_pointwise<kThreads>(sequences, program, begin, next, pixels, square, channels);
-    if (next < end) run_stencil<kThreads>(sequences, program[next], pixels, square, channels);
+    if (next < end) run_stencil<kThreads>(sequences, program[next], pixels, square, channels, spare);
     begin = next + 1;
   }
 }

@@ -38,6 +38,12 @@ size_t program_bytes(const EditSequences<A>& sequences) {
   return size_t(sequences.steps + 1) * sizeof(EditStep<A>);
 }
 
+// Numbers in shared memory behind a program.
+template <typename A>
+__device__ __forceinline__ A* behind_program(const EditSequences<A>& sequences, EditStep<A>* program) {
+  return reinterpret_cast<A*>(program + sequences.steps + 1);
+}
+
 // Prepares a sample's steps; all threads of the block call, with the same arguments.
 template <typename A>
 __device__ __forceinline__ void load_program(const EditSequences<A>& sequences, int64_t sample, EditStep<A>* program) {

@@ -11,7 +11,7 @@
 namespace ldie::editing {
 namespace {
 
-constexpr int64_t kGroup = 32;  // channels
+constexpr int64_t kGroup = 32, kPlanes = 8;  // channels of a task, and of those that are added up side by side
 
 // Pixels [begin, end) of a tile, all of one segment.
 struct SegmentRun {
@@ -29,21 +29,13 @@ int64_t find_runs(const SegmentMap& map, int64_t image, int64_t first, int64_t c
   return found;
 }
 
-// Independent sums that vectorise, joined in pairs. Their number is part of the result.
+// The sums of several planes over a run of pixels: a run is short, and one plane's sum waits for itself.
 template <typename A>
-A run_sum(const A* values, int64_t count) {
-  constexpr int64_t kSums = 16;
-  A lanes[kSums] = {}, sum = 0;
-  int64_t i = 0;
-  for (; i + kSums <= count; i += kSums) {
-    for (int64_t lane = 0; lane < kSums; ++lane) lanes[lane] += values[i + lane];
+void sum_planes(const A* const (&planes)[kPlanes], const SegmentRun& run, A (&sums)[kPlanes]) {
+  for (int64_t k = 0; k < kPlanes; ++k) sums[k] = A(0);
+  for (int64_t i = run.begin; i < run.end; ++i) {
+    for (int64_t k = 0; k < kPlanes; ++k) sums[k] += planes[k][i];
   }
-  for (; i < count; ++i) sum += values[i];
-  if (count < kSums) return sum;
-  for (int64_t half = kSums / 2; half > 0; half /= 2) {
-    for (int64_t lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
-  }
-  return lanes[0] + sum;
 }
 
 // The sums of `width` channels over rows of pixels: kGroup of them, known to the compiler, stay in registers.
@@ -81,11 +73,18 @@ struct GroupSums {
 
  private:
   void add_planes(int64_t first, int64_t count, const SegmentRun* runs, const SegmentRun* end) const {
-    acc_t<T> buffer[kTile];
-    for (int64_t c = 0; c < width; ++c) {
-      const auto* const values = load_tile(args.features + args.map.element(image, channel + c, first), count, buffer);
+    using A = acc_t<T>;
+    A buffers[kPlanes][kTile], of_run[kPlanes];
+    const A* planes[kPlanes];
+    for (int64_t c = 0; c < width; c += kPlanes) {
+      const int64_t some = std::min(kPlanes, width - c);
+      for (int64_t k = 0; k < kPlanes; ++k) {  // those that are too many are the last one again
+        const int64_t plane = channel + c + std::min(k, some - 1);
+        planes[k] = load_tile(args.features + args.map.element(image, plane, first), count, buffers[k]);
+      }
       for (const SegmentRun* run = runs; run < end; ++run) {
-        sums[run->segment * width + c] += double(run_sum(values + run->begin, run->end - run->begin));
+        sum_planes(planes, *run, of_run);
+        for (int64_t k = 0; k < some; ++k) sums[run->segment * width + c + k] += double(of_run[k]);
       }
     }
   }

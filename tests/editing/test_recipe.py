@@ -158,7 +158,7 @@ def test_sixteen_bits_in_tiles(size: tuple[int, int]) -> None:
 class Mirror:
     """An executor of one step, that moves pixels."""
 
-    kinds: Mapping[str, StepKind] = {"FLIP": StepKind(1, 0, 1, identity=None, halo=None)}
+    kinds: Mapping[str, StepKind] = {"MIRROR": StepKind(1, 0, 1, identity=None, halo=None)}
 
     def run(self, images: Tensor, step: RecipeStep, mask: Tensor | None, strength: float) -> Tensor:
         flipped = images.flip(-1)
@@ -166,7 +166,7 @@ class Mirror:
 
 
 def test_an_executor_does_its_steps(tmp_path: Path) -> None:
-    steps = [LOOK[0], RecipeStep("FLIP", (1.0,)), *LOOK[1:]]
+    steps = [LOOK[0], RecipeStep("MIRROR", (1.0,)), *LOOK[1:]]
     recipe = Recipe(steps, executor=Mirror())
     image = torch.rand(3, 4, 5)
     assert torch.equal(recipe.apply(image), Recipe(LOOK).apply(image).flip(-1))
@@ -176,11 +176,13 @@ def test_an_executor_does_its_steps(tmp_path: Path) -> None:
     assert np.array_equal(recipe.apply(deep), Recipe(LOOK).apply(deep)[:, ::-1])
     recipe.save(tmp_path / "flip.json")
     assert Recipe.load(tmp_path / "flip.json", Mirror()).steps == recipe.steps
-    with pytest.raises(ValueError, match=r"steps\[1\]: unknown operator 'FLIP'; known: BRIGHTNESS, "):
+    with pytest.raises(ValueError, match=r"steps\[1\]: unknown operator 'MIRROR'; known: BRIGHTNESS, "):
         Recipe.load(tmp_path / "flip.json")
-    with pytest.raises(ValueError, match=r"^steps\[1\] \(FLIP\) does not edit each pixel by itself"):
+    with pytest.raises(ValueError, match=r"^steps\[1\] \(MIRROR\) does not edit each pixel by itself"):
         recipe.to_cube()
-    half = Recipe([RecipeStep("FLIP", (1.0,), 0, True)], ldie_ext.rle_encode(left_half(4, 6)[None]), executor=Mirror())
+    half = Recipe(
+        [RecipeStep("MIRROR", (1.0,), 0, True)], ldie_ext.rle_encode(left_half(4, 6)[None]), executor=Mirror()
+    )
     image = torch.rand(3, 4, 6)
     assert torch.equal(half.apply(image)[..., :3], image[..., :3])
     assert torch.equal(half.apply(image)[..., 3:], image.flip(-1)[..., 3:])

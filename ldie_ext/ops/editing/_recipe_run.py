@@ -35,7 +35,7 @@ class Run:
     masks: Tensor | None
     """bool [M, H, W]."""
     strength: float
-    executor: StepExecutor | None
+    executor: StepExecutor
 
     @property
     def is_local(self) -> bool:
@@ -65,7 +65,6 @@ class Run:
         return images
 
     def _executed(self, images: Tensor, step: RecipeStep) -> Tensor:
-        assert self.executor is not None  # or its name would be unknown
         mask = None if step.mask is None or self.masks is None else self.masks[step.mask]
         if mask is not None and step.exclusive:
             mask = ~mask

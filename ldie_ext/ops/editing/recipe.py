@@ -16,6 +16,7 @@ from torch import Tensor
 from ldie_ext._public import shown
 from ldie_ext.ops.editing import _recipe_file, _recipe_run
 from ldie_ext.ops.editing.edit_op import EDIT_OPERATORS, EditOp
+from ldie_ext.ops.editing.recipe_executor import RecipeExecutor
 from ldie_ext.ops.editing.recipe_step import EDIT_KINDS, RecipeStep, StepExecutor, StepKind, check_step
 from ldie_ext.ops.masks.rle import RLE
 from ldie_ext.ops.masks.rle_encode import rle_encode
@@ -25,6 +26,7 @@ __all__ = ["Recipe"]
 Image = TypeVar("Image", Tensor, np.ndarray[Any, Any])
 
 CUBE_SIZES = (33, 65)
+_EXECUTOR = RecipeExecutor()
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,12 +34,13 @@ class Recipe:
     """Steps of edits with their masks; saved as a small JSON file, applied to images of any size.
 
     Attributes:
-        steps: in order; names are those of :class:`EditOp` and of ``executor.kinds``.
+        steps: in order; names are those of :class:`EditOp` and of ``executor.kinds``, by default those of
+            :class:`EditExecutor`.
         masks: that steps choose from, all of one size.
         size: (H, W) of the image that the recipe was made for.
         source_hash: of its pixels, as :meth:`hash_of` gives it; information only.
         version: of the file's format.
-        executor: who does the steps that apply_edits does not have; not saved.
+        executor: who does the steps that apply_edits does not have, a :class:`RecipeExecutor` by default; not saved.
 
     Parameters must be finite and within the operator's limits: those of ``EDIT_OPERATORS``, wider ones of
     ``VALID_RANGES`` where the formula holds beyond them. What does not fit is a ValueError that names the step.
@@ -81,7 +84,11 @@ class Recipe:
     @property
     def kinds(self) -> dict[str, StepKind]:
         """What steps of each known name take."""
-        return {**EDIT_KINDS, **({} if self.executor is None else self.executor.kinds)}
+        return {**EDIT_KINDS, **self._executor.kinds}
+
+    @property
+    def _executor(self) -> StepExecutor:
+        return _EXECUTOR if self.executor is None else self.executor
 
     @staticmethod
     def from_edits(
@@ -231,7 +238,7 @@ class Recipe:
         chosen = self.steps[:count]
         masked = self.masks is not None and any(step.mask is not None for step in chosen)
         masks = _recipe_run.masks_at(self.masks, size, device) if masked and self.masks is not None else None
-        return _recipe_run.Run(chosen, masks, float(strength), self.executor)
+        return _recipe_run.Run(chosen, masks, float(strength), self._executor)
 
 
 def _check_size(size: object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -87,6 +88,18 @@ def test_a_process_that_dies_leaves_nothing_that_counts(tmp_path: Path, monkeypa
     assert not list(tmp_path.iterdir())
 
 
+def test_of_two_processes_the_first_one_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = synedit._write
+
+    def write_after_another(folder: Path, config: SynEditConfig) -> None:
+        write(folder, config)
+        shutil.copytree(folder, tmp_path / f"synedit-{config.key}")
+
+    monkeypatch.setattr(synedit, "_write", write_after_another)
+    data = SynEdit(tmp_path, CONFIG)
+    assert list(tmp_path.iterdir()) == [data.folder] and same(data[0], SynEdit(tmp_path, CONFIG)[0])
+
+
 def test_a_file_lost_meanwhile_is_one_line(tmp_path: Path) -> None:
     data = SynEdit(tmp_path, CONFIG)
     (data.folder / "000000_source.png").write_bytes(b"no picture")
@@ -118,6 +131,7 @@ def test_records_are_for_people_too(tmp_path: Path) -> None:
     ("options", "said"),
     [
         ({"count": 0}, "count must be at least 1, got 0"),
+        ({"seed": -1}, "seed must be a whole number"),
         ({"size": 2000}, "size must be 32 to 1024, got 2000"),
         ({"steps": (0, 2)}, "steps must be 1 to 6"),
         ({"local": -1}, "local must be a probability"),

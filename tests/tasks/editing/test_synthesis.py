@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,8 +24,7 @@ from ldie.tasks.editing.synthesis import KINDS, usable_objects
 from PIL import Image
 from torch import Tensor
 
-from ldie_ext import Recipe, RecipeStep
-from ldie_ext.ops.editing.recipe_step import StepKind
+from ldie_ext import Recipe, RecipeExecutor, RecipeStep, StepExecutor, StepKind
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +43,11 @@ def pixels(path: Path) -> np.ndarray:
         return np.array(image)
 
 
-def check(out: Path, records: list[dict[str, Any]]) -> None:
+def check(out: Path, records: list[dict[str, Any]], executor: StepExecutor | None = None) -> None:
     """Each record leads from its input to its output, exactly, and its reverse nearly back."""
     for record in records:
         source, target = pixels(out / record["input"]), pixels(out / record["output"])
-        recipe = Recipe.load(out / record["recipe"], MeanFiller())
+        recipe = Recipe.load(out / record["recipe"], executor)
         assert np.array_equal(recipe.apply(source), target)
         assert recipe.source_hash and recipe.size == source.shape[:2]
         assert (recipe.masks is None) == (not record["objects"])
@@ -98,7 +98,7 @@ def test_session_0_has_one_edit_of_each_kind(tmp_path: Path, shapes: Path) -> No
         assert write_session(scenes, 0, out, 3, MeanFiller()) == 4 * len(scenes)
         records = json.loads((out / "records.json").read_text())["records"]
         assert [record["kind"] for record in records] == [*KINDS] * len(scenes)
-        check(out, records)
+        check(out, records, MeanFiller())
         lengths = set()
         for record in records:
             steps = Recipe.load(out / record["recipe"], MeanFiller()).steps
@@ -115,6 +115,23 @@ def test_session_0_has_one_edit_of_each_kind(tmp_path: Path, shapes: Path) -> No
         assert {
             len(Recipe.load(out / r["recipe"], MeanFiller()).steps) for r in records if r["kind"] == "compound"
         } == {2, 3}
+
+
+def test_session_0_by_the_command(tmp_path: Path, shapes: Path) -> None:
+    pytest.importorskip("cv2")
+    records = synth(tmp_path / "out", shapes, 0, "--count", "2")
+    assert [record["kind"] for record in records] == [*KINDS] * 2
+    check(tmp_path / "out", records, RecipeExecutor())
+    check_place(tmp_path / "out", records[2])
+
+
+def test_without_an_inpainter_session_0_says_what_to_install(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_module("ldie.commands.synth"), "is_installed", lambda package: package != "cv2")
+    command = ["synth", "edits", "--data", "synedit", "--session", "0", "--out", tmp_path / "out"]
+    assert "pip install ldie-ext[inpaint], or take --session 1" in error_line(capsys, command)
+    assert not list(tmp_path.iterdir())
 
 
 def check_place(out: Path, record: dict[str, Any]) -> None:
@@ -167,6 +184,23 @@ def test_the_same_seed_makes_the_same_and_fewer_are_the_first(tmp_path: Path) ->
             assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     other = synth(tmp_path / "c", "synedit", 1, "--count", "3", "--size", "32", "--seed", "1")
     assert all(a != b for a, b in zip(again, other, strict=True))
+
+
+def test_session_0_needs_masks_and_objects(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_module("ldie.commands.synth"), "is_installed", lambda package: True)
+    data = build_shapes(tmp_path / "shapes", train=3, val=1, size=64)
+    file = data / "annotations" / "instances_train2017.json"
+    content = json.loads(file.read_text())
+    command = ["synth", "edits", "--session", "0", "--out", tmp_path / "out", "--data", data]
+    file.write_text(json.dumps({**content, "annotations": []}))
+    assert "no picture has an object that covers 0.4% to 50% of it" in error_line(capsys, command)
+    for annotation in content["annotations"]:
+        del annotation["segmentation"]
+    file.write_text(json.dumps(content))
+    assert "has objects without masks, which session 0 edits; use --session 1" in error_line(capsys, command)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["shapes"]
 
 
 def test_larger_pictures_are_shrunk(tmp_path: Path, shapes: Path) -> None:

@@ -36,8 +36,14 @@ SAMPLES: Mapping[str, tuple[float, ...]] = {
     "BLUR": (1.0,),
     "EDGE": (1.0,),
     "COLOR_BG": (0.0,),
+    "RADIAL_BLUR": (0.2,),
+    "FACET_BLUR": (4.0,),
+    "DENOISE": (0.3,),
+    "DEHAZE": (1.0,),
+    "ROTATE": (0.3,),
+    "CROP": (0.2, 0.2, 0.8, 0.8),
 }
-"""Parameters that show what an operator does."""
+"""Parameters that show what an operator does; those that mirror or need an object have no strengths."""
 _COLUMNS = 2  # operators beside each other
 _GAP, _TEXT, _SIZE = 8, 26, 15
 _PAPER, _INK = (27, 27, 27), (221, 221, 221)

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from ldie.tasks.detection.fonts import font_for
 from ldie.tasks.detection.visualization import grid
 from ldie.tasks.editing.pages import numbers
-from ldie_ext import Recipe
+from ldie_ext import Recipe, RecipeStep
 
 _SIDE, _LINES, _LETTERS = 256, 3, 72
 _TEXT = 15
@@ -27,13 +27,18 @@ def pair_sheet(edits: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8], Recip
 
 def _cell(source: NDArray[np.uint8], target: NDArray[np.uint8], recipe: Recipe) -> Image.Image:
     pictures = [_scaled(pixels) for pixels in (source, target)]
-    cell = Image.new("RGB", (2 * _SIDE + 2, _SIDE + _LINES * (_TEXT + 4)), _PAPER)
+    text = textwrap.wrap("; ".join(map(_words, recipe.steps)), _LETTERS, max_lines=_LINES)
+    width, height = pictures[0].size
+    cell = Image.new("RGB", (2 * _SIDE + 2, height + len(text) * (_TEXT + 4) + 6), _PAPER)
     for column, picture in enumerate(pictures):
-        cell.paste(picture, (column * (_SIDE + 2), 0))
-    words = "; ".join(f"{step.name.lower().replace('_', ' ')} {numbers(step)}".strip() for step in recipe.steps)
-    text = "\n".join(textwrap.wrap(words, _LETTERS, max_lines=_LINES))
-    ImageDraw.Draw(cell).multiline_text((4, _SIDE + 2), text, _INK, font_for(text, _TEXT), spacing=4)
+        cell.paste(picture, (column * (width + 2), 0))
+    lines = "\n".join(text)
+    ImageDraw.Draw(cell).multiline_text((4, height + 2), lines, _INK, font_for(lines, _TEXT), spacing=4)
     return cell
+
+
+def _words(step: RecipeStep) -> str:
+    return f"{step.name.lower().replace('_', ' ')} {numbers(step)}".replace(" ,", ",").strip()
 
 
 def _scaled(pixels: NDArray[np.uint8]) -> Image.Image:

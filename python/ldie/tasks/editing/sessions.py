@@ -19,8 +19,7 @@ from ldie.tasks.editing.draws import Draws
 from ldie.tasks.editing.pair_sheet import pair_sheet
 from ldie.tasks.editing.scene import Scene
 from ldie.tasks.editing.synthesis import LEAST_PART, MOST_PART, Synthesised, synthesise
-from ldie_ext import Recipe, RecipeStep
-from ldie_ext.ops.editing.recipe_step import StepExecutor
+from ldie_ext import Recipe, RecipeStep, StepExecutor
 
 FORMAT, VERSION = "ldie synthesis", 1
 _SHOWN = 32

@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 from ldie.errors import ConfigError, DataError
 from ldie.files import first_line, scratch_folder
 from ldie.tasks.editing.scene import SceneObject
-from ldie.tasks.editing.synedit_pairs import OPERATORS, SynPair, check_choice, syn_pair
+from ldie.tasks.editing.synedit_pairs import OPERATORS, SynPair, check_choice, check_seed, syn_pair
 from ldie.tasks.editing.synedit_scene import LEAST_SIZE, MOST_SIZE
 from ldie_ext import EditOp
 
@@ -49,6 +49,7 @@ class SynEditConfig:
             raise ConfigError(f"count must be at least 1, got {self.count}")
         if not LEAST_SIZE <= self.size <= MOST_SIZE:
             raise ConfigError(f"size must be {LEAST_SIZE} to {MOST_SIZE}, got {self.size}")
+        check_seed(self.seed)
         check_choice(self.operators, self.steps, self.local)
 
     @property

@@ -93,7 +93,7 @@ def syn_pair(
         >>> pair.source.shape, len(pair.ops)
         (torch.Size([64, 64, 3]), 2)
     """
-    _check_seed(seed, index)
+    check_seed(seed, index)
     return _edited(synedit_scene(Draws(seed, index, 0), size), Draws(seed, index, 1), operators, steps, local)
 
 
@@ -119,7 +119,7 @@ def syn_edit(
     Raises:
         ConfigError: Something out of range, or no uint8 picture.
     """
-    _check_seed(seed, index)
+    check_seed(seed, index)
     if isinstance(scene, Tensor):
         if scene.dtype != torch.uint8 or scene.dim() != 3 or scene.shape[2] != 3 or scene.numel() == 0:
             raise ConfigError(f"scene must be uint8 [H, W, 3] with pixels, got {scene.dtype} {list(scene.shape)}")
@@ -145,7 +145,8 @@ def check_choice(operators: Sequence[EditOp], steps: int | tuple[int, int], loca
     return least, most
 
 
-def _check_seed(seed: int, index: int) -> None:
+def check_seed(seed: int, index: int = 0) -> None:
+    """Raises a ConfigError for a seed or a pair's number that is none."""
     for name, number in (("seed", seed), ("index", index)):
         if not 0 <= number < 2**63:
             raise ConfigError(f"{name} must be a whole number from 0 to 2^63 - 1, got {number}")

@@ -20,8 +20,7 @@ from ldie.tasks.editing.draws import Draws
 from ldie.tasks.editing.reverse import REVERSES, Reverse, reverse_edit
 from ldie.tasks.editing.scene import Scene
 from ldie.tasks.editing.synedit_pairs import draw_params
-from ldie_ext import EditOp, Recipe, RecipeStep, rle_encode
-from ldie_ext.ops.editing.recipe_step import StepExecutor
+from ldie_ext import EditOp, Recipe, RecipeStep, StepExecutor, rle_encode
 
 Part: TypeAlias = Callable[[Scene, Draws], list[RecipeStep]]
 """Draws steps; the number of a step's mask is that of the scene's object."""
