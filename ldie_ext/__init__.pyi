@@ -25,6 +25,8 @@ from ldie_ext.ops.editing.edit_executor import EditExecutor as EditExecutor
 from ldie_ext.ops.editing.edit_op import EditOp as EditOp
 from ldie_ext.ops.editing.edit_op import EditOperator as EditOperator
 from ldie_ext.ops.editing.executor_operators import ExecutorOperator as ExecutorOperator
+from ldie_ext.ops.editing.fit_edits import EditFit as EditFit
+from ldie_ext.ops.editing.fit_edits import fit_edits as fit_edits
 from ldie_ext.ops.editing.inpaint import OpenCVInpainter as OpenCVInpainter
 from ldie_ext.ops.editing.recipe import Recipe as Recipe
 from ldie_ext.ops.editing.recipe_executor import RecipeExecutor as RecipeExecutor

@@ -116,6 +116,7 @@ PROPOSALS: dict[str, Any] = {"pre_nms": 20, "post_nms": 10, "iou_threshold": 0.5
 KEPT = "how many are kept"
 RUNS = "how many runs there are"
 SIZES = "the masks' sizes"
+ENDED = "every few steps whether all fits have ended"
 
 # fmt: off
 CASES = [
@@ -228,6 +229,9 @@ CASES = [
          ldie_ext.edit_distances, (3,), "uint8"),
     Case("segment_mean_pool", lambda: (maps(), torch.randint(-1, 4, (BATCH, H, W))),
          lambda *inputs: ldie_ext.segment_mean_pool(*inputs, 4), (0,)),
+    Case("fit_edits",
+         lambda: (torch.rand(BATCH, 3, H, W), torch.rand(BATCH, 3, H, W), torch.tensor([[[1, 2], [5, 0]]] * BATCH)),
+         lambda *inputs: ldie_ext.fit_edits(*inputs, starts=2), waits=ENDED),
     # modules that do more than call an op
     Case("nn.AnchorGenerator", lambda: (maps(),),
          lambda maps: nn.AnchorGenerator(((8,),), ((0.5, 1.0),))(ImageList(maps), [maps])),

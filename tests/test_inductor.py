@@ -8,7 +8,7 @@ from dataclasses import replace
 import op_cases
 import pytest
 import torch
-from op_cases import CASES, SIZES, Case
+from op_cases import CASES, ENDED, SIZES, Case
 from op_checks import assert_same
 from torch import Tensor
 from torch._inductor.utils import fresh_cache
@@ -51,7 +51,7 @@ def inputs_of(case: Case, lay_out: Callable[[Tensor], Tensor]) -> list[Tensor]:
 def compiled(case: Case, *, dynamic: bool = False) -> Case:
     """The case with its call compiled, into one graph unless it has to read sizes on the way."""
     torch._dynamo.reset()
-    return replace(case, call=torch.compile(case.call, fullgraph=case.waits != SIZES, dynamic=dynamic))
+    return replace(case, call=torch.compile(case.call, fullgraph=case.waits not in (SIZES, ENDED), dynamic=dynamic))
 
 
 def assert_compiled_agrees(compiled: Case, eager: Case, inputs: list[Tensor]) -> None:

@@ -13,8 +13,8 @@ import torch
 ROOT = Path(__file__).parents[1]
 #: What tests and benchmarks compare with, or what only training needs.
 OPTIONAL = (
-    "faster_coco_eval", "hotcoco", "lightning", "onnx", "onnxruntime", "onnxscript", "pycocotools", "torchvision",
-    "tqdm", "transformers",
+    "cv2", "faster_coco_eval", "hotcoco", "lightning", "onnx", "onnxruntime", "onnxscript", "pycocotools", "pyvips",
+    "torchvision", "tqdm", "transformers",
 )  # fmt: skip
 WITHOUT = f"""
 import sys

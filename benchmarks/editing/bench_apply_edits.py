@@ -99,6 +99,32 @@ def bench_apply_edits(measure: harness.Measure, what: str, form: str) -> None:
     )
 
 
+def sharpness(x: Tensor, p: Tensor) -> Tensor:
+    kernel = torch.tensor([[0.0, -1, 0], [-1, 4, -1], [0, -1, 0]], device=x.device).expand(3, 1, 3, 3)
+    return (x + p * torch.nn.functional.conv2d(x, kernel, padding=1, groups=3)).clamp(0, 1)
+
+
+def bench_sharpness(measure: harness.Measure) -> None:
+    """A stencil in the middle: tiles with a halo, where the composed form stores each step's image."""
+    images = torch.rand(BATCH, 3, SIDE, SIDE, device=measure.device, requires_grad=True)
+    steps = [EditOp.BRIGHTNESS, EditOp.CONTRAST, EditOp.SHARPNESS, EditOp.SATURATION]
+    ops = torch.tensor([steps] * BATCH, device=measure.device)
+    params = random_params(BATCH, measure.device)[:, :4].abs().requires_grad_()
+    grad = torch.rand_like(images)
+
+    def composed_form() -> Tensor:
+        scalars = params[:, :, :1, None, None].unbind(1)
+        return saturation(sharpness(contrast(brightness(images, scalars[0]), scalars[1]), scalars[2]), scalars[3])
+
+    measure(
+        f"{BATCH} x 128 x 128, four steps with sharpness, forward and backward",
+        ours=lambda: torch.autograd.grad(ldie_ext.apply_edits(images, ops, params), (images, params), grad),
+        composed=lambda: torch.autograd.grad(composed_form(), (images, params), grad),
+        read_bytes=3 * images.nbytes,
+        written_bytes=2 * images.nbytes,
+    )
+
+
 def bench_photograph(measure: harness.Measure) -> None:
     """uint8, channels last; OpenCV does brightness and saturation in HSV and the other three as tables."""
     images = torch.randint(256, (1, *PHOTOGRAPH, 3), dtype=torch.uint8, device=measure.device)

@@ -73,22 +73,26 @@ struct Curves {
     }
   }
 
-  // dy/dt_i = (8 clamp(v - i / 8, 0, 1 / 8) - y) / S
-  static LDIE_HD void gradient(const A* params, const double* sums, A* grad) {
+  // dy/dt_i = (8 clamp(v - i / 8, 0, 1 / 8) - y) / S. The sums may be numbers or lanes of numbers.
+  template <typename V, typename Gradient>
+  static LDIE_HD void gradient(const A* params, const V* sums, Gradient* grad) {
+    using N = Number<V>;
     for (int curve = 0; curve < kCurves; ++curve) {
       const A* const weights = params + curve * kPieces;
-      const double* const whole = sums + curve * 2 * kPieces;
-      const double* const part = whole + kPieces;
-      const double least = kLeastCurveSum, sum = maximum(least, double(curve_sum(weights)));
-      double before = 0, of_height = 0;
+      const V* const whole = sums + curve * 2 * kPieces;
+      const V* const part = whole + kPieces;
+      const N share = N(1) / maximum(N(kLeastCurveSum), N(curve_sum(weights)));
+      N before = N(0);
+      V of_height{};
       for (int j = 0; j < kPieces; ++j) {
-        of_height += before * whole[j] + double(weights[j]) * part[j];
-        before += double(weights[j]);
+        of_height = of_height + (before * whole[j] + N(weights[j]) * part[j]);
+        before += N(weights[j]);
       }
-      double after = 0;  // of the pixels in later pieces, which this piece lifts whole
+      of_height = share * of_height;
+      V after{};  // of the pixels in later pieces, which this piece lifts whole
       for (int j = kPieces - 1; j >= 0; --j) {
-        grad[curve * kPieces + j] = A((part[j] + after - of_height / sum) / sum);
-        after += whole[j];
+        grad[curve * kPieces + j] = Gradient(share * (part[j] + after - of_height));
+        after = after + whole[j];
       }
     }
   }

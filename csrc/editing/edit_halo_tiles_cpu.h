@@ -5,15 +5,17 @@
 //
 //   const Program<A> program(sequences, sample);
 //   const HaloTiles tiles(height, width, kEditedTile, halo_of(sequences, sample));
-//   const TileBuffers<A> buffers(tiles, memory);                    // of buffer_numbers<A>(tiles, 2) numbers
+//   const TileBuffers<A> buffers(tiles, memory);  // TileBuffers<A>::numbers(tiles, 2) numbers, 0 at first
 //   for (int64_t tile = 0; tile < tiles.count(); ++tile) {
 //     const HaloTile frame = tiles.at(tile);
-//     load_rows(frame.loaded, ..)                                    // images' pixels into buffers[0]
+//     for (int64_t y = frame.loaded.top; y < frame.loaded.bottom; ++y)
+//       load_tile(image, frame.place(y), buffers[0].pixel_rows(frame, y, frame.loaded.left));
 //     const TileBuffer<A> edited = run_program(sequences, program, frame, buffers[0], buffers[1]);
-//     for (int64_t y = frame.tile.top; y < frame.tile.bottom; ++y) {
-//       edited.pixel_rows(frame, y, frame.tile.left)                        // channels of rows: tile.columns() pixels
+//     for (int64_t y = frame.tile.top; y < frame.tile.bottom; ++y)
+//       .. edited.pixel_rows(frame, y, frame.tile.left), frame.tile.columns() pixels
+//   }
 //
-// Whole registers may be read there; what is after the tile's pixels is some number.
+// Both buffers are overwritten. Whole registers may be read of the rows: after the tile's pixels are some numbers.
 #pragma once
 
 #include <algorithm>

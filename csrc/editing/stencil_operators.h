@@ -7,8 +7,10 @@
 //   backward(x, grad, sums)     of grad = dL/dy what goes to the pixel itself, and kFields values for its neighbours
 //   spread<field>(values)       what a pixel gets of its neighbours' values, and of its own
 //   field_border(field)         what counts as such a value beyond the image
+//   read<field>(dx)             what a pixel's field is multiplied with forwards
 //
-// so that dL/dx = own + spread<0>(field 0) + .. : gathered, without a pixel writing to another.
+// so that dL/dx = own + spread<0>(field 0) + .. : gathered, without a pixel writing to another. Of a grad of 1 these
+// are dy = own dx + field 0 read<0>(dx) + .., with dx beyond the image as x is.
 #pragma once
 
 #include "editing/shade_operators.h"
@@ -72,6 +74,11 @@ struct LinearStencil : PlainSums<1> {
 
   template <int kField, typename V>
   static LDIE_HD V spread(const Around<V>& values) {
+    return Difference::of(values);
+  }
+
+  template <int kField, typename V>
+  static LDIE_HD V read(const Around<V>& values) {
     return Difference::of(values);
   }
 };
@@ -139,6 +146,11 @@ struct Edge : PlainSums<1> {
   template <int kField, typename V>
   static LDIE_HD V spread(const Around<V>& values) {
     return kField == 0 ? -slope_x(values) : -slope_y(values);
+  }
+
+  template <int kField, typename V>
+  static LDIE_HD V read(const Around<V>& values) {
+    return kField == 0 ? slope_x(values) : slope_y(values);
   }
 
  private:

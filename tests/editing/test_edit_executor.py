@@ -16,7 +16,7 @@ from torch import Tensor
 import ldie_ext
 from ldie_ext import EditExecutor, EditOp, ExecutorOperator
 from ldie_ext.ops.editing.edit_op import NUM_PARAMETERS
-from ldie_ext.ops.editing.executor_operators import EXECUTOR_OPERATORS, SEED_LABELS
+from ldie_ext.ops.editing.executor_operators import EXECUTOR_OPERATORS, SEED_LABELS, SEED_VOCABULARY
 
 TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-11, torch.float16: 1e-3, torch.bfloat16: 8e-3}
 WHOLE_IMAGE = list(reference.STEPS)
@@ -310,6 +310,10 @@ def test_labels_of_the_seeds() -> None:
     named = {each.operator for each in SEED_LABELS if isinstance(each.operator, str)} - set(EditOp)
     assert named == set(EXECUTOR_OPERATORS)
     assert [each.label for each in SEED_LABELS if each.operator is None] == ["deform_obj"]
+    assert list(SEED_VOCABULARY) == list(range(11))
+    assert [SEED_VOCABULARY[word] for word in (0, 1, 2)] == [EditOp.NONE] * 3
+    assert (SEED_VOCABULARY[6], SEED_VOCABULARY[8]) == (EditOp.COLOR_CURVE, EditOp.TONE_CURVE)
+    assert SEED_VOCABULARY[7] == "INPAINT_OBJ"
 
 
 def test_example_runs() -> None:

@@ -11,7 +11,7 @@ from backends import CPU
 from editing.edit_inputs import Edits, cube
 
 from ldie_ext import EditOp, EditOperator
-from ldie_ext.ops.editing.edit_op import EDIT_OPERATORS, NUM_PARAMETERS, SEED_VOCABULARY
+from ldie_ext.ops.editing.edit_op import EDIT_OPERATORS, NUM_PARAMETERS
 
 HEADER = Path(__file__).parents[2] / "csrc" / "editing" / "edit_op.h"
 OPERATORS = list(EDIT_OPERATORS.values())
@@ -77,10 +77,3 @@ def test_rows() -> None:
 def test_white_balance_keeps_the_light() -> None:
     factors = EDIT_OPERATORS[EditOp.WHITE_BALANCE].head(torch.randn(50, 3))
     torch.testing.assert_close(factors @ torch.tensor([0.27, 0.67, 0.06]), torch.ones(50), rtol=0, atol=2e-5)
-
-
-def test_original_vocabulary() -> None:
-    """Its "hue" and "tint" were curves."""
-    assert [SEED_VOCABULARY[word] for word in (0, 1, 2)] == [EditOp.NONE] * 3
-    assert (SEED_VOCABULARY[6], SEED_VOCABULARY[8]) == (EditOp.COLOR_CURVE, EditOp.TONE_CURVE)
-    assert 7 not in SEED_VOCABULARY  # inpainting

@@ -134,20 +134,3 @@ VALID_RANGES: Mapping[EditOp, tuple[float, float]] = MappingProxyType(
         EditOp.WHITE_BALANCE: (0.0, 10.0),
     }
 )
-
-#: The original system's vocabulary of operators. "hue" and "tint" were its names for the two curves; below 3 are
-#: padding, START and END. What it has no number for here (7, inpainting) is not an operator of apply_edits.
-SEED_VOCABULARY: Mapping[int, EditOp] = MappingProxyType(
-    {
-        0: EditOp.NONE,
-        1: EditOp.NONE,
-        2: EditOp.NONE,
-        3: EditOp.BRIGHTNESS,
-        4: EditOp.CONTRAST,
-        5: EditOp.SATURATION,
-        6: EditOp.COLOR_CURVE,
-        8: EditOp.TONE_CURVE,
-        9: EditOp.SHARPNESS,
-        10: EditOp.COLOR_BG,
-    }
-)

@@ -96,9 +96,8 @@ class SeedLabel(NamedTuple):
     number: int | None = None
 
 
-#: The 23 labels of the original annotations. Numbers below 3 are padding, START and END; of the vocabulary of 27 the
-#: others are not published. "hue" and "tint" were the original's names for its two curves. What it has for "deform_obj"
-#: is the label alone: there is no definition of what would be deformed, and so none here.
+#: The 23 labels of the original annotations. "hue" and "tint" were the original's names for its two curves. What there
+#: is of "deform_obj" is the label alone: nothing says what would be deformed, and so it is not done.
 SEED_LABELS: tuple[SeedLabel, ...] = (
     SeedLabel("brightness", EditOp.BRIGHTNESS, 3),
     SeedLabel("contrast", EditOp.CONTRAST, 4),
@@ -123,4 +122,11 @@ SEED_LABELS: tuple[SeedLabel, ...] = (
     SeedLabel("rotate_obj", "ROTATE_OBJ"),
     SeedLabel("flip_obj", "FLIP_OBJ"),
     SeedLabel("deform_obj", None),
+)
+
+#: The original's vocabulary of operators; below 3 are padding, START and END. Of its longer one, of 27, the others are
+#: not published.
+SEED_VOCABULARY: Mapping[int, EditOp | str] = MappingProxyType(
+    dict.fromkeys(range(3), EditOp.NONE)
+    | {each.number: each.operator for each in SEED_LABELS if each.number is not None and each.operator is not None}
 )

@@ -14,6 +14,7 @@ from ldie.errors import DataError
 from ldie.tasks.editing.photos import check_photo, read_photo, write_photo
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps
+from PIL.PngImagePlugin import PngInfo
 from tasks.editing.deep_pictures import read_png, read_tiff, write_png, write_tiff
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -137,6 +138,15 @@ def test_profile_and_exif_of_other_files(suffix: str, tmp_path: Path) -> None:
         assert found.get_ifd(34665)[36867] == "2026:01:02 03:04:05"
 
 
+def test_xmp_and_resolution_of_a_png(tmp_path: Path) -> None:
+    text = PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", (XMP % 3).decode())
+    Image.fromarray(pixels()).save(tmp_path / "a.png", pnginfo=text, dpi=(300, 150))
+    with Image.open(rewritten(tmp_path / "a.png")) as image:
+        assert image.info["xmp"] == XMP % 1
+        assert image.info["dpi"] == pytest.approx((300, 150), abs=0.02)
+
+
 def test_a_gray_profile_is_not_given_to_colours(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     Image.fromarray(pixels()).convert("L").save(path, icc_profile=PROFILE[:16] + b"GRAY" + PROFILE[20:])
@@ -148,28 +158,30 @@ def test_a_gray_profile_is_not_given_to_colours(tmp_path: Path) -> None:
 def test_sixteen_bit_png(channels: int, tmp_path: Path) -> None:
     pytest.importorskip("pyvips")
     path, deep = tmp_path / "a.png", pixels(channels=channels, dtype=np.uint16)
-    write_png(path, deep, {b"eXIf": exif(6)[6:]})
+    write_png(path, deep, {b"eXIf": exif(6)[6:], b"iTXt": b"XML:com.adobe.xmp" + bytes(5) + XMP % 6})
     photo = read_photo(path)
     assert photo.pixels.dtype == np.uint16 and photo.size == (20, 12)
     wanted = deep if channels > 2 else np.concatenate([deep[..., :1]] * 3 + [deep[..., 1:]], axis=2)
     assert np.array_equal(read_png(rewritten(path)), np.rot90(wanted, -1))
     with Image.open(rewritten(path)) as image:
-        assert image.getexif()[271] == "Maker" and image.getexif().get(274, 1) == 1
-        assert image.getexif().get_ifd(34665)[36867] == "2026:01:02 03:04:05"
+        end = 6 + 8 + 2 + 36  # of the first directory, where the way to the thumbnail's stood
+        assert image.info["exif"] == exif(1)[:end] + bytes(4) + exif(1)[end + 4 :]
+        assert image.info["xmp"] == XMP % 1 and "dpi" not in image.info
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_sixteen_bit_tiff(channels: int, tmp_path: Path) -> None:
     pytest.importorskip("pyvips")
     path, deep = tmp_path / "a.tif", pixels(channels=channels, dtype=np.uint16)
-    write_tiff(
-        path, deep, [(34675, 7, len(PROFILE), PROFILE), (274, 3, 1, struct.pack("<H", 8)), (271, 2, 6, b"Maker\0")]
-    )
+    make, orientation = (271, 2, 6, b"Maker\0"), (274, 3, 1, struct.pack("<H", 8))
+    packet = (700, 1, len(XMP % 8), XMP % 8)
+    write_tiff(path, deep, [make, orientation, packet, (34675, 7, len(PROFILE), PROFILE)])
     wanted = deep if channels > 2 else np.repeat(deep, 3, axis=2)
     assert np.array_equal(read_tiff(rewritten(path)), np.rot90(wanted))
     with Image.open(rewritten(path)) as image:
         assert image.info["icc_profile"] == PROFILE
         assert image.getexif()[271] == "Maker" and image.getexif().get(274, 1) == 1
+        assert image.info["xmp"] == XMP % 1 and 282 not in image.getexif()
 
 
 def test_sixteen_bit_tiff_keeps_its_exif_directory(tmp_path: Path) -> None:
@@ -237,6 +249,27 @@ def test_truncated_files(kind: str, tmp_path: Path) -> None:
         with pytest.raises(DataError) as caught:
             read_photo(path)
         assert "not a readable image" in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif", "a.webp", "a.bmp", "deep.tif"])
+def test_broken_files_are_read_or_refused(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    if name == "deep.tif":
+        pytest.importorskip("pyvips")
+        write_tiff(path, pixels(dtype=np.uint16), [(34675, 7, len(PROFILE), PROFILE)])
+    else:
+        Image.fromarray(pixels()).save(path, exif=exif(6), icc_profile=PROFILE)
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(40):
+        data = bytearray(whole)
+        for place in rng.integers(0, rng.choice([64, len(data)]), 3):
+            data[place] = rng.integers(256)
+        path.write_bytes(data)
+        try:
+            read_photo(rewritten(path))
+        except DataError as error:
+            assert "\n" not in str(error)
+    assert not list(tmp_path.glob(".*"))
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])

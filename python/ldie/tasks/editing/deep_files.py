@@ -44,7 +44,7 @@ def write_deep(
         pixels: uint16 [H, W, 3].
         alpha: uint16 [H, W], contiguous.
         kind: "PNG" or "TIFF".
-        metadata: To write with them.
+        metadata: Whose profile and resolution are written with them; libvips would write the rest in its own way.
         compression: Of a TIFF, by Pillow's name.
     """
     vips = _pyvips(path)
@@ -53,17 +53,15 @@ def write_deep(
     image = vips.Image.new_from_memory(pixels.data, width, height, 3, "ushort").copy(interpretation="rgb16")
     if alpha is not None:
         image = image.bandjoin(vips.Image.new_from_memory(alpha.data, width, height, 1, "ushort"))
-    blobs = {"exif-data": metadata.exif, "icc-profile-data": metadata.icc, "xmp-data": metadata.xmp}
     if metadata.dpi is not None:
         image = image.copy(xres=metadata.dpi[0] / 25.4, yres=metadata.dpi[1] / 25.4)
-    for name, blob in blobs.items():
-        if blob is not None:
-            image.set_type(vips.GValue.blob_type, name, blob)
+    if metadata.icc is not None:
+        image.set_type(vips.GValue.blob_type, "icc-profile-data", metadata.icc)
     if kind == "PNG":
-        image.pngsave(str(path), bitdepth=16)
+        image.pngsave(str(path), bitdepth=16, keep="icc")
     else:
         compression = _TIFF_COMPRESSION.get(compression, "deflate")
-        image.tiffsave(str(path), compression=compression, predictor="horizontal")
+        image.tiffsave(str(path), compression=compression, predictor="horizontal", keep="icc")
 
 
 def _pyvips(path: Path) -> Any:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,9 @@ from ldie.files import write_whole
 from ldie.tasks.detection.images import check_regular, one_line_errors
 from ldie.tasks.detection.pixels import orientation_of
 from ldie.tasks.editing.deep_files import read_deep, write_deep
-from ldie.tasks.editing.metadata import Metadata, copy_tiff_metadata
+from ldie.tasks.editing.metadata import Metadata, copy_tiff_metadata, put_into_png
+
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # what matters of a broken file is raised
 
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")
 QUALITY = 95
@@ -106,9 +110,13 @@ def write_photo(photo: Photo, pixels: NDArray[Any], path: Path) -> None:
             image = Image.fromarray(pixels)
             if photo.alpha is not None:
                 image.putalpha(Image.fromarray(photo.alpha))
-            image.save(temporary, photo.kind, **photo.options, **photo.metadata.save_options())
+            image.save(temporary, photo.kind, **photo.options, **photo.metadata.save_options(photo.kind))
+        if photo.kind == "PNG":
+            put_into_png(temporary, photo.metadata)
         if photo.kind == "TIFF":
-            copy_tiff_metadata(photo.path, temporary)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of damaged metadata
+                copy_tiff_metadata(photo.path, temporary)
 
     write_whole(path, write)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ldie.errors import ConfigError
-from ldie_ext import EditOp, apply_edits
+from ldie_ext import EditOp, EditOperator, edit_distances
 from ldie_ext.ops.editing.edit_op import EDIT_OPERATORS
 
 REVERSES: Mapping[EditOp, EditOp] = {
@@ -62,19 +62,20 @@ def reverse_edit(edited: Tensor, original: Tensor, op: EditOp) -> Reverse:
     if edited.shape != original.shape:
         raise ConfigError(f"edited must be as large as the original, {list(original.shape)}, got {list(edited.shape)}")
     reverse = EDIT_OPERATORS[REVERSES[op]]
-    source, target = (picture.permute(2, 0, 1)[None].float() / 255 for picture in (edited, original))
+    source, target = (picture.permute(2, 0, 1)[None].contiguous() for picture in (edited, original))
     low, high = reverse.low, reverse.high
     for _ in range(_ROUNDS):  # each narrows the range to the neighbours of the best, an eighth of it
-        candidates = torch.linspace(low, high, _CANDIDATES, dtype=torch.float64)
-        distances = _distances(source, target, reverse.op, candidates)
+        candidates = torch.linspace(low, high, _CANDIDATES)
+        distances = _distances(source, target, reverse, candidates)
         best = int(distances.argmin())
         low, high = float(candidates[max(0, best - 1)]), float(candidates[min(_CANDIDATES - 1, best + 1)])
-    before = float((255 * (source - target)).square().mean().sqrt())
-    return Reverse(reverse.op, float(candidates[best]), before, 255 * float(distances[best]))
+    before = _distances(source, target, reverse, torch.tensor([reverse.start]))
+    return Reverse(reverse.op, float(candidates[best]), float(before[0]), float(distances[best]))
 
 
-def _distances(source: Tensor, target: Tensor, op: EditOp, values: Tensor) -> Tensor:
-    """Of each candidate, float64 [P]."""
-    ops = torch.tensor([[op]])
-    rows = (EDIT_OPERATORS[op].row(value)[None, None] for value in values)
-    return torch.stack([(apply_edits(source, ops, row) - target).double().square().mean().sqrt() for row in rows])
+def _distances(source: Tensor, target: Tensor, operator: EditOperator, values: Tensor) -> Tensor:
+    """Of each candidate [P], in levels; what the operator makes of the bytes is not rounded to bytes."""
+    ops = torch.full((1, len(values), 1), int(operator.op))
+    return (
+        255 * edit_distances(source, target, ops, operator.row(values[:, None])[None, :, None], metric="l2")[0].sqrt()
+    )
