@@ -7,8 +7,10 @@ they are in an order that is right (*sequence*): the true one, or one whose refi
 by no more than the margin ``2 q / sqrt(48 n)``, q = 1 / 255, n values in the image: twice the standard deviation that
 rounding to 8 bits gives a mean absolute distance (1.0e-5 for 64 x 64). The true order is refitted both from where the
 planner begins and from the true parameters, and the nearer result counts. *Same* is the share of plans whose order is
-the true one, or whose distance lies within the margin on both sides: a plan may also beat the truth. A low distance is
-not recovery: it stands beside the shares and never for them.
+the true one, or whose distance lies within the margin on both sides: a plan may also beat the truth. *Exact* is the
+share of plans that are the true order to the letter, and *chance* the share of all orders of the true operators that
+would have counted as right, for some edits commute. A low distance is not recovery: it stands beside the shares and
+never for them.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +49,8 @@ class Score:
     right_set: bool
     right_sequence: bool
     same: bool
+    exact: bool
+    chance: float
     before: float
     distance: float
     true_distance: float
@@ -92,6 +97,8 @@ def score(made: StudyPair, row: Row, planner: Planner) -> Score:
         right_set=right_set,
         right_sequence=right_set and (exact or excess <= margin),
         same=right_set and (exact or abs(excess) <= margin),
+        exact=exact,
+        chance=chance(made, true_distance + margin),
         before=before,
         distance=plan.distance,
         true_distance=true_distance,
@@ -107,6 +114,12 @@ def refitted(made: StudyPair, names: Sequence[str], params: torch.Tensor | None 
     if params is not None:
         plans.append(pair.refined(order, params))
     return min(plan.distance for plan in plans)
+
+
+def chance(made: StudyPair, limit: float) -> float:
+    """The share of the true operators' orders that, refitted, come as near as that."""
+    plans = Pair(made.image, made.target).fit_orders([tuple(map(Step, order)) for order in permutations(made.names)])
+    return sum(plan.distance <= limit for plan in plans) / len(plans)
 
 
 def measure(row: Row, planner: str, count: int, seed: int) -> list[Score]:
@@ -128,7 +141,7 @@ def summary(row: Row, planner: str, scores: Sequence[Score]) -> dict[str, Any]:
         "steps": row.steps,
         "planner": planner,
         "pairs": len(scores),
-        **{name: _mean(scores, name) for name in ("right_set", "right_sequence", "same")},
+        **{name: _mean(scores, name) for name in ("right_set", "right_sequence", "same", "exact", "chance")},
         "least_set": row.least_set,
         "least_sequence": row.least_sequence,
         **{f"sequence of {kind}": _mean([each for each in scores if each.photograph == value], "right_sequence")
@@ -141,9 +154,9 @@ def summary(row: Row, planner: str, scores: Sequence[Score]) -> dict[str, Any]:
 def table(summaries: Sequence[dict[str, Any]]) -> str:
     """The summaries as Markdown."""
     lines = [
-        "| edits and candidates | K | planner | pairs | set | sequence | same | photographs | L1 before, planned, true "
-        "| scalar error | s a pair |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| edits and candidates | K | planner | pairs | set | sequence | same | exact | chance | sequence, photographs "
+        "| L1 before, planned, true | scalar error | s a pair |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for each in summaries:
         goals = [f" (≥ {goal:.2f})" if goal and each["planner"] == "joint" else ""
@@ -152,8 +165,8 @@ def table(summaries: Sequence[dict[str, Any]]) -> str:
         lines.append(
             f"| {each['operators']} | {each['steps']} | {each['planner']} | {each['pairs']} | "
             f"{each['right_set']:.2f}{goals[0]} | {each['right_sequence']:.2f}{goals[1]} | {each['same']:.2f} | "
-            f"{_shown(each['sequence of photographs'], '.2f')} | {distances} | "
-            f"{_shown(each['parameter_error'], '.4f')} | {each['seconds']:.2f} |"
+            f"{each['exact']:.2f} | {each['chance']:.2f} | {_shown(each['sequence of photographs'], '.2f')} | "
+            f"{distances} | {_shown(each['parameter_error'], '.4f')} | {each['seconds']:.2f} |"
         )
     return "\n".join(lines) + "\n"
 

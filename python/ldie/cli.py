@@ -297,7 +297,8 @@ def _add_plan(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--mask", nargs="+", type=Path, default=[], metavar="FILE", help=text)
     text = "pixels along a side that are looked at (default: %(default)s)"
     parser.add_argument("--size", type=_whole(16, 4096), default=128, metavar="N", help=text)
-    parser.add_argument("--full", action="store_true", help="fit the edits' numbers once more, to all pixels")
+    text = "then fit the edits' numbers to all pixels also of more than 4 megapixels, which may take minutes"
+    parser.add_argument("--full", action="store_true", help=text)
     text = "mean difference that fewer numbers may cost (default: 0.00013, what 8 bits can hide)"
     parser.add_argument("--tolerance", type=_score, metavar="T", help=text)
     parser.add_argument("--seed", type=_whole(0, SEEDS), default=0, help="of epsilon_greedy (default: %(default)s)")

@@ -12,6 +12,7 @@ from ldie.tasks.detection.images import files_of
 from ldie.tasks.editing import planning
 from ldie.tasks.editing.apply import Application, check_targets
 from ldie.tasks.editing.photos import check_photo
+from ldie_ext import Recipe
 
 
 def plan(options: argparse.Namespace) -> int:
@@ -20,6 +21,8 @@ def plan(options: argparse.Namespace) -> int:
     files = files_of([options.apply_to]) if options.apply_to else []
     if len(files) == 1:  # of several, what is wrong with one is said when its turn comes
         check_photo(files[0])
+    applied = options.out / "applied"
+    check_targets(Application(Recipe(()), applied), files, [options.before, options.after, *options.mask])
     pair = planning.read_pair(options.before, options.after, options.mask)
     if pair.message:
         logger.info("%s", pair.message)
@@ -33,11 +36,9 @@ def plan(options: argparse.Namespace) -> int:
     height, width = small.image.shape[1:]
     logger.info("planned on %d x %d pixels in %.1f s", width, height, time.perf_counter() - start)
     recipe = planning.for_photograph(found, pair)
-    if options.full:
+    if small is not pair and (options.full or pair.pixels <= planning.MOST_PIXELS):
         before, recipe = planning.distances(recipe, pair)[-1], planning.refitted(recipe, pair)
         logger.info("fitted to all pixels: %.5f instead of %.5f", planning.distances(recipe, pair)[-1], before)
-    application = Application(recipe, options.out / "applied")
-    check_targets(application, files, [options.before, options.after, *options.mask])
     before, *after = planning.distances(recipe, pair)
     logger.info("mean difference, of values from 0 to 1, before: %.4f", before)
     for number, (step, distance) in enumerate(zip(recipe.steps, after, strict=True), 1):
@@ -45,4 +46,4 @@ def plan(options: argparse.Namespace) -> int:
     if not recipe.steps:
         logger.info("no edits: nothing brings the one nearer to the other")
     logger.info("written: %s, %s", *planning.write_plan(recipe, pair, options.out))
-    return apply_to_files(application, files) if files else 0
+    return apply_to_files(Application(recipe, applied), files) if files else 0

@@ -54,7 +54,7 @@ def test_edits_of_a_preview_at_full_size(tmp_path: Path, capsys: pytest.CaptureF
     pixels = photograph(300, 400)
     Image.fromarray(pixels).save(before)
     Image.fromarray(EDITS.apply(pixels)).save(after)
-    assert main(["plan", str(before), str(after), "--out", str(tmp_path), "--size", "64", "--full", *SCALARS]) == 0
+    assert main(["plan", str(before), str(after), "--out", str(tmp_path), "--size", "64", *SCALARS]) == 0
     said = capsys.readouterr().out
     assert "planned on 57 x 43 pixels" in said and "fitted to all pixels" in said
     recipe = Recipe.load(tmp_path / "plan.json")

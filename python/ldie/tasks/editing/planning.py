@@ -24,6 +24,8 @@ from ldie_ext.ops.editing.edit_op import EDIT_OPERATORS
 from ldie_ext.ops.editing.recipe_step import EDIT_KINDS
 
 RECIPE, PICTURE = "plan.json", "plan.png"
+MOST_PIXELS = 4_000_000
+"""Up to which a photograph's edits are fitted once more to all of its pixels unasked: seconds, not minutes."""
 _WINDOWS = 5
 """Along each side, the places that are looked at for a part of the picture with many colours."""
 _GAP, _CAPTION, _PICTURE_SIDE = 8, 18, 480
@@ -42,6 +44,11 @@ class PhotoPair:
     """bool [M, H, W]."""
     message: str = ""
     """What was done to make them fit."""
+
+    @property
+    def pixels(self) -> int:
+        """How many there are."""
+        return self.image[0].numel()
 
     def part(self, rows: slice, columns: slice) -> PhotoPair:
         """Some of the pixels."""
