@@ -129,7 +129,7 @@ def closing(text: str, start: int) -> int:
 # ---- the tensor side is thin
 
 
-READ_ON_THE_DEVICE = {"editing/apply_edits.h"}  # options in tensors, of which any number is defined
+READ_ON_THE_DEVICE = {"editing/edit_sequences.h"}  # options in tensors, of which any number is defined
 
 
 def tensor_side_breaches(sources: Sources) -> list[str]:

@@ -102,6 +102,11 @@ def edits(*operators: int) -> tuple[Tensor, Tensor]:
     return torch.tensor([operators] * BATCH), 0.5 + torch.rand(BATCH, len(operators), 24)
 
 
+def candidates(*operators: int) -> tuple[Tensor, Tensor]:
+    """Operators and parameters of three candidates for each image."""
+    return torch.tensor([[operators] * 3] * BATCH), 0.5 + torch.rand(BATCH, 3, len(operators), 24)
+
+
 def anchors() -> tuple[Tensor, Tensor, Tensor]:
     """Scores, deltas and anchors."""
     return torch.randn(BATCH, 50), 0.1 * torch.randn(BATCH, 50, 4), boxes(50)
@@ -208,6 +213,21 @@ CASES = [
                   torch.rand(BATCH, 2) < 0.5), ldie_ext.apply_edits, (0, 2), "masks"),
     Case("apply_edits", lambda: (torch.randint(256, (BATCH, H, W, 3), dtype=torch.uint8), *edits(1, 2)),
          lambda *inputs: ldie_ext.apply_edits(*inputs, layout="hwc"), form="uint8"),
+    Case("apply_edits", lambda: (torch.rand(BATCH, 3, H, W), *edits(6, 1, 12, 13)), ldie_ext.apply_edits, (0, 2),
+         "stencils"),
+    Case("edit_distances", lambda: (*torch.rand(2, BATCH, 3, H, W), *candidates(1, 2, 4, 0)), ldie_ext.edit_distances,
+         (0, 1, 3)),
+    Case("edit_distances",
+         lambda: (*torch.rand(2, BATCH, 3, H, W), *candidates(3, 5), torch.rand(2, H, W),
+                  torch.randint(-1, 2, (BATCH, 3, 2)), torch.rand(BATCH, 3, 2) < 0.5),
+         lambda *inputs: ldie_ext.edit_distances(*inputs, metric="l2"), (0, 1, 3), "masks"),
+    Case("edit_distances", lambda: (*torch.rand(2, BATCH, 3, H, W), *candidates(6, 1, 12, 13)), ldie_ext.edit_distances,
+         (0, 1, 3), "stencils"),
+    Case("edit_distances",
+         lambda: (*torch.randint(256, (2, BATCH, 3, H, W), dtype=torch.uint8), *candidates(1, 2)),
+         ldie_ext.edit_distances, (3,), "uint8"),
+    Case("segment_mean_pool", lambda: (maps(), torch.randint(-1, 4, (BATCH, H, W))),
+         lambda *inputs: ldie_ext.segment_mean_pool(*inputs, 4), (0,)),
     # modules that do more than call an op
     Case("nn.AnchorGenerator", lambda: (maps(),),
          lambda maps: nn.AnchorGenerator(((8,),), ((0.5, 1.0),))(ImageList(maps), [maps])),

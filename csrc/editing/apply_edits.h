@@ -3,34 +3,21 @@
 #pragma once
 
 #include <cstdint>
-#include <type_traits>
 
 #include "core/context.h"
-#include "core/half.h"
-#include "editing/edit_step.h"
+#include "editing/edit_sequences.h"
+#include "editing/element.h"
 
 namespace ldie::editing {
 
 enum class Layout : int64_t { kChannelsFirst, kChannelsLast };
 constexpr Layout last_option(Layout) { return Layout::kChannelsLast; }
 
-// The sequences of all samples. A is the type that they are computed in.
-template <typename A>
-struct EditSequences {
-  const int64_t* ops;         // [batch, steps]
-  const A* params;            // [batch, steps, kParameters]
-  const int64_t* mask_index;  // [batch, steps], or null without masks
-  const bool* exclusive;      // [batch, steps], or null
-  const A* soft_masks;        // [masks, pixels], or null
-  const bool* hard_masks;     // [masks, pixels], or null
-  int64_t masks, steps;
-};
-
 template <typename T>
 struct ApplyEdits {
   const T* images;  // [batch, 3, pixels], or [batch, pixels, 3]
   Layout layout;
-  int64_t batch, pixels;
+  int64_t batch, pixels, width;
   EditSequences<acc_t<T>> sequences;
   T* out;  // as images
 };
@@ -41,7 +28,7 @@ void apply_edits(const ApplyEdits<T>& args, Context& context);
 template <typename T>
 struct ApplyEditsBackward {
   const T *grad, *images;  // [batch, 3, pixels]
-  int64_t batch, pixels;
+  int64_t batch, pixels, width;
   EditSequences<acc_t<T>> sequences;
   T* grad_images;         // [batch, 3, pixels]
   acc_t<T>* grad_params;  // [batch, steps, kParameters]
@@ -49,64 +36,5 @@ struct ApplyEditsBackward {
 
 template <typename T>
 void apply_edits_backward(const ApplyEditsBackward<T>& args, Context& context);
-
-// Elements in [0, 255] stand for numbers in [0, 1].
-template <typename T>
-LDIE_HD acc_t<T> to_number(T element) {
-  if constexpr (std::is_same_v<T, uint8_t>) {
-    return float(element) * (1.f / 255.f);
-  } else {
-    return acc_t<T>(element);
-  }
-}
-
-template <typename T>
-LDIE_HD T to_element(acc_t<T> number) {
-  if constexpr (std::is_same_v<T, uint8_t>) {
-    return uint8_t(int(number * 255.f + 0.5f));
-  } else {
-    return T(number);
-  }
-}
-
-// The number of a step's operator as it was given, which may be none of them.
-template <typename A>
-LDIE_HD EditOp given_operator(const EditSequences<A>& sequences, int64_t at) {
-  return static_cast<EditOp>(sequences.ops[at]);
-}
-
-// The operator of a step; none where the step's mask is not there.
-template <typename A>
-LDIE_HD EditOp operator_at(const EditSequences<A>& sequences, int64_t at) {
-  const int64_t mask = sequences.mask_index == nullptr ? kWholeImage : sequences.mask_index[at];
-  const bool known = mask >= kWholeImage && mask < sequences.masks;
-  return known ? given_operator(sequences, at) : EditOp::kNone;
-}
-
-// A step with its numbers prepared.
-template <typename A>
-LDIE_HD void prepare_step(const EditSequences<A>& sequences, int64_t at, EditStep<A>& step) {
-  step.op = operator_at(sequences, at);
-  step.mask = sequences.mask_index == nullptr ? kWholeImage : sequences.mask_index[at];
-  step.exclusive = sequences.exclusive != nullptr && sequences.exclusive[at];
-  const A* const params = sequences.params + at * kParameters;
-  with_operator<A>(step.op, [&]<typename Operator>() { Operator::prepare(params, step.numbers); });
-}
-
-// How much of the step a pixel gets.
-template <typename A>
-LDIE_HD A mask_value(const EditSequences<A>& sequences, const EditStep<A>& step, int64_t pixels, int64_t pixel) {
-  const int64_t at = step.mask * pixels + pixel;
-  const A mask = sequences.soft_masks != nullptr ? sequences.soft_masks[at] : A(sequences.hard_masks[at]);
-  return step.exclusive ? A(1) - mask : mask;
-}
-
-// A step's row of the parameters' gradient, from its sums over all pixels.
-template <typename A>
-LDIE_HD void parameter_gradient(const EditSequences<A>& sequences, int64_t at, const double* sums, A* grad) {
-  for (int64_t i = 0; i < kParameters; ++i) grad[i] = A(0);
-  const A* const params = sequences.params + at * kParameters;
-  with_operator<A>(operator_at(sequences, at), [&]<typename Operator>() { Operator::gradient(params, sums, grad); });
-}
 
 }  // namespace ldie::editing

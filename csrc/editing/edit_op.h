@@ -29,13 +29,14 @@ enum class EditOp : int64_t {
 
 constexpr EditOp last_option(EditOp) { return EditOp::kColorize; }
 
-constexpr int64_t kParameters = 24;  // a row, whatever the operator uses of it
-constexpr int64_t kMostSteps = 32;   // of one sample
+constexpr int64_t kParameters = 24;   // a row, whatever the operator uses of it
+constexpr int64_t kMostSteps = 32;    // of one sample
+constexpr int64_t kMostStencils = 8;  // of them; more are refused on the CPU, and on CUDA those after them do nothing
 
-// Reads a pixel's neighbours, so that a run of pointwise steps ends before it.
+// Reads a pixel's neighbours: pixels are edited together with those around them, as far as all stencils reach.
 LDIE_HD bool is_stencil(EditOp op) { return op == EditOp::kSharpness || op == EditOp::kBlur || op == EditOp::kEdge; }
 
-// Edits each pixel by itself. What is neither is no operator and leaves the image as it is.
-LDIE_HD bool is_pointwise(EditOp op) { return op > EditOp::kNone && op <= EditOp::kColorize && !is_stencil(op); }
+// What is no operator leaves the image as it is.
+LDIE_HD bool is_operator(EditOp op) { return op > EditOp::kNone && op <= EditOp::kColorize; }
 
 }  // namespace ldie::editing

@@ -38,6 +38,12 @@ size_t program_bytes(const EditSequences<A>& sequences) {
   return size_t(sequences.steps + 1) * sizeof(EditStep<A>);
 }
 
+// Numbers in shared memory behind a program.
+template <typename A>
+__device__ __forceinline__ A* behind_program(const EditSequences<A>& sequences, EditStep<A>* program) {
+  return reinterpret_cast<A*>(program + sequences.steps + 1);
+}
+
 // Prepares a sample's steps; all threads of the block call, with the same arguments.
 template <typename A>
 __device__ __forceinline__ void load_program(const EditSequences<A>& sequences, int64_t sample, EditStep<A>* program) {
@@ -112,10 +118,10 @@ struct ColumnSums {
   }
 };
 
-template <int kWidth, typename A>
+template <int kWidth, typename A, typename Sums>
 __device__ __forceinline__ void run_step_backward(const EditSequences<A>& sequences, const EditStep<A>& step,
                                                   int64_t pixels, int64_t pack, const Pixel<A>* before, Pixel<A>* grads,
-                                                  const ColumnSums<A>& sums) {
+                                                  const Sums& sums) {
   with_operator<A>(step.op, [&]<typename Operator>() {
     const Operator op(step.numbers);
 #pragma unroll

@@ -2,14 +2,15 @@
 // One step of a sample's sequence: an operator with its numbers, and how it and its mask act on a pixel x,
 //   y = clamp(M f(x) + (1 - M) x, 0, 1),  and y = x where M is 0.
 //
-// Pointwise steps follow one another in a run, on pixels that stay where they are. A stencil needs its neighbours'
-// values from before it, so it begins a run of its own, and each run is one pass over the image.
+// Pointwise operators act on pixels, X = Pixel<V>, or on one channel of them; stencils on one channel with its
+// neighbours, X = Around<V>. V is a number or lanes of numbers.
 #pragma once
 
 #include "editing/curve_operators.h"
 #include "editing/edit_op.h"
 #include "editing/hue_operators.h"
 #include "editing/shade_operators.h"
+#include "editing/stencil_operators.h"
 
 namespace ldie::editing {
 
@@ -25,7 +26,7 @@ struct EditStep {
   A numbers[kMostNumbers];
 };
 
-// Calls body<Operator>(). Other numbers, and kNone, are no call: they leave the image as it is.
+// Calls body<Operator>() of a pointwise operator. Other numbers, and kNone, are no call.
 template <typename A, typename Body>
 LDIE_HD void with_operator(EditOp op, const Body& body) {
   switch (op) {
@@ -45,24 +46,42 @@ LDIE_HD void with_operator(EditOp op, const Body& body) {
   }
 }
 
+// The same of a stencil.
+template <typename A, typename Body>
+LDIE_HD void with_stencil(EditOp op, const Body& body) {
+  switch (op) {
+    case EditOp::kSharpness: return body.template operator()<Sharpness<A>>();
+    case EditOp::kBlur: return body.template operator()<Blur<A>>();
+    case EditOp::kEdge: return body.template operator()<Edge<A>>();
+    default: return;
+  }
+}
+
+// Of either kind.
+template <typename A, typename Body>
+LDIE_HD void with_any_operator(EditOp op, const Body& body) {
+  with_operator<A>(op, body);
+  with_stencil<A>(op, body);
+}
+
 // How many sums the operator's gradient is made of.
 template <typename A>
 LDIE_HD int sums_of(EditOp op) {
   int sums = 0;
-  with_operator<A>(op, [&]<typename Operator>() { sums = Operator::kSums; });
+  with_any_operator<A>(op, [&]<typename Operator>() { sums = Operator::kSums; });
   return sums;
 }
 
-// X is a pixel, or one channel of it for operators on one.
 template <typename Operator, typename X>
-LDIE_HD X edit(const Operator& op, const X& x) {
+LDIE_HD auto edit(const Operator& op, const X& x) {
   return clamp_unit(op.forward(x));
 }
 
 template <typename Operator, typename X, typename V>
-LDIE_HD X edit_masked(const Operator& op, const X& x, const V& mask) {
+LDIE_HD auto edit_masked(const Operator& op, const X& x, const V& mask) {
   const V outside = Number<V>(1) - mask;
-  return select(mask == Number<V>(0), x, clamp_unit(mask * op.forward(x) + outside * x));
+  const auto& own = own_value(x);
+  return select(mask == Number<V>(0), own, clamp_unit(mask * op.forward(x) + outside * own));
 }
 
 template <typename Operator, typename X, typename Sums>
@@ -76,6 +95,24 @@ LDIE_HD X edit_masked_backward(const Operator& op, const X& x, const V& mask, co
   const X passed = clamp_gradient(mask * op.forward(x) + outside * x, grad);
   const X through = op.backward(x, mask * passed, sums);
   return select(mask == Number<V>(0), grad, through + outside * passed);
+}
+
+// Of a stencil: what goes to the pixel itself and to its neighbours.
+template <typename Operator, typename V, typename Sums>
+LDIE_HD auto edit_backward(const Operator& op, const Around<V>& x, const V& grad, const Sums& sums) {
+  return op.backward(x, clamp_gradient(op.forward(x), grad), sums);
+}
+
+template <typename Operator, typename V, typename Sums>
+LDIE_HD auto edit_masked_backward(const Operator& op, const Around<V>& x, const V& mask, const V& grad,
+                                  const Sums& sums) {
+  const V outside = Number<V>(1) - mask, none{};
+  const V passed = clamp_gradient(mask * op.forward(x) + outside * own_value(x), grad);
+  auto flow = op.backward(x, mask * passed, sums);
+  const auto untouched = mask == Number<V>(0);
+  flow.own = select(untouched, grad, flow.own + outside * passed);
+  for (auto& field : flow.fields) field = select(untouched, none, field);
+  return flow;
 }
 
 }  // namespace ldie::editing

@@ -46,14 +46,29 @@ struct TilePlace {
   int64_t pixels, begin, count;
 };
 
+// The prepared steps of one sample that do something, and which of its sequence each is.
+template <typename A>
+struct Program {
+  EditStep<A> steps[kMostSteps];
+  int64_t places[kMostSteps], count = 0;
+
+  Program(const EditSequences<A>& sequences, int64_t sample) {
+    for (int64_t k = 0; k < sequences.steps; ++k) {
+      prepare_step(sequences, sample * sequences.steps + k, steps[count]);
+      places[count] = k;
+      count += is_operator(steps[count].op);
+    }
+  }
+};
+
 template <typename Element>
 PixelRows<Element> rows_at(Element* sample, const TilePlace& place) {
   Element* const first = sample + place.begin;
   return {{first, first + place.pixels, first + 2 * place.pixels}};
 }
 
-template <typename T, int64_t kPixels>
-void load_tile(const T* sample, const TilePlace& place, PixelTile<acc_t<T>, kPixels>& tile) {
+template <typename T>
+void load_tile(const T* sample, const TilePlace& place, const PixelRows<acc_t<T>>& tile) {
   for (int64_t c = 0; c < 3; ++c) {
     acc_t<T>* const channel = tile.channels[c];
     const T* const elements = sample + c * place.pixels + place.begin;
@@ -62,8 +77,8 @@ void load_tile(const T* sample, const TilePlace& place, PixelTile<acc_t<T>, kPix
   }
 }
 
-template <typename T, int64_t kPixels>
-void store_tile(const PixelTile<acc_t<T>, kPixels>& tile, const TilePlace& place, T* sample) {
+template <typename T>
+void store_tile(const PixelRows<const acc_t<T>>& tile, const TilePlace& place, T* sample) {
   for (int64_t c = 0; c < 3; ++c) {
     const acc_t<T>* const channel = tile.channels[c];
     T* const elements = sample + c * place.pixels + place.begin;
@@ -72,17 +87,15 @@ void store_tile(const PixelTile<acc_t<T>, kPixels>& tile, const TilePlace& place
 }
 
 // The same of pixels whose channels come last.
-template <int64_t kPixels>
-void load_tile_of_bytes(const uint8_t* sample, const TilePlace& place, PixelTile<float, kPixels>& tile) {
-  uint8_t rows[3][kPixels];
+inline void load_tile_of_bytes(const uint8_t* sample, const TilePlace& place, const PixelRows<float>& tile) {
+  uint8_t rows[3][kForwardPixels];
   split_channels(sample + 3 * place.begin, place.count, rows[0], rows[1], rows[2]);
-  load_tile(rows[0], TilePlace{kPixels, 0, place.count}, tile);
+  load_tile(rows[0], TilePlace{kForwardPixels, 0, place.count}, tile);
 }
 
-template <int64_t kPixels>
-void store_tile_of_bytes(const PixelTile<float, kPixels>& tile, const TilePlace& place, uint8_t* sample) {
-  uint8_t rows[3][kPixels];
-  store_tile(tile, TilePlace{kPixels, 0, place.count}, rows[0]);
+inline void store_tile_of_bytes(const PixelRows<const float>& tile, const TilePlace& place, uint8_t* sample) {
+  uint8_t rows[3][kForwardPixels];
+  store_tile(tile, TilePlace{kForwardPixels, 0, place.count}, rows[0]);
   join_channels(rows[0], rows[1], rows[2], place.count, sample + 3 * place.begin);
 }
 
@@ -103,10 +116,10 @@ bool all_inside(const PixelRows<const A>& rows, int64_t count) {
   return !any_lane(outside);
 }
 
-// Where `after` is `before`, in place.
+// Where `after` is `before`, in place. Returns `after`: pixels in [0, 1], but for those that a mask passes over.
 template <typename A>
-void apply_step(const EditSequences<A>& sequences, const EditStep<A>& step, const TilePlace& place,
-                const PixelRows<const A>& before, const PixelRows<A>& after) {
+PixelRows<const A> apply_step(const EditSequences<A>& sequences, const EditStep<A>& step, const TilePlace& place,
+                              const PixelRows<const A>& before, const PixelRows<A>& after) {
   alignas(kLaneBytes) A mask[kForwardPixels];
   const bool masked = step.mask != kWholeImage;
   if (masked) load_mask(sequences, step, place, mask);
@@ -122,6 +135,7 @@ void apply_step(const EditSequences<A>& sequences, const EditStep<A>& step, cons
       for (int64_t i = 0; i < place.count; i += kLanes<A>) after.put(i, edit(op, before.at(i)));
     }
   });
+  return {{after.channels[0], after.channels[1], after.channels[2]}, before.inside || !masked};
 }
 
 // Backward over a tile's registers: of image(i), in [0, 1] or not, and grad(i), pixels or one channel of them, to

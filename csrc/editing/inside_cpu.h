@@ -6,12 +6,6 @@
 
 namespace ldie::editing {
 
-// Whether a step leaves pixels in [0, 1]: clamped, but for those that its mask passes over.
-template <typename A>
-bool leaves_inside(const EditStep<A>& step, bool inside) {
-  return inside || step.mask == kWholeImage;
-}
-
 // Of an x in [0, 1].
 template <typename Operator, typename X>
 inline __attribute__((always_inline)) X edit_inside(const Operator& op, const X& x) {

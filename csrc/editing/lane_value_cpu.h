@@ -49,6 +49,20 @@ struct LaneValue {
 #endif
   }
 
+  static inline __attribute__((always_inline)) Lanes<A> square_root(const Lanes<A>& value) {
+#if defined(__AVX512F__)
+    if constexpr (sizeof(A) == 4) return _mm512_maskz_sqrt_ps(0xffff, value);
+    if constexpr (sizeof(A) == 8) return _mm512_maskz_sqrt_pd(0xff, value);
+#elif defined(__AVX2__)
+    if constexpr (sizeof(A) == 4) return _mm256_sqrt_ps(value);
+    if constexpr (sizeof(A) == 8) return _mm256_sqrt_pd(value);
+#else
+    Lanes<A> root;
+    for (int64_t lane = 0; lane < kLanes<A>; ++lane) root[lane] = std::sqrt(A(value[lane]));
+    return root;
+#endif
+  }
+
   // Of a row in registers, where there are shuffles for it. (A register may hold more than the row: the row after it.)
   static inline __attribute__((always_inline)) Lanes<A> entry(const A* row, const Index& index) {
     constexpr int kRegisters = kPieces > kLanes<A> ? int(kPieces / kLanes<A>) : 1;

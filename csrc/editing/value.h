@@ -3,6 +3,8 @@
 // (lane_value_cpu.h). Comparisons, ?: and the arithmetic operators do the same for both; the rest is here.
 #pragma once
 
+#include <cmath>
+
 #include "core/box.h"
 #include "core/hd.h"
 
@@ -18,6 +20,7 @@ struct Value {
   static LDIE_HD V minimum(const V& a, const V& b) { return ldie::minimum(a, b); }
 
   static LDIE_HD V clamp_unit(const V& value) { return minimum(maximum(V(0), value), V(1)); }
+  static LDIE_HD V square_root(const V& value) { return std::sqrt(value); }
 
   // One of the eight numbers of a row.
   static LDIE_HD V entry(const Number* row, Index index) { return row[index]; }

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "core/argument_tensors.h"
+#include "core/format_tensors.h"
 #include "core/library_tensors.h"
 #include "core/tensors.h"
 
@@ -13,7 +14,6 @@ namespace ldie::roi {
 namespace {
 
 using OptionalTensor = std::optional<Tensor>;
-using torch::headeronly::MemoryFormat;
 
 constexpr const char* kOp = "roi_align";
 
@@ -41,30 +41,6 @@ struct Pyramid {
   int64_t batch, channels;
   int64_t levels() const { return int64_t(sizes.size()) / 2; }
 };
-
-// Whether the elements already stand in this order, without gaps; sides of 1 may have any stride, as in PyTorch.
-bool stands_in_format(const Tensor& tensor, bool channels_last) {
-  constexpr int kContiguous[] = {3, 2, 1, 0}, kChannelsLast[] = {1, 3, 2, 0};
-  int64_t stride = 1;
-  for (const int dim : channels_last ? kChannelsLast : kContiguous) {
-    if (tensor.size(dim) != 1 && tensor.stride(dim) != stride) return false;
-    stride *= tensor.size(dim);
-  }
-  return true;
-}
-
-Tensor in_format(const Tensor& tensor, bool channels_last) {
-  if (stands_in_format(tensor, channels_last)) return tensor;
-  return torch::stable::contiguous(tensor, channels_last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous);
-}
-
-Tensor make_empty_in_format(const Tensor& like, std::initializer_list<int64_t> size, bool channels_last) {
-  const std::vector<int64_t> sizes(size);
-  const MemoryFormat format = channels_last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous;
-  return make_in_pages(sizes, like.scalar_type(), channels_last, [&] {
-    return torch::stable::empty(sizes, like.scalar_type(), std::nullopt, like.device(), std::nullopt, format);
-  });
-}
 
 Pyramid check_features(const std::vector<Tensor>& features) {
   if (features.empty() || features.size() > size_t(kMaxLevels)) {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ``ldie`` command: train, eval, predict, show, convert, import, export, benchmark, info.
+"""The ``ldie`` command: train, eval, predict, show, convert, import, export, benchmark, apply, recipe, synth, info.
 
 Exit codes: 0 done, 1 bad input (one line on stderr), 2 bad usage, 130 stopped by Ctrl-C (a checkpoint is written), 141
 nobody reads stdout any more.
@@ -88,6 +88,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_import(commands)
     _add_benchmark(commands)
     _add_export(commands)
+    _add_apply(commands)
+    _add_recipe(commands)
+    _add_synth(commands)
     info = _add(commands, "info", "print versions, devices, loaded native libraries and operators")
     info.epilog = "example:\n  ldie info"
     return parser
@@ -218,6 +221,69 @@ def _add_benchmark(commands: argparse._SubParsersAction) -> None:
     _add_device(parser)
 
 
+def _add_apply(commands: argparse._SubParsersAction) -> None:
+    parser = _add(commands, "apply", "apply a recipe of edits to photographs, which stay as they are")
+    parser.epilog = (
+        "examples:\n  ldie apply look.json photo.jpg --out edited\n  ldie apply look.json holidays/ --out edited"
+    )
+    parser.add_argument("recipe", type=Path, metavar="RECIPE", help="a recipe's JSON file")
+    parser.add_argument("photos", type=Path, metavar="IMAGE|DIR", help="a photograph, or a folder of them")
+    text = "for the edited photographs, by the same names; another folder than theirs"
+    parser.add_argument("--out", type=Path, metavar="DIR", required=True, help=text)
+    parser.add_argument("--steps", action="store_true", help="write the result after each step, too")
+    text = "leave the last N steps out"
+    parser.add_argument("--undo", type=_whole(0), default=0, metavar="N", help=text)
+    _add_strength(parser)
+    text = "edit only where this picture is white; of the photographs' aspect, resized to them"
+    parser.add_argument("--mask", type=Path, metavar="FILE", help=text)
+    text = "edit only inside this box, in pixels of the upright photograph"
+    parser.add_argument("--box", type=_box, metavar="X1,Y1,X2,Y2", help=text)
+    text = "write a page with before and after, too: one file that any browser shows"
+    parser.add_argument("--page", action="store_true", help=text)
+
+
+def _add_recipe(commands: argparse._SubParsersAction) -> None:
+    parser = _add(commands, "recipe", "show a recipe, write it as a look for other programs, or show the operators")
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True, dest="action")
+    export = _add(actions, "export", "write a recipe as a .cube file, a table of colours that other programs take")
+    export.epilog = "example:\n  ldie recipe export look.json look.cube --size 65"
+    export.add_argument("recipe", type=Path, metavar="RECIPE", help="its steps edit each pixel by itself, no masks")
+    export.add_argument("cube", type=Path, metavar="OUT", help="the .cube file")
+    text = "colours along each side of the table: 33 or, nearer to the recipe, 65 (default: %(default)s)"
+    export.add_argument("--size", type=int, choices=(33, 65), default=33, help=text)
+    _add_strength(export)
+    show = _add(actions, "show", "print a recipe's steps")
+    show.add_argument("recipe", type=Path, metavar="RECIPE", help="a recipe's JSON file")
+    text = "draw one photograph under each operator at three strengths, and write a recipe for each"
+    gallery = _add(actions, "gallery", text)
+    gallery.epilog = "example:\n  ldie recipe gallery photo.jpg --out gallery"
+    gallery.add_argument("photo", type=Path, metavar="IMAGE", help="a photograph")
+    gallery.add_argument("--out", type=Path, metavar="DIR", required=True, help="for gallery.png and recipes/")
+
+
+def _add_strength(parser: argparse.ArgumentParser) -> None:
+    text = "how much of the recipe, from 0 to 1 (default: all)"
+    parser.add_argument("--strength", type=_score, default=1.0, metavar="S", help=text)
+
+
+def _add_synth(commands: argparse._SubParsersAction) -> None:
+    parser = _add(commands, "synth", "make up edits of pictures, and write them with the record of what was done")
+    parser.epilog = "example:\n  ldie synth edits --data ~/coco --session 0 --count 50 --out made-up"
+    parser.add_argument("what", choices=["edits"], metavar="edits", help="what to make up")
+    text = "pictures: generated ones, or a folder in COCO layout, whose masks are the objects for local edits"
+    parser.add_argument("--data", metavar="synedit|DIR", required=True, help=text)
+    text = "which part of a folder (default: %(default)s)"
+    parser.add_argument("--split", default="train2017", help=text)
+    text = "of each picture, 0: one invertible edit, one local colour, one local inpainting, one compound; 1: the first"
+    parser.add_argument("--session", type=int, choices=[0, 1], required=True, help=text)
+    parser.add_argument("--out", type=Path, metavar="DIR", required=True, help="a new folder")
+    text = "how many pictures at most, from the first on (default: %(default)s)"
+    parser.add_argument("--count", type=_whole(1), default=100, metavar="N", help=text)
+    parser.add_argument("--seed", type=_whole(0, SEEDS), default=0, help="of edits and generated pictures (default: 0)")
+    text = "side of generated pictures (default: 128), or the longer side to shrink others to (default: as they are)"
+    parser.add_argument("--size", type=_whole(32, _LONGEST), metavar="N", help=text)
+
+
 def _add_checkpoint(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "checkpoint", type=Path, metavar="CHECKPOINT", help="a .safetensors file, or a run's work folder (its best one)"
@@ -264,6 +330,16 @@ def _score(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, got {text!r}")
     return value
+
+
+def _box(text: str) -> tuple[int, int, int, int]:
+    try:
+        x1, y1, x2, y2 = map(int, text.split(","))
+    except ValueError:  # not four, no numbers, or thousands of digits
+        x1, y1, x2, y2 = -1, -1, -1, -1
+    if not (0 <= x1 < x2 <= _MOST and 0 <= y1 < y2 <= _MOST):
+        raise argparse.ArgumentTypeError(f"must be X1,Y1,X2,Y2, with 0 <= X1 < X2 and 0 <= Y1 < Y2, got {text!r}")
+    return x1, y1, x2, y2
 
 
 def _size(text: str) -> tuple[int, int]:

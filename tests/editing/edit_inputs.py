@@ -13,7 +13,9 @@ import ldie_ext
 from ldie_ext import EditOp
 from ldie_ext.ops.editing.edit_op import EDIT_OPERATORS, NUM_PARAMETERS
 
-POINTWISE = [op for op, operator in EDIT_OPERATORS.items() if operator.implemented]
+STENCILS = [EditOp.SHARPNESS, EditOp.BLUR, EditOp.EDGE]
+POINTWISE = [op for op in EDIT_OPERATORS if op not in STENCILS]
+OPERATORS = list(EDIT_OPERATORS)
 CHAIN = [EditOp.BRIGHTNESS, EditOp.CONTRAST, EditOp.SATURATION, EditOp.COLOR_CURVE, EditOp.TONE_CURVE]
 FLOATS = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 

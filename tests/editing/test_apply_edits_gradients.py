@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from backends import Backend
-from editing.edit_inputs import CHAIN, POINTWISE, Edits, masked, random_row, sequences
+from editing.edit_inputs import CHAIN, OPERATORS, Edits, masked, random_row, sequences
 from op_checks import assert_same
 from torch import Tensor
 
@@ -13,7 +13,7 @@ import ldie_ext
 from ldie_ext import EditOp
 from ldie_ext.ops.editing.edit_op import EDIT_OPERATORS
 
-DIFFERENTIABLE = [op for op in POINTWISE if op is not EditOp.COLOR_BG]
+DIFFERENTIABLE = [op for op in OPERATORS if op is not EditOp.COLOR_BG]
 
 
 def gradients(images: Tensor, edits: Edits, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -22,7 +22,7 @@ def gradients(images: Tensor, edits: Edits, weights: Tensor | None = None) -> tu
     return torch.autograd.grad(out, leaves, torch.ones_like(out) if weights is None else weights)  # type: ignore[return-value]
 
 
-@pytest.mark.parametrize("op", POINTWISE, ids=lambda op: op.name)
+@pytest.mark.parametrize("op", OPERATORS, ids=lambda op: op.name)
 def test_gradcheck(backend: Backend, op: EditOp) -> None:
     images = torch.rand(2, 3, 2, 4, dtype=torch.float64, device=backend.device)
     for soft in (None, True, False):

@@ -99,6 +99,29 @@ def color_bg(x: Array, p: Array) -> Array:
     return np.ones_like(x)
 
 
+def filtered(x: Array, kernel: list[list[float]], mode: str) -> Array:
+    """Each channel correlated with a 3 x 3 kernel; np.pad's modes say what is beyond the border."""
+    height, width = x.shape[-2:]
+    padded = np.pad(x, [(0, 0), (1, 1), (1, 1)], mode)  # type: ignore[call-overload]
+    terms = [kernel[i][j] * padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
+    return np.asarray(sum(terms))
+
+
+def sharpness(x: Array, p: Array) -> Array:
+    return x + p[0] * filtered(x, [[0, -1, 0], [-1, 4, -1], [0, -1, 0]], "constant")
+
+
+def blur(x: Array, p: Array) -> Array:
+    weights = np.exp([[-(i * i + j * j) / (2 * 2.0**2) for j in (-1, 0, 1)] for i in (-1, 0, 1)])
+    return (1 - p[0]) * x + p[0] * filtered(x, (weights / weights.sum()).tolist(), "constant")
+
+
+def edge(x: Array, p: Array) -> Array:
+    kernel = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 4
+    slopes = [filtered(x, each.tolist(), "edge") for each in (kernel, kernel.T)]
+    return (1 - p[0]) * x + p[0] * np.hypot(*slopes)
+
+
 OPERATORS: dict[str, Callable[[Array, Array], Array]] = {
     "BRIGHTNESS": brightness,
     "CONTRAST": contrast,
@@ -112,6 +135,9 @@ OPERATORS: dict[str, Callable[[Array, Array], Array]] = {
     "LIGHTNESS": lightness,
     "COLOR_BG": color_bg,
     "COLORIZE": colorize,
+    "SHARPNESS": sharpness,
+    "BLUR": blur,
+    "EDGE": edge,
 }
 
 

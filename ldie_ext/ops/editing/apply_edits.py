@@ -39,11 +39,14 @@ def apply_edits(
     SATURATION       1  ``V - k (V - x)``, ``k = min(max(1 + p, 0), V / (V - m))``: S of HSV times 1 + p
     COLOR_CURVE     24  for each channel 8 weights t: ``8 / sum t * sum_i t_i clamp(x - i / 8, 0, 1 / 8)``
     TONE_CURVE       8  the same with one curve for all channels
+    SHARPNESS        1  ``x + p (4 x - a)``, a the sum of the pixels beside, above and below; 0 beyond the image
     EXPOSURE         1  ``2 ** p x``
     BLACK_WHITE      1  ``x + p (l - x)``
     WHITE_BALANCE    3  ``p_c x_c``
     HUE              1  H of HSV turned by p of a full circle
     LIGHTNESS        1  L of HSL times 1 + p, at most 1
+    BLUR             1  ``x + p (g - x)``, g the mean of 3 x 3 pixels by a Gaussian of sigma 2; 0 beyond the image
+    EDGE             1  ``x + p (e - x)``, e the length of the Sobel gradient / 4; the border repeats beyond the image
     COLOR_BG         1  1, white; p is not used
     COLORIZE         1  H of HSV becomes p of a full circle: all hues become one
     ==============  ==  ============================================================================================
@@ -52,10 +55,17 @@ def apply_edits(
     without a round trip, so that black and grey pixels are ordinary ones. Nothing of the images' size is kept
     for the backward but the images: steps are computed again.
 
+    SHARPNESS, BLUR and EDGE act on each channel and read its neighbours as the step before has left them; pixels beyond
+    the image are no part of any step. As in the original system, black is what SHARPNESS and BLUR see there, so that a
+    border gets brighter or darker. EDGE is this library's: e is the height of a straight step between two pixels, and
+    0 where the channel is flat, with the gradient 0. An image with stencils goes by tiles, each with as many pixels
+    around it as there are stencils.
+
     Args:
         images: float [B, 3, H, W], RGB in [0, 1], or uint8 in [0, 255] in either layout. Values beyond give what the
             formulas give, clamped; a pixel with NaN is somewhere in [0, 1], never NaN, once a step acts on it.
-        ops: int64 [B, K], numbers of :class:`EditOp`, at most 32 a sample; pad with ``NONE``.
+        ops: int64 [B, K], numbers of :class:`EditOp`, at most 32 a sample, of them at most 8 SHARPNESS, BLUR and EDGE;
+            pad with ``NONE``.
         params: float [B, K, 24], each operator's parameters from the first on; the rest is not read. Converted to
             float64 for images of float64, else to float32. A curve's weights must sum to more than 1e-6.
         masks: bool or float in [0, 1] [M, H, W], a pool that all samples choose from; floats are converted as params.
@@ -65,14 +75,13 @@ def apply_edits(
 
     Returns:
         The edited images, as images in shape and dtype, contiguous. 16-bit images are computed in float32, uint8 ones
-        too, and rounded to the nearest level at the end alone. SHARPNESS, BLUR and EDGE are not implemented yet. On
-        the CPU what is wrong in ops, mask_index and curves is an error; on CUDA, where reading them would be a
-        synchronisation, a step with no operator that is implemented or no mask leaves the image as it is, and a
-        curve's sum counts as 1e-6.
+        too, and rounded to the nearest level at the end alone. On the CPU what is wrong in ops, mask_index and curves
+        is an error; on CUDA, where reading them would be a synchronisation, a step with no operator or no mask leaves
+        the image as it is, a ninth stencil too, and a curve's sum counts as 1e-6.
 
     Raises:
-        RuntimeError: shapes, dtypes or devices do not fit; on the CPU also an operator or mask that is not there, or
-            a curve without weight.
+        RuntimeError: shapes, dtypes or devices do not fit; on the CPU also an operator or mask that is not there, a
+            curve without weight, or more than 8 stencils in a sample.
         ValueError: an unknown layout.
 
     Differentiable: once, in floating images and params; a gradient of masks or a second derivative raises. Where

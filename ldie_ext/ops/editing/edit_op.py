@@ -49,7 +49,6 @@ class EditOperator:
         high: the most.
         head: from a network's raw outputs [..., parameters] to parameters; 0 need not become the start.
         differentiable: whether the result has gradients in the parameters.
-        implemented: whether apply_edits has it.
     """
 
     op: EditOp
@@ -59,7 +58,6 @@ class EditOperator:
     high: float
     head: Callable[[Tensor], Tensor]
     differentiable: bool = True
-    implemented: bool = True
 
     def row(self, values: Tensor | float | None = None) -> Tensor:
         """Parameters [..., parameters] as a row [..., 24], zeros behind them; without values, the start."""
@@ -114,16 +112,27 @@ EDIT_OPERATORS: Mapping[EditOp, EditOperator] = _table(
     EditOperator(EditOp.SATURATION, 1, 0.0, -0.2, 0.8, _saturation),
     EditOperator(EditOp.COLOR_CURVE, 24, 1.0, 0.9, 1.1, _identity),
     EditOperator(EditOp.TONE_CURVE, 8, 1.0, 0.5, 2.0, _identity),
-    EditOperator(EditOp.SHARPNESS, 1, 0.0, 0.0, 1.5, _sigmoid(1.5), implemented=False),
+    EditOperator(EditOp.SHARPNESS, 1, 0.0, 0.0, 1.5, _sigmoid(1.5)),
     EditOperator(EditOp.EXPOSURE, 1, 0.0, -3.5, 3.5, _tanh(3.5)),
     EditOperator(EditOp.BLACK_WHITE, 1, 0.0, 0.0, 1.0, _sigmoid(1.0)),
     EditOperator(EditOp.WHITE_BALANCE, 3, 1.0, 0.4, 1.8, _white_balance),
     EditOperator(EditOp.HUE, 1, 0.0, -0.5, 0.5, _tanh(0.5)),
     EditOperator(EditOp.LIGHTNESS, 1, 0.0, -1.0, 1.0, _tanh(1.0)),
-    EditOperator(EditOp.BLUR, 1, 0.0, 0.0, 1.0, _sigmoid(1.0), implemented=False),
-    EditOperator(EditOp.EDGE, 1, 0.0, 0.0, 1.0, _sigmoid(1.0), implemented=False),
+    EditOperator(EditOp.BLUR, 1, 0.0, 0.0, 1.0, _sigmoid(1.0)),
+    EditOperator(EditOp.EDGE, 1, 0.0, 0.0, 1.0, _sigmoid(1.0)),
     EditOperator(EditOp.COLOR_BG, 1, 0.0, 0.0, 1.0, _sigmoid(1.0), differentiable=False),
     EditOperator(EditOp.COLORIZE, 1, 0.0, 0.0, 1.0, _identity),
+)
+
+#: What a stored parameter may be where that is more than the limits above, which are those of heads and searches: fits
+#: go beyond them, and the formulas hold. A curve's weights matter by their ratios alone.
+VALID_RANGES: Mapping[EditOp, tuple[float, float]] = MappingProxyType(
+    {
+        EditOp.SATURATION: (-1.0, 4.0),
+        EditOp.COLOR_CURVE: (-100.0, 100.0),
+        EditOp.TONE_CURVE: (-100.0, 100.0),
+        EditOp.WHITE_BALANCE: (0.0, 10.0),
+    }
 )
 
 #: The original system's vocabulary of operators. "hue" and "tint" were its names for the two curves; below 3 are

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
+from ldie.commands.apply import apply
 from ldie.commands.benchmark import benchmark
 from ldie.commands.convert import convert
 from ldie.commands.evaluate import evaluate
@@ -13,7 +14,9 @@ from ldie.commands.export import export
 from ldie.commands.import_weights import import_weights
 from ldie.commands.info import info
 from ldie.commands.predict import predict
+from ldie.commands.recipe import recipe
 from ldie.commands.show import show
+from ldie.commands.synth import synth
 from ldie.commands.train import train
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
@@ -25,5 +28,8 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "import": import_weights,
     "benchmark": benchmark,
     "export": export,
+    "apply": apply,
+    "recipe": recipe,
+    "synth": synth,
     "info": info,
 }

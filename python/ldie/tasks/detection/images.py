@@ -35,7 +35,7 @@ def read_image(path: str | Path) -> Tensor:
     Raises:
         DataError: The file is missing, no image, truncated, or larger than Pillow opens.
     """
-    with _one_line(path):
+    with one_line_errors(path):
         return to_pixels(_open(path)[0])
 
 
@@ -56,7 +56,7 @@ def read_annotated_image(path: Path, size: tuple[int, int], annotation_file: Pat
     Raises:
         DataError: As for :func:`read_image`; or neither reading has the annotated size.
     """
-    with _one_line(path):
+    with one_line_errors(path):
         upright, orientation = _open(path)
         if (upright.height, upright.width) == size:
             return to_pixels(upright)
@@ -76,8 +76,8 @@ def image_sizes(path: Path) -> tuple[tuple[int, int], tuple[int, int]]:
     Raises:
         DataError: The file is missing, no image, or larger than Pillow opens.
     """
-    with _one_line(path):
-        _check_regular(path)
+    with one_line_errors(path):
+        check_regular(path)
         with Image.open(path) as image:
             upright, orientation = upright_size(image)
     return upright, (upright[::-1] if orientation in TRANSPOSING else upright)
@@ -96,7 +96,7 @@ def to_image(source: Any) -> Tensor:
     if isinstance(source, (str, Path)):
         return read_image(source)
     if isinstance(source, Image.Image):
-        with _one_line("image"):
+        with one_line_errors("image"):
             return to_pixels(turned_upright(source)[0])
     if isinstance(source, (np.ndarray, Tensor)) and 0 in source.shape:
         raise DataError(f"expected an image, got {_form(source)} without pixels; leave it out")
@@ -143,12 +143,13 @@ def _inside(folder: Path) -> list[Path]:
 
 def _open(path: str | Path) -> tuple[Image.Image, int]:
     """The upright image of a file, and the EXIF orientation that it was turned by."""
-    _check_regular(path)
+    check_regular(path)
     with Image.open(path) as image:
         return turned_upright(image)
 
 
-def _check_regular(path: str | Path) -> None:
+def check_regular(path: str | Path) -> None:
+    """Raises a DataError for what is there and no regular file."""
     mode = Path(path).stat().st_mode
     if not stat.S_ISREG(mode):  # reading a pipe waits for ever
         kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
@@ -156,7 +157,7 @@ def _check_regular(path: str | Path) -> None:
 
 
 @contextmanager
-def _one_line(name: str | Path) -> Iterator[None]:
+def one_line_errors(name: str | Path) -> Iterator[None]:
     """Turns whatever Pillow raises for an image into one line with its name, and keeps its warnings quiet."""
     try:
         with warnings.catch_warnings():

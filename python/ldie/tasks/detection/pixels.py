@@ -30,9 +30,9 @@ _ORIENTATION, _BITS_PER_SAMPLE, _SAMPLE_FORMAT = 274, 258, 339  # tags of EXIF d
 
 def turned_upright(image: Image.Image) -> tuple[Image.Image, int]:
     """The image turned by its EXIF orientation, and that orientation, 1 to 8; a damaged one counts as 1."""
-    before = _orientation(image)
+    before = orientation_of(image)
     image.load()
-    orientation = _orientation(image)
+    orientation = orientation_of(image)
     if orientation == 1:  # Pillow turns TIFFs itself while it loads them
         return image, before
     return image.transpose(_TURNS[orientation]), orientation
@@ -43,7 +43,7 @@ def upright_size(image: Image.Image) -> tuple[tuple[int, int], int]:
     if image.format == "TIFF":  # Pillow turns some of these while it loads them
         upright, orientation = turned_upright(image)
         return (upright.height, upright.width), orientation
-    orientation = _orientation(image)
+    orientation = orientation_of(image)
     return (image.size if orientation in TRANSPOSING else image.size[::-1]), orientation
 
 
@@ -67,7 +67,8 @@ def to_pixels(image: Image.Image) -> Tensor:
     return torch.from_numpy(np.asarray(image.convert("RGB")).transpose(2, 0, 1).copy())
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation_of(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; a damaged one, or none, counts as 1."""
     try:
         value = image.getexif().get(_ORIENTATION)
     except Exception:  # the parser fails in many ways, and an image with damaged EXIF data is still an image

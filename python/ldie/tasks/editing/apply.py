@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A recipe applied to photographs in files; the photographs stay as they are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from ldie.errors import ConfigError, DataError
+from ldie.files import first_line, make_folder, write_text
+from ldie.tasks.detection.images import one_line_errors
+from ldie.tasks.detection.pixels import turned_upright
+from ldie.tasks.editing.pages import before_and_after
+from ldie.tasks.editing.photos import Photo, read_photo, write_photo
+from ldie_ext import Recipe
+
+Box = tuple[int, int, int, int]
+"""x1, y1, x2, y2 in pixels of the upright photograph, the last ones outside."""
+
+
+@dataclass(frozen=True)
+class Application:
+    """What is to be done to each photograph, and where the results go."""
+
+    recipe: Recipe
+    out: Path
+    strength: float = 1.0
+    steps: int | None = None
+    """How many, from the first on; None: all."""
+    every_step: bool = False
+    """Write the result after each step, too."""
+    page: bool = False
+    """Write a page with before and after."""
+    mask: Tensor | None = None
+    """bool [H, W]: the region to edit."""
+    box: Box | None = None
+    """The region to edit; of both, what is in both."""
+
+    @property
+    def count(self) -> int:
+        """How many steps are done."""
+        return len(self.recipe.steps) if self.steps is None else self.steps
+
+    def result_of(self, file: Path) -> Path:
+        """Where the edited photograph goes."""
+        return self.out / file.name
+
+    def page_of(self, file: Path) -> Path:
+        """Where the page goes."""
+        return self.out / f"{file.name}.html"
+
+    def steps_of(self, file: Path) -> list[Path]:
+        """Where the results after each step go."""
+        names = [step.name for step in self.recipe.steps[: self.count]]
+        return [self.out / f"{file.name}.steps" / f"{k}_{name}{file.suffix}" for k, name in enumerate(names, 1)]
+
+    def targets(self, file: Path) -> list[Path]:
+        """All that is written for a photograph."""
+        pages = [self.page_of(file)] if self.page else []
+        return [self.result_of(file), *pages, *(self.steps_of(file) if self.every_step else [])]
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds that a photograph took."""
+
+    edit: float
+    files: float
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Reads a recipe.
+
+    Raises:
+        DataError: It is none that can be applied; one line says why.
+    """
+    try:
+        return Recipe.load(path)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such recipe; correct the name or restore the file") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); give a recipe file") from error
+    except ValueError as error:
+        raise DataError(first_line(error)) from error
+
+
+def read_region(path: Path) -> Tensor:
+    """A region to edit, bool [H, W]: true where a gray picture is at least half white.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    with one_line_errors(path), Image.open(path) as image:
+        return torch.from_numpy(np.asarray(turned_upright(image)[0].convert("L")) >= 128)
+
+
+def check_targets(application: Application, files: Sequence[Path], others: Sequence[Path]) -> None:
+    """Checks that nothing that is read would be written over.
+
+    Args:
+        application: What is to be done.
+        files: The photographs.
+        others: What else is read.
+
+    Raises:
+        ConfigError: Something would.
+    """
+    read = {_identity(path): path for path in (*others, *files) if path.exists()}
+    for target in (target for file in files for target in application.targets(file)):
+        if target.exists() and _identity(target) in read:
+            raise ConfigError(f"--out must not lead to {read[_identity(target)]}, which is read; name another folder")
+
+
+def apply_to_file(application: Application, file: Path) -> Times:
+    """Edits one photograph and writes what is asked for; either all of it is computed, or nothing written.
+
+    Raises:
+        DataError: The photograph cannot be read, or recipe or region do not fit it.
+    """
+    started = time.perf_counter()
+    photo = read_photo(file)
+    read = time.perf_counter()
+    counts = range(1, application.count + 1) if application.every_step or application.page else [application.count]
+    results = list(_results(application, photo, counts))
+    edited = time.perf_counter()
+    make_folder(application.out)
+    final = results[-1] if results else photo.pixels
+    write_photo(photo, final, application.result_of(file))
+    if application.every_step:
+        for path, pixels in zip(application.steps_of(file), results):
+            write_photo(photo, pixels, path)
+    if application.page:
+        steps = application.recipe.steps[: application.count]
+        write_text(application.page_of(file), before_and_after(file.name, photo.pixels, results, steps))
+    return Times(edited - read, read - started + time.perf_counter() - edited)
+
+
+def _results(application: Application, photo: Photo, counts: Sequence[int]) -> Iterator[NDArray[Any]]:
+    """The photograph after so many steps."""
+    for count in counts:
+        try:
+            edited = application.recipe.apply(
+                photo.pixels, strength=application.strength, steps=count, region=application.mask
+            )
+        except ValueError as error:
+            raise DataError(f"{photo.path}: {first_line(error)}") from error
+        yield edited if application.box is None else _inside(application.box, photo, edited)
+
+
+def _inside(box: Box, photo: Photo, edited: NDArray[Any]) -> NDArray[Any]:
+    """The edited pixels in a box, and the photograph's around it."""
+    x1, y1, x2, y2 = box
+    height, width = photo.size
+    if x2 > width or y2 > height:
+        raise DataError(f"{photo.path}: is {width} pixels wide and {height} high; the box must lie in it")
+    if edited.shape != photo.pixels.shape:
+        raise DataError(f"{photo.path}: a recipe that changes the size cannot be kept to a box")
+    whole = photo.pixels.copy()
+    whole[y1:y2, x1:x2] = edited[y1:y2, x1:x2]
+    return whole
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino

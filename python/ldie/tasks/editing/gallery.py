@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One photograph under each operator at three strengths: a picture, a recipe for each operator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from ldie.files import make_folder, write_text, write_whole
+from ldie.tasks.detection.fonts import font_for
+from ldie.tasks.editing.pages import numbers, small
+from ldie.tasks.editing.photos import Photo
+from ldie_ext import Recipe, RecipeStep
+
+STRENGTHS = (1 / 3, 2 / 3, 1.0)
+
+_WARM = (1.6, 1.4, 1.2, 1.0, 0.9, 0.8, 0.6, 0.5)
+_COLD = tuple(reversed(_WARM))
+SAMPLES: Mapping[str, tuple[float, ...]] = {
+    "BRIGHTNESS": (0.6,),
+    "CONTRAST": (1.0,),
+    "SATURATION": (0.8,),
+    "EXPOSURE": (-1.5,),
+    "LIGHTNESS": (0.5,),
+    "BLACK_WHITE": (1.0,),
+    "WHITE_BALANCE": (1.25, 0.95, 0.7),
+    "HUE": (0.3,),
+    "COLORIZE": (0.58,),
+    "TONE_CURVE": (0.5, 0.75, 1.1, 1.5, 1.6, 1.2, 0.8, 0.55),
+    "COLOR_CURVE": (*_WARM, *([1.0] * 8), *_COLD),
+    "SHARPNESS": (1.5,),
+    "BLUR": (1.0,),
+    "EDGE": (1.0,),
+    "COLOR_BG": (0.0,),
+    "RADIAL_BLUR": (0.2,),
+    "FACET_BLUR": (4.0,),
+    "DENOISE": (0.3,),
+    "DEHAZE": (1.0,),
+    "ROTATE": (0.3,),
+    "CROP": (0.2, 0.2, 0.8, 0.8),
+}
+"""Parameters that show what an operator does; those that mirror or need an object have no strengths."""
+_COLUMNS = 2  # operators beside each other
+_GAP, _TEXT, _SIZE = 8, 26, 15
+_PAPER, _INK = (27, 27, 27), (221, 221, 221)
+
+
+def write_gallery(photo: Photo, out: Path, width: int = 260) -> Path:
+    """Writes ``gallery.png`` and ``recipes/<operator>.json`` into a folder; returns the picture's path.
+
+    Args:
+        photo: To show the operators on, reduced before they are applied.
+        out: The folder.
+        width: Of one of the pictures in it, in pixels.
+    """
+    longest = round(width * max(1.0, photo.size[0] / photo.size[1]))
+    pixels = np.asarray(small(photo.pixels, longest))
+    recipes = {name: Recipe([RecipeStep(name, params)]) for name, params in SAMPLES.items()}
+    rows = {name: [recipe.apply(pixels, strength=s) for s in STRENGTHS] for name, recipe in recipes.items()}
+    titles = {name: f"{name.lower()} {numbers(recipe.steps[0])}" for name, recipe in recipes.items()}
+    make_folder(out)
+    for name, recipe in recipes.items():
+        write_text(out / "recipes" / f"{name.lower()}.json", recipe.to_text())
+    sheet = _sheet({titles[name]: pictures for name, pictures in rows.items()}, pixels)
+    write_whole(out / "gallery.png", lambda temporary: sheet.save(temporary, "PNG"))
+    return out / "gallery.png"
+
+
+def _sheet(rows: Mapping[str, Sequence[NDArray[np.uint8]]], original: NDArray[np.uint8]) -> Image.Image:
+    """The photograph, then operators two beside each other, three strengths each."""
+    height, width, _ = original.shape
+    cell_width = len(STRENGTHS) * (width + 2) + 2 * _GAP
+    cell_height = height + _TEXT + _GAP
+    cells = [("the photograph, then each operator at a third, two thirds and all of it", [original]), *rows.items()]
+    lines = -(-len(cells) // _COLUMNS)
+    sheet = Image.new("RGB", (_COLUMNS * cell_width + _GAP, lines * cell_height + _GAP), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for n, (title, pictures) in enumerate(cells):
+        x, y = _GAP + n % _COLUMNS * cell_width, _GAP + n // _COLUMNS * cell_height
+        draw.text((x, y), title, _INK, font_for(title, _SIZE))
+        for k, picture in enumerate(pictures):
+            sheet.paste(Image.fromarray(picture), (x + k * (width + 2), y + _TEXT))
+    return sheet

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SynEdit as a data set in a folder: made once, noticed when damaged, and then made again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ldie.errors import ConfigError, DataError
+from ldie.files import first_line, scratch_folder
+from ldie.tasks.editing.scene import SceneObject
+from ldie.tasks.editing.synedit_pairs import OPERATORS, SynPair, check_choice, check_seed, syn_pair
+from ldie.tasks.editing.synedit_scene import LEAST_SIZE, MOST_SIZE
+from ldie_ext import EditOp
+
+logger = logging.getLogger("ldie")
+
+FORMAT = 1
+"""Goes up whenever pictures, edits or files become others, so that old folders are not taken for new ones."""
+RECORDS, DIGESTS = "pairs.json", "digests.json"
+PICTURES = ("source", "target", "objects")
+"""Of each pair; ``objects`` has at each pixel the number of its object, counted from 1, and 0 where there is none."""
+
+
+@dataclass(frozen=True)
+class SynEditConfig:
+    """What decides every byte of the data set; see :func:`~ldie.tasks.editing.synedit_pairs.syn_pair`."""
+
+    count: int = 1000
+    """Pairs; pair i is the same whatever their number."""
+    seed: int = 0
+    size: int = 128
+    operators: tuple[EditOp, ...] = OPERATORS
+    steps: tuple[int, int] = (1, 3)
+    local: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise ConfigError(f"count must be at least 1, got {self.count}")
+        if not LEAST_SIZE <= self.size <= MOST_SIZE:
+            raise ConfigError(f"size must be {LEAST_SIZE} to {MOST_SIZE}, got {self.size}")
+        check_seed(self.seed)
+        check_choice(self.operators, self.steps, self.local)
+
+    @property
+    def key(self) -> str:
+        """A name for all of it and the format."""
+        text = json.dumps({"format": FORMAT, **asdict(self)}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class SynEdit(Dataset[SynPair]):
+    """Pairs of pictures with the edits between them, made where they are not there yet.
+
+    The pairs are in a folder of ``cache`` that is named by a hash of the configuration and of the generator's version.
+    It appears complete or not at all; all files' digests are looked at when it is opened, and where one is missing or
+    another the folder is made again.
+
+    Args:
+        cache: The folder to keep data sets in.
+        config: Which pairs.
+
+    Raises:
+        DataError: The folder cannot be written to.
+
+    Example:
+        >>> import tempfile
+        >>> pairs = SynEdit(tempfile.mkdtemp(), SynEditConfig(count=2, size=32, operators=(EditOp.BRIGHTNESS,),
+        ...                                                   steps=(1, 1)))
+        >>> len(pairs), pairs[1].target.shape
+        (2, torch.Size([32, 32, 3]))
+    """
+
+    def __init__(self, cache: str | Path, config: SynEditConfig) -> None:
+        self.config = config
+        self.folder = Path(cache) / f"synedit-{config.key}"
+        if not _is_whole(self.folder, config):
+            if self.folder.exists():
+                logger.warning("%s: damaged or not complete; it is made again", self.folder)
+            _make(self.folder, config)
+        self._records: list[dict[str, Any]] = json.loads((self.folder / RECORDS).read_bytes())["pairs"]
+
+    def __len__(self) -> int:
+        return self.config.count
+
+    def __getitem__(self, index: int) -> SynPair:
+        """The pair, read from the files.
+
+        Raises:
+            IndexError: There is none of this number.
+            DataError: A file was taken away or overwritten since the data set was opened.
+        """
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"index must be below {len(self)}, got {index}")
+        record = self._records[index]
+        source, target, owner = (_read(self.folder / _name(index % len(self), picture)) for picture in PICTURES)
+        steps, objects = record["steps"], record["objects"]
+        return SynPair(
+            source,
+            target,
+            torch.tensor([EditOp[step["name"]] for step in steps]),
+            torch.tensor([step["params"] for step in steps]),
+            owner == torch.arange(1, len(objects) + 1).view(-1, 1, 1),
+            torch.tensor([step["mask"] for step in steps]),
+            torch.tensor([step["exclusive"] for step in steps]),
+            tuple(SceneObject(**{**item, "box": tuple(item["box"])}) for item in objects),
+        )
+
+
+def _name(index: int, picture: str) -> str:
+    return f"{index:06d}_{picture}.png"
+
+
+def _read(path: Path) -> Tensor:
+    try:
+        with Image.open(path) as image:
+            return torch.from_numpy(np.array(image))
+    except (OSError, SyntaxError) as error:  # Pillow has broken PNG chunks as a SyntaxError
+        raise DataError(
+            f"{path}: cannot be read ({first_line(error)}); open the data set again to repair it"
+        ) from error
+
+
+def _make(folder: Path, config: SynEditConfig) -> None:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with scratch_folder(folder) as scratch:
+            staged = scratch / "new"
+            staged.mkdir()
+            _write(staged, config)
+            if folder.exists() and not _is_whole(folder, config):  # another process may have made the same meanwhile
+                folder.rename(scratch / "old")
+            try:
+                staged.rename(folder)
+            except OSError:
+                if not _is_whole(folder, config):
+                    raise
+    except OSError as error:
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise DataError(f"{folder}: cannot be generated ({reason}); free space or choose another folder") from error
+
+
+def _write(folder: Path, config: SynEditConfig) -> None:
+    records = []
+    for index in range(config.count):
+        pair = syn_pair(config.seed, config.size, config.operators, config.steps, config.local, index=index)
+        owner = (pair.masks * torch.arange(1, len(pair.masks) + 1).view(-1, 1, 1)).sum(0).to(torch.uint8)
+        for picture, pixels in zip(PICTURES, (pair.source, pair.target, owner), strict=True):
+            Image.fromarray(pixels.numpy()).save(folder / _name(index, picture), compress_level=1)
+        records.append({"steps": _steps(pair), "objects": [asdict(item) for item in pair.objects]})
+    (folder / RECORDS).write_text(json.dumps({"config": asdict(config), "pairs": records}), encoding="utf-8")
+    (folder / DIGESTS).write_text(json.dumps(_digests(folder, config)), encoding="utf-8")
+
+
+def _steps(pair: SynPair) -> list[dict[str, Any]]:
+    rows = zip(pair.ops.tolist(), pair.params.tolist(), pair.mask_index.tolist(), pair.exclusive.tolist(), strict=True)
+    return [
+        {"name": EditOp(op).name, "params": params, "mask": mask, "exclusive": exclusive}
+        for op, params, mask, exclusive in rows
+    ]
+
+
+def _is_whole(folder: Path, config: SynEditConfig) -> bool:
+    """Whether every file is there as it was written."""
+    try:
+        return bool(json.loads((folder / DIGESTS).read_bytes()) == _digests(folder, config))
+    except (OSError, ValueError, RecursionError):
+        return False
+
+
+def _digests(folder: Path, config: SynEditConfig) -> dict[str, str]:
+    names = [RECORDS, *(_name(index, picture) for index in range(config.count) for picture in PICTURES)]
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
