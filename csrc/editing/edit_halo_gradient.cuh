@@ -40,7 +40,9 @@ struct TileSums {
   __device__ __forceinline__ void add(int slot, A value) const {
     if (in_tile) columns.add(slot, value);
   }
-  __device__ __forceinline__ void add_at(int slot, int index, A value) const { add(slot + index, value); }
+  __device__ __forceinline__ void add_piece(int slot, int piece, A scaled, A grad) const {
+    if (in_tile) columns.add_piece(slot, piece, scaled, grad);
+  }
 };
 
 template <typename A>
