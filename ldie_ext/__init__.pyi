@@ -28,6 +28,7 @@ from ldie_ext.ops.editing.executor_operators import ExecutorOperator as Executor
 from ldie_ext.ops.editing.fit_edits import EditFit as EditFit
 from ldie_ext.ops.editing.fit_edits import fit_edits as fit_edits
 from ldie_ext.ops.editing.inpaint import OpenCVInpainter as OpenCVInpainter
+from ldie_ext.ops.editing.plan_edits import plan_edits as plan_edits
 from ldie_ext.ops.editing.recipe import Recipe as Recipe
 from ldie_ext.ops.editing.recipe_executor import RecipeExecutor as RecipeExecutor
 from ldie_ext.ops.editing.recipe_step import RecipeStep as RecipeStep

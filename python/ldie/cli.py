@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ``ldie`` command: train, eval, predict, show, convert, import, export, benchmark, apply, recipe, synth, info.
+"""The ``ldie`` command: train, eval, predict, show, convert, import, export, benchmark, info; edits of photographs.
 
 Exit codes: 0 done, 1 bad input (one line on stderr), 2 bad usage, 130 stopped by Ctrl-C (a checkpoint is written), 141
 nobody reads stdout any more.
@@ -29,6 +29,16 @@ _TRAIN_EXAMPLES = """examples:
   torchrun --nproc-per-node 8 -m ldie train centernet --data ~/coco --work-dir runs/coco
 """
 
+_PLAN_EXAMPLES = """examples:
+  ldie plan before.jpg after.jpg                          which edits, in which order; into plan/
+  ldie plan before.jpg after.jpg --apply-to holidays/     and do them to other photographs, into plan/applied/
+  ldie plan before.png after.png --mask sky.png --operators brightness saturation --max-steps 2
+"""
+_PLAN_METHODS = ("joint", "beam", "fixed", "epsilon_greedy")
+_PLAN_OPERATORS = ("brightness", "contrast", "saturation", "sharpness", "tone_curve", "color_curve")
+_MORE_OPERATORS = (
+    "exposure", "black_white", "white_balance", "hue", "lightness", "blur", "edge", "color_bg", "colorize",
+)  # fmt: skip
 
 _MOST, SEEDS, _LONGEST = 2**31 - 1, 2**63 - 1, 2**14
 
@@ -90,6 +100,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_export(commands)
     _add_apply(commands)
     _add_recipe(commands)
+    _add_plan(commands)
     _add_synth(commands)
     info = _add(commands, "info", "print versions, devices, loaded native libraries and operators")
     info.epilog = "example:\n  ldie info"
@@ -264,6 +275,33 @@ def _add_recipe(commands: argparse._SubParsersAction) -> None:
 def _add_strength(parser: argparse.ArgumentParser) -> None:
     text = "how much of the recipe, from 0 to 1 (default: all)"
     parser.add_argument("--strength", type=_score, default=1.0, metavar="S", help=text)
+
+
+def _add_plan(commands: argparse._SubParsersAction) -> None:
+    parser = _add(commands, "plan", "find the edits between two photographs; write them as a recipe, and apply it")
+    parser.epilog = _PLAN_EXAMPLES
+    parser.add_argument("before", type=Path, metavar="BEFORE", help="a photograph")
+    parser.add_argument("after", type=Path, metavar="AFTER", help="the same one, edited; of another size if need be")
+    text = "for plan.json, plan.png and applied/ (default: %(default)s)"
+    parser.add_argument("--out", type=Path, default=Path("plan"), metavar="DIR", help=text)
+    text = "do the edits to this photograph, or to all in this folder, too"
+    parser.add_argument("--apply-to", type=Path, metavar="FILE|DIR", help=text)
+    text = f"edits to choose from: {' '.join((*_PLAN_OPERATORS, *_MORE_OPERATORS))} (default: the first six)"
+    known = (*_PLAN_OPERATORS, *_MORE_OPERATORS)
+    parser.add_argument("--operators", nargs="+", choices=known, default=_PLAN_OPERATORS, metavar="OP", help=text)
+    text = "edits at most (default: 3 for joint, else as many as there are operators)"
+    parser.add_argument("--max-steps", type=_whole(1, 8), metavar="N", help=text)
+    text = f"{' | '.join(_PLAN_METHODS)}; all but joint come near, but seldom by the edits that were made"
+    parser.add_argument("--method", choices=_PLAN_METHODS, default="joint", metavar="METHOD", help=text)
+    text = "pictures, white where an edit may be local to; it may also be local to the rest"
+    parser.add_argument("--mask", nargs="+", type=Path, default=[], metavar="FILE", help=text)
+    text = "pixels along a side that are looked at (default: %(default)s)"
+    parser.add_argument("--size", type=_whole(16, 4096), default=128, metavar="N", help=text)
+    text = "then fit the edits' numbers to all pixels also of more than 4 megapixels, which may take minutes"
+    parser.add_argument("--full", action="store_true", help=text)
+    text = "mean difference that fewer numbers may cost (default: 0.00013, what 8 bits can hide)"
+    parser.add_argument("--tolerance", type=_score, metavar="T", help=text)
+    parser.add_argument("--seed", type=_whole(0, SEEDS), default=0, help="of epsilon_greedy (default: %(default)s)")
 
 
 def _add_synth(commands: argparse._SubParsersAction) -> None:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -74,6 +74,7 @@ class RecipeStep:
             raise ValueError(f"exclusive must be a bool, got {shown(self.exclusive)}")
 
 
+@runtime_checkable
 class StepExecutor(Protocol):
     """Does the steps that apply_edits does not have: geometry, inpainting, blurs that look far."""
 

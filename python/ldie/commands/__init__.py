@@ -13,6 +13,7 @@ from ldie.commands.evaluate import evaluate
 from ldie.commands.export import export
 from ldie.commands.import_weights import import_weights
 from ldie.commands.info import info
+from ldie.commands.plan import plan
 from ldie.commands.predict import predict
 from ldie.commands.recipe import recipe
 from ldie.commands.show import show
@@ -30,6 +31,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "export": export,
     "apply": apply,
     "recipe": recipe,
+    "plan": plan,
     "synth": synth,
     "info": info,
 }

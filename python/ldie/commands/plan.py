@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``ldie plan``."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from ldie.commands.apply import apply_to_files
+from ldie.engine.log import configure_console, logger
+from ldie.tasks.detection.images import files_of
+from ldie.tasks.editing import planning
+from ldie.tasks.editing.apply import Application, check_targets
+from ldie.tasks.editing.photos import check_photo
+from ldie_ext import Recipe
+
+
+def plan(options: argparse.Namespace) -> int:
+    """Finds the edits between two photographs, and does them to others."""
+    configure_console(options.debug)
+    files = files_of([options.apply_to]) if options.apply_to else []
+    if len(files) == 1:  # of several, what is wrong with one is said when its turn comes
+        check_photo(files[0])
+    applied = options.out / "applied"
+    check_targets(Application(Recipe(()), applied), files, [options.before, options.after, *options.mask])
+    pair = planning.read_pair(options.before, options.after, options.mask)
+    if pair.message:
+        logger.info("%s", pair.message)
+    operators = [name.upper() for name in options.operators]
+    small = planning.preview(pair, options.size, operators)
+    start = time.perf_counter()
+    choices = {} if options.tolerance is None else {"tolerance": options.tolerance}
+    found = planning.find_recipe(
+        small, operators, method=options.method, max_steps=options.max_steps, seed=options.seed, **choices
+    )
+    height, width = small.image.shape[1:]
+    logger.info("planned on %d x %d pixels in %.1f s", width, height, time.perf_counter() - start)
+    recipe = planning.for_photograph(found, pair)
+    if small is not pair and (options.full or pair.pixels <= planning.MOST_PIXELS):
+        before, recipe = planning.distances(recipe, pair)[-1], planning.refitted(recipe, pair)
+        logger.info("fitted to all pixels: %.5f instead of %.5f", planning.distances(recipe, pair)[-1], before)
+    before, *after = planning.distances(recipe, pair)
+    logger.info("mean difference, of values from 0 to 1, before: %.4f", before)
+    for number, (step, distance) in enumerate(zip(recipe.steps, after, strict=True), 1):
+        logger.info("%d. %s: %.4f", number, planning.words(step), distance)
+    if not recipe.steps:
+        logger.info("no edits: nothing brings the one nearer to the other")
+    logger.info("written: %s, %s", *planning.write_plan(recipe, pair, options.out))
+    return apply_to_files(Application(recipe, applied), files) if files else 0

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The edits between two photographs in files: found on a small part of their pixels, shown, and written as a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from ldie.errors import DataError
+from ldie.files import make_folder, write_text, write_whole
+from ldie.tasks.editing.apply import read_region
+from ldie.tasks.editing.photos import Photo, read_photo
+from ldie_ext import EditOp, Recipe, RecipeStep, fit_edits, plan_edits, rle_encode
+from ldie_ext.ops.editing._recipe_run import region_at
+from ldie_ext.ops.editing.edit_op import EDIT_OPERATORS
+from ldie_ext.ops.editing.recipe_step import EDIT_KINDS
+
+RECIPE, PICTURE = "plan.json", "plan.png"
+MOST_PIXELS = 4_000_000
+"""Up to which a photograph's edits are fitted once more to all of its pixels unasked: seconds, not minutes."""
+_WINDOWS = 5
+"""Along each side, the places that are looked at for a part of the picture with many colours."""
+_GAP, _CAPTION, _PICTURE_SIDE = 8, 18, 480
+
+
+@dataclass(frozen=True)
+class PhotoPair:
+    """Two photographs of one size, and regions that edits may be local to."""
+
+    before: Photo
+    image: Tensor
+    """uint8 or, of 16 bits, float [3, H, W]."""
+    target: Tensor
+    """The same of the photograph after the edits."""
+    masks: Tensor | None = None
+    """bool [M, H, W]."""
+    message: str = ""
+    """What was done to make them fit."""
+
+    @property
+    def pixels(self) -> int:
+        """How many there are."""
+        return self.image[0].numel()
+
+    def part(self, rows: slice, columns: slice) -> PhotoPair:
+        """Some of the pixels."""
+        image, target = (each[:, rows, columns] for each in (self.image, self.target))
+        masks = None if self.masks is None else self.masks[:, rows, columns]
+        return PhotoPair(self.before, image, target, masks)
+
+
+def read_pair(before: Path, after: Path, masks: Sequence[Path] = ()) -> PhotoPair:
+    """Reads two photographs; where one has more pixels it is reduced to the other's size.
+
+    Raises:
+        DataError: A file cannot be read, or they differ in more than size.
+    """
+    first, second = read_photo(before), read_photo(after)
+    if not _same_aspect(first.size, second.size):
+        raise DataError(
+            f"{after}: is {_size(second.size)}, but {before} {_size(first.size)}; crop one to what the other shows"
+        )
+    size = min(first.size, second.size)
+    image, target = (_as_tensor(photo.pixels, size) for photo in (first, second))
+    message = "" if first.size == second.size else f"compared at {_size(size)}, the smaller one's size"
+    regions = [_region(path, size) for path in masks]
+    return PhotoPair(first, image, target, torch.stack(regions) if regions else None, message)
+
+
+def preview(pair: PhotoPair, side: int, operators: Sequence[str]) -> PhotoPair:
+    """A small pair between which the edits are the same, of at most ``side`` pixels each way.
+
+    Where each pixel is edited by itself, every n-th pixel is one. Edits that read neighbours need these: of some
+    windows of the photograph, the one whose colours vary the most.
+    """
+    height, width = pair.image.shape[1:]
+    if max(height, width) <= side:
+        return pair
+    if all(EDIT_KINDS[name].halo == 0 for name in operators):
+        step = -(-max(height, width) // side)
+        return pair.part(slice(step // 2, None, step), slice(step // 2, None, step))
+    rows, columns = (_starts(length, side) for length in (height, width))
+    windows = [pair.part(slice(y, y + side), slice(x, x + side)) for y in rows for x in columns]
+    return max(windows, key=lambda window: float(window.image.float().flatten(1).std(1).sum()))
+
+
+def distances(recipe: Recipe, pair: PhotoPair) -> list[float]:
+    """How far from the target, mean absolute difference of values from 0 to 1, before all and after each step."""
+    results = (recipe.apply(pair.image, steps=n) for n in range(len(recipe.steps) + 1))
+    return [float((as_unit(result) - as_unit(pair.target)).abs().mean()) for result in results]
+
+
+def as_unit(image: Tensor) -> Tensor:
+    """Values from 0 to 1."""
+    return image.float() / 255 if image.dtype == torch.uint8 else image
+
+
+def find_recipe(pair: PhotoPair, operators: Sequence[str], **options: Any) -> Recipe:
+    """The best plan of :func:`ldie_ext.plan_edits`.
+
+    Raises:
+        DataError: What was asked for does not go together; one line says why.
+    """
+    try:
+        return plan_edits(pair.image, pair.target, pair.masks, operators=list(operators), **options)[0]
+    except ValueError as error:
+        raise DataError(str(error)) from error
+
+
+def for_photograph(recipe: Recipe, pair: PhotoPair) -> Recipe:
+    """A recipe that was found on a part of a pair, with the photograph's size, masks and hash."""
+    local = any(step.mask is not None for step in recipe.steps)
+    masks = rle_encode(pair.masks) if local and pair.masks is not None else None
+    size = (pair.image.shape[1], pair.image.shape[2])
+    return Recipe(recipe.steps, masks, size, Recipe.hash_of(pair.image))
+
+
+def refitted(recipe: Recipe, pair: PhotoPair) -> Recipe:
+    """The same steps with their parameters fitted to all pixels of the pair, from those that they have on."""
+    if not recipe.steps:
+        return recipe
+    rows = [EDIT_OPERATORS[EditOp[step.name]].row(torch.tensor(step.params)) for step in recipe.steps]
+    ops = torch.tensor([[[EditOp[step.name] for step in recipe.steps]]])
+    index = torch.tensor([[[-1 if step.mask is None else step.mask for step in recipe.steps]]])
+    exclusive = torch.tensor([[[step.exclusive for step in recipe.steps]]])
+    places = (None, None, None) if pair.masks is None else (pair.masks, index, exclusive)
+    images = (as_unit(pair.image)[None], as_unit(pair.target)[None])
+    found = fit_edits(*images, ops, *places, init=torch.stack(rows)[None, None])
+    steps = [
+        replace(step, params=tuple(row[: len(step.params)].tolist()))
+        for step, row in zip(recipe.steps, found.params[0, 0], strict=True)
+    ]
+    return replace(recipe, steps=steps)
+
+
+def words(step: RecipeStep) -> str:
+    """A step in words: an operator, its number or its curves with a mean of 1, and where it acts."""
+    curve = EDIT_KINDS[step.name].curve
+    if curve:
+        rows = [step.params[first : first + curve] for first in range(0, len(step.params), curve)]
+        numbers = ", ".join(" ".join(f"{value * curve / sum(row):.2f}" for value in row) for row in rows)
+    else:
+        numbers = " ".join(f"{value:+.3f}" for value in step.params)
+    place = "" if step.mask is None else f" {'outside of' if step.exclusive else 'in'} mask {step.mask}"
+    return f"{step.name.lower().replace('_', ' ')} {numbers}{place}"
+
+
+def write_plan(recipe: Recipe, pair: PhotoPair, folder: Path) -> tuple[Path, Path]:
+    """Writes the recipe and a picture of both photographs and what the recipe makes of the first."""
+    make_folder(folder)
+    write_text(folder / RECIPE, recipe.to_text())
+    pictures = {"before": pair.image, "planned": recipe.apply(pair.image), "after": pair.target}
+    sheet = _side_by_side({name: _small(_to_bytes(picture)) for name, picture in pictures.items()})
+    write_whole(folder / PICTURE, lambda temporary: sheet.save(temporary, "PNG"))
+    return folder / RECIPE, folder / PICTURE
+
+
+def _size(size: tuple[int, int]) -> str:
+    return f"{size[1]} pixels wide and {size[0]} high"
+
+
+def _as_tensor(pixels: NDArray[Any], size: tuple[int, int]) -> Tensor:
+    values = pixels.astype(np.float32) / 65535 if pixels.dtype == np.uint16 else pixels
+    image = torch.from_numpy(np.require(values, requirements="W")).permute(2, 0, 1).contiguous()
+    if tuple(image.shape[1:]) == size:
+        return image
+    reduced = torch.nn.functional.interpolate(as_unit(image)[None], size, mode="bilinear", antialias=True)[0]
+    return reduced.clamp(0, 1)
+
+
+def _same_aspect(size: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether one (H, W) is the other at a scale, but for rounding to whole pixels."""
+    return abs(size[0] * other[1] - size[1] * other[0]) <= max(sum(size), sum(other))
+
+
+def _region(path: Path, size: tuple[int, int]) -> Tensor:
+    region = read_region(path)
+    try:
+        return region_at(region, size, torch.device("cpu"))
+    except ValueError:
+        found = (region.shape[0], region.shape[1])
+        raise DataError(
+            f"{path}: is {_size(found)}, but the photograph {_size(size)}; give a mask of its aspect"
+        ) from None
+
+
+def _starts(length: int, side: int) -> list[int]:
+    """Where windows begin that are spread evenly over a length."""
+    room = max(0, length - side)
+    return sorted({room * k // (_WINDOWS - 1) for k in range(_WINDOWS)})
+
+
+def _to_bytes(image: Tensor) -> NDArray[np.uint8]:
+    pixels = image if image.dtype == torch.uint8 else (image * 255).round().clamp(0, 255).to(torch.uint8)
+    return pixels.permute(1, 2, 0).contiguous().numpy()
+
+
+def _small(pixels: NDArray[np.uint8]) -> Image.Image:
+    image = Image.fromarray(pixels)
+    image.thumbnail((_PICTURE_SIDE, _PICTURE_SIDE))
+    return image
+
+
+def _side_by_side(pictures: dict[str, Image.Image]) -> Image.Image:
+    width = sum(picture.width for picture in pictures.values()) + _GAP * (len(pictures) + 1)
+    height = max(picture.height for picture in pictures.values()) + _CAPTION + _GAP
+    sheet = Image.new("RGB", (width, height), "white")
+    draw, x = ImageDraw.Draw(sheet), _GAP
+    for name, picture in pictures.items():
+        draw.text((x, 3), name, fill="black")
+        sheet.paste(picture, (x, _CAPTION))
+        x += picture.width + _GAP
+    return sheet

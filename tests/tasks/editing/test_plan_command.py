@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``ldie plan``: from two files to a recipe, a picture and edited photographs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from engine.command import error_line
+from ldie import cli
+from ldie.cli import main
+from ldie.tasks.editing import planning
+from PIL import Image
+
+from ldie_ext import Recipe, RecipeStep
+from ldie_ext.ops.editing.recipe_step import EDIT_KINDS
+
+EDITS = Recipe([RecipeStep("CONTRAST", (0.5,)), RecipeStep("BRIGHTNESS", (-0.275,))])
+SCALARS = ["--operators", "brightness", "contrast", "saturation"]
+
+
+def photograph(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """Smooth noise, uint8 [H, W, 3]."""
+    small = np.random.default_rng(seed).integers(20, 235, (6, 8, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    before, after = tmp_path / "before.png", tmp_path / "after.png"
+    pixels = photograph(60, 80)
+    Image.fromarray(pixels).save(before)
+    Image.fromarray(EDITS.apply(pixels)).save(after)
+    return before, after
+
+
+def test_plan_is_written_and_said(files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert main(["plan", *map(str, files), "--out", str(out), *SCALARS]) == 0
+    recipe = Recipe.load(out / "plan.json")
+    assert [step.name for step in recipe.steps] == ["CONTRAST", "BRIGHTNESS"] and recipe.size == (60, 80)
+    said = capsys.readouterr().out
+    assert "1. contrast +0.5" in said and "2. brightness -0.2" in said and str(out / "plan.json") in said
+    with Image.open(out / "plan.png") as picture:
+        assert picture.width > 3 * 80 and picture.height > 60
+    assert sorted(path.name for path in out.iterdir()) == ["plan.json", "plan.png"]
+
+
+def test_edits_of_a_preview_at_full_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before, after = tmp_path / "before.png", tmp_path / "after.png"
+    pixels = photograph(300, 400)
+    Image.fromarray(pixels).save(before)
+    Image.fromarray(EDITS.apply(pixels)).save(after)
+    assert main(["plan", str(before), str(after), "--out", str(tmp_path), "--size", "64", *SCALARS]) == 0
+    said = capsys.readouterr().out
+    assert "planned on 57 x 43 pixels" in said and "fitted to all pixels" in said
+    recipe = Recipe.load(tmp_path / "plan.json")
+    assert recipe.size == (300, 400)
+    assert np.abs(recipe.apply(pixels).astype(int) - EDITS.apply(pixels)).max() <= 1
+
+
+def test_apply_to_a_folder(files: tuple[Path, Path], tmp_path: Path) -> None:
+    others = tmp_path / "others"
+    others.mkdir()
+    for name in ("a.png", "b.png"):
+        Image.fromarray(photograph(30, 50, ord(name[0]))).save(others / name)
+    out = tmp_path / "out"
+    assert main(["plan", *map(str, files), "--out", str(out), "--apply-to", str(others), *SCALARS]) == 0
+    recipe = Recipe.load(out / "plan.json")
+    for name in ("a.png", "b.png"):
+        with Image.open(out / "applied" / name) as picture:
+            assert (np.asarray(picture) == recipe.apply(photograph(30, 50, ord(name[0])))).all()
+        with Image.open(others / name) as picture:
+            assert (np.asarray(picture) == photograph(30, 50, ord(name[0]))).all()
+
+
+def test_local_edit(files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pixels = photograph(60, 80)
+    region = np.zeros((60, 80), np.uint8)
+    region[10:40, 20:60] = 255
+    target = np.where(region[:, :, None] > 0, EDITS.apply(pixels), pixels)
+    Image.fromarray(target).save(files[1])
+    Image.fromarray(region).save(tmp_path / "region.png")
+    command = ["plan", *map(str, files), "--out", str(tmp_path), "--mask", str(tmp_path / "region.png")]
+    assert main([*command, "--operators", "contrast", "brightness", "--max-steps", "2"]) == 0
+    recipe = Recipe.load(tmp_path / "plan.json")
+    assert all(step.mask == 0 and not step.exclusive for step in recipe.steps) and len(recipe.steps) == 2
+    assert "in mask 0" in capsys.readouterr().out
+    assert (recipe.apply(pixels)[region == 0] == pixels[region == 0]).all()
+
+
+def test_the_larger_is_reduced(files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.fromarray(EDITS.apply(photograph(60, 80))).resize((160, 120)).save(files[1])
+    assert main(["plan", *map(str, files), "--out", str(tmp_path), *SCALARS]) == 0
+    assert "compared at 80 pixels wide and 60 high" in capsys.readouterr().out
+    recipe = Recipe.load(tmp_path / "plan.json")
+    assert [step.name for step in recipe.steps][:2] == ["CONTRAST", "BRIGHTNESS"]
+
+
+def test_bad_input_is_one_line_and_writes_nothing(
+    files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other, broken, out = tmp_path / "other.png", tmp_path / "broken.png", tmp_path / "out"
+    Image.fromarray(photograph(60, 60)).save(other)
+    broken.write_bytes(files[0].read_bytes()[:200])
+    before = str(files[0])
+    for arguments, message in (
+        ([before, str(tmp_path / "no.png")], "no.png: no such image"),
+        ([before, str(broken)], "broken.png"),
+        ([before, str(other)], "other.png: is 60 pixels wide and 60 high, but .*before.png 80 pixels wide"),
+        ([*map(str, files), "--mask", str(other)], "other.png: .* give a mask of its aspect"),
+        ([*map(str, files), "--operators", "color_bg"], "masks must be given for COLOR_BG"),
+        ([*map(str, files), "--apply-to", str(tmp_path / "nobody")], "nobody"),
+    ):
+        line = error_line(capsys, ["plan", *arguments, "--out", str(out)])
+        assert re.search(message, line), line
+        assert not out.exists()
+
+
+def test_originals_are_not_written_over(
+    files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "plan" / "applied"
+    folder.mkdir(parents=True)
+    Image.fromarray(photograph(60, 80)).save(folder / "a.png")
+    command = ["plan", *map(str, files), "--out", str(tmp_path / "plan"), "--apply-to", str(folder), *SCALARS]
+    assert "must not lead to" in error_line(capsys, command)
+    assert not (tmp_path / "plan" / "plan.json").exists()
+
+
+@pytest.mark.parametrize("arguments", [["--operators", "blurr"], ["--max-steps", "0"], ["--method", "best"], []])
+def test_bad_usage(arguments: list[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["plan", "before.png", *(["after.png"] if arguments else []), *arguments])
+
+
+def test_operators_are_those_that_there_are() -> None:
+    offered = {*cli._PLAN_OPERATORS, *cli._MORE_OPERATORS}
+    assert {name.upper() for name in offered} == set(EDIT_KINDS)
+
+
+def test_every_step_has_words() -> None:
+    for name, kind in EDIT_KINDS.items():
+        step = RecipeStep(name, (kind.identity or 0.5,) * kind.parameters, 1, True)
+        text = planning.words(step)
+        assert text.startswith(name.lower().replace("_", " ")) and text.endswith("outside of mask 1")
+    assert planning.words(RecipeStep("TONE_CURVE", (2.0,) * 8)) == "tone curve" + " 1.00" * 8
+
+
+def test_preview_keeps_what_steps_need() -> None:
+    image = torch.from_numpy(photograph(300, 400).copy()).permute(2, 0, 1)
+    pair = planning.PhotoPair(None, image, image, torch.zeros(2, 300, 400, dtype=torch.bool))  # type: ignore[arg-type]
+    spread = planning.preview(pair, 64, ["BRIGHTNESS", "TONE_CURVE"])
+    assert torch.equal(spread.image, image[:, 3::7, 3::7]) and spread.masks is not None
+    assert spread.masks.shape == (2, *spread.image.shape[1:])
+    window = planning.preview(pair, 64, ["BRIGHTNESS", "SHARPNESS"]).image
+    assert window.shape == (3, 64, 64)
+    starts = [(y, x) for y in (0, 59, 118, 177, 236) for x in (0, 84, 168, 252, 336)]
+    assert any(torch.equal(window, image[:, y : y + 64, x : x + 64]) for y, x in starts)
+    assert planning.preview(pair, 400, ["SHARPNESS"]) is pair
