@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pytest
 import torch
 from torch import Tensor
 
-from ldie_ext import EditOp, Recipe, RecipeStep, plan_edits
-from ldie_ext.ops.editing.recipe_step import StepKind
+from ldie_ext import EditExecutor, EditOp, Recipe, RecipeExecutor, RecipeStep, plan_edits, rle_encode
 
 SCALARS = ["BRIGHTNESS", "CONTRAST", "SATURATION"]
 
@@ -25,8 +22,6 @@ def picture(side: int = 32, seed: int = 0, most: int = 230) -> Tensor:
 
 
 def edited(image: Tensor, *steps: tuple[str, float], masks: Tensor | None = None) -> Tensor:
-    from ldie_ext import rle_encode
-
     rows = [RecipeStep(name, (value,)) for name, value in steps]
     return Recipe(rows, None if masks is None else rle_encode(masks)).apply(image)
 
@@ -107,14 +102,10 @@ def test_white_background() -> None:
         plan_edits(image, target, operators=["COLOR_BG"])
 
 
-class Filler:
-    """Fills a region with the mean of the rest."""
-
-    kinds: Mapping[str, StepKind] = {"INPAINT_OBJ": StepKind(0, 0, 0, None, halo=None)}
-
-    def run(self, images: Tensor, step: RecipeStep, mask: Tensor | None, strength: float) -> Tensor:
-        assert mask is not None and strength == 1
-        return torch.where(mask, images[..., ~mask].mean(-1)[..., None, None], images)
+def filled_with_the_mean(images: Tensor, holes: Tensor) -> Tensor:
+    """An inpainter."""
+    outside = images.masked_fill(holes, torch.nan).nanmean((2, 3), keepdim=True)
+    return torch.where(holes, outside, images)
 
 
 @pytest.mark.parametrize("method", ["joint", "beam"])
@@ -122,10 +113,11 @@ def test_steps_of_an_executor(method: str) -> None:
     image = picture().float() / 255
     masks = torch.zeros(2, 32, 32, dtype=torch.bool)
     masks[0, :9, :20], masks[1, 14:28, 12:30] = True, True
-    filled = Filler().run(image[None], RecipeStep("INPAINT_OBJ"), masks[1], 1.0)[0]
+    executor = RecipeExecutor(EditExecutor(filled_with_the_mean))
+    filled = executor.run(image[None], RecipeStep("INPAINT_OBJ"), masks[1], 1.0)[0]
     target = edited(filled, ("BRIGHTNESS", -0.3))
     recipe = plan_edits(
-        image, target, masks, operators=["INPAINT_OBJ", "BRIGHTNESS"], executor=Filler(), method=method,  # type: ignore[arg-type]
+        image, target, masks, operators=["INPAINT_OBJ", "BRIGHTNESS"], executor=executor, method=method,  # type: ignore[arg-type]
     )[0]  # fmt: skip
     steps = [(step.name, step.mask, step.exclusive) for step in recipe.steps]
     if method == "joint":

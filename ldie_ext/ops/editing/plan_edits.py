@@ -76,8 +76,9 @@ def plan_edits(
         masks: bool [M, H, W]. Each operator may then act on the whole image, on one mask, or everywhere else.
         method: 'joint', 'beam', 'fixed' or 'epsilon_greedy'.
         operators: those to choose from, each at most once in a plan: names or numbers of :class:`EditOp`, and names
-            of the executor's steps without parameters, such as inpainting. These and COLOR_BG need masks, and act
-            nowhere but on a mask or outside of it. 'joint' by 'lm' has an executor's steps only before all others.
+            of the executor's steps without parameters, such as INPAINT_OBJ of :class:`RecipeExecutor`. This one acts
+            on a mask, COLOR_BG on a mask or outside of it. 'joint' by 'lm' has an executor's steps only before all
+            others.
         max_steps: 1 to 8; None: 3 for 'joint', where 20,000 orders are the most, else all operators.
         tolerance: of 'joint', see above; at least 0.
         optimizer: 'lm', which is :func:`fit_edits`, or 'nelder_mead', one image per evaluation, which is the
@@ -171,10 +172,11 @@ def _candidates(operators: Sequence[EditOp | str], masks: int, executor: StepExe
             raise ValueError(f"operators must be some of {', '.join(kinds)}, got {shown(name)}")
         if name not in EDIT_KINDS and kinds[name].parameters:
             raise ValueError(f"operators of an executor must be without parameters, got {name}")
-        local = name == EditOp.COLOR_BG.name or name not in EDIT_KINDS
-        if local and not masks:
+        on_object, background = kinds[name].needs_mask, name == EditOp.COLOR_BG.name
+        if (on_object or background) and not masks:
             raise ValueError(f"masks must be given for {name}, which edits no whole image")
-        candidates += [*([] if local else [Step(name)]), *(Step(name, *place) for place in places)]
+        whole = [] if on_object or background else [Step(name)]
+        candidates += whole + [Step(name, *place) for place in places if not (on_object and place[1])]
     if len({step.name for step in candidates}) != len(operators) or not operators:
         raise ValueError(f"operators must be different ones, at least one, got {len(operators)} of them")
     return candidates
