@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ldie_ext import EditExecutor, EditOp, Recipe, RecipeExecutor, RecipeStep, plan_edits, rle_encode
+from ldie_ext import EditExecutor, EditOp, Recipe, RecipeExecutor, RecipeStep, apply_edits, plan_edits, rle_encode
 
 SCALARS = ["BRIGHTNESS", "CONTRAST", "SATURATION"]
 
@@ -41,12 +41,30 @@ def test_order_and_parameters_are_found() -> None:
     assert recipes[0].size == (32, 32) and recipes[0].source_hash == Recipe.hash_of(image)
 
 
+def test_a_plan_applied_is_the_planned_image() -> None:
+    image = picture()
+    target = edited(image, ("SATURATION", 0.5), ("CONTRAST", -0.5))
+    recipe = plan_edits(image, target, operators=SCALARS)[0]
+    ops = torch.tensor([[EditOp[step.name] for step in recipe.steps]])
+    params = torch.zeros(1, len(recipe.steps), 24)
+    params[0, :, 0] = torch.tensor([step.params[0] for step in recipe.steps])
+    assert torch.equal(recipe.apply(image), apply_edits(image[None], ops, params)[0])
+
+
 def test_few_parameters_go_before_many() -> None:
     """Curves come near, too: of bright pixels there are none, so that a curve can be a factor."""
     image = picture(most=120)
     target = edited(image, ("BRIGHTNESS", 0.4))
     assert names(plan_edits(image, target, operators=["TONE_CURVE", "COLOR_CURVE", "BRIGHTNESS"])[0]) == ["BRIGHTNESS"]
     assert names(plan_edits(image, target, operators=["TONE_CURVE", "COLOR_CURVE"])[0]) == ["TONE_CURVE"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_floats_of_all_sizes(dtype: torch.dtype) -> None:
+    image = (picture().to(dtype) / 255).requires_grad_()
+    target = (image * 0.75).detach()
+    recipe = plan_edits(image, target, operators=SCALARS)[0]
+    assert names(recipe) == ["BRIGHTNESS"] and recipe.steps[0].params[0] == pytest.approx(-0.25, abs=1e-3)
 
 
 @pytest.mark.parametrize("method", ["joint", "beam", "fixed", "epsilon_greedy"])
@@ -158,6 +176,7 @@ def test_a_distance_of_ones_own() -> None:
         ({"method": "best"}, "method must be one of"),
         ({"optimizer": "adam"}, "optimizer must be one of"),
         ({"operators": ["BRIGHTNES"]}, "operators must be some of BRIGHTNESS, .* got 'BRIGHTNES'"),
+        ({"operators": [99]}, "operators must be some of .* got 99"),
         ({"operators": []}, "operators must be different ones, at least one"),
         ({"operators": ["CONTRAST", EditOp.CONTRAST]}, "operators must be different ones"),
         ({"operators": list(EditOp)[1:10], "max_steps": 8}, "max_steps must be smaller"),

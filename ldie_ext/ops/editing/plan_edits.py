@@ -34,6 +34,7 @@ MOST_STEPS, MOST_ORDERS, MOST_RECIPES = 8, 20000, 16
 _JOINT_STEPS = 3
 
 
+@torch.no_grad()
 def plan_edits(
     image: Tensor,
     target: Tensor,
@@ -166,8 +167,9 @@ def _candidates(operators: Sequence[EditOp | str], masks: int, executor: StepExe
     kinds = {**EDIT_KINDS, **({} if executor is None else executor.kinds)}
     places = [(mask, exclusive) for mask in range(masks) for exclusive in (False, True)]
     candidates: list[Step] = []
+    numbers = {int(op): op.name for op in EditOp}
     for operator in operators:
-        name = operator if isinstance(operator, str) else EditOp(operator).name
+        name = numbers.get(operator, operator) if isinstance(operator, int) else operator
         if name not in kinds:
             raise ValueError(f"operators must be some of {', '.join(kinds)}, got {shown(name)}")
         if name not in EDIT_KINDS and kinds[name].parameters:
