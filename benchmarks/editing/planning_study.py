@@ -206,16 +206,17 @@ def main() -> int:
 
 
 def write(path: Path, seed: int, summaries: list[dict[str, Any]], details: list[list[dict[str, Any]]]) -> None:
-    """A JSON file of all, and the table beside it."""
+    """A JSON file of all, a line for each pair, and the table beside it."""
     document = {
         "machine": machine.describe(),
         "threads": torch.get_num_threads(),
         "seed": seed,
         "tolerance": TOLERANCE,
         "rows": summaries,
-        "scores": details,
     }
-    path.write_text(json.dumps(document, indent=1) + "\n")
+    head = json.dumps(document, indent=1).removesuffix("\n}")
+    rows = ",\n".join("  [\n" + ",\n".join(f"   {json.dumps(each)}" for each in scores) + "\n  ]" for scores in details)
+    path.write_text(f'{head},\n "scores": [\n{rows}\n ]\n}}\n')
     path.with_suffix(".md").write_text(table(summaries))
 
 

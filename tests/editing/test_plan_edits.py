@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pytest
 import torch
 from torch import Tensor
 
-from ldie_ext import EditOp, Recipe, RecipeStep, plan_edits
-from ldie_ext.ops.editing.recipe_step import StepKind
+from ldie_ext import EditExecutor, EditOp, Recipe, RecipeExecutor, RecipeStep, apply_edits, plan_edits, rle_encode
 
 SCALARS = ["BRIGHTNESS", "CONTRAST", "SATURATION"]
 
@@ -25,8 +22,6 @@ def picture(side: int = 32, seed: int = 0, most: int = 230) -> Tensor:
 
 
 def edited(image: Tensor, *steps: tuple[str, float], masks: Tensor | None = None) -> Tensor:
-    from ldie_ext import rle_encode
-
     rows = [RecipeStep(name, (value,)) for name, value in steps]
     return Recipe(rows, None if masks is None else rle_encode(masks)).apply(image)
 
@@ -46,12 +41,30 @@ def test_order_and_parameters_are_found() -> None:
     assert recipes[0].size == (32, 32) and recipes[0].source_hash == Recipe.hash_of(image)
 
 
+def test_a_plan_applied_is_the_planned_image() -> None:
+    image = picture()
+    target = edited(image, ("SATURATION", 0.5), ("CONTRAST", -0.5))
+    recipe = plan_edits(image, target, operators=SCALARS)[0]
+    ops = torch.tensor([[EditOp[step.name] for step in recipe.steps]])
+    params = torch.zeros(1, len(recipe.steps), 24)
+    params[0, :, 0] = torch.tensor([step.params[0] for step in recipe.steps])
+    assert torch.equal(recipe.apply(image), apply_edits(image[None], ops, params)[0])
+
+
 def test_few_parameters_go_before_many() -> None:
     """Curves come near, too: of bright pixels there are none, so that a curve can be a factor."""
     image = picture(most=120)
     target = edited(image, ("BRIGHTNESS", 0.4))
     assert names(plan_edits(image, target, operators=["TONE_CURVE", "COLOR_CURVE", "BRIGHTNESS"])[0]) == ["BRIGHTNESS"]
     assert names(plan_edits(image, target, operators=["TONE_CURVE", "COLOR_CURVE"])[0]) == ["TONE_CURVE"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_floats_of_all_sizes(dtype: torch.dtype) -> None:
+    image = (picture().to(dtype) / 255).requires_grad_()
+    target = (image * 0.75).detach()
+    recipe = plan_edits(image, target, operators=SCALARS)[0]
+    assert names(recipe) == ["BRIGHTNESS"] and recipe.steps[0].params[0] == pytest.approx(-0.25, abs=1e-3)
 
 
 @pytest.mark.parametrize("method", ["joint", "beam", "fixed", "epsilon_greedy"])
@@ -107,14 +120,10 @@ def test_white_background() -> None:
         plan_edits(image, target, operators=["COLOR_BG"])
 
 
-class Filler:
-    """Fills a region with the mean of the rest."""
-
-    kinds: Mapping[str, StepKind] = {"INPAINT_OBJ": StepKind(0, 0, 0, None, halo=None)}
-
-    def run(self, images: Tensor, step: RecipeStep, mask: Tensor | None, strength: float) -> Tensor:
-        assert mask is not None and strength == 1
-        return torch.where(mask, images[..., ~mask].mean(-1)[..., None, None], images)
+def filled_with_the_mean(images: Tensor, holes: Tensor) -> Tensor:
+    """An inpainter."""
+    outside = images.masked_fill(holes, torch.nan).nanmean((2, 3), keepdim=True)
+    return torch.where(holes, outside, images)
 
 
 @pytest.mark.parametrize("method", ["joint", "beam"])
@@ -122,10 +131,11 @@ def test_steps_of_an_executor(method: str) -> None:
     image = picture().float() / 255
     masks = torch.zeros(2, 32, 32, dtype=torch.bool)
     masks[0, :9, :20], masks[1, 14:28, 12:30] = True, True
-    filled = Filler().run(image[None], RecipeStep("INPAINT_OBJ"), masks[1], 1.0)[0]
+    executor = RecipeExecutor(EditExecutor(filled_with_the_mean))
+    filled = executor.run(image[None], RecipeStep("INPAINT_OBJ"), masks[1], 1.0)[0]
     target = edited(filled, ("BRIGHTNESS", -0.3))
     recipe = plan_edits(
-        image, target, masks, operators=["INPAINT_OBJ", "BRIGHTNESS"], executor=Filler(), method=method,  # type: ignore[arg-type]
+        image, target, masks, operators=["INPAINT_OBJ", "BRIGHTNESS"], executor=executor, method=method,  # type: ignore[arg-type]
     )[0]  # fmt: skip
     steps = [(step.name, step.mask, step.exclusive) for step in recipe.steps]
     if method == "joint":
@@ -166,6 +176,7 @@ def test_a_distance_of_ones_own() -> None:
         ({"method": "best"}, "method must be one of"),
         ({"optimizer": "adam"}, "optimizer must be one of"),
         ({"operators": ["BRIGHTNES"]}, "operators must be some of BRIGHTNESS, .* got 'BRIGHTNES'"),
+        ({"operators": [99]}, "operators must be some of .* got 99"),
         ({"operators": []}, "operators must be different ones, at least one"),
         ({"operators": ["CONTRAST", EditOp.CONTRAST]}, "operators must be different ones"),
         ({"operators": list(EditOp)[1:10], "max_steps": 8}, "max_steps must be smaller"),

@@ -41,5 +41,7 @@ def margin_of(values: int) -> float:
 
 
 def as_unit(image: Tensor) -> Tensor:
-    """An image of 8 bits or floats as floats from 0 to 1."""
-    return image.to(torch.float32) / 255 if image.dtype == torch.uint8 else image
+    """An image of 8 bits or floats as floats from 0 to 1, of 32 bits at least."""
+    if image.dtype == torch.uint8:
+        return image.to(torch.float32) / 255
+    return image if image.dtype == torch.float64 else image.to(torch.float32)

@@ -34,6 +34,7 @@ MOST_STEPS, MOST_ORDERS, MOST_RECIPES = 8, 20000, 16
 _JOINT_STEPS = 3
 
 
+@torch.no_grad()
 def plan_edits(
     image: Tensor,
     target: Tensor,
@@ -76,8 +77,9 @@ def plan_edits(
         masks: bool [M, H, W]. Each operator may then act on the whole image, on one mask, or everywhere else.
         method: 'joint', 'beam', 'fixed' or 'epsilon_greedy'.
         operators: those to choose from, each at most once in a plan: names or numbers of :class:`EditOp`, and names
-            of the executor's steps without parameters, such as inpainting. These and COLOR_BG need masks, and act
-            nowhere but on a mask or outside of it. 'joint' by 'lm' has an executor's steps only before all others.
+            of the executor's steps without parameters, such as INPAINT_OBJ of :class:`RecipeExecutor`. This one acts
+            on a mask, COLOR_BG on a mask or outside of it. 'joint' by 'lm' has an executor's steps only before all
+            others.
         max_steps: 1 to 8; None: 3 for 'joint', where 20,000 orders are the most, else all operators.
         tolerance: of 'joint', see above; at least 0.
         optimizer: 'lm', which is :func:`fit_edits`, or 'nelder_mead', one image per evaluation, which is the
@@ -165,16 +167,18 @@ def _candidates(operators: Sequence[EditOp | str], masks: int, executor: StepExe
     kinds = {**EDIT_KINDS, **({} if executor is None else executor.kinds)}
     places = [(mask, exclusive) for mask in range(masks) for exclusive in (False, True)]
     candidates: list[Step] = []
+    numbers = {int(op): op.name for op in EditOp}
     for operator in operators:
-        name = operator if isinstance(operator, str) else EditOp(operator).name
+        name = numbers.get(operator, operator) if isinstance(operator, int) else operator
         if name not in kinds:
             raise ValueError(f"operators must be some of {', '.join(kinds)}, got {shown(name)}")
         if name not in EDIT_KINDS and kinds[name].parameters:
             raise ValueError(f"operators of an executor must be without parameters, got {name}")
-        local = name == EditOp.COLOR_BG.name or name not in EDIT_KINDS
-        if local and not masks:
+        on_object, background = kinds[name].needs_mask, name == EditOp.COLOR_BG.name
+        if (on_object or background) and not masks:
             raise ValueError(f"masks must be given for {name}, which edits no whole image")
-        candidates += [*([] if local else [Step(name)]), *(Step(name, *place) for place in places)]
+        whole = [] if on_object or background else [Step(name)]
+        candidates += whole + [Step(name, *place) for place in places if not (on_object and place[1])]
     if len({step.name for step in candidates}) != len(operators) or not operators:
         raise ValueError(f"operators must be different ones, at least one, got {len(operators)} of them")
     return candidates
