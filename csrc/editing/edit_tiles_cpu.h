@@ -12,8 +12,9 @@
 
 namespace ldie::editing {
 
-// Forward the longer tile makes longer streams of memory; backward each step has one of its own.
-constexpr int64_t kForwardPixels = 1024, kBackwardPixels = 256;
+// A tile of 3 KB in float, so that with what is read and written, and backward with a tile for each step, it stays in
+// the first-level cache: of forward tiles those of 1024 pixels cost a fifth to a quarter more.
+constexpr int64_t kForwardPixels = 256, kBackwardPixels = 256;
 
 // Pixels by rows of their channels, each to be read or written by whole registers.
 template <typename Element>
