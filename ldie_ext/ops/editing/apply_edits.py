@@ -96,9 +96,9 @@ def apply_edits(
         >>> images = torch.tensor([0.8, 0.4, 0.2]).view(1, 3, 1, 1)
         >>> ops = torch.tensor([[ldie_ext.EditOp.BRIGHTNESS, ldie_ext.EditOp.SATURATION]])
         >>> params = torch.zeros(1, 2, 24)
-        >>> params[0, :, 0] = torch.tensor([-0.5, 0.5])
+        >>> params[0, :, 0] = torch.tensor([-0.5, 0.25])
         >>> apply_edits(images, ops, params).flatten()
-        tensor([0.4000, 0.1333, 0.0000])
+        tensor([0.4000, 0.1500, 0.0250])
     """
     code = option_code("layout", layout, LAYOUTS)
     computed = torch.float64 if images.dtype == torch.float64 else torch.float32
