@@ -116,7 +116,7 @@ PROPOSALS: dict[str, Any] = {"pre_nms": 20, "post_nms": 10, "iou_threshold": 0.5
 KEPT = "how many are kept"
 RUNS = "how many runs there are"
 SIZES = "the masks' sizes"
-ENDED = "every few steps whether all fits have ended"
+ENDED = "the sequences' widths, and every few steps whether all fits have ended"
 
 # fmt: off
 CASES = [

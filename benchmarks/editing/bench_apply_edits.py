@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
+import shutil
 from collections.abc import Callable
 
 import harness
 import pytest
 import torch
+from PIL import Image, ImageFilter
 from torch import Tensor
 
 import ldie_ext
@@ -16,6 +19,7 @@ from ldie_ext import EditOp
 BATCH, SIDE = 64, 128
 CHAIN = [EditOp.BRIGHTNESS, EditOp.CONTRAST, EditOp.SATURATION, EditOp.COLOR_CURVE, EditOp.TONE_CURVE]
 PHOTOGRAPH = (4000, 6000)
+TABLE = 33  # colours of a table's side, as photo tools have them
 
 try:
     import cv2
@@ -76,6 +80,8 @@ def random_params(batch: int, device: torch.device) -> Tensor:
 @pytest.mark.parametrize("what", ["forward", "forward and backward"])
 def bench_apply_edits(measure: harness.Measure, what: str, form: str) -> None:
     """The composed form as it stands, and compiled; steps of one order, which a compiler knows beforehand."""
+    if form == "compiled" and shutil.which(os.environ.get("CXX", "g++")) is None:
+        pytest.skip("torch.compile finds no C++ compiler here")
     images = torch.rand(BATCH, 3, SIDE, SIDE, device=measure.device)
     ops = torch.tensor([CHAIN] * BATCH, device=measure.device)
     params = random_params(BATCH, measure.device)
@@ -89,10 +95,13 @@ def bench_apply_edits(measure: harness.Measure, what: str, form: str) -> None:
         return (lambda: torch.autograd.grad(function(), (images, params), grad)) if backward else function
 
     other = compiled if form == "compiled" else composed
+    other_step = step(lambda: other(images, params))
+    if form == "compiled":
+        other_step()  # compiles
     measure(
         f"{BATCH} x 128 x 128, five steps, {what}" + (", composed form compiled" if form == "compiled" else ""),
         ours=step(lambda: ldie_ext.apply_edits(images, ops, params)),
-        composed=step(lambda: other(images, params)),
+        composed=other_step,
         read_bytes=(3 if backward else 1) * images.nbytes,
         written_bytes=(2 if backward else 1) * images.nbytes,
         memory=form == "eager",
@@ -125,26 +134,63 @@ def bench_sharpness(measure: harness.Measure) -> None:
     )
 
 
-def bench_photograph(measure: harness.Measure) -> None:
-    """uint8, channels last; OpenCV does brightness and saturation in HSV and the other three as tables."""
-    images = torch.randint(256, (1, *PHOTOGRAPH, 3), dtype=torch.uint8, device=measure.device)
-    ops = torch.tensor([CHAIN], device=measure.device)
-    params = random_params(1, measure.device)
+def bench_copy(measure: harness.Measure) -> None:
+    """What a forward call cannot do without, into memory that is there: to be read beside the rows above."""
+    images = torch.rand(BATCH, 3, SIDE, SIDE, device=measure.device)
+    out = torch.empty_like(images)
     measure(
-        "24 megapixels uint8 hwc, five steps",
-        ours=lambda: ldie_ext.apply_edits(images, ops, params, layout="hwc"),
-        host_peer=opencv_route(images, params) if cv2 is not None else None,
+        f"{BATCH} x 128 x 128, a copy",
+        ours=lambda: out.copy_(images),
         read_bytes=images.nbytes,
-        memory=True,
+        given_output=True,
     )
 
 
-def opencv_route(images: Tensor, params: Tensor) -> Callable[[], object]:
+def photograph(device: torch.device) -> Tensor:
+    """Colours that change slowly, with some noise, as photographs' do; uint8 [1, H, W, 3]."""
+    colours = torch.nn.functional.interpolate(torch.rand(1, 3, 40, 60, device=device), PHOTOGRAPH, mode="bilinear")
+    colours += 0.02 * torch.randn_like(colours)
+    return (colours.clamp(0, 1) * 255).byte().permute(0, 2, 3, 1).contiguous()
+
+
+@pytest.mark.parametrize("peer", ["OpenCV", "Pillow", "torchvision"])
+def bench_photograph(measure: harness.Measure, peer: str) -> None:
+    """Peers that do the same steps, the first by HSV and tables of a channel, the second by a table of colours.
+
+    torchvision has no curves: its brightness, contrast and saturation, which are other formulas, and a gamma.
+    """
+    images = photograph(measure.device)
+    ops = torch.tensor([CHAIN], device=measure.device)
+    params = random_params(1, measure.device)
+    layout = "chw" if peer == "torchvision" else "hwc"
+    given = images.permute(0, 3, 1, 2).contiguous() if layout == "chw" else images
+    details = {
+        "OpenCV": "OpenCV's HSV and tables",
+        "Pillow": f"Pillow's Color3DLUT of {TABLE}",
+        "torchvision": "torchvision.transforms.v2, a gamma for both curves",
+    }
+    measure(
+        f"24 megapixels uint8 {layout}, five steps, {details[peer]}",
+        ours=lambda: ldie_ext.apply_edits(given, ops, params, layout=layout),
+        peer=torchvision_route(given, params) if peer == "torchvision" else None,
+        host_peer={"OpenCV": opencv_route, "Pillow": pillow_route}[peer](images, params)
+        if peer != "torchvision"
+        else None,
+        read_bytes=images.nbytes,
+        memory=peer == "OpenCV",
+    )
+
+
+def opencv_route(images: Tensor, params: Tensor) -> Callable[[], object] | None:
+    """Brightness and saturation as tables in HSV, contrast as one of a grey pixel, and the curves as tables."""
+    if cv2 is None:
+        return None
     levels = torch.arange(256) / 255
     gains = [(levels * (1 + float(params[0, k, 0])) * 255 + 0.5).clamp(0, 255) for k in (2, 0)]
     hsv_table = torch.stack([torch.arange(256), *gains], 1).byte().view(1, 256, 3).numpy()
-    table = clamped_curve(clamped_curve(levels.view(1, 1, -1, 1).expand(1, 3, -1, 1), params[:, 3].cpu().view(1, 3, 8)),
-                          params[:, 4:, :8].cpu())  # fmt: skip
+    grey, params = levels.view(1, 1, -1, 1).expand(1, 3, -1, 1), params.cpu()
+    grey = contrast(grey, params[:, 1, :1, None, None])
+    table = clamped_curve(clamped_curve(grey, params[:, 3].view(1, 3, 8)), params[:, 4:, :8])
     rgb_table = (table[0, :, :, 0] * 255 + 0.5).byte().t().contiguous().view(1, 256, 3).numpy()
     picture = images[0].cpu().numpy()
 
@@ -152,5 +198,32 @@ def opencv_route(images: Tensor, params: Tensor) -> Callable[[], object]:
         cv2.setNumThreads(torch.get_num_threads())
         hsv = cv2.LUT(cv2.cvtColor(picture, cv2.COLOR_RGB2HSV), hsv_table)
         return cv2.LUT(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), rgb_table)
+
+    return edit
+
+
+def pillow_route(images: Tensor, params: Tensor) -> Callable[[], object]:
+    """The chain of every colour of a cube, between which Pillow interpolates."""
+    axis = torch.linspace(0, 1, TABLE)
+    blue, green, red = torch.meshgrid(axis, axis, axis, indexing="ij")
+    colours = ldie_ext.apply_edits(
+        torch.stack([red, green, blue]).view(1, 3, TABLE, -1), torch.tensor([CHAIN]), params.cpu()
+    )
+    table = ImageFilter.Color3DLUT(TABLE, colours.view(3, -1).t().flatten().tolist())
+    picture = Image.fromarray(images[0].cpu().numpy())
+    return lambda: picture.filter(table)
+
+
+def torchvision_route(images: Tensor, params: Tensor) -> Callable[[], object] | None:
+    if harness.torchvision is None:
+        return None
+    from torchvision.transforms.v2 import functional
+
+    factors = (1 + params[0, :3, 0]).tolist()
+
+    def edit() -> object:
+        edited = functional.adjust_brightness(images, factors[0])
+        edited = functional.adjust_contrast(edited, factors[1])
+        return functional.adjust_gamma(functional.adjust_saturation(edited, factors[2]), 1.2)
 
     return edit

@@ -59,11 +59,14 @@ inline std::string extent(dim3 d) {
 template <class... Parameters, class... Arguments>
 void start(const char* text, void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared_bytes,
            void* stream, Arguments&&... arguments) {
-  constexpr std::size_t kSharedWithoutAsking = 48 * 1024;
+  constexpr std::size_t kSharedWithoutAsking = 48 * 1024;  // LDIE_SHARED's arrays and the dynamic ones together
+  const void* const function = reinterpret_cast<const void*>(kernel);
   cudaError_t status = cudaSuccess;
-  if (shared_bytes > kSharedWithoutAsking) {
-    status = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                  static_cast<int>(shared_bytes));
+  cudaFuncAttributes attributes{};
+  if (shared_bytes > 0) status = cudaFuncGetAttributes(&attributes, function);
+  if (attributes.sharedSizeBytes + shared_bytes > kSharedWithoutAsking) {
+    status =
+        cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes));
   }
   if (status == cudaSuccess) {
     cudaLaunchConfig_t config{};

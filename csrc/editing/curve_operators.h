@@ -29,24 +29,33 @@ struct CurveChannel {
 
   template <typename V>
   LDIE_HD V forward(const V& x) const {
-    const V v = clamp_unit(x);
-    const auto piece = piece_of(v);
-    return Value<V>::entry(row, piece) + Value<V>::entry(row + kPieces, piece) * v;
+    return forward_inside(clamp_unit(x));
   }
 
   template <typename V, typename Sums>
   LDIE_HD V backward(const V& x, const V& grad, const Sums& sums) const {
-    const V v = clamp_unit(x);
-    const auto piece = piece_of(v);
-    sums.add_at(first_sum, piece, grad);
-    sums.add_at(first_sum + kPieces, piece, grad * (A(kPieces) * v - Value<V>::number(piece)));
-    return is_inside(x) ? Value<V>::entry(row + kPieces, piece) * grad : V{};
+    return clamp_gradient(x, backward_inside(clamp_unit(x), grad, sums));
+  }
+
+  // Of v in [0, 1].
+  template <typename V>
+  LDIE_HD V forward_inside(const V& v) const {
+    const auto piece = piece_of(A(kPieces) * v);
+    return Value<V>::entry(row, piece) + Value<V>::entry(row + kPieces, piece) * v;
+  }
+
+  template <typename V, typename Sums>
+  LDIE_HD V backward_inside(const V& v, const V& grad, const Sums& sums) const {
+    const V scaled = A(kPieces) * v;
+    const auto piece = piece_of(scaled);
+    sums.add_piece(first_sum, piece, scaled, grad);
+    return Value<V>::entry(row + kPieces, piece) * grad;
   }
 
  private:
   template <typename V>
-  static LDIE_HD typename Value<V>::Index piece_of(const V& v) {
-    return Value<V>::truncated(minimum(A(kPieces) * v, uniform<V>(A(kPieces - 1))));
+  static LDIE_HD typename Value<V>::Index piece_of(const V& scaled) {
+    return Value<V>::truncated(Value<V>::minimum(scaled, uniform<V>(A(kPieces - 1))));
   }
 };
 
@@ -105,6 +114,11 @@ struct Curves {
   template <typename V>
   LDIE_HD Pixel<V> forward(const Pixel<V>& x) const {
     return {channel(0).forward(x.r), channel(1).forward(x.g), channel(2).forward(x.b)};
+  }
+
+  template <typename V>
+  LDIE_HD Pixel<V> forward_inside(const Pixel<V>& x) const {
+    return {channel(0).forward_inside(x.r), channel(1).forward_inside(x.g), channel(2).forward_inside(x.b)};
   }
 
   template <typename V, typename Sums>

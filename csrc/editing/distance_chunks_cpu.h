@@ -77,8 +77,7 @@ double chunk_distance(const EditPairs<T>& pairs, const Program<acc_t<T>>& progra
     const TilePlace place{chunk.pixels, chunk.begin + begin, std::min(kForwardPixels, chunk.count - begin)};
     PixelRows<const A> edited = rows_from(tiles.images, begin);
     for (int64_t k = 0; k < program.count; ++k) {
-      apply_step(pairs.sequences, program.steps[k], place, edited, work.rows());
-      edited = std::as_const(work).rows();
+      edited = apply_step(pairs.sequences, program.steps[k], place, edited, work.rows());
     }
     sum += sum_of_distances(pairs.metric, edited, rows_from(tiles.targets, begin), place.count);
   }
@@ -104,19 +103,18 @@ void tile_backward(const EditPairs<T>& pairs, const Program<acc_t<T>>& program, 
                    const PairTiles<T, kGradientPixels>& tiles, const TilePlace& place, int64_t begin,
                    BackwardWork<acc_t<T>>& work, PairGradients<acc_t<T>>& gradients) {
   using A = acc_t<T>;
-  const auto before = [&](int64_t k) {
-    return k == 0 ? rows_from(tiles.images, begin) : std::as_const(work.after[k - 1]).rows();
-  };
+  PixelRows<const A> before[kMostSteps + 1] = {rows_from(tiles.images, begin)};
+  before[0].inside = all_inside(before[0], place.count);
   for (int64_t k = 0; k < program.count; ++k) {
-    apply_step(pairs.sequences, program.steps[k], place, before(k), work.after[k].rows());
+    before[k + 1] = apply_step(pairs.sequences, program.steps[k], place, before[k], work.after[k].rows());
   }
-  const PixelRows<const A> edited = before(program.count), targets = rows_from(tiles.targets, begin);
+  const PixelRows<const A> edited = before[program.count], targets = rows_from(tiles.targets, begin);
   const PixelRows<A> grad = work.grad.rows();
   write_slopes(pairs.metric, scale, edited, targets, place.count, grad);
   const PixelRows<A> of_targets = rows_from(gradients.targets, begin), of_images = rows_from(gradients.images, begin);
   for (int64_t i = 0; i < place.count; i += kLanes<A>) of_targets.put(i, of_targets.at(i) - grad.at(i));
   for (int64_t k = program.count - 1; k >= 0; --k) {
-    apply_step_backward(pairs.sequences, program.steps[k], place, before(k), grad, work.lanes[k]);
+    apply_step_backward(pairs.sequences, program.steps[k], place, before[k], grad, work.lanes[k]);
   }
   for (int64_t i = 0; i < place.count; i += kLanes<A>) of_images.put(i, of_images.at(i) + grad.at(i));
 }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <utility>
 
 #include "core/grid.cuh"
 #include "core/instantiate.h"
@@ -37,6 +36,13 @@ void launch_distances(const EditDistances<T>& args, Context& context) {
               program_bytes(pairs.sequences) + 4 * Square<kEditedSide>::kPixels * sizeof(A), context.stream, pairs,
               parts);
   LDIE_LAUNCH(mean_kernel<T>, dim3(grid_side(rows)), dim3(kFinishThreads), 0, context.stream, args, cut.strips, parts);
+}
+
+template <typename A>
+void add_groups(const A* values, int64_t elements, int64_t groups, A* out, Context& context) {
+  if (out == nullptr) return;
+  LDIE_LAUNCH(group_sum_kernel<A>, dim3(loop_blocks(elements, kThreads)), dim3(kThreads), 0, context.stream, values,
+              elements, groups, out);
 }
 
 template <int kWidth, typename T>
@@ -77,12 +83,8 @@ void launch_gradient(const EditDistancesBackward<T>& args, Context& context) {
     first += count;
   } while (first < candidates);
   if (groups == 1) return;
-  for (const auto& [values, out] :
-       {std::pair(unfinished.images, args.grad_images), std::pair(unfinished.targets, args.grad_targets)}) {
-    if (out == nullptr) continue;
-    LDIE_LAUNCH(group_sum_kernel<A>, dim3(loop_blocks(elements, kThreads)), dim3(kThreads), 0, context.stream, values,
-                elements, groups, out);
-  }
+  add_groups(unfinished.images, elements, groups, args.grad_images, context);
+  add_groups(unfinished.targets, elements, groups, args.grad_targets, context);
 }
 
 }  // namespace

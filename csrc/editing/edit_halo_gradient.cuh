@@ -16,7 +16,7 @@ constexpr int64_t kHaloBlocks = 512;
 constexpr int kGradientSide = 36;
 
 // A square on its way back: channels of the image and of the gradient. A stencil has one sum, so that the columns of
-// sums have room for its fields.
+// sums have room for its fields: a field's pixel lies in the column of the thread that has this pixel.
 template <typename A>
 struct GradientSquare {
   static constexpr int kPixels = Square<kGradientSide>::kPixels;
@@ -40,7 +40,9 @@ struct TileSums {
   __device__ __forceinline__ void add(int slot, A value) const {
     if (in_tile) columns.add(slot, value);
   }
-  __device__ __forceinline__ void add_at(int slot, int index, A value) const { add(slot + index, value); }
+  __device__ __forceinline__ void add_piece(int slot, int piece, A scaled, A grad) const {
+    if (in_tile) columns.add_piece(slot, piece, scaled, grad);
+  }
 };
 
 template <typename A>
@@ -128,7 +130,6 @@ __device__ __forceinline__ void run_square_backward(const EditSequences<A>& sequ
     while (!stencil && begin > 0 && !is_stencil(program[begin - 1].op)) --begin;
     load_square<kBlock>(image, strides, square, values.channels);
     run_steps<kBlock>(sequences, program, 0, begin, pixels, square, values.channels, values.fields);
-    __syncthreads();  // the fields' memory was a spare channel and becomes columns of sums
     if (stencil) {
       run_stencil_backward(sequences, program[begin], pixels, square, values, parts + begin * kMostSums);
     } else {

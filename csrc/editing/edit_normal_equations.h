@@ -66,8 +66,9 @@ LDIE_HD V curve_slopes(const CurveChannel<A>& curve, const A* weights, const V& 
   V sums[CurveChannel<A>::kSums] = {};
   const CurveChannel<A> own{curve.row, 0};
   const V one = uniform<V>(1);
-  const V along =
-      mask != nullptr ? edit_masked_backward(own, x, *mask, one, Sums{sums}) : edit_backward(own, x, one, Sums{sums});
+  const Sums added{sums};
+  const V along = mask != nullptr ? edit_masked_backward(own, x, *mask, one, added) : edit_backward(own, x, one, added);
+  if constexpr (requires { added.end_curve(0); }) added.end_curve(0);
   ToneCurve<A>::gradient(weights, sums, slopes);
   return along;
 }

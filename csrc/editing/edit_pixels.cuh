@@ -112,7 +112,10 @@ struct ColumnSums {
   A* column;
 
   __device__ __forceinline__ void add(int slot, A value) const { column[slot * kBackwardThreads<A>] += value; }
-  __device__ __forceinline__ void add_at(int slot, int index, A value) const { add(slot + index, value); }
+  __device__ __forceinline__ void add_piece(int slot, int piece, A scaled, A grad) const {
+    add(slot + piece, grad);
+    add(slot + kPieces + piece, grad * (scaled - A(piece)));
+  }
 };
 
 template <int kWidth, typename A, typename Sums>

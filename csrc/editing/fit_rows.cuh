@@ -25,9 +25,9 @@ struct PixelSums {
   A* values;
 
   __device__ __forceinline__ void add(int slot, A value) const { values[slot] += value; }
-  __device__ __forceinline__ void add_at(int slot, int index, A value) const {
+  __device__ __forceinline__ void add_piece(int slot, int, A scaled, A grad) const {  // parts of all pieces, no wholes
 #pragma unroll
-    for (int i = 0; i < kPieces; ++i) values[slot + i] += index == i ? value : A(0);
+    for (int i = 0; i < kPieces; ++i) values[slot + kPieces + i] += grad * clamp_unit(scaled - A(i));
   }
 };
 

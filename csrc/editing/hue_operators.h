@@ -78,8 +78,7 @@ struct Hue : PlainSums<1> {
     sums.add(0, A(6) * chroma * turning);
     const V of_chroma = -dot(grad, falls), of_value = channel_sum(grad) + of_chroma;
     const V of_ratio = turning * sector.ratio;
-    return of_value * shares_of(x, value) + (of_ratio - of_chroma) * shares_of(x, least) +
-           sector.spread(turning, of_ratio);
+    return shared(of_value, x, value) + shared(of_ratio - of_chroma, x, least) + sector.spread(turning, of_ratio);
   }
 
  private:
@@ -141,7 +140,7 @@ struct Colorize : PlainSums<1> {
     const V value = largest(x), least = smallest(x);
     sums.add(0, A(-6) * (value - least) * dot(grad, of_all<V>(slopes)));
     const V of_least = dot(grad, of_all<V>(falls)), of_value = channel_sum(grad) - of_least;
-    return of_value * shares_of(x, value) + of_least * shares_of(x, least);
+    return shared(of_value, x, value) + shared(of_least, x, least);
   }
 
  private:
@@ -177,7 +176,7 @@ struct Lightness : PlainSums<1> {
     const V falling = light.before < A(0.5) ? part : -part;
     const V of_before = gain * of_after - light.ratio * (total + falling);
     sums.add(0, live * light.before * of_after);
-    return light.ratio * grad + A(0.5) * of_before * (shares_of(x, value) + shares_of(x, least));
+    return light.ratio * grad + shared(A(0.5) * of_before, x, value) + shared(A(0.5) * of_before, x, least);
   }
 
  private:

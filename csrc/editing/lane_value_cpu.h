@@ -16,21 +16,36 @@ struct LaneValue {
   static inline __attribute__((always_inline)) Index truncated(const Lanes<A>& value) {
     return __builtin_convertvector(value, Index);
   }
-  static inline __attribute__((always_inline)) Lanes<A> number(const Index& index) {
-    return __builtin_convertvector(index, Lanes<A>);
-  }
 
   // By the instructions: of a comparison with a constant and a choice the compiler does not make them.
+  static inline __attribute__((always_inline)) Lanes<A> minimum(const Lanes<A>& a, const Lanes<A>& b) {
+#if defined(__AVX512F__)
+    if constexpr (sizeof(A) == 4) return _mm512_maskz_min_ps(0xffff, b, a);
+    if constexpr (sizeof(A) == 8) return _mm512_maskz_min_pd(0xff, b, a);
+#elif defined(__AVX2__)
+    if constexpr (sizeof(A) == 4) return _mm256_min_ps(b, a);
+    if constexpr (sizeof(A) == 8) return _mm256_min_pd(b, a);
+#else
+    return ldie::minimum(a, b);
+#endif
+  }
+
+  // Numbers from 0 on are ordered as the integers of their bits are, and integers have units of their own.
   static inline __attribute__((always_inline)) Lanes<A> clamp_unit(const Lanes<A>& value) {
     const Lanes<A> none{}, one = all_lanes(A(1));
 #if defined(__AVX512F__)
-    if constexpr (sizeof(A) == 4) return _mm512_maskz_min_ps(0xffff, _mm512_maskz_max_ps(0xffff, value, none), one);
+    if constexpr (sizeof(A) == 4) {
+      const __m512i low = (__m512i)_mm512_maskz_max_ps(0xffff, value, none);
+      return (Lanes<A>)_mm512_maskz_min_epi32(0xffff, low, (__m512i)one);
+    }
     if constexpr (sizeof(A) == 8) return _mm512_maskz_min_pd(0xff, _mm512_maskz_max_pd(0xff, value, none), one);
 #elif defined(__AVX2__)
-    if constexpr (sizeof(A) == 4) return _mm256_min_ps(_mm256_max_ps(value, none), one);
+    if constexpr (sizeof(A) == 4) {
+      return (Lanes<A>)_mm256_min_epi32((__m256i)_mm256_max_ps(value, none), (__m256i)one);
+    }
     if constexpr (sizeof(A) == 8) return _mm256_min_pd(_mm256_max_pd(value, none), one);
 #else
-    return minimum(maximum(none, value), one);
+    return ldie::minimum(maximum(none, value), one);
 #endif
   }
 
@@ -80,10 +95,18 @@ struct LaneSums {
 
   inline __attribute__((always_inline)) void add(int slot, const Lanes<A>& value) const { values[slot] += value; }
 
-  // One of the eight from this slot on, for each lane.
-  inline __attribute__((always_inline)) void add_at(int slot, const typename LaneValue<A>::Index& index,
-                                                    const Lanes<A>& value) const {
-    for (int i = 0; i < kPieces; ++i) values[slot + i] += index == i ? value : Lanes<A>{};
+  // As the sums of grad min(8 v, 1) .. grad min(8 v, 8), from the parts' slot on: end_curve() takes their differences.
+  inline __attribute__((always_inline)) void add_piece(int slot, const typename LaneValue<A>::Index&,
+                                                       const Lanes<A>& scaled, const Lanes<A>& grad) const {
+    for (int i = 0; i < kPieces; ++i) {
+      const Lanes<A> height = i + 1 < kPieces ? LaneValue<A>::minimum(scaled, all_lanes(A(i + 1))) : scaled;
+      values[slot + kPieces + i] = mul_add(grad, height, values[slot + kPieces + i]);
+    }
+  }
+
+  // Then each piece's part counts the pixels in later pieces too, and no piece has a whole.
+  inline __attribute__((always_inline)) void end_curve(int slot) const {
+    for (int i = kPieces - 1; i > 0; --i) values[slot + kPieces + i] -= values[slot + kPieces + i - 1];
   }
 };
 

@@ -56,15 +56,15 @@ LDIE_HD V smallest(const Pixel<V>& x) {
   return minimum(x.r, minimum(x.g, x.b));
 }
 
-// How the channels share the gradient of their largest or smallest value: evenly where several have it.
+// The gradient of the channels' largest or smallest value as one of theirs: evenly of those that have this value.
 template <typename V>
-LDIE_HD Pixel<V> shares_of(const Pixel<V>& x, const V& extreme) {
+LDIE_HD Pixel<V> shared(const V& grad, const Pixel<V>& x, const V& extreme) {
   using A = Number<V>;
   const V one = uniform<V>(1), none{};
-  const Pixel<V> is = {x.r == extreme ? one : none, x.g == extreme ? one : none, x.b == extreme ? one : none};
-  const V count = channel_sum(is);
-  const V share = count > A(2) ? uniform<V>(A(1) / A(3)) : count > A(1) ? uniform<V>(A(0.5)) : one;
-  return share * is;
+  const auto red = x.r == extreme, green = x.g == extreme, blue = x.b == extreme;
+  const V count = (red ? one : none) + (green ? one : none) + (blue ? one : none);
+  const V share = grad * (count > A(2) ? uniform<V>(A(1) / A(3)) : count > A(1) ? uniform<V>(A(0.5)) : one);
+  return {red ? share : none, green ? share : none, blue ? share : none};
 }
 
 // The weights of the original system's luminance.

@@ -2,7 +2,6 @@
 // Segments are connected, so that a row of pixels is a few runs: what a run adds to its segment is summed without going
 // through memory. A task has a group of channels of one image to itself, and adds tile after tile of its pixels.
 #include <algorithm>
-#include <type_traits>
 
 #include "core/instantiate.h"
 #include "core/tiles_cpu.h"
@@ -11,7 +10,8 @@
 namespace ldie::editing {
 namespace {
 
-constexpr int64_t kGroup = 32, kPlanes = 8;  // channels of a task, and of those that are added up side by side
+// Channels of a task, as many as leave every thread some tasks, and of those of planes that are added up side by side.
+constexpr int64_t kLeastChannels = 32, kMostChannels = 256, kPlanes = 8, kTasksPerThread = 4;
 
 // Pixels [begin, end) of a tile, all of one segment.
 struct SegmentRun {
@@ -38,11 +38,12 @@ void sum_planes(const A* const (&planes)[kPlanes], const SegmentRun& run, A (&su
   }
 }
 
-// The sums of `width` channels over rows of pixels: kGroup of them, known to the compiler, stay in registers.
-template <typename T, typename Width>
-void sum_rows(const T* rows, int64_t stride, int64_t count, Width width, double* sums) {
-  acc_t<T> own[kGroup] = {};
-  for (int64_t row = 0; row < count; ++row) {
+// The sums of neighbouring channels over a run of pixels.
+template <typename T>
+void sum_rows(const T* rows, int64_t stride, int64_t count, int64_t width, double* sums) {
+  acc_t<T> own[kMostChannels];
+  for (int64_t c = 0; c < width; ++c) own[c] = acc_t<T>(rows[c]);
+  for (int64_t row = 1; row < count; ++row) {
     for (int64_t c = 0; c < width; ++c) own[c] += acc_t<T>(rows[row * stride + c]);
   }
   for (int64_t c = 0; c < width; ++c) sums[c] += double(own[c]);
@@ -93,14 +94,7 @@ struct GroupSums {
     const T* const features = args.features + args.map.element(image, channel, first);
     const int64_t stride = args.map.channels;
     for (const SegmentRun* run = runs; run < end; ++run) {
-      const T* const rows = features + run->begin * stride;
-      double* const into = sums + run->segment * width;
-      const int64_t count = run->end - run->begin;
-      if (width == kGroup) {
-        sum_rows(rows, stride, count, std::integral_constant<int64_t, kGroup>(), into);
-      } else {
-        sum_rows(rows, stride, count, width, into);
-      }
+      sum_rows(features + run->begin * stride, stride, run->end - run->begin, width, sums + run->segment * width);
     }
   }
 };
@@ -147,22 +141,23 @@ void pick_planes(const SegmentMeanPoolBackward<T>& args, int64_t image, int64_t 
 
 }  // namespace
 
-// Reads the features once, and 8 bytes a pixel for every kGroup channels.
+// Reads the features once, and 8 bytes a pixel for every task's channels.
 template <typename T>
 void segment_mean_pool(const SegmentMeanPool<T>& args, Context& context) {
   const SegmentMap& map = args.map;
-  const int64_t groups = ceil_div(map.channels, kGroup), tasks = map.batch * groups;
-  const int64_t workers = std::min(tasks, num_threads());
-  const int64_t table = map.segments * std::min(kGroup, map.channels);
+  const int64_t wanted = map.batch * map.channels / (num_threads() * kTasksPerThread);
+  const int64_t group_size = std::min(map.channels, std::clamp(wanted, kLeastChannels, kMostChannels));
+  const int64_t groups = ceil_div(map.channels, group_size), tasks = map.batch * groups;
+  const int64_t workers = std::min(tasks, num_threads()), table = map.segments * group_size;
   double* const sums = context.scratch_array<double>(workers * table);
   int64_t* const counts = context.scratch_array<int64_t>(workers * map.segments);
   parallel_workers(workers, [&](const auto& next, int64_t worker) {
     for (int64_t task = next(); task < tasks; task = next()) {
-      const int64_t channel = task % groups * kGroup;
+      const int64_t channel = task % groups * group_size;
       const GroupSums<T> group{args,
                                task / groups,
                                channel,
-                               std::min(kGroup, map.channels - channel),
+                               std::min(group_size, map.channels - channel),
                                sums + worker * table,
                                counts + worker * map.segments};
       std::fill_n(group.sums, table, 0.0);

@@ -5,6 +5,7 @@
 //   forward(x)                    y = f(x; p), not yet clamped
 //   backward(x, grad, sums)       dL/dx of grad = dL/dy, and this pixel's part of the sums
 //   gradient(params, sums, grad)  dL/dp of the sums over all pixels
+//   gradients
 //
 // With V = max x and m = min x; for grey and black pixels, where HSV divides 0 by 0, the forms are plain.
 #pragma once
@@ -43,23 +44,27 @@ struct Brightness : PlainSums<1> {
 
   template <typename V>
   LDIE_HD Pixel<V> forward(const Pixel<V>& x) const {
-    const V value = largest(x);
-    const V factor = value * gain > A(1) ? A(1) / value : uniform<V>(gain);
-    return factor * x;
+    return Value<V>::minimum(uniform<V>(gain), A(1) / brightest(x)) * x;
   }
 
   template <typename V, typename Sums>
   LDIE_HD Pixel<V> backward(const Pixel<V>& x, const Pixel<V>& grad, const Sums& sums) const {
-    const V value = largest(x), inverse = A(1) / value, along = dot(grad, x), none{};
-    const auto full = value * gain > A(1);
+    const V value = brightest(x), inverse = A(1) / value, along = dot(grad, x), none{};
+    const auto full = inverse < gain;
     sums.add(0, full ? none : live * along);
-    const V factor = full ? inverse : uniform<V>(gain);
     const V of_value = full ? -along * inverse * inverse : none;
-    return factor * grad + of_value * shares_of(x, value);
+    return Value<V>::minimum(uniform<V>(gain), inverse) * grad + shared(of_value, x, value);
+  }
+
+ private:
+  // V, and 0 of what lies below black.
+  template <typename V>
+  static LDIE_HD V brightest(const Pixel<V>& x) {
+    return maximum(largest(x), V{});
   }
 };
 
-// HSV with S' = min(S (1 + p), 1): y = V - k (V - x), k = min(1 + p, V / (V - m)).
+// HSV with S' = min(S (1 + p), 1): y = k x + (1 - k) V, k = min(1 + p, V / (V - m)).
 template <typename A>
 struct Saturation : PlainSums<1> {
   A gain, live;
@@ -69,75 +74,114 @@ struct Saturation : PlainSums<1> {
 
   template <typename V>
   LDIE_HD Pixel<V> forward(const Pixel<V>& x) const {
-    const V value = largest(x), chroma = value - smallest(x), most = maximum(value, V{});
-    const V factor = chroma * gain > most ? most / chroma : uniform<V>(gain);
-    return grey(value) - factor * (grey(value) - x);
+    const V value = largest(x), factor = Value<V>::minimum(uniform<V>(gain), most(value, value - smallest(x)));
+    return factor * x + grey((A(1) - factor) * value);
   }
 
   // Where S' is 1, y = V (x - m) / (V - m).
   template <typename V, typename Sums>
   LDIE_HD Pixel<V> backward(const Pixel<V>& x, const Pixel<V>& grad, const Sums& sums) const {
-    const V value = largest(x), least = smallest(x), chroma = value - least, most = maximum(value, V{}), none{};
-    const auto full = chroma * gain > most;
-    const V total = channel_sum(grad), along = dot(grad, grey(value) - x);
+    const V value = largest(x), least = smallest(x), chroma = value - least, end = most(value, chroma), none{};
+    const auto full = end < gain;
+    const V factor = Value<V>::minimum(uniform<V>(gain), end);
+    const V total = channel_sum(grad), along = total * value - dot(grad, x);
     sums.add(0, full ? none : -live * along);
-    const V factor = full ? most / chroma : uniform<V>(gain);
-    const V height = full ? total - along / chroma : none;  // sum of grad (x - m) / (V - m)
-    const V of_value = full ? height - factor * height : total - factor * total;
-    const V of_least = full ? factor * height - factor * total : none;
-    return factor * grad + of_value * shares_of(x, value) + of_least * shares_of(x, least);
+    const V height = full ? total - along / chroma : total;  // sum of grad (x - m) / (V - m)
+    const V of_value = height - factor * height;
+    const V of_least = factor * (height - total);
+    return factor * grad + shared(of_value, x, value) + shared(of_least, x, least);
+  }
+
+ private:
+  // The k with which the least channel is 0; NaN for black, which minimum() passes over as it does the infinite of
+  // grey.
+  template <typename V>
+  static LDIE_HD V most(const V& value, const V& chroma) {
+    return maximum(value, V{}) / chroma;
   }
 };
 
 // y = x (1 + p (h - 1)), h = g / (l + 1e-6), g = (1 - cos(pi l)) / 2, l the luminance in [0, 1].
 template <typename A>
 struct Contrast : PlainSums<1> {
-  static constexpr A kSmall = A(1e-6);
-  A amount;
+  A amount, rest;
 
-  explicit LDIE_HD Contrast(const A* numbers) : amount(numbers[0]) {}
-  static LDIE_HD void prepare(const A* params, A* numbers) { numbers[0] = params[0]; }
+  explicit LDIE_HD Contrast(const A* numbers) : amount(numbers[0]), rest(numbers[1]) {}
+  static LDIE_HD void prepare(const A* params, A* numbers) {
+    numbers[0] = params[0];
+    numbers[1] = A(1) - params[0];
+  }
 
   template <typename V>
   LDIE_HD Pixel<V> forward(const Pixel<V>& x) const {
-    const V light = clamp_unit(luminance(x)), sine = quarter_sine(light);
-    const V ratio = sine * sine / (light + kSmall);
-    return (A(1) + amount * (ratio - A(1))) * x;
+    return (rest + amount * Ratio<V>(clamp_unit(luminance(x))).value) * x;
   }
 
   template <typename V, typename Sums>
   LDIE_HD Pixel<V> backward(const Pixel<V>& x, const Pixel<V>& grad, const Sums& sums) const {
-    const V raw = luminance(x), light = clamp_unit(raw), sine = quarter_sine(light),
-            cosine = quarter_sine(A(1) - light);
-    const V ratio = sine * sine / (light + kSmall), along = dot(grad, x);
-    sums.add(0, along * (ratio - A(1)));
-    const V of_ratio = (A(3.14159265358979324) * sine * cosine - ratio) / (light + kSmall);
-    const V of_light = is_inside(raw) ? amount * along * of_ratio : V{};
-    return (A(1) + amount * (ratio - A(1))) * grad + of_light * luminance_weights<V>();
+    const V light = luminance(x), along = dot(grad, x);
+    const Ratio<V> ratio(clamp_unit(light));
+    sums.add(0, along * (ratio.value - A(1)));
+    const V of_light = is_inside(light) ? amount * along * ratio.slope : V{};
+    return (rest + amount * ratio.value) * grad + of_light * luminance_weights<V>();
   }
 
  private:
-  // sin(pi l / 2) for l in [0, 1]: odd polynomials of least maximal relative error, 5e-9 and 3e-19.
+  // h and dh / dl.
   template <typename V>
-  static LDIE_HD V quarter_sine(const V& light) {
-    const V square = light * light, fourth = square * square;
-    V sum;
-    if constexpr (sizeof(A) == 4) {  // in pairs, so that a pixel's terms need not wait for each other
-      const V low = uniform<V>(A(1.57079632)) - A(0.645963710) * square;
-      const V high = uniform<V>(A(0.0796896753)) - A(4.67376186e-3) * square;
-      sum = low + (high + A(1.51483068e-4) * fourth) * fourth;
-    } else {
-      sum = uniform<V>(A(-6.6843197077722117e-10)) + A(5.870564242541871e-12) * square;
-      sum = sum * square + A(5.6921348369585843e-8);
-      sum = sum * square - A(3.5988430068708171e-6);
-      sum = sum * square + A(1.6044118470663974e-4);
-      sum = sum * square - A(4.6817541353025866e-3);
-      sum = sum * square + A(0.079692626246165426);
-      sum = sum * square - A(0.64596409750624619);
-      sum = sum * square + A(1.5707963267948966);
+  struct Ratio {
+    V value, slope;
+
+    explicit LDIE_HD Ratio(const V& light) {
+      const V square = light * light;
+      const Bend<V> bend(square);
+      if constexpr (sizeof(A) == 4) {  // without a division: l^2 / (l + e) as l - e, which moves y by less than 1e-10
+        const V less = light - kSmall;
+        value = less * bend.value;
+        slope = bend.value + (light + light) * less * bend.slope;
+      } else {
+        const V inverse = A(1) / (light + kSmall);
+        value = square * bend.value * inverse;
+        slope = ((light + light) * (bend.value + square * bend.slope) - value) * inverse;
+      }
     }
-    return light * sum;
-  }
+  };
+
+  // Q(s) = (1 - cos(pi l)) / (2 s) for s = l^2 in [0, 1], and dQ / ds: polynomials of least maximal relative error of
+  // Q, 1.4e-8 and 4e-17.
+  template <typename V>
+  struct Bend {
+    V value, slope;
+
+    explicit LDIE_HD Bend(const V& square) {
+      if constexpr (sizeof(A) == 4) {
+        constexpr A kTerms[] = {A(2.46740107),   A(-2.0293539),   A(0.667608241),
+                                A(-0.117572473), A(0.0127315544), A(-8.14504592e-4)};
+        evaluate(kTerms, square);
+      } else {
+        constexpr A kTerms[] = {A(2.4674011002723396),    A(-2.0293560632083651),    A(0.66763138442670736),
+                                A(-0.11766531517232858),  A(0.012903445650808815),   A(-9.6478699591051167e-4),
+                                A(5.2318702941476902e-5), A(-2.1510557130209439e-6), A(6.899509306679965e-8),
+                                A(-1.6155731055337994e-9)};
+        evaluate(kTerms, square);
+      }
+    }
+
+   private:
+    // In pairs, so that a pixel's terms need not wait for each other.
+    template <int kCount>
+    LDIE_HD void evaluate(const A (&terms)[kCount], const V& square) {
+      const V fourth = square * square;
+      value = terms[kCount - 2] + terms[kCount - 1] * square;
+      slope = uniform<V>(A(kCount - 1) * terms[kCount - 1]);
+      for (int i = kCount - 4; i >= 0; i -= 2) {
+        value = (terms[i] + terms[i + 1] * square) + fourth * value;
+        slope = (A(i + 1) * terms[i + 1] + A(i + 2) * terms[i + 2] * square) + fourth * slope;
+      }
+    }
+  };
+
+  static constexpr A kSmall = A(1e-6);
 };
 
 // y = 2^p x

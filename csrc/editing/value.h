@@ -16,7 +16,8 @@ struct Value {
   using Index = int;
 
   static LDIE_HD Index truncated(const V& value) { return Index(value); }
-  static LDIE_HD V number(Index index) { return V(index); }
+
+  static LDIE_HD V minimum(const V& a, const V& b) { return ldie::minimum(a, b); }
 
   static LDIE_HD V clamp_unit(const V& value) { return minimum(maximum(V(0), value), V(1)); }
   static LDIE_HD V square_root(const V& value) { return std::sqrt(value); }

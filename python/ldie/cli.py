@@ -269,7 +269,7 @@ def _add_recipe(commands: argparse._SubParsersAction) -> None:
     gallery = _add(actions, "gallery", text)
     gallery.epilog = "example:\n  ldie recipe gallery photo.jpg --out gallery"
     gallery.add_argument("photo", type=Path, metavar="IMAGE", help="a photograph")
-    gallery.add_argument("--out", type=Path, metavar="DIR", required=True, help="for gallery.png and recipes/")
+    gallery.add_argument("--out", type=Path, metavar="DIR", required=True, help="for gallery.html and recipes/")
 
 
 def _add_strength(parser: argparse.ArgumentParser) -> None:

@@ -186,9 +186,12 @@ def test_gradient_where_it_is_flat(backend: Backend) -> None:
         torch.testing.assert_close(params.grad[0, 0, 0], -images.sum().detach())
 
 
+@pytest.mark.sanitize
 def test_gradcheck_of_several(backend: Backend) -> None:
     images = torch.rand(1, 3, 3, 4, dtype=torch.float64, device=backend.device).requires_grad_()
-    ops = torch.tensor([[SHARPNESS, EditOp.SATURATION, BLUR, EditOp.NONE, EDGE]], device=backend.device)
+    ops = torch.tensor(
+        [[SHARPNESS, EditOp.SATURATION, BLUR, EditOp.TONE_CURVE, EditOp.NONE, EDGE]], device=backend.device
+    )
     params = torch.stack([random_row(EditOp(op), 0.3) for op in ops[0].tolist()])[None].double()
     assert torch.autograd.gradcheck(
         lambda images, params: ldie_ext.apply_edits(images, ops, params),

@@ -46,7 +46,7 @@ def test_each_operator(backend: Backend, op: EditOp) -> None:
 @pytest.mark.parametrize("metric", METRICS)
 def test_big_images_and_many_candidates(backend: Backend, metric: str) -> None:
     """Several chunks, blocks of candidates, rounds and groups."""
-    images, targets = pair(backend, 2, 3, 90, 100)
+    images, targets = pair(backend, 2, 3, 70, 140)
     edits = candidates(2, [[op] for op in OPERATORS] * 10).to(backend.device)
     found = distances(images, targets, edits, metric)
     wanted = composed(images.double(), targets.double(), replace(edits, params=edits.params.double()), metric)

@@ -35,7 +35,7 @@ def test_gradients_are_those_through_apply_edits(backend: Backend, soft: bool | 
 @pytest.mark.parametrize("metric", METRICS)
 def test_gradients_of_big_images_and_many_candidates(backend: Backend, metric: str) -> None:
     """Several chunks, turns, strips and groups."""
-    images, targets = pair(backend, 1, 3, 60, 70)
+    images, targets = pair(backend, 1, 3, 36, 136)
     edits = candidates(1, MIXED * (54 if backend is CPU else 18), 0.5).to(backend.device)
     found = gradients(images, targets, edits, metric)
     wanted = gradients(images, targets, edits, metric, composed)  # in float32, too: at a kink sides may differ

@@ -124,7 +124,7 @@ def test_stencils_match_autograd(backend: Backend, dtype: torch.dtype, threshold
     assert_near(actual, expected(edits, images, targets, threshold), 1e-10 if dtype == torch.float64 else 5e-5)
 
 
-@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 40), (30, 2), (10, 140)])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 40), (30, 2), (2, 131)])
 @pytest.mark.parametrize("stride", [1, 2])
 def test_stencils_in_tiles(backend: Backend, height: int, width: int, stride: int) -> None:
     """More than one tile, and less than a halo; with a stride, the pixels of the same runs as without stencils."""
@@ -221,6 +221,9 @@ def test_bad_input(backend: Backend) -> None:
     with pytest.raises(RuntimeError, match=r"columns must be in 0 \.\. 192, got 193"):
         call(columns=193)
     if backend.device.type == "cpu":
+        sharp = Candidates(images, images, torch.full((1, 1, 1), 6), None, None, None, INFINITE, stencils=False)
+        with pytest.raises(RuntimeError, match="stencils must be true where ops have SHARPNESS, BLUR or EDGE"):
+            found(backend, sharp, torch.zeros(1, 1, 1, 24))
         with pytest.raises(RuntimeError, match="columns must be at least 48, which ops have, got 47"):
             call(columns=47)
 

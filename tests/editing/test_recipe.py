@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from documents import run_clean
 from editing.edit_inputs import OPERATORS, POINTWISE, STENCILS, random_row, sequences
 from editing.recipes import LOOK, left_half, masked_recipe
 from torch import Tensor
@@ -76,7 +77,11 @@ def test_hash_is_of_the_pixels() -> None:
 def test_some_of_the_steps() -> None:
     image = torch.rand(3, 4, 5)
     recipe = Recipe(LOOK)
-    assert torch.equal(recipe.apply(image, steps=0), image)
+    none = recipe.apply(image, steps=0)
+    assert torch.equal(none, image) and none.data_ptr() != image.data_ptr()
+    pixels = np.zeros((4, 5, 3), np.uint8)
+    recipe.apply(pixels, steps=0)[:] = 9
+    assert not pixels.any()
     assert torch.equal(recipe.apply(image, steps=2), Recipe(LOOK[:2]).apply(image))
     assert torch.equal(recipe.apply(image, steps=3), recipe.apply(image))
 
@@ -153,6 +158,21 @@ def test_sixteen_bits_in_tiles(size: tuple[int, int]) -> None:
     assert edited.dtype == np.uint16
     assert np.array_equal(edited, expected)
     assert np.array_equal(Recipe([]).apply(pixels), pixels)
+
+
+def test_sixteen_bits_need_little_more_than_the_pixels(tmp_path: Path) -> None:
+    Recipe([*LOOK, RecipeStep("SHARPNESS", (0.5,))]).save(tmp_path / "look.json")
+    code = """
+import resource, numpy as np
+from ldie_ext import Recipe
+recipe = Recipe.load("look.json")
+recipe.apply(np.full((64, 64, 3), 9999, np.uint16))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+image = np.full((3000, 4000, 3), 9999, np.uint16)
+recipe.apply(image)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 - 2 * image.nbytes)
+"""
+    assert int(run_clean(code, tmp_path)) <= 64 << 20
 
 
 class Mirror:

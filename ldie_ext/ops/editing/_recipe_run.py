@@ -53,7 +53,9 @@ class Run:
         return Run(self.steps, masks, self.strength, self.executor)
 
     def on(self, images: Tensor, layout: Layout = "chw") -> Tensor:
-        """The edited images; floats [B, 3, H, W] where steps are an executor's."""
+        """The edited images, in memory of their own; floats [B, 3, H, W] where steps are an executor's."""
+        if not self.steps:
+            return images.clone()
         for fused, group in groupby(self.steps, key=lambda step: step.name in EDIT_KINDS):
             steps = list(group)
             if not fused:
@@ -99,7 +101,7 @@ class Run:
         pool = [] if self.masks is None else [*self.masks.float()]
         for k, step in enumerate(steps):
             if fading[k]:
-                place = torch.ones(size) if step.mask is None else pool[step.mask]
+                place = torch.ones(size, device=images.device) if step.mask is None else pool[step.mask]
                 pool.append(self.strength * (1 - place if step.exclusive else place))
                 index[0, k], exclusive[0, k] = len(pool) - 1, False
         return torch.stack(pool), index, exclusive

@@ -64,8 +64,10 @@ def fit_edits(
     Parameters are looked for between limits (``ldie_ext.ops.editing.fit_columns.LIMITS``): a step ends at them. Curves,
     which are the same when all weights grow by one factor, come with weights from 0 on that sum to 8.
 
-    What is found is a minimum nearby: with ``starts=1`` it may not be the best. A small distance does not mean that
-    the operators are those that made the target.
+    Stencils - SHARPNESS, BLUR, EDGE - may stand anywhere; derivatives go through them as images of a tile. What is
+    found is a minimum nearby: with ``starts=1`` it may not be the best, above all of two curves in one sequence. A
+    small distance does not mean that the operators are those that made the target. The host reads once how many
+    parameters the longest sequence has, and every few steps whether all have ended.
 
     Args:
         images: float [B, 3, H, W], RGB in [0, 1], or uint8 in [0, 255].
@@ -77,7 +79,7 @@ def fit_edits(
         method: 'levenberg_marquardt', which 'auto' takes, or 'nelder_mead': the simplex of the original planner, on
             ``mean |r|`` of one sequence at a time, slow and for comparison.
         init: float [B, P, K, 24], where the first start begins; by default where the operators leave an image as it is.
-        starts: how many starts of a fixed list are tried, 1 to 7; 3 are enough for both signs of brightness.
+        starts: how many starts of a fixed list are tried, 1 to 7; the second and third are both signs of brightness.
         max_evaluations: the most for each start on each scale, 60 by default; of the simplex for each start, 200 for
             each unknown.
         huber: the size of a residual from which on the loss is linear, such as 0.02: for targets of which a part is

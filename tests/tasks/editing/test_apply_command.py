@@ -166,6 +166,8 @@ def test_gallery(photo: Path, tmp_path: Path) -> None:
     run("recipe", "gallery", photo, "--out", tmp_path / "gallery")
     assert shown(tmp_path / "gallery" / "gallery.png").shape[2] == 3
     recipes = sorted((tmp_path / "gallery" / "recipes").iterdir())
+    page = (tmp_path / "gallery" / "gallery.html").read_text()
+    assert page.count("data:image/jpeg;base64,") == 1 + 3 * len(recipes) and "http" not in page
     without_strengths = {"FLIP", "FLIP_OBJ", "ROTATE_OBJ", "INPAINT_OBJ"}
     known = {op.name for op in EDIT_OPERATORS} | EXECUTOR_OPERATORS.keys()
     assert {path.stem.upper() for path in recipes} == known - without_strengths

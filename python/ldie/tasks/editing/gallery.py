@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One photograph under each operator at three strengths: a picture, a recipe for each operator."""
+"""One photograph under each operator at three strengths: a page, a picture, a recipe for each operator."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from ldie.files import make_folder, write_text, write_whole
 from ldie.tasks.detection.fonts import font_for
-from ldie.tasks.editing.pages import numbers, small
+from ldie.tasks.editing.pages import gallery_page, numbers, small
 from ldie.tasks.editing.photos import Photo
 from ldie_ext import Recipe, RecipeStep
 
@@ -44,42 +44,45 @@ SAMPLES: Mapping[str, tuple[float, ...]] = {
     "CROP": (0.2, 0.2, 0.8, 0.8),
 }
 """Parameters that show what an operator does; those that mirror or need an object have no strengths."""
+_TITLE = "the photograph, then each operator at a third, two thirds and all of it"
 _COLUMNS = 2  # operators beside each other
 _GAP, _TEXT, _SIZE = 8, 26, 15
 _PAPER, _INK = (27, 27, 27), (221, 221, 221)
 
 
 def write_gallery(photo: Photo, out: Path, width: int = 260) -> Path:
-    """Writes ``gallery.png`` and ``recipes/<operator>.json`` into a folder; returns the picture's path.
+    """Writes ``gallery.html``, the same as ``gallery.png``, and ``recipes/<operator>.json``; returns the page's path.
 
     Args:
         photo: To show the operators on, reduced before they are applied.
         out: The folder.
-        width: Of one of the pictures in it, in pixels.
+        width: Of one of the pictures, in pixels.
     """
     longest = round(width * max(1.0, photo.size[0] / photo.size[1]))
     pixels = np.asarray(small(photo.pixels, longest))
     recipes = {name: Recipe([RecipeStep(name, params)]) for name, params in SAMPLES.items()}
-    rows = {name: [recipe.apply(pixels, strength=s) for s in STRENGTHS] for name, recipe in recipes.items()}
-    titles = {name: f"{name.lower()} {numbers(recipe.steps[0])}" for name, recipe in recipes.items()}
+    rows = {_TITLE: [pixels]}
+    for name, recipe in recipes.items():
+        title = f"{name.lower()} {numbers(recipe.steps[0])}"
+        rows[title] = [recipe.apply(pixels, strength=strength) for strength in STRENGTHS]
     make_folder(out)
     for name, recipe in recipes.items():
         write_text(out / "recipes" / f"{name.lower()}.json", recipe.to_text())
-    sheet = _sheet({titles[name]: pictures for name, pictures in rows.items()}, pixels)
+    sheet = _sheet(rows)
     write_whole(out / "gallery.png", lambda temporary: sheet.save(temporary, "PNG"))
-    return out / "gallery.png"
+    write_text(out / "gallery.html", gallery_page(photo.path.name, rows))
+    return out / "gallery.html"
 
 
-def _sheet(rows: Mapping[str, Sequence[NDArray[np.uint8]]], original: NDArray[np.uint8]) -> Image.Image:
+def _sheet(rows: Mapping[str, Sequence[NDArray[np.uint8]]]) -> Image.Image:
     """The photograph, then operators two beside each other, three strengths each."""
-    height, width, _ = original.shape
+    height, width, _ = rows[_TITLE][0].shape
     cell_width = len(STRENGTHS) * (width + 2) + 2 * _GAP
     cell_height = height + _TEXT + _GAP
-    cells = [("the photograph, then each operator at a third, two thirds and all of it", [original]), *rows.items()]
-    lines = -(-len(cells) // _COLUMNS)
+    lines = -(-len(rows) // _COLUMNS)
     sheet = Image.new("RGB", (_COLUMNS * cell_width + _GAP, lines * cell_height + _GAP), _PAPER)
     draw = ImageDraw.Draw(sheet)
-    for n, (title, pictures) in enumerate(cells):
+    for n, (title, pictures) in enumerate(rows.items()):
         x, y = _GAP + n % _COLUMNS * cell_width, _GAP + n // _COLUMNS * cell_height
         draw.text((x, y), title, _INK, font_for(title, _SIZE))
         for k, picture in enumerate(pictures):

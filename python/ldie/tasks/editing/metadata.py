@@ -7,6 +7,7 @@ import re
 import shutil
 import struct
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,22 +71,20 @@ def _has_resolution(image: Image.Image) -> bool:
 
 
 def _upright_exif(exif: bytes) -> bytes:
-    """EXIF data with orientation 1 and no thumbnail, all else bit for bit; damaged data as it is."""
+    """EXIF data with orientation 1 and no thumbnail, all else bit for bit; of damaged data, what can be read."""
     data = bytearray(exif)
     start = len(_PREFIX) if exif.startswith(_PREFIX) else 0
     order = {b"II": "<", b"MM": ">"}.get(bytes(data[start : start + 2]))
-    try:
-        if order is None:
-            return exif
+    if order is None:
+        return exif
+    with suppress(struct.error):
         directory = start + struct.unpack_from(f"{order}I", data, start + 4)[0]
         (count,) = struct.unpack_from(f"{order}H", data, directory)
         after = directory + 2 + 12 * count
-        struct.pack_into(f"{order}I", data, after, 0)  # the next directory is the thumbnail's: of the unedited picture
         for entry in range(directory + 2, after, 12):
             if struct.unpack_from(f"{order}H", data, entry)[0] == _ORIENTATION:
                 struct.pack_into(f"{order}HIHH", data, entry + 2, 3, 1, 1, 0)
-    except struct.error:
-        return exif
+        struct.pack_into(f"{order}I", data, after, 0)  # the next directory is the thumbnail's: of the unedited picture
     return bytes(data)
 
 

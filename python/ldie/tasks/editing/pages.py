@@ -6,7 +6,7 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from string import Template
 from typing import Any
 
@@ -69,6 +69,30 @@ _PAGE = Template("""<!doctype html>
 $steps
 </ol></main><script>$script</script></body></html>
 """)
+
+
+_GALLERY_STYLE = """
+section { display: inline-block; margin: 0 12px 16px 0; vertical-align: top; }
+section:first-of-type { display: block; }
+h2 { font-size: 15px; font-weight: 400; margin: 0 0 4px; }
+section img { margin-right: 2px; }
+"""
+_GALLERY = Template("""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>$title</title><style>$style</style></head>
+<body><main style="max-width: none"><h1>$title</h1>
+$sections
+</main></body></html>
+""")
+
+
+def gallery_page(title: str, rows: Mapping[str, Sequence[NDArray[Any]]]) -> str:
+    """A page of pictures, each row with its own title."""
+    sections = []
+    for name, pictures in rows.items():
+        images = "".join(f'<img src="{picture_link(picture)}" alt="{html.escape(name)}">' for picture in pictures)
+        sections.append(f"<section><h2>{html.escape(name)}</h2>{images}</section>")
+    return _GALLERY.substitute(title=html.escape(title), style=_STYLE + _GALLERY_STYLE, sections="\n".join(sections))
 
 
 def before_and_after(

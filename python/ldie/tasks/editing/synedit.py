@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from ldie.errors import ConfigError, DataError
@@ -106,11 +106,11 @@ class SynEdit(Dataset[SynPair]):
         source, target, owner = (_read(self.folder / _name(index % len(self), picture)) for picture in PICTURES)
         steps, objects = record["steps"], record["objects"]
         return SynPair(
-            source,
-            target,
+            torch.from_numpy(source),
+            torch.from_numpy(target),
             torch.tensor([EditOp[step["name"]] for step in steps]),
             torch.tensor([step["params"] for step in steps]),
-            owner == torch.arange(1, len(objects) + 1).view(-1, 1, 1),
+            torch.from_numpy(owner == np.arange(1, len(objects) + 1)[:, None, None]),
             torch.tensor([step["mask"] for step in steps]),
             torch.tensor([step["exclusive"] for step in steps]),
             tuple(SceneObject(**{**item, "box": tuple(item["box"])}) for item in objects),
@@ -121,10 +121,10 @@ def _name(index: int, picture: str) -> str:
     return f"{index:06d}_{picture}.png"
 
 
-def _read(path: Path) -> Tensor:
+def _read(path: Path) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as image:
-            return torch.from_numpy(np.array(image))
+            return np.array(image)
     except (OSError, SyntaxError) as error:  # Pillow has broken PNG chunks as a SyntaxError
         raise DataError(
             f"{path}: cannot be read ({first_line(error)}); open the data set again to repair it"
@@ -154,9 +154,11 @@ def _write(folder: Path, config: SynEditConfig) -> None:
     records = []
     for index in range(config.count):
         pair = syn_pair(config.seed, config.size, config.operators, config.steps, config.local, index=index)
-        owner = (pair.masks * torch.arange(1, len(pair.masks) + 1).view(-1, 1, 1)).sum(0).to(torch.uint8)
-        for picture, pixels in zip(PICTURES, (pair.source, pair.target, owner), strict=True):
-            Image.fromarray(pixels.numpy()).save(folder / _name(index, picture), compress_level=1)
+        owner = np.zeros((config.size, config.size), np.uint8)
+        for number, mask in enumerate(pair.masks.numpy(), start=1):
+            owner[mask] = number
+        for picture, pixels in zip(PICTURES, (pair.source.numpy(), pair.target.numpy(), owner), strict=True):
+            Image.fromarray(pixels).save(folder / _name(index, picture), compress_level=1)
         records.append({"steps": _steps(pair), "objects": [asdict(item) for item in pair.objects]})
     (folder / RECORDS).write_text(json.dumps({"config": asdict(config), "pairs": records}), encoding="utf-8")
     (folder / DIGESTS).write_text(json.dumps(_digests(folder, config)), encoding="utf-8")

@@ -17,6 +17,7 @@ from ldie.tasks.editing.scene import Scene, SceneObject, box_of, position_of
 
 Array = NDArray[np.float64]
 Bits = NDArray[np.bool_]
+Places = NDArray[np.int64]
 
 LEAST_SIZE, MOST_SIZE = 32, 1024
 SHAPES = ("disc", "rectangle")
@@ -71,11 +72,11 @@ def synedit_scene(draws: Draws, size: int = 128) -> Scene:
             placed.append((shape, colour, word))
             areas.append(int(pixels.sum()))
             owner[pixels] = len(placed)
-            canvas[pixels] = _surface(draws, colour, size)[pixels]
+            canvas[pixels] = _surface(draws, colour, size, *np.nonzero(pixels))
     canvas += draws.uniform(-GRAIN, GRAIN, size, size, 3)
     canvas = np.clip(canvas, 0, 1) * draws.number(0.45, 1)  # the exposure
     image = torch.from_numpy(np.floor(canvas * 255 + 0.5).astype(np.uint8))
-    masks = torch.from_numpy(owner) == torch.arange(1, len(placed) + 1).view(-1, 1, 1)
+    masks = torch.from_numpy(owner == np.arange(1, len(placed) + 1)[:, None, None])
     return Scene(image, masks, tuple(_described(*words, mask) for words, mask in zip(placed, masks, strict=True)))
 
 
@@ -89,16 +90,16 @@ def _background(draws: Draws, size: int) -> Array:
     corners = draws.uniform(0.2, 0.75, 2, 2, 3)
     along = ((np.arange(size) + 0.5) / size)[:, None]
     left, right = (corners[0, i] + along * (corners[1, i] - corners[0, i]) for i in (0, 1))
-    return left[:, None] + along * (right - left)[:, None] + _noise(draws, size)
+    noise = _noise(draws, size, np.arange(size)[:, None], np.arange(size))
+    return left[:, None] + along * (right - left)[:, None] + noise
 
 
-def _noise(draws: Draws, size: int) -> Array:
-    """Blocks of four sizes, each with a colour of its own."""
-    total = np.zeros((size, size, 3))
+def _noise(draws: Draws, size: int, rows: Places, columns: Places) -> Array:
+    """Blocks of four sizes, each with a colour of its own, at some places of the picture."""
+    total = np.zeros(3)
     for count, most in OCTAVES:
         blocks = draws.uniform(-most, most, count, count, 3)
-        which = np.arange(size) * count // size
-        total += blocks[which[:, None], which]
+        total = total + blocks[rows * count // size, columns * count // size]
     return total
 
 
@@ -124,13 +125,12 @@ def _pixels(draws: Draws, shape: str, radii: tuple[float, float], size: int) -> 
     return (dx <= (half if wide else squeeze * half)) & (dy <= (squeeze * half if wide else half))
 
 
-def _surface(draws: Draws, colour: str, size: int) -> Array:
-    """A colour over the whole picture: near to its name's, with a pattern, a shade from side to side, and noise."""
+def _surface(draws: Draws, colour: str, size: int, rows: Places, columns: Places) -> Array:
+    """An object's pixels [N, 3]: near to its colour's name, with a pattern, a shade from side to side, and noise."""
     base = np.array(COLOURS[colour]) + draws.uniform(-0.05, 0.05, 3)
-    rows, columns = np.arange(size)[:, None], np.arange(size)
     period = max(1, size // (16 + 8 * draws.below(3)))
-    pattern = draws.pick((rows + columns, rows - columns, rows + 0 * columns, columns + 0 * rows))
+    pattern = draws.pick((rows + columns, rows - columns, rows, columns))
     stripes = (pattern // period % 2 + (columns // period % 2) * draws.below(2)) % 2
     shade = (rows * draws.number(-0.2, 0.2) + columns * draws.number(-0.2, 0.2)) / size
     factor = 1 + shade + draws.number(0.08, 0.2) * (stripes - 0.5)
-    return base * factor[:, :, None] + 0.5 * _noise(draws, size)
+    return base * factor[:, None] + 0.5 * _noise(draws, size, rows, columns)

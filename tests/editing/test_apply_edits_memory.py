@@ -1,0 +1,40 @@
+"""Memory of apply_edits on a photograph, measured in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+CHILD = """
+import resource
+import torch
+import ldie_ext
+from ldie_ext import EditOp
+
+def held():
+    pages = int(open("/proc/self/statm").read().split()[1])
+    return pages * resource.getpagesize()
+
+chain = [EditOp.BRIGHTNESS, EditOp.CONTRAST, EditOp.SATURATION, EditOp.COLOR_CURVE, EditOp.TONE_CURVE]
+ops, params = torch.tensor([chain]), torch.full((1, 5, 24), 0.2)
+shape = {shape}
+images = torch.full(shape, 77, dtype=torch.uint8)
+ldie_ext.apply_edits(images[:, :64, :64].contiguous(), ops, params, layout={layout!r})  # threads and tables are there
+before = held()
+out = ldie_ext.apply_edits(images, ops, params, layout={layout!r})
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before, out.nbytes)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads what the process holds from /proc")
+@pytest.mark.parametrize(("layout", "shape"), [("hwc", (1, 4000, 6000, 3)), ("chw", (1, 3, 4000, 6000))])
+def test_a_photograph_takes_its_output_and_little_more(layout: str, shape: tuple[int, ...]) -> None:
+    """24 megapixels of bytes: the most that was held, less what was held before, is the output and at most 64 MiB."""
+    child = CHILD.format(layout=layout, shape=shape)
+    done = subprocess.run([sys.executable, "-c", child], text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    most, output = map(int, done.stdout.split())
+    assert output == 3 * 4000 * 6000
+    assert output <= most <= output + (64 << 20)
