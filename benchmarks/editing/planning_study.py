@@ -1,6 +1,9 @@
 """How often a planner finds the edits that were made: operators, order, parameters; ``planning_pairs`` has the pairs.
 
-    cd benchmarks && PYTHONPATH=.:..:../python LDIE_SHARED=... python -m editing.planning_study --out planning.json
+    cd benchmarks
+    export PYTHONPATH=.:..:../python LDIE_SHARED=...
+    python -m editing.planning_study --planners joint --out editing/planning_study.json
+    python -m editing.planning_study --planners original --out editing/planning_study_original.json
 
 Of each pair it is asked whether the plan's operators are those of the truth, all and no others (*set*), and whether
 they are in an order that is right (*sequence*): the true one, or one whose refitted distance exceeds the true order's
