@@ -47,9 +47,9 @@ void store_image_tile(const ApplyEdits<T>& args, int64_t offset, const PixelRows
 }
 
 // A sample's steps on a tile, the first of them on `before` and the last to `after`.
-template <typename A>
+template <typename A, int64_t kPixels>
 void run_steps(const EditSequences<A>& sequences, const Program<A>& program, const TilePlace& place,
-               PixelRows<const A> before, PixelTile<A, kForwardPixels>& tile, const PixelRows<A>& after) {
+               PixelRows<const A> before, PixelTile<A, kPixels>& tile, const PixelRows<A>& after) {
   for (int64_t k = 0; k < program.count; ++k) {
     before = apply_step(sequences, program.steps[k], place, before, k + 1 == program.count ? after : tile.rows());
   }
@@ -154,9 +154,9 @@ void apply_edits(const ApplyEdits<T>& args, Context& context) {
     if (halo_of(args.sequences, sample) > 0) return;
     const Program<A> program(args.sequences, sample);
     const int64_t offset = sample * 3 * args.pixels;
-    PixelTile<A, kForwardPixels> tile;
-    for (; begin < end; begin += kForwardPixels) {
-      const TilePlace place{args.pixels, begin, std::min(kForwardPixels, end - begin)};
+    PixelTile<A, kStreamPixels<T>> tile;
+    for (; begin < end; begin += kStreamPixels<T>) {
+      const TilePlace place{args.pixels, begin, std::min(kStreamPixels<T>, end - begin)};
       if constexpr (std::is_same_v<T, A>) {  // the first step reads the image itself, and the last one writes it
         if (program.count > 0 && place.count % kLanes<A> == 0) {
           run_steps(args.sequences, program, place, rows_at(args.images + offset, place), tile,

@@ -12,9 +12,13 @@
 
 namespace ldie::editing {
 
-// A tile of 3 KB in float, so that with what is read and written, and backward with a tile for each step, it stays in
-// the first-level cache: of forward tiles those of 1024 pixels cost a fifth to a quarter more.
-constexpr int64_t kForwardPixels = 256, kBackwardPixels = 256;
+// The most pixels of a tile: forward, and backward, where each step has a tile of its own.
+constexpr int64_t kForwardPixels = 1024, kBackwardPixels = 256;
+
+// One KB of each channel at a time: long enough a stream of memory, and in float32 short enough that what is read,
+// worked on and written stays in the first-level cache.
+template <typename T>
+constexpr int64_t kStreamPixels = 1024 / int64_t(sizeof(T));
 
 // Pixels by rows of their channels, each to be read or written by whole registers.
 template <typename Element>
@@ -80,10 +84,11 @@ void load_tile(const T* sample, const TilePlace& place, const PixelRows<acc_t<T>
 
 template <typename T>
 void store_tile(const PixelRows<const acc_t<T>>& tile, const TilePlace& place, T* sample) {
+  const int64_t count = place.count;  // read once: a byte that is written might be part of it
   for (int64_t c = 0; c < 3; ++c) {
     const acc_t<T>* const channel = tile.channels[c];
     T* const elements = sample + c * place.pixels + place.begin;
-    for (int64_t i = 0; i < place.count; ++i) elements[i] = to_element<T>(channel[i]);
+    for (int64_t i = 0; i < count; ++i) elements[i] = to_element<T>(channel[i]);
   }
 }
 
