@@ -17,7 +17,7 @@ struct FitPlanes {
   static constexpr int64_t kPlane = 3 * kSquarePixels;
   T* memory;
 
-  static int64_t numbers(int64_t columns) { return (4 + columns) * kPlane; }
+  static LDIE_HD int64_t numbers(int64_t columns) { return (4 + columns) * kPlane; }
 
   __device__ __forceinline__ T* pixels() const { return memory; }
   // A pixel's own part of a stencil's flow, 0, or one of its fields.
