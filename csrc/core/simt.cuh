@@ -10,6 +10,7 @@
 // __shared__ does not compile there.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <stdexcept>
 #include <string>
@@ -65,8 +66,9 @@ void start(const char* text, void (*kernel)(Parameters...), dim3 grid, dim3 bloc
   cudaFuncAttributes attributes{};
   if (shared_bytes > 0) status = cudaFuncGetAttributes(&attributes, function);
   if (attributes.sharedSizeBytes + shared_bytes > kSharedWithoutAsking) {
-    status =
-        cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes));
+    // Never less than before: another thread may have asked for more, and not started its kernel yet.
+    const int most = std::max(static_cast<int>(shared_bytes), attributes.maxDynamicSharedSizeBytes);
+    status = cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, most);
   }
   if (status == cudaSuccess) {
     cudaLaunchConfig_t config{};

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <algorithm>
-
 #include "core/grid.cuh"
 #include "core/instantiate.h"
 #include "core/integers.h"
@@ -175,6 +173,18 @@ void launch_edit(const ApplyEdits<T>& args, Context& context) {
               program_bytes(args.sequences) + 4 * Square<kEditedSide>::kPixels * sizeof(A), context.stream, args);
 }
 
+template <typename T>
+void launch_halo_gradient(const ApplyEditsBackward<T>& args, unsigned blocks, acc_t<T>* parts, Context& context) {
+  using A = acc_t<T>;
+  constexpr size_t kSquareBytes = GradientSquare<A>::kNumbers * sizeof(A);
+  constexpr bool kInShared = sizeof(A) == 4;
+  const unsigned side = grid_side(blocks, kHaloBlocks);
+  A* const squares = kInShared ? nullptr : context.scratch_array<A>(kHaloBlocks * GradientSquare<A>::kNumbers);
+  LDIE_LAUNCH(halo_gradient_kernel<T>, dim3(side, grid_side(args.batch, kHaloBlocks / side)), dim3(kBackwardThreads<A>),
+              program_bytes(args.sequences) + (kInShared ? kSquareBytes : 0), context.stream, args, parts,
+              int64_t(blocks), squares);
+}
+
 template <int kWidth, typename T>
 void launch_gradient(const ApplyEditsBackward<T>& args, Context& context) {
   using A = acc_t<T>;
@@ -184,14 +194,7 @@ void launch_gradient(const ApplyEditsBackward<T>& args, Context& context) {
   A* const parts = context.scratch_array<A>(args.batch * grid.x * steps * kMostSums);
   LDIE_LAUNCH((gradient_kernel<T, kWidth>), grid, dim3(kBlock), program_bytes(args.sequences), context.stream, args,
               parts);
-  constexpr size_t kSquareBytes = GradientSquare<A>::kNumbers * sizeof(A);
-  constexpr bool kInShared = sizeof(A) == 4;
-  const unsigned halo_blocks = std::max(grid_side(grid.x, kHaloBlocks), 1u);
-  const dim3 halo_grid(halo_blocks, grid_side(args.batch, kHaloBlocks / halo_blocks));
-  A* const squares = kInShared ? nullptr : context.scratch_array<A>(kHaloBlocks * GradientSquare<A>::kNumbers);
-  LDIE_LAUNCH(halo_gradient_kernel<T>, halo_grid, dim3(kBlock),
-              program_bytes(args.sequences) + (kInShared ? kSquareBytes : 0), context.stream, args, parts,
-              int64_t(grid.x), squares);
+  if (args.pixels > 0) launch_halo_gradient(args, grid.x, parts, context);
   LDIE_LAUNCH(finish_kernel<T>, dim3(grid_side(args.batch * steps)), dim3(kFinishThreads), 0, context.stream, args,
               parts, int64_t(grid.x));
 }
@@ -202,8 +205,8 @@ template <typename T>
 void apply_edits(const ApplyEdits<T>& args, Context& context) {
   if (args.batch * args.pixels == 0) return;
   const bool packed = args.layout == Layout::kChannelsFirst && args.pixels % kPixelsOf<T> == 0;
-  packed&& packs_fit({args.images, args.out}) ? launch_edit<kPixelsOf<T>>(args, context)
-                                              : launch_edit<1>(args, context);
+  const bool wide = packed && packs_fit({args.images, args.out});
+  wide ? launch_edit<kPixelsOf<T>>(args, context) : launch_edit<1>(args, context);
 }
 
 template <typename T>

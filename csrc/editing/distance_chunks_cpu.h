@@ -60,12 +60,6 @@ void write_slopes(Metric metric, A scale, const PixelRows<const A>& edited, cons
   for (A* const channel : grad.channels) std::fill(channel + count, channel + round_up(count, kLanes<A>), A(0));
 }
 
-// What each number of a candidate's edited image counts in the loss.
-template <typename T>
-acc_t<T> gradient_scale(const EditDistancesBackward<T>& args, int64_t row) {
-  return acc_t<T>(double(args.grad[row]) * distance_share(args.pairs.pixels()));
-}
-
 // One candidate's sum over a chunk.
 template <typename T>
 double chunk_distance(const EditPairs<T>& pairs, const Program<acc_t<T>>& program,

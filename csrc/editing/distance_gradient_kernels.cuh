@@ -69,7 +69,7 @@ __global__ void __launch_bounds__(kBackwardThreads<acc_t<T>>)
         if (stencils_of(program, steps) > 0) continue;  // halo_distance_gradient_kernel's
         Pixel<A> grads[kWidth] = {};
         if (there) {
-          const A scale = A(double(args.grad[group.row + c]) * distance_share(pairs.pixels()));
+          const A scale = gradient_scale(args, group.row + c);
           edit_pixels<kWidth>(pairs.sequences, program, steps, pairs.pixels(), pack, images, grads);
           for (int i = 0; i < kWidth; ++i) {
             grads[i] = scale * distance_slope(pairs.metric, grads[i] - targets[i]);
@@ -152,7 +152,7 @@ __global__ void __launch_bounds__(kBackwardThreads<acc_t<T>>)
       for (int64_t strip = blockIdx.x; strip < cut.strips; strip += gridDim.x) {
         for (int64_t i = threadIdx.x; i < sums; i += kBackwardThreads<A>) parts[strip * sums + i] = A(0);
       }
-      const A scale = A(double(args.grad[group.row + c]) * distance_share(pairs.pixels()));
+      const A scale = gradient_scale(args, group.row + c);
       for (int64_t tile = blockIdx.x; tile < tiles.count(); tile += gridDim.x) {
         const Square<kGradientSide> square = tiles.at(tile);
         load_slopes(pairs, program, offset, square, scale, values);

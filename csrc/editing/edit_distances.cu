@@ -54,7 +54,7 @@ void launch_gradient(const EditDistancesBackward<T>& args, Context& context) {
                 elements = pairs.batch * 3 * pairs.pixels();
   const int64_t rounds = ceil_div(pairs.pixels() / kWidth, int64_t(kBlock));
   const int64_t group = std::max(kBackwardGroupSteps / std::max(steps, int64_t(1)), int64_t(1));
-  const int64_t strips = std::min(rounds, kEnoughBlocks),
+  const int64_t strips = std::min(rounds, ceil_div(kEnoughBlocks, std::max(pairs.batch, int64_t(1)))),
                 all_groups = std::max(ceil_div(candidates, group), int64_t(1));
   const int64_t fitting = kEnoughBlocks / std::max(pairs.batch * strips, int64_t(1));
   const int64_t groups = std::clamp(fitting, int64_t(1), all_groups);  // at a time

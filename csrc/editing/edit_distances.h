@@ -74,4 +74,10 @@ LDIE_HD Pixel<V> distance_slope(Metric metric, const Pixel<V>& difference) {
 // What one channel of one pixel counts in the mean; nothing of an image without pixels.
 LDIE_HD double distance_share(int64_t pixels) { return pixels > 0 ? 1.0 / (3.0 * double(pixels)) : 0.0; }
 
+// What each number of a candidate's edited image counts in the loss.
+template <typename T>
+LDIE_HD acc_t<T> gradient_scale(const EditDistancesBackward<T>& args, int64_t row) {
+  return acc_t<T>(double(args.grad[row]) * distance_share(args.pairs.pixels()));
+}
+
 }  // namespace ldie::editing

@@ -16,7 +16,7 @@ constexpr int64_t kHaloBlocks = 512;
 constexpr int kGradientSide = 36;
 
 // A square on its way back: channels of the image and of the gradient. A stencil has one sum, so that the columns of
-// sums have room for its fields: a field's pixel lies in the column of the thread that has this pixel.
+// sums have room for its fields. A pixel of the first one lies in the column of the thread that has it.
 template <typename A>
 struct GradientSquare {
   static constexpr int kPixels = Square<kGradientSide>::kPixels;

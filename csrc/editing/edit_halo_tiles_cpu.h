@@ -101,7 +101,7 @@ struct TileBuffer {
   }
 };
 
-// Buffers side by side in memory that is 0 at first: what no pixel is ever stored to must be finite.
+// Buffers side by side in memory that is 0 at first.
 template <typename A>
 class TileBuffers {
  public:
@@ -129,17 +129,19 @@ PixelRows<const A> as_const(const PixelRows<A>& rows) {
 // What a stencil reads beyond the image's borders, where the frame reaches them; of these rows, and all three channels.
 template <typename A>
 void fill_beyond(const HaloTile& frame, const Area& rows, const Border& border, const TileBuffer<A>& buffer) {
-  const int64_t columns = frame.loaded.columns();
+  const int64_t columns = frame.loaded.columns(), end = round_up(columns, kLanes<A>);
   for (int64_t c = 0; c < 3; ++c) {
     for (int64_t y = rows.top; y < rows.bottom; ++y) {
       A* const row = buffer.channel_row(frame, c, y);
       if (frame.loaded.left == 0) row[-1] = beyond(border.along_x, row[0]);
-      if (frame.loaded.right == frame.width) row[columns] = beyond(border.along_x, row[columns - 1]);
+      if (frame.loaded.right < frame.width) continue;
+      row[columns] = beyond(border.along_x, row[columns - 1]);
+      std::fill(row + columns + 1, row + end + 1, A(0));  // the last register's other lanes, which must not be NaN
     }
     const auto copy = [&](int64_t from, int64_t to) {
       const A* const inside = buffer.channel_row(frame, c, from);
       A* const outside = buffer.channel_row(frame, c, to);
-      for (int64_t i = -1; i <= columns; ++i) outside[i] = beyond(border.along_y, inside[i]);
+      for (int64_t i = -1; i <= end; ++i) outside[i] = beyond(border.along_y, inside[i]);
     };
     if (rows.top == 0) copy(0, -1);
     if (rows.bottom == frame.height) copy(frame.height - 1, frame.height);

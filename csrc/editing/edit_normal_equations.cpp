@@ -31,7 +31,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> edit_normal_equations_op(const Tensor
                                                                     const Optional& exclusive, const Tensor& active_,
                                                                     bool stencils, int64_t stride, int64_t columns,
                                                                     double threshold) {
-  constexpr const char* op = "edit_normal_equations";
+  constexpr const char* op = "fit_edits";  // whose arguments these are
   const Argument images_given = Argument(op, "images", images_).float_or_double();
   images_given.shape({kAnySize, 3, kAnySize, kAnySize}, "[B, 3, H, W]");
   Argument(op, "targets", targets_).shape_of(images_given).dtype_of(images_given).device_of(images_given);

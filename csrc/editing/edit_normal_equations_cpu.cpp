@@ -12,7 +12,7 @@ namespace {
 
 // Sums are kept lane by lane over this many runs, and then added to doubles. A problem's runs are shared out in chunks,
 // no more than so many, because each leaves sums of its own.
-constexpr int64_t kFlushedRuns = 64, kMostChunks = 16;
+constexpr int64_t kFlushedRuns = 64, kMostChunks = 16, kEnoughChunks = 256;  // of all problems
 
 // Where the runs of a problem are, and what a chunk of them leaves: products [columns + 1, columns + 1], then the sums
 // of losses and of |r|.
@@ -20,9 +20,14 @@ template <typename A>
 struct Chunks {
   int64_t runs, count, products, size;
 
+  static int64_t problems_of(const EditNormalEquations<A>& args) {
+    return std::max(args.batch * args.candidates, int64_t(1));
+  }
+
   explicit Chunks(const EditNormalEquations<A>& args)
       : runs(ceil_div(ceil_div(args.pixels, kFitPixels), args.stride)),
-        count(std::clamp(ceil_div(runs, kFlushedRuns), int64_t(1), kMostChunks)),
+        count(std::clamp(std::min(ceil_div(runs, kFlushedRuns), ceil_div(kEnoughChunks, problems_of(args))), int64_t(1),
+                         kMostChunks)),
         products((args.columns + 1) * (args.columns + 1)),
         size(products + 2) {}
 };
@@ -128,7 +133,11 @@ class Chunk {
       const TilePlace place = frame.part(y, left, frame.tile.right);
       const int64_t count = round_up(place.count, kLanes<A>);
       const PixelRows<A> pixels = stencils_->pixel_rows(frame, y, left);
-      for (int64_t c = 0; c < 3; ++c) std::copy_n(pixels.channels[c], count, tiles_[program_.last_run].channels[c]);
+      for (int64_t c = 0; c < 3; ++c) {
+        A* const channel = tiles_[program_.last_run].channels[c];
+        std::copy_n(pixels.channels[c], place.count, channel);
+        std::fill(channel + place.count, channel + count, A(0));  // what lies there may be another problem's NaN
+      }
       end_run(place, [&](const FitTile<A>* grads, const FitRows<A>& rows) {
         carry_columns(
             program_, program_.last_run, grads, count,

@@ -86,6 +86,9 @@ void check_step(const char* op, const EditSequences<A>& sequences, int64_t at, c
   }
   if (sequences.mask_index == nullptr) return;
   const int64_t mask = sequences.mask_index[at];
+  if (mask != kWholeImage && sequences.masks == 0) {
+    check_failed(op, "mask_index must be -1 where there are no masks, but mask_index[", place(), "] is ", mask);
+  }
   if (mask < kWholeImage || mask >= sequences.masks) {
     check_failed(op, "mask_index must be the number of a mask, 0 to ", sequences.masks - 1, ", or -1, but mask_index[",
                  place(), "] is ", mask);

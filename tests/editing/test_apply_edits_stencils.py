@@ -255,3 +255,25 @@ def test_nothing_of_an_image_is_stored() -> None:
     """Beside the result and the tiles' memory, whatever the image's size."""
     images, edits = torch.rand(1, 3, 1500, 2000), sequences([[SHARPNESS, EXPOSURE, BLUR]])
     assert peak_bytes(lambda: edits.on(images)) < images.nbytes + 8 * 2**20
+
+
+@pytest.mark.parametrize("op", STENCILS, ids=lambda op: op.name)
+def test_nan_stays_in_its_sample(op: EditOp) -> None:
+    images = torch.rand(64, 3, 32, 131)
+    images[::2] = float("nan")
+    params = torch.full((64, 1, 24), 0.1, requires_grad=True)
+    ldie_ext.apply_edits(images, torch.full((64, 1), int(op)), params).sum().backward()
+    alone = params.detach()[1:2].clone().requires_grad_()
+    ldie_ext.apply_edits(images[1:2], torch.full((1, 1), int(op)), alone).sum().backward()
+    assert params.grad[1::2].isfinite().all()
+    assert_same(params.grad[1], alone.grad[0])
+
+
+@pytest.mark.parametrize("size", [(5, 0), (0, 5), (0, 0)])
+def test_no_pixels(backend: Backend, size: tuple[int, int]) -> None:
+    images = torch.rand(2, 3, *size, device=backend.device, requires_grad=True)
+    edits = sequences([CHAIN + STENCILS] * 2).to(backend.device)
+    params = edits.params.requires_grad_()
+    ldie_ext.apply_edits(images, edits.ops, params).sum().backward()
+    assert images.grad.shape == images.shape
+    assert not params.grad.any()

@@ -254,3 +254,15 @@ def test_opcheck_and_compile(backend: Backend) -> None:
         INFINITE,
     )
     torch.library.opcheck(backend.op("edit_normal_equations"), inputs)
+
+
+@pytest.mark.parametrize("value", [float("nan"), INFINITE, -INFINITE])
+@pytest.mark.parametrize("column", [8, 16, 120, 129])
+def test_a_pixel_that_is_no_number_counts_once(backend: Backend, value: float, column: int) -> None:
+    images, ops = torch.rand(1, 3, 8, 130), torch.full((1, 1, 1), int(EditOp.SHARPNESS))
+    images[0, 0, 3, column] = value
+    params = torch.full((1, 1, 1, 24), 0.1)
+    candidates = Candidates(images, torch.full_like(images, 0.5), ops, None, None, None, INFINITE)
+    edited = torch.ops.ldie_ext.apply_edits(images, ops[0], params[0], None, None, None, 0).double()
+    loss = ((edited - 0.5) ** 2).sum() / 2
+    torch.testing.assert_close(found(backend, candidates, params).losses.double().sum(), loss, rtol=1e-5, atol=0.0)

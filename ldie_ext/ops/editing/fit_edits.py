@@ -78,7 +78,8 @@ def fit_edits(
         exclusive: bool [B, P, K], whether a step acts outside of its mask.
         method: 'levenberg_marquardt', which 'auto' takes, or 'nelder_mead': the simplex of the original planner, on
             ``mean |r|`` of one sequence at a time, slow and for comparison.
-        init: float [B, P, K, 24], where the first start begins; by default where the operators leave an image as it is.
+        init: float [B, P, K, 24], where the first start begins, 0 in place of NaN; by default where the
+            operators leave an image as it is.
         starts: how many starts of a fixed list are tried, 1 to 7; the second and third are both signs of brightness.
         max_evaluations: the most for each start on each scale, 60 by default; of the simplex for each start, 200 for
             each unknown.
@@ -87,8 +88,8 @@ def fit_edits(
 
     Returns:
         :class:`EditFit`. Parameters that an operator does not use are 0. Without sequences its tensors are empty;
-        without pixels distances are 0. Where an image or target has NaN, the distance is NaN and the parameters are
-        those of a start. On CUDA, where ops are not read, a step with no operator has no effect.
+        without pixels distances are 0. NaN in a target, or in an image where no step acts, makes the distance NaN and
+        the parameters those of a start. On CUDA, where ops are not read, a step with no operator has no effect.
 
     Raises:
         RuntimeError: shapes, dtypes or devices do not fit; on the CPU also an operator or mask that is not there.
@@ -123,6 +124,8 @@ def fit_edits(
     size = ops.shape
     if init is not None and init.shape != (*size, NUM_PARAMETERS):
         raise RuntimeError(f"fit_edits: init must have shape [B, P, K, 24] as ops, got {list(init.shape)}")
+    if init is not None:
+        init = init.nan_to_num()
     flat = ops.flatten(0, 1)
     columns = Columns.of(flat)
     candidates = replace(candidates, stencils=columns.stencils)
@@ -153,8 +156,14 @@ def _candidates(
     """The arguments in the type that all is computed in; the native code checks what is not looked at here."""
     if images.dim() != 4 or images.shape[1] != 3:
         raise RuntimeError(f"fit_edits: images must have shape [B, 3, H, W], got {list(images.shape)}")
+    if targets.shape != images.shape:
+        raise RuntimeError(
+            f"fit_edits: targets must have the shape of images, {list(images.shape)}, got {list(targets.shape)}"
+        )
     if ops.dim() != 3 or ops.dtype != torch.int64 or len(ops) != len(images):
-        raise RuntimeError(f"fit_edits: ops must be int64 [B, P, K], got {list(ops.shape)} {ops.dtype}")
+        raise RuntimeError(
+            f"fit_edits: ops must be int64 [{len(images)}, P, K], as images, got {list(ops.shape)} {ops.dtype}"
+        )
     if ops.shape[2] > MOST_STEPS:
         raise RuntimeError(f"fit_edits: ops must have at most {MOST_STEPS} steps, got {ops.shape[2]}")
     computed = torch.float64 if torch.float64 in (images.dtype, targets.dtype) else torch.float32
