@@ -271,7 +271,7 @@ BAD: list[tuple[dict[str, object], type[Exception], str]] = [
     ({"images": torch.rand(3, 4, 4)}, RuntimeError, r"images must have shape \[B, 3, H, W\], got \[3, 4, 4\]"),
     ({"images": torch.ones(1, 3, 4, 4, dtype=torch.int32)}, RuntimeError, "images must be floating or uint8"),
     ({"targets": torch.rand(1, 3, 4, 5)}, RuntimeError, "targets must have the shape of images"),
-    ({"ops": torch.ones(1, 1, dtype=torch.int64)}, RuntimeError, r"ops must be int64 \[1, P, K\], as images, got \[1, 1\]"),
+    ({"ops": torch.ones(1, 1).long()}, RuntimeError, r"ops must be int64 \[1, P, K\], as images, got \[1, 1\]"),
     ({"ops": torch.ones(2, 1, 1).long()}, RuntimeError, r"ops must be int64 \[1, P, K\], as images, got \[2, 1, 1\]"),
     ({"ops": torch.ones(1, 1, 9, dtype=torch.int64)}, RuntimeError, "ops must have at most 8 steps, got 9"),
     ({"ops": torch.full((1, 1, 1), 99)}, RuntimeError, r"ops must be numbers of EditOp, .* ops\[0, 0, 0\] is 99"),
