@@ -12,7 +12,6 @@ from ldie.tasks.detection.images import files_of
 from ldie.tasks.editing import planning
 from ldie.tasks.editing.apply import Application, check_targets
 from ldie.tasks.editing.photos import check_photo
-from ldie_ext import Recipe
 
 
 def plan(options: argparse.Namespace) -> int:
@@ -22,7 +21,10 @@ def plan(options: argparse.Namespace) -> int:
     if len(files) == 1:  # of several, what is wrong with one is said when its turn comes
         check_photo(files[0])
     applied = options.out / "applied"
-    check_targets(Application(Recipe(()), applied), files, [options.before, options.after, *options.mask])
+    check_targets(
+        [*planning.targets(options.out), *(applied / file.name for file in files)],
+        [options.before, options.after, *options.mask, *files],
+    )
     pair = planning.read_pair(options.before, options.after, options.mask)
     if pair.message:
         logger.info("%s", pair.message)

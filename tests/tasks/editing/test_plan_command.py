@@ -131,6 +131,19 @@ def test_originals_are_not_written_over(
     assert not (tmp_path / "plan" / "plan.json").exists()
 
 
+@pytest.mark.parametrize("name", ["plan.png", "plan.json"])
+def test_photographs_and_masks_named_like_a_plan_stay(
+    name: str, files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = tmp_path / name
+    Image.fromarray(photograph(60, 80)).save(kept, "PNG")
+    before = kept.read_bytes()
+    for arguments in ([kept, files[1]], [files[0], kept], [*files, "--mask", kept], [*files, "--apply-to", kept]):
+        line = error_line(capsys, ["plan", *map(str, arguments), "--out", str(tmp_path), *SCALARS])
+        assert f"--out must not lead to {kept}" in line
+        assert kept.read_bytes() == before
+
+
 @pytest.mark.parametrize("arguments", [["--operators", "blurr"], ["--max-steps", "0"], ["--method", "best"], []])
 def test_bad_usage(arguments: list[str], tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="2"):

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,21 +103,20 @@ def read_region(path: Path) -> Tensor:
         return torch.from_numpy(np.asarray(turned_upright(image)[0].convert("L")) >= 128)
 
 
-def check_targets(application: Application, files: Sequence[Path], others: Sequence[Path]) -> None:
+def check_targets(targets: Iterable[Path], read: Iterable[Path]) -> None:
     """Checks that nothing that is read would be written over.
 
     Args:
-        application: What is to be done.
-        files: The photographs.
-        others: What else is read.
+        targets: All files that are to be written.
+        read: All that are read.
 
     Raises:
         ConfigError: Something would.
     """
-    read = {_identity(path): path for path in (*others, *files) if path.exists()}
-    for target in (target for file in files for target in application.targets(file)):
-        if target.exists() and _identity(target) in read:
-            raise ConfigError(f"--out must not lead to {read[_identity(target)]}, which is read; name another folder")
+    kept = {_identity(path): path for path in read if path.exists()}
+    for target in targets:
+        if target.exists() and _identity(target) in kept:
+            raise ConfigError(f"--out must not lead to {kept[_identity(target)]}, which is read; name another folder")
 
 
 def apply_to_file(application: Application, file: Path) -> Times:

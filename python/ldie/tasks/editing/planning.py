@@ -153,14 +153,20 @@ def words(step: RecipeStep) -> str:
     return f"{step.name.lower().replace('_', ' ')} {numbers}{place}"
 
 
+def targets(folder: Path) -> tuple[Path, Path]:
+    """Where :func:`write_plan` puts the recipe and the picture."""
+    return folder / RECIPE, folder / PICTURE
+
+
 def write_plan(recipe: Recipe, pair: PhotoPair, folder: Path) -> tuple[Path, Path]:
     """Writes the recipe and a picture of both photographs and what the recipe makes of the first."""
+    text, sheet = targets(folder)
     make_folder(folder)
-    write_text(folder / RECIPE, recipe.to_text())
+    write_text(text, recipe.to_text())
     pictures = {"before": pair.image, "planned": recipe.apply(pair.image), "after": pair.target}
-    sheet = _side_by_side({name: _small(_to_bytes(picture)) for name, picture in pictures.items()})
-    write_whole(folder / PICTURE, lambda temporary: sheet.save(temporary, "PNG"))
-    return folder / RECIPE, folder / PICTURE
+    shown = _side_by_side({name: _small(_to_bytes(picture)) for name, picture in pictures.items()})
+    write_whole(sheet, lambda temporary: shown.save(temporary, "PNG"))
+    return text, sheet
 
 
 def _size(size: tuple[int, int]) -> str:
