@@ -289,7 +289,7 @@ def _add_plan(commands: argparse._SubParsersAction) -> None:
     text = f"edits to choose from: {' '.join((*_PLAN_OPERATORS, *_MORE_OPERATORS))} (default: the first six)"
     known = (*_PLAN_OPERATORS, *_MORE_OPERATORS)
     parser.add_argument("--operators", nargs="+", choices=known, default=_PLAN_OPERATORS, metavar="OP", help=text)
-    text = "edits at most (default: 3 for joint, else as many as there are operators)"
+    text = "edits at most (default: 3 for joint, else as many as there are operators, 8 at most)"
     parser.add_argument("--max-steps", type=_whole(1, 8), metavar="N", help=text)
     text = f"{' | '.join(_PLAN_METHODS)}; all but joint come near, but seldom by the edits that were made"
     parser.add_argument("--method", choices=_PLAN_METHODS, default="joint", metavar="METHOD", help=text)

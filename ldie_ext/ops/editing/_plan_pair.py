@@ -80,9 +80,12 @@ class Pair:
         """
         if self.by_simplex:
             return [self._simplex(self.image, order) for order in orders]
+        by_lead: dict[Order, list[Order]] = {}
+        for order in orders:
+            lead = _lead(order)
+            by_lead.setdefault(lead, []).append(order[len(lead) :])
         plans: list[Plan] = []
-        for lead, group in groupby(sorted(orders, key=_lead), key=_lead):
-            rest = [order[len(lead) :] for order in group]
+        for lead, rest in by_lead.items():
             image = self.edited(self.image, lead, torch.zeros(len(lead), NUM_PARAMETERS))
             plans += [_after(lead, plan) for plan in self._screened(image, [each for each in rest if _is_fused(each)])]
         return plans
