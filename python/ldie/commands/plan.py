@@ -39,11 +39,16 @@ def plan(options: argparse.Namespace) -> int:
     logger.info("planned on %d x %d pixels in %.1f s", width, height, time.perf_counter() - start)
     recipe = planning.for_photograph(found, pair)
     if small is not pair and (options.full or pair.pixels <= planning.MOST_PIXELS):
-        before, recipe = planning.distances(recipe, pair)[-1], planning.refitted(recipe, pair)
-        logger.info("fitted to all pixels: %.5f instead of %.5f", planning.distances(recipe, pair)[-1], before)
-    before, *after = planning.distances(recipe, pair)
-    logger.info("mean difference, of values from 0 to 1, before: %.4f", before)
-    for number, (step, distance) in enumerate(zip(recipe.steps, after, strict=True), 1):
+        fitted = planning.refitted(recipe, pair)
+        before, after = (planning.distances(each, pair)[-1] for each in (recipe, fitted))
+        if after < before:
+            recipe = fitted
+            logger.info("fitted to all pixels: %.5f instead of %.5f", after, before)
+        elif recipe.steps:
+            logger.info("fitted to all pixels: %.5f, not nearer than %.5f, and left out", after, before)
+    unedited, *edited = planning.distances(recipe, pair)
+    logger.info("mean difference, of values from 0 to 1, before: %.4f", unedited)
+    for number, (step, distance) in enumerate(zip(recipe.steps, edited, strict=True), 1):
         logger.info("%d. %s: %.4f", number, planning.words(step), distance)
     if not recipe.steps:
         logger.info("no edits: nothing brings the one nearer to the other")

@@ -174,3 +174,39 @@ def test_preview_keeps_what_steps_need() -> None:
     starts = [(y, x) for y in (0, 59, 118, 177, 236) for x in (0, 84, 168, 252, 336)]
     assert any(torch.equal(window, image[:, y : y + 64, x : x + 64]) for y, x in starts)
     assert planning.preview(pair, 400, ["SHARPNESS"]) is pair
+
+
+@pytest.mark.parametrize("operators", [["BRIGHTNESS", "CONTRAST"], ["BRIGHTNESS", "SHARPNESS"]])
+def test_small_local_edits_are_found(operators: list[str], tmp_path: Path) -> None:
+    """Of 16 x 16 pixels among 400 x 600, away from where the colours vary the most."""
+    pixels = photograph(400, 600).copy()
+    pixels[200:] = pixels[200:] // 4 + 90
+    region = np.zeros((400, 600), np.uint8)
+    region[310:326, 437:453] = 255
+    steps = [RecipeStep("BRIGHTNESS", (0.3,))]
+    target = np.where(region[:, :, None] > 0, Recipe(steps).apply(pixels), pixels)
+    paths = [tmp_path / f"{name}.png" for name in ("before", "after", "region")]
+    for path, each in zip(paths, (pixels, target, region), strict=True):
+        Image.fromarray(each).save(path)
+    command = ["plan", *map(str, paths[:2]), "--mask", str(paths[2]), "--out", str(tmp_path), "--size", "64"]
+    assert main([*command, "--operators", *map(str.lower, operators)]) == 0
+    (step,) = Recipe.load(tmp_path / "plan.json").steps
+    assert (step.name, step.mask, step.exclusive) == ("BRIGHTNESS", 0, False)
+    assert step.params[0] == pytest.approx(0.3, abs=0.01)
+
+
+def test_preview_of_a_strip() -> None:
+    image = torch.from_numpy(photograph(3, 1200).copy()).permute(2, 0, 1)
+    for each in (image, image.transpose(1, 2)):
+        pair = planning.PhotoPair(None, each, each)  # type: ignore[arg-type]
+        spread = planning.preview(pair, 128, ["BRIGHTNESS"]).image
+        assert sorted(spread.shape[1:]) == [1, 120]
+
+
+def test_a_fit_that_is_no_nearer_is_left_out(
+    files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "refitted", lambda recipe, pair: Recipe([RecipeStep("BRIGHTNESS", (1.0,))]))
+    assert main(["plan", *map(str, files), "--out", str(tmp_path), "--size", "40", *SCALARS]) == 0
+    assert [step.name for step in Recipe.load(tmp_path / "plan.json").steps] == ["CONTRAST", "BRIGHTNESS"]
+    assert "not nearer than" in capsys.readouterr().out

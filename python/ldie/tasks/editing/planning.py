@@ -27,7 +27,9 @@ RECIPE, PICTURE = "plan.json", "plan.png"
 MOST_PIXELS = 4_000_000
 """Up to which a photograph's edits are fitted once more to all of its pixels unasked: seconds, not minutes."""
 _WINDOWS = 5
-"""Along each side, the places that are looked at for a part of the picture with many colours."""
+"""Along each side and each mask's edge, the places that are looked at for a part of the picture with many colours."""
+_ENOUGH = 1 / 8
+"""Of a window's pixels, as many inside or outside of a mask as more are no better."""
 _GAP, _CAPTION, _PICTURE_SIDE = 8, 18, 480
 
 
@@ -79,17 +81,18 @@ def preview(pair: PhotoPair, side: int, operators: Sequence[str]) -> PhotoPair:
     """A small pair between which the edits are the same, of at most ``side`` pixels each way.
 
     Where each pixel is edited by itself, every n-th pixel is one. Edits that read neighbours need these: of some
-    windows of the photograph, the one whose colours vary the most.
+    windows of the photograph, one where it is edited, with enough of the inside and the outside of the most masks, and
+    whose colours vary the most.
     """
     height, width = pair.image.shape[1:]
     if max(height, width) <= side:
         return pair
     if all(EDIT_KINDS[name].halo == 0 for name in operators):
         step = -(-max(height, width) // side)
-        return pair.part(slice(step // 2, None, step), slice(step // 2, None, step))
-    rows, columns = (_starts(length, side) for length in (height, width))
-    windows = [pair.part(slice(y, y + side), slice(x, x + side)) for y in rows for x in columns]
-    return max(windows, key=lambda window: float(window.image.float().flatten(1).std(1).sum()))
+        rows, columns = (slice(min(step // 2, (length - 1) // 2), None, step) for length in (height, width))
+        return pair.part(rows, columns)
+    windows = (pair.part(slice(y, y + side), slice(x, x + side)) for y, x in _corners(pair, side))
+    return max(windows, key=_worth)
 
 
 def distances(recipe: Recipe, pair: PhotoPair) -> list[float]:
@@ -198,10 +201,29 @@ def _region(path: Path, size: tuple[int, int]) -> Tensor:
         ) from None
 
 
-def _starts(length: int, side: int) -> list[int]:
-    """Where windows begin that are spread evenly over a length."""
-    room = max(0, length - side)
-    return sorted({room * k // (_WINDOWS - 1) for k in range(_WINDOWS)})
+def _corners(pair: PhotoPair, side: int) -> list[tuple[int, int]]:
+    """Where windows begin: spread evenly over the picture, and around some places of each mask's edge."""
+    rooms = [max(0, length - side) for length in pair.image.shape[1:]]
+    rows, columns = (sorted({room * k // (_WINDOWS - 1) for k in range(_WINDOWS)}) for room in rooms)
+    corners = [(y, x) for y in rows for x in columns]
+    for mask in () if pair.masks is None else pair.masks:
+        edge = torch.cat([(mask[1:] ^ mask[:-1]).nonzero(), (mask[:, 1:] ^ mask[:, :-1]).nonzero()])
+        some = [len(edge) * k // _WINDOWS for k in range(_WINDOWS)] if len(edge) else []
+        corners += [_corner(centre, rooms, side) for centre in edge[some].tolist()]
+    return corners
+
+
+def _corner(centre: list[int], rooms: list[int], side: int) -> tuple[int, int]:
+    y, x = (min(max(place - side // 2, 0), room) for place, room in zip(centre, rooms, strict=True))
+    return y, x
+
+
+def _worth(window: PhotoPair) -> tuple[bool, float, float]:
+    """What makes a window better than another, the most important first."""
+    edited = not torch.equal(window.image, window.target)
+    inside = torch.zeros(0) if window.masks is None else window.masks.float().mean((1, 2))
+    both = torch.minimum(inside, 1 - inside).clamp(max=_ENOUGH)
+    return edited, float(both.sum()), float(window.image.float().flatten(1).std(1).sum())
 
 
 def _to_bytes(image: Tensor) -> NDArray[np.uint8]:
