@@ -25,8 +25,10 @@ Distance = Callable[[Tensor, Tensor], "Tensor | float"]
 
 #: Of orders that compete, all are fitted a little, and the nearest of them to the end from several starts.
 _SCREENING, _KEPT, _STARTS = 16, 24, 5
-#: The original's settings of the simplex search, for each parameter; and what apply_edits takes as a curve.
-_EVALUATIONS, _LEAST_CURVE_SUM = 200, 1e-3
+#: The original's setting of the simplex search, for each parameter.
+_EVALUATIONS = 200
+#: Of a curve's weights in the simplex search: far from the 1e-6 of apply_edits, which gets them rounded to 32 bits.
+_SAFE_CURVE_SUM = 1e-3
 
 
 def mean_absolute(edited: Tensor, target: Tensor) -> Tensor:
@@ -196,4 +198,4 @@ def _is_valid(step: Step, values: Tensor) -> bool:
         return True
     kind = EDIT_KINDS[step.name]
     inside = bool((values >= kind.low).all() and (values <= kind.high).all())
-    return inside and not (kind.curve and bool((values.view(-1, kind.curve).sum(1) <= _LEAST_CURVE_SUM).any()))
+    return inside and not (kind.curve and bool((values.view(-1, kind.curve).sum(1) <= _SAFE_CURVE_SUM).any()))
