@@ -11,7 +11,7 @@ import torch
 from ldie_ext.ops.editing._greedy_search import Greedy, Partial
 from ldie_ext.ops.editing._joint_search import all_orders, count_orders, groups, joint_search
 from ldie_ext.ops.editing._plans import Order, Plan, Step, free_parameters, simplest_first
-from ldie_ext.ops.editing._quantisation import floor_of, margin_of
+from ldie_ext.ops.editing.quantisation import floor_of, margin_of
 
 BRIGHT, CONTRAST, TONE, COLOR = (Step(name) for name in ("BRIGHTNESS", "CONTRAST", "TONE_CURVE", "COLOR_CURVE"))
 NO_IMAGE = torch.zeros(3, 1, 1)

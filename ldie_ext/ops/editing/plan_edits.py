@@ -14,8 +14,8 @@ from ldie_ext.ops.editing._greedy_search import Greedy, Partial
 from ldie_ext.ops.editing._joint_search import count_orders, joint_search
 from ldie_ext.ops.editing._plan_pair import Pair, mean_absolute
 from ldie_ext.ops.editing._plans import Plan, Step
-from ldie_ext.ops.editing._quantisation import TOLERANCE, as_unit, floor_of
 from ldie_ext.ops.editing.edit_op import EditOp
+from ldie_ext.ops.editing.quantisation import TOLERANCE, as_unit, floor_of
 from ldie_ext.ops.editing.recipe import Recipe
 from ldie_ext.ops.editing.recipe_step import EDIT_KINDS, RecipeStep, StepExecutor
 from ldie_ext.ops.masks.rle_encode import rle_encode

@@ -8,15 +8,19 @@ import time
 
 from ldie.commands.apply import apply_to_files
 from ldie.engine.log import configure_console, logger
+from ldie.errors import ConfigError
 from ldie.tasks.detection.images import files_of
 from ldie.tasks.editing import planning
 from ldie.tasks.editing.apply import Application, check_targets
 from ldie.tasks.editing.photos import check_photo
 
+NEED_A_MASK = ("color_bg", "inpaint_obj")
+
 
 def plan(options: argparse.Namespace) -> int:
     """Finds the edits between two photographs, and does them to others."""
     configure_console(options.debug)
+    _check(options)
     files = files_of([options.apply_to]) if options.apply_to else []
     if len(files) == 1:  # of several, what is wrong with one is said when its turn comes
         check_photo(files[0])
@@ -44,7 +48,7 @@ def plan(options: argparse.Namespace) -> int:
         if after < before:
             recipe = fitted
             logger.info("fitted to all pixels: %.5f instead of %.5f", after, before)
-        elif recipe.steps:
+        elif fitted is not recipe:
             logger.info("fitted to all pixels: %.5f, not nearer than %.5f, and left out", after, before)
     unedited, *edited = planning.distances(recipe, pair)
     logger.info("mean difference, of values from 0 to 1, before: %.4f", unedited)
@@ -54,3 +58,12 @@ def plan(options: argparse.Namespace) -> int:
         logger.info("no edits: nothing brings the one nearer to the other")
     logger.info("written: %s, %s", *planning.write_plan(recipe, pair, options.out))
     return apply_to_files(Application(recipe, applied), files) if files else 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Raises a ConfigError for options that do not go together."""
+    local = [name for name in options.operators if name in NEED_A_MASK]
+    if local and not options.mask:
+        raise ConfigError(f"--mask must be given for {local[0]}, which edits no whole picture")
+    if options.tolerance is not None and options.method != "joint":
+        raise ConfigError(f"--tolerance must be left out with --method {options.method}; it is of joint")

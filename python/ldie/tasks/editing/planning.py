@@ -15,14 +15,16 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from ldie.errors import DataError
-from ldie.files import make_folder, write_text, write_whole
+from ldie.files import first_line, make_folder, write_text, write_whole
 from ldie.tasks.editing.apply import read_region
 from ldie.tasks.editing.photos import Photo, read_photo
-from ldie_ext import EditOp, Recipe, RecipeStep, fit_edits, plan_edits, rle_encode
+from ldie_ext import EditOp, Recipe, RecipeExecutor, RecipeStep, fit_edits, plan_edits, rle_encode
 from ldie_ext.ops.editing._recipe_run import region_at
 from ldie_ext.ops.editing.edit_op import EDIT_OPERATORS
+from ldie_ext.ops.editing.quantisation import as_unit
 from ldie_ext.ops.editing.recipe_step import EDIT_KINDS
 
+_KINDS = {**EDIT_KINDS, **RecipeExecutor().kinds}
 RECIPE, PICTURE = "plan.json", "plan.png"
 MOST_PIXELS = 4_000_000
 """Up to which a photograph's edits are fitted once more to all of its pixels unasked: seconds, not minutes."""
@@ -80,14 +82,14 @@ def read_pair(before: Path, after: Path, masks: Sequence[Path] = ()) -> PhotoPai
 def preview(pair: PhotoPair, side: int, operators: Sequence[str]) -> PhotoPair:
     """A small pair between which the edits are the same, of at most ``side`` pixels each way.
 
-    Where each pixel is edited by itself, every n-th pixel is one. Edits that read neighbours need these: of some
-    windows of the photograph, one where it is edited, with enough of the inside and the outside of the most masks, and
-    whose colours vary the most.
+    Where each pixel is edited by itself, or an object is filled in from afar, every n-th pixel is one. Edits that read
+    neighbours need these: of some windows of the photograph, one where it is edited, with enough of the inside and the
+    outside of the most masks, and whose colours vary the most.
     """
     height, width = pair.image.shape[1:]
     if max(height, width) <= side:
         return pair
-    if all(EDIT_KINDS[name].halo == 0 for name in operators):
+    if not any(_KINDS[name].halo for name in operators):
         step = -(-max(height, width) // side)
         rows, columns = (slice(min(step // 2, (length - 1) // 2), None, step) for length in (height, width))
         return pair.part(rows, columns)
@@ -101,21 +103,19 @@ def distances(recipe: Recipe, pair: PhotoPair) -> list[float]:
     return [float((as_unit(result) - as_unit(pair.target)).abs().mean()) for result in results]
 
 
-def as_unit(image: Tensor) -> Tensor:
-    """Values from 0 to 1."""
-    return image.float() / 255 if image.dtype == torch.uint8 else image
-
-
 def find_recipe(pair: PhotoPair, operators: Sequence[str], **options: Any) -> Recipe:
     """The best plan of :func:`ldie_ext.plan_edits`.
 
     Raises:
         DataError: What was asked for does not go together; one line says why.
     """
+    executor = None if all(name in EDIT_KINDS for name in operators) else RecipeExecutor()
     try:
-        return plan_edits(pair.image, pair.target, pair.masks, operators=list(operators), **options)[0]
-    except ValueError as error:
-        raise DataError(str(error)) from error
+        return plan_edits(pair.image, pair.target, pair.masks, operators=list(operators), executor=executor, **options)[
+            0
+        ]
+    except (ValueError, ModuleNotFoundError) as error:
+        raise DataError(first_line(error)) from error
 
 
 def for_photograph(recipe: Recipe, pair: PhotoPair) -> Recipe:
@@ -127,33 +127,38 @@ def for_photograph(recipe: Recipe, pair: PhotoPair) -> Recipe:
 
 
 def refitted(recipe: Recipe, pair: PhotoPair) -> Recipe:
-    """The same steps with their parameters fitted to all pixels of the pair, from those that they have on."""
-    if not recipe.steps:
+    """The same steps with their parameters fitted to all pixels of the pair, from those that they have on.
+
+    Steps of an executor, which have none, may come first and stay so; with one after others the whole recipe stays.
+    """
+    lead = next((k for k, step in enumerate(recipe.steps) if step.name in EDIT_KINDS), len(recipe.steps))
+    edits = recipe.steps[lead:]
+    if not edits or any(step.name not in EDIT_KINDS for step in edits):
         return recipe
-    rows = [EDIT_OPERATORS[EditOp[step.name]].row(torch.tensor(step.params)) for step in recipe.steps]
-    ops = torch.tensor([[[EditOp[step.name] for step in recipe.steps]]])
-    index = torch.tensor([[[-1 if step.mask is None else step.mask for step in recipe.steps]]])
-    exclusive = torch.tensor([[[step.exclusive for step in recipe.steps]]])
+    rows = [EDIT_OPERATORS[EditOp[step.name]].row(torch.tensor(step.params)) for step in edits]
+    ops = torch.tensor([[[EditOp[step.name] for step in edits]]])
+    index = torch.tensor([[[-1 if step.mask is None else step.mask for step in edits]]])
+    exclusive = torch.tensor([[[step.exclusive for step in edits]]])
     places = (None, None, None) if pair.masks is None else (pair.masks, index, exclusive)
-    images = (as_unit(pair.image)[None], as_unit(pair.target)[None])
+    images = (recipe.apply(as_unit(pair.image), steps=lead)[None], as_unit(pair.target)[None])
     found = fit_edits(*images, ops, *places, init=torch.stack(rows)[None, None])
     steps = [
         replace(step, params=tuple(row[: len(step.params)].tolist()))
-        for step, row in zip(recipe.steps, found.params[0, 0], strict=True)
+        for step, row in zip(edits, found.params[0, 0], strict=True)
     ]
-    return replace(recipe, steps=steps)
+    return replace(recipe, steps=[*recipe.steps[:lead], *steps])
 
 
 def words(step: RecipeStep) -> str:
     """A step in words: an operator, its number or its curves with a mean of 1, and where it acts."""
-    curve = EDIT_KINDS[step.name].curve
+    curve = _KINDS[step.name].curve
     if curve:
         rows = [step.params[first : first + curve] for first in range(0, len(step.params), curve)]
         numbers = ", ".join(" ".join(f"{value * curve / sum(row):.2f}" for value in row) for row in rows)
     else:
         numbers = " ".join(f"{value:+.3f}" for value in step.params)
-    place = "" if step.mask is None else f" {'outside of' if step.exclusive else 'in'} mask {step.mask}"
-    return f"{step.name.lower().replace('_', ' ')} {numbers}{place}"
+    place = "" if step.mask is None else f"{'outside of' if step.exclusive else 'in'} mask {step.mask}"
+    return " ".join(filter(None, (step.name.lower().replace("_", " "), numbers, place)))
 
 
 def targets(folder: Path) -> tuple[Path, Path]:
