@@ -180,15 +180,23 @@ def keep_outside(region: Tensor | None, image: Any, edited: Any) -> Any:
     return torch.where(region, edited, image)
 
 
-def masks_at(masks: RLE, size: tuple[int, int], device: torch.device) -> Tensor:
-    """The masks as bool [M, H, W] at an image's size, by its nearest pixels.
+def masks_at(masks: RLE, numbers: Sequence[int], size: tuple[int, int], device: torch.device) -> Tensor:
+    """Some of the masks as bool [M, H, W] at an image's size, by its nearest pixels; whole, one at a time.
 
     Raises:
         ValueError: the image is no enlarged or reduced picture of the masks' size.
     """
     found = masks.common_size()
     _check_shape(found, size, "the recipe's masks")
-    return _nearest(rle_decode(masks, size=found), size).to(device)
+    chosen = torch.empty(len(numbers), *size, dtype=torch.bool)
+    for mask, number in zip(chosen, numbers, strict=True):
+        mask.copy_(_nearest(rle_decode(_only(masks, number), size=found), size)[0])
+    return chosen.to(device)
+
+
+def _only(masks: RLE, number: int) -> RLE:
+    first, last = masks.offsets[number : number + 2].tolist()
+    return RLE(masks.counts[first:last], torch.tensor([0, last - first]), masks.sizes[number : number + 1])
 
 
 def region_at(region: Tensor, size: tuple[int, int], device: torch.device) -> Tensor:

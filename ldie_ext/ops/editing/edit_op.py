@@ -15,6 +15,9 @@ __all__ = ["EditOp", "EditOperator"]
 #: The width of a row of parameters, whatever its operator uses of it.
 NUM_PARAMETERS = 24
 
+#: The nearest float32 of a parameter's limit may lie this much beyond it.
+LIMIT_SLACK = 1e-6
+
 
 class EditOp(enum.IntEnum):
     """Operators by their numbers in ``ops``; csrc/editing/edit_op.h has the same."""
