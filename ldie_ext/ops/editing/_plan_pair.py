@@ -17,7 +17,7 @@ from ldie_ext.ops.editing.apply_edits import apply_edits
 from ldie_ext.ops.editing.edit_op import EDIT_OPERATORS, NUM_PARAMETERS, EditOp
 from ldie_ext.ops.editing.fit_edits import fit_edits
 from ldie_ext.ops.editing.nelder_mead import minimise
-from ldie_ext.ops.editing.recipe_step import EDIT_KINDS, RecipeStep, StepExecutor
+from ldie_ext.ops.editing.recipe_step import EDIT_KINDS, RecipeStep, StepExecutor, is_curve
 
 __all__: list[str] = []
 
@@ -27,8 +27,6 @@ Distance = Callable[[Tensor, Tensor], "Tensor | float"]
 _SCREENING, _KEPT, _STARTS = 16, 24, 5
 #: The original's setting of the simplex search, for each parameter.
 _EVALUATIONS = 200
-#: Of a curve's weights in the simplex search: far from the 1e-6 of apply_edits, which gets them rounded to 32 bits.
-_SAFE_CURVE_SUM = 1e-3
 
 
 def mean_absolute(edited: Tensor, target: Tensor) -> Tensor:
@@ -198,4 +196,4 @@ def _is_valid(step: Step, values: Tensor) -> bool:
         return True
     kind = EDIT_KINDS[step.name]
     inside = bool((values >= kind.low).all() and (values <= kind.high).all())
-    return inside and not (kind.curve and bool((values.view(-1, kind.curve).sum(1) <= _SAFE_CURVE_SUM).any()))
+    return inside and (not kind.curve or all(map(is_curve, values.view(-1, kind.curve).tolist())))

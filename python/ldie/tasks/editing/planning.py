@@ -19,10 +19,10 @@ from ldie.files import first_line, make_folder, write_text, write_whole
 from ldie.tasks.editing.apply import read_region
 from ldie.tasks.editing.photos import Photo, read_photo
 from ldie_ext import EditOp, Recipe, RecipeExecutor, RecipeStep, fit_edits, plan_edits, rle_encode
-from ldie_ext.ops.editing._recipe_run import region_at
 from ldie_ext.ops.editing.edit_op import EDIT_OPERATORS
 from ldie_ext.ops.editing.quantisation import as_unit
 from ldie_ext.ops.editing.recipe_step import EDIT_KINDS
+from ldie_ext.ops.editing.regions import is_same_aspect, region_at
 
 _KINDS = {**EDIT_KINDS, **RecipeExecutor().kinds}
 RECIPE, PICTURE = "plan.json", "plan.png"
@@ -68,7 +68,7 @@ def read_pair(before: Path, after: Path, masks: Sequence[Path] = ()) -> PhotoPai
         DataError: A file cannot be read, or they differ in more than size.
     """
     first, second = read_photo(before), read_photo(after)
-    if not _same_aspect(first.size, second.size):
+    if not is_same_aspect(first.size, second.size):
         raise DataError(
             f"{after}: is {_size(second.size)}, but {before} {_size(first.size)}; crop one to what the other shows"
         )
@@ -188,11 +188,6 @@ def _as_tensor(pixels: NDArray[Any], size: tuple[int, int]) -> Tensor:
         return image
     reduced = torch.nn.functional.interpolate(as_unit(image)[None], size, mode="bilinear", antialias=True)[0]
     return reduced.clamp(0, 1)
-
-
-def _same_aspect(size: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Whether one (H, W) is the other at a scale, but for rounding to whole pixels."""
-    return abs(size[0] * other[1] - size[1] * other[0]) <= max(sum(size), sum(other))
 
 
 def _region(path: Path, size: tuple[int, int]) -> Tensor:
