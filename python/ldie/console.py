@@ -113,7 +113,7 @@ def one_line(error: Exception) -> str | None:
         return text
     if type(error).__name__ == "OutOfMemoryError":  # torch's; asking torch would import it
         return "the GPU is out of memory; lower solver.batch_size or the image size, or use --device cpu"
-    if isinstance(error, MemoryError) or "DefaultCPUAllocator" in text:
+    if isinstance(error, MemoryError) or re.search("DefaultCPUAllocator|^[a-z_]+: not enough memory", text):
         return f"out of memory ({_reason(text, 'not enough to go on')}); lower the batch size or the image size"
     if isinstance(error, RuntimeError) and re.search("[Cc]onnection (closed|reset)|ncclRemoteError", text):
         return "another process of this run has ended, so this one stops; see the message of that one"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -27,8 +28,10 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
         CheckpointError: The disk is full, or the folder cannot be written to.
     """
     # a part of the name is enough, as the whole one may be as long as names can be
-    temporary = path.with_name(f".{path.name[:40]}.{os.getpid()}.tmp")
+    temporary = path.parent / f".{path.name[:40]}.{os.getpid()}.tmp"
     try:
+        if is_folder(path):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
         with temporary.open("rb+") as file:  # the data must be on disk before its name is

@@ -93,7 +93,7 @@ def test_strength_goes_from_nothing_to_all(op: EditOp) -> None:
     whole = recipe.apply(image)
     torch.testing.assert_close(recipe.apply(image, strength=0), image, rtol=0, atol=1e-6)
     assert torch.equal(recipe.apply(image, strength=1), whole)
-    half = recipe.apply(image, strength=0.5)
+    half = recipe.apply(image, strength=np.float32(0.5))
     if op in (EditOp.COLOR_BG, EditOp.COLORIZE, EditOp.COLOR_CURVE, EditOp.TONE_CURVE, EditOp.BLACK_WHITE):
         torch.testing.assert_close(half, (image + whole) / 2, rtol=0, atol=1e-5)  # where it is a blend
     else:
@@ -218,6 +218,8 @@ BAD_CALLS: dict[str, Callable[[], object]] = {
     "the aspect of the recipe's masks, 6 x 8, got 8 x 6": lambda: masked_recipe().apply(torch.rand(3, 8, 6)),
     "the aspect of region, 6 x 8, got 90 x 60": lambda: Recipe(LOOK).apply(torch.rand(3, 90, 60), region=left_half()),
     "region must be a bool tensor [H, W], got": lambda: Recipe(LOOK).apply(torch.rand(3, 6, 8), region=torch.ones(6)),
+    "steps[0] must be a RecipeStep, got": lambda: Recipe(["EXPOSURE"]),  # type: ignore[list-item]
+    "source_hash must be a text or None, got 5": lambda: Recipe(LOOK, source_hash=5),  # type: ignore[arg-type]
     "version must be 1, got 2": lambda: Recipe(LOOK, version=2),
 }  # fmt: skip
 

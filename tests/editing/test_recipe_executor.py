@@ -78,6 +78,9 @@ def test_an_object_is_inpainted() -> None:
         (RecipeStep("FLIP", (0.5,)), r"steps\[0\] \(FLIP\): params\[0\] must be a whole number, got 0.5"),
         (RecipeStep("FACET_BLUR", (5.0,)), r"params\[0\] must be from 1 to 4, got 5"),
         (RecipeStep("CROP", (0.0, 0.0, 1.0)), "params must be 4 numbers, got 3"),
+        (RecipeStep("CROP", (0.5, 0.0, 0.5, 1.0)), r"steps\[0\] \(CROP\): params must have x1 < x2 and y1 < y2, got"),
+        (RecipeStep("CROP", (0.0, 0.9, 1.0, 0.1)), "params must have x1 < x2 and y1 < y2, got"),
+        (RecipeStep("CROP", (0.5, 0.0, 0.500000001, 1.0)), "params must have x1 < x2"),
         (RecipeStep("ROTATE_OBJ", (0.5,)), "mask must be the number of a mask, which names the object"),
     ],
 )
@@ -86,10 +89,18 @@ def test_what_is_refused(step: RecipeStep, message: str) -> None:
         Recipe([step])
 
 
-def test_a_box_without_extent_is_one_line() -> None:
-    with pytest.raises(ValueError) as caught:
-        Recipe([RecipeStep("CROP", (0.5, 0.0, 0.5, 1.0))]).apply(torch.rand(3, 8, 8))
-    assert "\n" not in str(caught.value)
+def test_what_is_a_recipe_is_applied() -> None:
+    """The limits of a recipe and of an executor are the same, also a little beyond."""
+    for name, params in WHOLE.items():
+        kind = RecipeExecutor().kinds[name]
+        if kind.box or kind.whole:
+            continue
+        for limit, beyond in ((kind.low, -1), (kind.high, 1)):
+            step = RecipeStep(name, tuple(limit + beyond * 9e-7 for _ in params))
+            for dtype in (torch.float32, torch.float64):
+                Recipe([step]).apply(torch.rand(3, 8, 8, dtype=dtype))
+            with pytest.raises(ValueError, match=r"params\[0\] must be from"):
+                Recipe([RecipeStep(name, tuple(limit + beyond * 2e-6 for _ in params))])
 
 
 @pytest.mark.parametrize("name", WHOLE)

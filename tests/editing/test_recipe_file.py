@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from documents import run_clean
 from editing.recipes import LOOK, masked_recipe
 
 from ldie_ext import Recipe, RecipeStep
@@ -69,6 +70,8 @@ BAD = {
     changed(masks=[{"size": [6, 8], "counts": "0h0i0"}]): "masks must be COCO's RLE objects",
     changed(masks=[{"size": [6], "counts": "0h0h0"}]): "masks must be COCO's RLE objects",
     changed(masks=[{"size": [5, 8], "counts": [40]}]): "masks must be of size [6, 8], as the recipe, got [5, 8]",
+    changed(masks=[{"size": [20000, 30000], "counts": [600000000]}], size=None): "masks must have at most 178956970",
+    changed(masks=[{"size": [0, 0], "counts": []}], size=None): "size must be height and width",
     changed(masks=[]): "steps[0] (EXPOSURE): mask must be the number of one of 0 masks, got 0",
     changed(size=[6]): "size must be height and width",
     changed(size=[6, 8.0]): "size must be height and width",
@@ -87,9 +90,12 @@ BAD = {
     step(params=[0.5, 0.5]): "steps[0] (EXPOSURE): params must be 1 numbers, got 2",
     step(params=[3.6]): "steps[0] (EXPOSURE): params[0] must be from -3.5 to 3.5, got 3.6",
     step(params=[1e400]): "is no number",
+    changed().replace("0.5", "5" * 5000): "not a recipe (a number of 5000 digits)",
     step(params=[10**400]): "steps[0]: params must be numbers",
     step(name="TONE_CURVE", params=[0.0] * 8): "params[0] to [7], a curve's, must sum to more than 1e-6",
     step(name="COLOR_CURVE", params=[1.0] * 16 + [-1.0] * 8): "params[16] to [23], a curve's, must sum to more",
+    step(name="TONE_CURVE", params=[100, -99.999997, *[0] * 6]): "params[0] to [7], a curve's, must sum to more",
+    step(name="TONE_CURVE", params=[100, 2e-6, -100, *[0] * 5]): "params[0] to [7], a curve's, must sum to more",
     step(mask=1): "steps[0] (EXPOSURE): mask must be the number of one of 1 masks, got 1",
     step(mask=-1): "steps[0]: mask must be the number of a mask or None, got -1",
     step(mask=0.0): "steps[0]: mask must be the number of a mask or None, got 0.0",
@@ -115,6 +121,35 @@ def test_the_good_file_is_good(tmp_path: Path) -> None:
     (tmp_path / "bytes.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match=r"bytes.json: not a recipe \(no text\)"):
         Recipe.load(tmp_path / "bytes.json")
+
+
+def test_a_mark_before_the_text_is_none_of_it(tmp_path: Path) -> None:
+    (tmp_path / "marked.json").write_text(changed(), encoding="utf-8-sig")
+    assert len(Recipe.load(tmp_path / "marked.json").steps) == 1
+
+
+def test_masks_are_decoded_where_they_are_used_one_at_a_time(tmp_path: Path) -> None:
+    side, runs = 12_000, 12_000 * 12_000
+    masks = [{"size": [side, side], "counts": [k, runs - k]} for k in range(100)]
+    steps = [{"name": "EXPOSURE", "params": [0.5], "mask": mask} for mask in (99, 3, 50, 99)]
+    (tmp_path / "large.json").write_text(changed(size=None, masks=masks, steps=steps))
+    code = """
+import resource, numpy as np
+from ldie_ext import Recipe
+Recipe([]).apply(np.zeros((30, 30, 3), np.uint8))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+Recipe.load("large.json").apply(np.zeros((30, 30, 3), np.uint8))
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+"""
+    assert int(run_clean(code, tmp_path)) <= 1.2 * runs
+
+
+def test_a_recipe_takes_the_place_of_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for path in (".", "/", tmp_path):
+        with pytest.raises(IsADirectoryError):
+            Recipe(LOOK).save(path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_limit_in_float32_is_one() -> None:

@@ -14,6 +14,7 @@ __all__: list[str] = []
 
 VERSION = 1
 FORMAT = "ldie recipe"
+_MOST_DIGITS = 1000
 _KEYS = ("format", "version", "size", "source_hash", "masks", "steps")
 _STEP_KEYS = ("name", "params", "mask", "exclusive")
 
@@ -43,7 +44,7 @@ def from_text(text: str) -> dict[str, Any]:
         ValueError: it is no recipe, of a newer version, or has something unknown or of another type.
     """
     try:
-        document = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        document = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_whole)
     except RecursionError:
         raise ValueError("not a recipe (nested too deeply)") from None
     except json.JSONDecodeError as error:
@@ -115,6 +116,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(fields) != len(pairs):
         raise ValueError(f"not a recipe (a key stands twice in one object: {', '.join(key for key, _ in pairs)[:80]})")
     return fields
+
+
+def _whole(digits: str) -> int:
+    """What Python reads of a number's digits; of very many, it would explain its own settings."""
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError(f"not a recipe (a number of {len(digits)} digits)")
+    return int(digits)
 
 
 def _no_constant(name: str) -> None:

@@ -13,7 +13,7 @@ from ldie_ext._options import option_code
 from ldie_ext._public import shown
 from ldie_ext.ops.editing import image_filters, warps
 from ldie_ext.ops.editing.apply_edits import LAYOUTS, Layout
-from ldie_ext.ops.editing.edit_op import NUM_PARAMETERS
+from ldie_ext.ops.editing.edit_op import LIMIT_SLACK, NUM_PARAMETERS
 from ldie_ext.ops.editing.executor_operators import EXECUTOR_OPERATORS, ExecutorOperator
 from ldie_ext.ops.editing.inpaint import Inpainter, OpenCVInpainter
 
@@ -194,8 +194,7 @@ def _params(operator: ExecutorOperator, params: Tensor | Iterable[float] | float
         )
     given = given[..., : operator.parameters].expand(len(x), -1)
     for column, limits in zip(given.detach().double().cpu().unbind(1), operator.limits, strict=True):
-        slack = 1e-6 * (limits.high - limits.low)  # an angle in float32 may be above pi
-        wrong = ~((column >= limits.low - slack) & (column <= limits.high + slack))
+        wrong = ~((column >= limits.low - LIMIT_SLACK) & (column <= limits.high + LIMIT_SLACK))
         if limits.whole:
             wrong |= column != column.round()
         if bool(wrong.any()):

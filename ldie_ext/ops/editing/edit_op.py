@@ -15,6 +15,9 @@ __all__ = ["EditOp", "EditOperator"]
 #: The width of a row of parameters, whatever its operator uses of it.
 NUM_PARAMETERS = 24
 
+#: The nearest float32 of a parameter's limit may lie this much beyond it.
+LIMIT_SLACK = 1e-6
+
 
 class EditOp(enum.IntEnum):
     """Operators by their numbers in ``ops``; csrc/editing/edit_op.h has the same."""
@@ -131,6 +134,8 @@ VALID_RANGES: Mapping[EditOp, tuple[float, float]] = MappingProxyType(
         EditOp.SATURATION: (-1.0, 4.0),
         EditOp.COLOR_CURVE: (-100.0, 100.0),
         EditOp.TONE_CURVE: (-100.0, 100.0),
+        EditOp.SHARPNESS: (0.0, 2.0),
         EditOp.WHITE_BALANCE: (0.0, 10.0),
+        EditOp.LIGHTNESS: (-1.0, 2.0),
     }
 )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from numbers import Real
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +20,7 @@ from ldie_ext.ops.editing import _recipe_file, _recipe_run
 from ldie_ext.ops.editing.edit_op import EDIT_OPERATORS, EditOp
 from ldie_ext.ops.editing.recipe_executor import RecipeExecutor
 from ldie_ext.ops.editing.recipe_step import EDIT_KINDS, RecipeStep, StepExecutor, StepKind, check_step
+from ldie_ext.ops.editing.regions import region_at
 from ldie_ext.ops.masks.rle import RLE
 from ldie_ext.ops.masks.rle_encode import rle_encode
 
@@ -26,6 +29,8 @@ __all__ = ["Recipe"]
 Image = TypeVar("Image", Tensor, np.ndarray[Any, Any])
 
 CUBE_SIZES = (33, 65)
+#: As many as Pillow opens of a picture: a few bytes of run lengths may be any number of pixels.
+MOST_MASK_PIXELS = 178_956_970
 _EXECUTOR = RecipeExecutor()
 
 
@@ -62,6 +67,11 @@ class Recipe:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", tuple(self.steps))
+        for number, step in enumerate(self.steps):
+            if not isinstance(step, RecipeStep):
+                raise ValueError(f"steps[{number}] must be a RecipeStep, got {shown(step)}")
+        if not isinstance(self.source_hash, (str, type(None))):
+            raise ValueError(f"source_hash must be a text or None, got {shown(self.source_hash)}")
         if self.version != _recipe_file.VERSION:
             raise ValueError(f"version must be {_recipe_file.VERSION}, got {shown(self.version)}")
         if self.size is not None:
@@ -70,6 +80,9 @@ class Recipe:
             found = self.masks.common_size()
             if self.size is not None and found != tuple(self.size):
                 raise ValueError(f"masks must be of size {list(self.size)}, as the recipe, got {list(found)}")
+            _check_size(found)
+            if found[0] * found[1] > MOST_MASK_PIXELS:
+                raise ValueError(f"masks must have at most {MOST_MASK_PIXELS} pixels, got {found[0]} x {found[1]}")
             object.__setattr__(self, "size", found)
         kinds, masks = self.kinds, 0 if self.masks is None else len(self.masks)
         for number, step in enumerate(self.steps):
@@ -133,7 +146,7 @@ class Recipe:
             OSError: the file cannot be read.
         """
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            text = Path(path).read_text(encoding="utf-8-sig")  # of editors that begin a text with a mark
             return Recipe(**_recipe_file.from_text(text), executor=executor)
         except UnicodeDecodeError:
             raise ValueError(f"{path}: not a recipe (no text)") from None
@@ -147,6 +160,8 @@ class Recipe:
             OSError: it cannot be written.
         """
         target = Path(path)
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         temporary = target.with_name(f".{target.name[:40]}.{os.getpid()}.tmp")
         try:
             temporary.write_text(self.to_text(), encoding="utf-8")
@@ -184,7 +199,7 @@ class Recipe:
         Differentiable: once, in floating images, as apply_edits. Deterministic: yes.
         """
         run = self._run(image, strength, steps)
-        inside = None if region is None else _recipe_run.region_at(region, *_size_of(image))
+        inside = None if region is None else region_at(region, *_size_of(image))
         if isinstance(image, np.ndarray):
             edit: Any = _recipe_run.run_on_bytes if image.dtype == np.uint8 else _recipe_run.run_on_deep
             return _recipe_run.keep_outside(inside, image, edit(run, image))
@@ -230,15 +245,16 @@ class Recipe:
 
     def _run(self, image: object, strength: float, steps: int | None) -> _recipe_run.Run:
         size, device = _size_of(image)
-        if isinstance(strength, bool) or not isinstance(strength, (int, float)) or not 0 <= strength <= 1:
+        if isinstance(strength, bool) or not isinstance(strength, Real) or not 0 <= strength <= 1:
             raise ValueError(f"strength must be from 0 to 1, got {shown(strength)}")
         count = len(self.steps) if steps is None else steps
         if type(count) is not int or not 0 <= count <= len(self.steps):
             raise ValueError(f"steps must be 0 to {len(self.steps)}, of so many the recipe is, got {shown(steps)}")
         chosen = self.steps[:count]
-        masked = self.masks is not None and any(step.mask is not None for step in chosen)
-        masks = _recipe_run.masks_at(self.masks, size, device) if masked and self.masks is not None else None
-        return _recipe_run.Run(chosen, masks, float(strength), self._executor)
+        used = sorted({step.mask for step in chosen if step.mask is not None})
+        masks = _recipe_run.masks_at(self.masks, used, size, device) if used and self.masks is not None else None
+        renumbered = [step if step.mask is None else replace(step, mask=used.index(step.mask)) for step in chosen]
+        return _recipe_run.Run(renumbered, masks, float(strength), self._executor)
 
 
 def _check_size(size: object) -> None:

@@ -21,7 +21,8 @@ def _kind(operator: ExecutorOperator) -> StepKind:
     low, high = (operator.limits[0].low, operator.limits[0].high) if operator.limits else (0.0, 0.0)
     starts = tuple(float(limits.start) for limits in operator.limits)
     identity = starts if starts and not whole else None
-    return StepKind(operator.parameters, low, high, identity, 0, None, whole, operator.needs_mask)
+    box = operator.name == "CROP"
+    return StepKind(operator.parameters, low, high, identity, 0, None, whole, operator.needs_mask, box)
 
 
 _KINDS = MappingProxyType({name: _kind(operator) for name, operator in EXECUTOR_OPERATORS.items()})
@@ -57,7 +58,7 @@ class RecipeExecutor:
             strength: 0 to 1, how much of the step.
 
         Raises:
-            ValueError: a box without extent, an object without a mask.
+            ValueError: an object without a mask.
             ModuleNotFoundError: OpenCV is needed and not installed.
         """
         kind, place = _KINDS[step.name], mask

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 from torch import Tensor
 
 from ldie_ext._public import shown
-from ldie_ext.ops.editing.edit_op import EDIT_OPERATORS, VALID_RANGES, EditOp
+from ldie_ext.ops.editing.edit_op import EDIT_OPERATORS, LIMIT_SLACK, VALID_RANGES, EditOp
 
 __all__ = ["RecipeStep", "StepExecutor", "StepKind"]
 
@@ -30,6 +31,7 @@ class StepKind:
             local: that moves pixels, or looks at the whole image.
         whole: whether the parameters are whole numbers.
         needs_mask: whether it acts on an object, which a mask names.
+        box: whether the parameters are a box, x1, y1, x2, y2, which must not be empty.
     """
 
     parameters: int
@@ -40,6 +42,7 @@ class StepKind:
     halo: int | None = 0
     whole: bool = False
     needs_mask: bool = False
+    box: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,8 +110,6 @@ def _edit_kinds() -> Mapping[str, StepKind]:
 #: The steps that apply_edits does, by name.
 EDIT_KINDS = _edit_kinds()
 
-#: A limit's nearest float32 may lie this much beyond it.
-_SLACK = 1e-6
 _LEAST_CURVE_SUM = 1e-6  # that apply_edits takes
 
 
@@ -121,14 +122,16 @@ def check_step(step: RecipeStep, number: int, kinds: Mapping[str, StepKind], mas
     if len(step.params) != kind.parameters:
         raise ValueError(f"{where}: params must be {kind.parameters} numbers, got {len(step.params)}")
     for i, value in enumerate(step.params):
-        if not kind.low - _SLACK <= value <= kind.high + _SLACK:  # nor where it is no number
+        if not kind.low - LIMIT_SLACK <= value <= kind.high + LIMIT_SLACK:  # nor where it is no number
             raise ValueError(f"{where}: params[{i}] must be from {kind.low:g} to {kind.high:g}, got {value:g}")
         if kind.whole and value != round(value):
             raise ValueError(f"{where}: params[{i}] must be a whole number, got {value:g}")
     for first in range(0, len(step.params), kind.curve) if kind.curve else ():
-        if not sum(step.params[first : first + kind.curve]) > _LEAST_CURVE_SUM:
+        if not is_curve(step.params[first : first + kind.curve]):
             last = first + kind.curve - 1
             raise ValueError(f"{where}: params[{first}] to [{last}], a curve's, must sum to more than 1e-6")
+    if kind.box and not all(np.float32(low) < np.float32(high) for low, high in zip(step.params, step.params[2:])):
+        raise ValueError(f"{where}: params must have x1 < x2 and y1 < y2, got {list(step.params)}")
     if step.mask is not None and step.mask >= masks:
         raise ValueError(f"{where}: mask must be the number of one of {masks} masks, got {step.mask}")
     if kind.needs_mask and step.mask is None:
@@ -147,6 +150,11 @@ def weakened(step: RecipeStep, kind: StepKind, strength: float) -> RecipeStep:
         params[first : first + kind.curve] = [scale * value for value in params[first : first + kind.curve]]
     still = kind.identity if isinstance(kind.identity, tuple) else (kind.identity,) * len(params)
     return replace(step, params=tuple(start + strength * (value - start) for start, value in zip(still, params)))
+
+
+def is_curve(weights: Sequence[float]) -> bool:
+    """Whether their sum is enough, as apply_edits adds them up in float32: one after the other, rounded each time."""
+    return bool(np.cumsum(np.array(weights, np.float32))[-1] > _LEAST_CURVE_SUM)
 
 
 def _is_number(value: object) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ldie import console
 from ldie.engine.log import configure_console, logger, progress_bar
-from ldie.errors import ConfigError, DataError
+from ldie.errors import ConfigError
 from ldie.tasks.detection.images import files_of
 from ldie.tasks.editing.apply import Application, apply_to_file, check_targets, load_recipe, read_region
 from ldie.tasks.editing.photos import check_photo
@@ -32,7 +32,7 @@ def apply(options: argparse.Namespace) -> int:
         box=options.box,
     )
     others = [path for path in (options.recipe, options.mask) if path is not None]
-    check_targets(application, files, others)
+    check_targets((target for file in files for target in application.targets(file)), [*others, *files])
     keep_pages()
     return apply_to_files(application, files)
 
@@ -47,8 +47,13 @@ def apply_to_files(application: Application, files: list[Path]) -> int:
         for file in files:
             try:
                 _apply(application, file)
-            except DataError as error:
-                console.say(str(error))
+            except BrokenPipeError:
+                raise
+            except Exception as error:
+                message = console.one_line(error)
+                if message is None:
+                    raise
+                console.say(message)
                 failed += 1
             bar.update()
     if failed:

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from ldie.cli import main
 from ldie.tasks.editing.photos import read_photo
 from numpy.typing import NDArray
 from PIL import Image
-from tasks.editing.deep_pictures import read_png, write_png
+from tasks.editing.deep_pictures import read_png, write_png, write_tiff
 
 import ldie_ext
 from ldie_ext import Recipe, RecipeStep
@@ -76,6 +78,65 @@ def test_apply_to_a_folder(look: Path, tmp_path: Path, capsys: pytest.CaptureFix
     first, last = capsys.readouterr().err.splitlines()
     assert "1.png: not a readable image" in first and last == "ldie: 1 of 3 photographs are not edited"
     assert files(tmp_path / "other") == ["0.png", "2.png"]
+
+
+def test_what_cannot_be_written_does_not_end_the_others(
+    look: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, inside = tmp_path / "out", tmp_path / "in"
+    (out / "0.png" / "full").mkdir(parents=True)
+    (out / "1.png.steps").write_text("a file")
+    inside.mkdir()
+    for k in range(5):
+        (inside / f"{k}.png").write_bytes(photo.read_bytes())
+    whole = Recipe.apply
+
+    def failing(recipe: Recipe, image: NDArray[np.uint8], **options: Any) -> NDArray[np.uint8]:
+        if options["steps"] == 3 and failures and failures.pop() is not None:
+            raise RuntimeError("apply_edits: not enough memory")
+        return whole(recipe, image, **options)
+
+    failures: list[int | None] = [None, 2, None, None]  # from the last one on
+    monkeypatch.setattr(Recipe, "apply", failing)
+    assert main(["apply", str(look), str(inside), "--out", str(out), "--steps"]) == 1
+    first, second, third, last = capsys.readouterr().err.splitlines()
+    assert "0.png: cannot be written (Is a directory)" in first
+    assert "1.png.steps: cannot be used as a folder (File exists)" in second
+    assert "2.png: apply_edits: not enough memory" in third
+    assert last == "ldie: 3 of 5 photographs are not edited"
+    assert {path.name for path in out.iterdir() if path.is_file()} == {"1.png.steps", "3.png", "4.png"}
+
+
+def test_names_that_are_no_text(look: Path, photo: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pyvips")
+    folder = tmp_path / "in"
+    folder.mkdir()
+    deep = np.random.default_rng(0).integers(0, 65536, (24, 36, 3), np.uint16)
+    write_png(folder / os.fsdecode(b"deep\xff.png"), deep)
+    write_tiff(folder / os.fsdecode(b"deep\xff.tif"), deep)
+    (folder / os.fsdecode(b"\xff\xe9[1].png")).write_bytes(photo.read_bytes())
+    run("apply", look, folder, "--out", tmp_path / "out", "--page", "--steps")
+    edited = Recipe(STEPS).apply(deep)
+    assert np.array_equal(read_png(tmp_path / "out" / os.fsdecode(b"deep\xff.png")), edited)
+    assert np.array_equal(read_photo(tmp_path / "out" / os.fsdecode(b"deep\xff.tif")).pixels, edited)
+    page = (tmp_path / "out" / os.fsdecode(b"\xff\xe9[1].png.html")).read_text(encoding="utf-8")
+    assert r"<h1>\udcff\udce9[1].png</h1>" in page
+
+
+def test_a_mask_of_sixteen_bits(look: Path, photo: Path, tmp_path: Path) -> None:
+    values = np.full((24, 36), 20000, np.uint16)
+    values[:, 18:] = 50000
+    write_png(tmp_path / "mask.png", values[:, :, None])
+    run("apply", look, photo, "--out", tmp_path / "out", "--mask", tmp_path / "mask.png")
+    edited, inside = Recipe(STEPS).apply(shown(photo)), np.arange(36)[:, None] >= 18
+    assert np.array_equal(shown(tmp_path / "out" / "photo.png"), np.where(inside, edited, shown(photo)))
+
+
+def test_many_steps_stand_in_order(photo: Path, tmp_path: Path) -> None:
+    Recipe(4 * STEPS).save(tmp_path / "long.json")
+    run("apply", tmp_path / "long.json", photo, "--out", tmp_path / "out", "--steps")
+    names = [path.stem for path in sorted((tmp_path / "out" / "photo.png.steps").iterdir())]
+    assert names == [f"{k:02}_{step.name}" for k, step in enumerate(4 * STEPS, 1)]
 
 
 def test_every_step_and_undo(look: Path, photo: Path, tmp_path: Path) -> None:
@@ -175,6 +236,16 @@ def test_gallery(photo: Path, tmp_path: Path) -> None:
         assert Recipe.load(path).steps[0].name == path.stem.upper()
 
 
+@pytest.mark.parametrize("name", ["gallery.png", "recipes/blur.json"])
+def test_gallery_is_not_written_over_its_photo(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo = tmp_path / name
+    photo.parent.mkdir(exist_ok=True)
+    Image.new("RGB", (8, 6), "teal").save(photo, "PNG")
+    before = photo.read_bytes()
+    line = error_line(capsys, ["recipe", "gallery", str(photo), "--out", str(tmp_path)])
+    assert f"--out must not lead to {photo}" in line and photo.read_bytes() == before
+
+
 def test_nothing_is_written_over(look: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = photo.read_bytes()
     for out in (tmp_path, tmp_path / "." / "x" / ".."):
@@ -206,6 +277,8 @@ def test_bad_input_is_one_line_and_writes_nothing(
     masked = tmp_path / "masked.json"
     Recipe([RecipeStep("HUE", (0.1,), 0)], ldie_ext.rle_encode(torch.ones(1, 9, 99, dtype=torch.bool))).save(masked)
     (tmp_path / "empty").mkdir()
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
     before, out = files(tmp_path), ["--out", tmp_path / "out"]
     cases = {
         "none.json: no such recipe": ["apply", tmp_path / "none.json", photo, *out],
@@ -215,9 +288,14 @@ def test_bad_input_is_one_line_and_writes_nothing(
         "none.png: no such image": ["apply", look, tmp_path / "none.png", *out],
         "no images in this folder": ["apply", look, tmp_path / "empty", *out],
         "--undo must be at most 3, the recipe's steps, got 4": ["apply", look, photo, "--undo", "4", *out],
-        "the aspect of region, 24 x 99, got 24 x 36": ["apply", look, photo, "--mask", wide, *out],
+        "--mask must have the photograph's aspect, 24 x 36, got 24 x 99": ["apply", look, photo, "--mask", wide, *out],
+        "aspect, 24 x 36, got 24 x 99": ["apply", look, photo, "--mask", wide, *out, "--undo", "3", "--steps"],
         "the aspect of the recipe's masks, 9 x 99, got 24 x 36": ["apply", masked, photo, *out],
         "is 36 pixels wide and 24 high; the box must lie in it": ["apply", look, photo, "--box", "0,0,37,24", *out],
+        "high; the box must lie in it": ["apply", look, photo, "--box", "0,0,9,99", *out, "--undo", "3", "--page"],
+        "pipe: not a readable image (no regular file)": ["apply", look, photo, "--mask", pipe, *out],
+        "pipe: not a recipe (no regular file)": ["apply", pipe, photo, *out],
+        ".: cannot be written (Is a directory)": ["recipe", "export", look, "."],
         "steps[0] (SHARPNESS) does not edit each pixel": ["recipe", "export", stencil, tmp_path / "look.cube"],
         "steps[0] (HUE) has a mask": ["recipe", "export", masked, tmp_path / "look.cube"],
         "none.jpg: no such image": ["recipe", "gallery", tmp_path / "none.jpg", *out],

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import io
+import resource
 import struct
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from ldie.errors import DataError
+from ldie.errors import CheckpointError, DataError
 from ldie.tasks.editing.photos import check_photo, read_photo, write_photo
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps
@@ -176,6 +177,54 @@ def test_sixteen_bit_png(channels: int, tmp_path: Path) -> None:
         assert image.info["xmp"] == XMP % 1 and "dpi" not in image.info
 
 
+def put_behind_the_pixels(path: Path) -> None:
+    """Moves a PNG file's EXIF data and XMP packet to its end."""
+    data, at = path.read_bytes(), 8
+    chunks = []
+    while at < len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        chunks.append(data[at:end])
+        at = end
+    chunks.sort(key=lambda chunk: (chunk[4:8] in (b"eXIf", b"iTXt"), chunk[4:8] == b"IEND"))
+    last = [chunk for chunk in chunks if chunk[4:8] == b"IEND"]
+    path.write_bytes(data[:8] + b"".join([chunk for chunk in chunks if chunk not in last] + last))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_metadata_behind_the_pixels_of_a_png(dtype: Any, tmp_path: Path) -> None:
+    path, given = tmp_path / "a.png", pixels(dtype=dtype)
+    if dtype == np.uint16:
+        pytest.importorskip("pyvips")
+        write_png(path, given, {b"eXIf": exif(6)[6:], b"iTXt": b"XML:com.adobe.xmp" + bytes(5) + XMP % 6})
+    else:
+        text = PngInfo()
+        text.add_itxt("XML:com.adobe.xmp", (XMP % 6).decode())
+        Image.fromarray(given).save(path, exif=exif(6), pnginfo=text)
+    put_behind_the_pixels(path)
+    with Image.open(path) as image:
+        assert "exif" not in image.info and "xmp" not in image.info
+    assert np.array_equal(read_photo(path).pixels, np.rot90(given, -1))
+    with Image.open(rewritten(path)) as image:
+        assert image.info["xmp"] == XMP % 1
+        assert image.getexif()[271] == "Maker" and image.getexif()[274] == 1
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_a_deep_file_that_cannot_be_written(suffix: str, tmp_path: Path) -> None:
+    pytest.importorskip("pyvips")
+    path = tmp_path / f"a{suffix}"
+    (write_png if suffix == ".png" else write_tiff)(path, pixels(200, 200, dtype=np.uint16))
+    photo, limits = read_photo(path), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, limits[1]))
+    try:
+        with pytest.raises(CheckpointError, match=r"copy\.\w+: cannot be written \(.*\); free space or") as caught:
+            write_photo(photo, photo.pixels, tmp_path / f"copy{suffix}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "\n" not in str(caught.value)
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_sixteen_bit_tiff(channels: int, tmp_path: Path) -> None:
     pytest.importorskip("pyvips")
@@ -220,6 +269,12 @@ def encoded(kind: str, image: Image.Image | None = None, **options: Any) -> byte
     return file.getvalue()
 
 
+def bmp_with_alpha(side: int) -> bytes:
+    sizes = struct.pack("<IiiHHIIiiII", 108, side, side, 1, 32, 3, 4 * side * side, 2835, 2835, 0, 0)
+    masks = struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    return struct.pack("<2sIHHI", b"BM", 122 + 4 * side * side, 0, 0, 122) + sizes + masks + bytes(52 + 4 * side * side)
+
+
 FRAMES = {"save_all": True, "append_images": [Image.new("RGB", (64, 64))]}
 BAD: dict[str, tuple[bytes, str]] = {
     "cmyk.jpg": (encoded("JPEG", Image.new("CMYK", (8, 8))), "has CMYK colours; only gray and RGB of 8 or 16 bits"),
@@ -231,6 +286,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     "animated.png": (encoded("PNG", **FRAMES), "is animated or has several pages"),
     "pages.tif": (encoded("TIFF", **FRAMES), "is animated or has several pages"),
     "animated.gif": (encoded("GIF", **FRAMES), "is a GIF file; only JPEG, PNG, TIFF, WEBP, BMP are edited"),
+    "alpha.bmp": (bmp_with_alpha(8), "has transparency, which is not kept in BMP files: convert it to PNG"),
     "empty.jpg": (b"", "not a readable image"),
     "text.png": (b"<html>", "not a readable image"),
 }

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,13 @@ from PIL import Image
 from torch import Tensor
 
 from ldie.errors import ConfigError, DataError
-from ldie.files import first_line, make_folder, write_text
-from ldie.tasks.detection.images import one_line_errors
-from ldie.tasks.detection.pixels import turned_upright
-from ldie.tasks.editing.pages import before_and_after
+from ldie.files import first_line, is_file, make_folder, write_text
+from ldie.tasks.detection.images import check_regular, one_line_errors
+from ldie.tasks.detection.pixels import to_pixels, turned_upright
+from ldie.tasks.editing.pages import before_and_after, picture_link
 from ldie.tasks.editing.photos import Photo, read_photo, write_photo
 from ldie_ext import Recipe
+from ldie_ext.ops.editing.regions import region_at
 
 Box = tuple[int, int, int, int]
 """x1, y1, x2, y2 in pixels of the upright photograph, the last ones outside."""
@@ -60,8 +61,9 @@ class Application:
 
     def steps_of(self, file: Path) -> list[Path]:
         """Where the results after each step go."""
+        folder, digits = self.out / f"{file.name}.steps", len(str(self.count))
         names = [step.name for step in self.recipe.steps[: self.count]]
-        return [self.out / f"{file.name}.steps" / f"{k}_{name}{file.suffix}" for k, name in enumerate(names, 1)]
+        return [folder / f"{k:0{digits}}_{name}{file.suffix}" for k, name in enumerate(names, 1)]
 
     def targets(self, file: Path) -> list[Path]:
         """All that is written for a photograph."""
@@ -84,7 +86,11 @@ def load_recipe(path: Path) -> Recipe:
         DataError: It is none that can be applied; one line says why.
     """
     try:
+        if path.exists() and not is_file(path):  # reading a pipe waits for ever
+            raise DataError(f"{path}: not a recipe (no regular file); give a recipe file")
         return Recipe.load(path)
+    except DataError:
+        raise
     except FileNotFoundError:
         raise DataError(f"{path}: no such recipe; correct the name or restore the file") from None
     except OSError as error:
@@ -99,25 +105,27 @@ def read_region(path: Path) -> Tensor:
     Raises:
         DataError: It cannot be read.
     """
-    with one_line_errors(path), Image.open(path) as image:
-        return torch.from_numpy(np.asarray(turned_upright(image)[0].convert("L")) >= 128)
+    with one_line_errors(path):
+        check_regular(path)
+        with Image.open(path) as image:
+            colors = to_pixels(turned_upright(image)[0]).permute(1, 2, 0).numpy()
+        return torch.from_numpy(np.asarray(Image.fromarray(colors).convert("L")) >= 128)
 
 
-def check_targets(application: Application, files: Sequence[Path], others: Sequence[Path]) -> None:
+def check_targets(targets: Iterable[Path], read: Iterable[Path]) -> None:
     """Checks that nothing that is read would be written over.
 
     Args:
-        application: What is to be done.
-        files: The photographs.
-        others: What else is read.
+        targets: All files that are to be written.
+        read: All that are read.
 
     Raises:
         ConfigError: Something would.
     """
-    read = {_identity(path): path for path in (*others, *files) if path.exists()}
-    for target in (target for file in files for target in application.targets(file)):
-        if target.exists() and _identity(target) in read:
-            raise ConfigError(f"--out must not lead to {read[_identity(target)]}, which is read; name another folder")
+    kept = {_identity(path): path for path in read if path.exists()}
+    for target in targets:
+        if target.exists() and _identity(target) in kept:
+            raise ConfigError(f"--out must not lead to {kept[_identity(target)]}, which is read; name another folder")
 
 
 def apply_to_file(application: Application, file: Path) -> Times:
@@ -129,31 +137,43 @@ def apply_to_file(application: Application, file: Path) -> Times:
     started = time.perf_counter()
     photo = read_photo(file)
     read = time.perf_counter()
-    counts = range(1, application.count + 1) if application.every_step or application.page else [application.count]
-    results = list(_results(application, photo, counts))
-    edited = time.perf_counter()
-    make_folder(application.out)
-    final = results[-1] if results else photo.pixels
-    write_photo(photo, final, application.result_of(file))
-    if application.every_step:
-        for path, pixels in zip(application.steps_of(file), results):
-            write_photo(photo, pixels, path)
+    region = None if application.mask is None else _region(application.mask, photo)
+    each = (application.every_step or application.page) and application.count > 0
+    kept, pictures = [], []
+    for count in range(1, application.count + 1) if each else [application.count]:
+        edited = _edited(application, photo, count, region)
+        if application.every_step:
+            kept.append(edited)
+        if application.page:
+            pictures.append(picture_link(edited))
+    done = time.perf_counter()
+    for target in application.targets(file):
+        make_folder(target.parent)
+    write_photo(photo, edited, application.result_of(file))
+    for path, pixels in zip(application.steps_of(file), kept):
+        write_photo(photo, pixels, path)
     if application.page:
         steps = application.recipe.steps[: application.count]
-        write_text(application.page_of(file), before_and_after(file.name, photo.pixels, results, steps))
-    return Times(edited - read, read - started + time.perf_counter() - edited)
+        write_text(application.page_of(file), before_and_after(file.name, photo.pixels, pictures, steps))
+    return Times(done - read, read - started + time.perf_counter() - done)
 
 
-def _results(application: Application, photo: Photo, counts: Sequence[int]) -> Iterator[NDArray[Any]]:
+def _region(mask: Tensor, photo: Photo) -> Tensor:
+    """The region at a photograph's size."""
+    try:
+        return region_at(mask, photo.size, torch.device("cpu"))
+    except ValueError as error:
+        wanted, found = (f"{height} x {width}" for height, width in (photo.size, mask.shape))
+        raise DataError(f"{photo.path}: --mask must have the photograph's aspect, {wanted}, got {found}") from error
+
+
+def _edited(application: Application, photo: Photo, count: int, region: Tensor | None) -> NDArray[Any]:
     """The photograph after so many steps."""
-    for count in counts:
-        try:
-            edited = application.recipe.apply(
-                photo.pixels, strength=application.strength, steps=count, region=application.mask
-            )
-        except ValueError as error:
-            raise DataError(f"{photo.path}: {first_line(error)}") from error
-        yield edited if application.box is None else _inside(application.box, photo, edited)
+    try:
+        edited = application.recipe.apply(photo.pixels, strength=application.strength, steps=count, region=region)
+    except (RuntimeError, ValueError) as error:  # a RuntimeError: of an op, whose message says enough
+        raise DataError(f"{photo.path}: {first_line(error)}") from error
+    return edited if application.box is None else _inside(application.box, photo, edited)
 
 
 def _inside(box: Box, photo: Photo, edited: NDArray[Any]) -> NDArray[Any]:

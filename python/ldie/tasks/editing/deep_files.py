@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ldie.errors import DataError
+from ldie.files import first_line
 from ldie.packages import is_installed
 from ldie.tasks.editing.metadata import Metadata
 
@@ -24,8 +25,11 @@ def read_deep(path: Path) -> NDArray[np.uint16]:
     Raises:
         DataError: pyvips is not installed; libvips' own errors are RuntimeErrors.
     """
-    image = _pyvips(path).Image.new_from_file(str(path), access="sequential", fail_on="truncated")
-    pixels: NDArray[np.uint16] = np.frombuffer(image.write_to_memory(), np.uint16)
+    vips = _pyvips(path)
+    with path.open("rb") as file:  # pyvips takes no names but those of UTF-8, and reads options in some of them
+        source = vips.Source.new_from_descriptor(file.fileno())
+        image = vips.Image.new_from_source(source, "", access="sequential", fail_on="truncated")
+        pixels: NDArray[np.uint16] = np.frombuffer(image.write_to_memory(), np.uint16)
     return pixels.reshape(image.height, image.width, image.bands)
 
 
@@ -46,6 +50,9 @@ def write_deep(
         kind: "PNG" or "TIFF".
         metadata: Whose profile and resolution are written with them; libvips would write the rest in its own way.
         compression: Of a TIFF, by Pillow's name.
+
+    Raises:
+        OSError: It cannot be written; libvips' own errors are no such ones.
     """
     vips = _pyvips(path)
     height, width, _ = pixels.shape
@@ -57,11 +64,16 @@ def write_deep(
         image = image.copy(xres=metadata.dpi[0] / 25.4, yres=metadata.dpi[1] / 25.4)
     if metadata.icc is not None:
         image.set_type(vips.GValue.blob_type, "icc-profile-data", metadata.icc)
-    if kind == "PNG":
-        image.pngsave(str(path), bitdepth=16, keep="icc")
-    else:
-        compression = _TIFF_COMPRESSION.get(compression, "deflate")
-        image.tiffsave(str(path), compression=compression, predictor="horizontal", keep="icc")
+    try:
+        with path.open("wb+") as file:
+            target = vips.Target.new_to_descriptor(file.fileno())
+            if kind == "PNG":
+                image.pngsave_target(target, bitdepth=16, keep="icc")
+            else:
+                compression = _TIFF_COMPRESSION.get(compression, "deflate")
+                image.tiffsave_target(target, compression=compression, predictor="horizontal", keep="icc")
+    except vips.Error as error:
+        raise OSError(first_line(error)) from error
 
 
 def _pyvips(path: Path) -> Any:

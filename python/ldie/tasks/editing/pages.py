@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ldie.console import escaped
 from ldie_ext import RecipeStep
 
 LONGEST = 1280
@@ -95,18 +96,16 @@ def gallery_page(title: str, rows: Mapping[str, Sequence[NDArray[Any]]]) -> str:
     return _GALLERY.substitute(title=html.escape(title), style=_STYLE + _GALLERY_STYLE, sections="\n".join(sections))
 
 
-def before_and_after(
-    name: str, before: NDArray[Any], results: Sequence[NDArray[Any]], steps: Sequence[RecipeStep]
-) -> str:
+def before_and_after(name: str, before: NDArray[Any], results: Sequence[str], steps: Sequence[RecipeStep]) -> str:
     """The page of a photograph: a slider between before and after, and a button for each step.
 
     Args:
         name: Of the photograph.
         before: uint8 or uint16 [H, W, 3].
-        results: After each step.
+        results: After each step, by :func:`picture_link`.
         steps: What was done.
     """
-    pictures = ["", *map(picture_link, results)]  # the first is in the page already
+    pictures = ["", *results]  # the first is in the page already
     labels = ["<small>before</small>original"]
     labels += [f"<small>step {k}</small>{_label(step)}" for k, step in enumerate(steps, 1)]
     buttons = "\n".join(
@@ -114,7 +113,7 @@ def before_and_after(
         for label, picture in zip(labels, pictures)
     )
     return _PAGE.substitute(
-        title=html.escape(name), style=_STYLE, script=_SCRIPT, before=picture_link(before), steps=buttons
+        title=html.escape(escaped(name)), style=_STYLE, script=_SCRIPT, before=picture_link(before), steps=buttons
     )
 
 

@@ -77,7 +77,10 @@ def read_photo(path: Path) -> Photo:
     with one_line_errors(path):
         check_regular(path)
         with Image.open(path) as image:
-            kind, metadata, options = _kind(path, image), Metadata.of(image), _options(path, image)
+            kind, options = _kind(path, image), _options(path, image)
+            if kind == "PNG":
+                image.load()  # what it says of itself may stand behind its pixels
+            metadata = Metadata.of(image)
             stored: NDArray[Any]
             if _is_deep(path, image):
                 stored, orientation = read_deep(path), orientation_of(image)
@@ -131,6 +134,8 @@ def _kind(path: Path, image: Image.Image) -> str:
     if image.mode not in _COLORS or set(formats) != {1} or max(bits) > 16:
         what = "floating-point or 32-bit" if image.mode in ("F", "I") or max(bits) > 16 else image.mode
         raise DataError(f"{path}: has {what} colours; only gray and RGB of 8 or 16 bits are edited: convert it")
+    if kind == "BMP" and image.has_transparency_data:
+        raise DataError(f"{path}: has transparency, which is not kept in BMP files: convert it to PNG")
     return kind
 
 
