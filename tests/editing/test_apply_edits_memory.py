@@ -37,4 +37,4 @@ def test_a_photograph_takes_its_output_and_little_more(layout: str, shape: tuple
     assert done.returncode == 0, done.stderr
     most, output = map(int, done.stdout.split())
     assert output == 3 * 4000 * 6000
-    assert output <= most <= output + (64 << 20)
+    assert 0.95 * output < most < output + (64 << 20)  # Linux counts pages in rough portions
