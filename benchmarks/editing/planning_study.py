@@ -35,8 +35,8 @@ from editing.planning_pairs import HELD_OUT_SEED, ROWS, TUNING_SEED, Row, StudyP
 from ldie_ext.ops.editing._greedy_search import Greedy, Partial
 from ldie_ext.ops.editing._plan_pair import Pair
 from ldie_ext.ops.editing._plans import Plan, Step
-from ldie_ext.ops.editing._quantisation import TOLERANCE, margin_of
 from ldie_ext.ops.editing.plan_edits import plan_jointly
+from ldie_ext.ops.editing.quantisation import TOLERANCE, margin_of
 
 PAIRS, GREEDY_PAIRS = 100, 20
 Planner = Callable[[Pair, Row], Plan]

@@ -38,6 +38,7 @@ _PLAN_METHODS = ("joint", "beam", "fixed", "epsilon_greedy")
 _PLAN_OPERATORS = ("brightness", "contrast", "saturation", "sharpness", "tone_curve", "color_curve")
 _MORE_OPERATORS = (
     "exposure", "black_white", "white_balance", "hue", "lightness", "blur", "edge", "color_bg", "colorize",
+    "inpaint_obj",
 )  # fmt: skip
 
 _MOST, SEEDS, _LONGEST = 2**31 - 1, 2**63 - 1, 2**14
@@ -289,17 +290,17 @@ def _add_plan(commands: argparse._SubParsersAction) -> None:
     text = f"edits to choose from: {' '.join((*_PLAN_OPERATORS, *_MORE_OPERATORS))} (default: the first six)"
     known = (*_PLAN_OPERATORS, *_MORE_OPERATORS)
     parser.add_argument("--operators", nargs="+", choices=known, default=_PLAN_OPERATORS, metavar="OP", help=text)
-    text = "edits at most (default: 3 for joint, else as many as there are operators)"
+    text = "edits at most (default: 3 for joint, else as many as there are operators, 8 at most)"
     parser.add_argument("--max-steps", type=_whole(1, 8), metavar="N", help=text)
     text = f"{' | '.join(_PLAN_METHODS)}; all but joint come near, but seldom by the edits that were made"
     parser.add_argument("--method", choices=_PLAN_METHODS, default="joint", metavar="METHOD", help=text)
-    text = "pictures, white where an edit may be local to; it may also be local to the rest"
+    text = "pictures, white where an edit may be local to, or to the rest; color_bg and inpaint_obj need one"
     parser.add_argument("--mask", nargs="+", type=Path, default=[], metavar="FILE", help=text)
     text = "pixels along a side that are looked at (default: %(default)s)"
     parser.add_argument("--size", type=_whole(16, 4096), default=128, metavar="N", help=text)
     text = "then fit the edits' numbers to all pixels also of more than 4 megapixels, which may take minutes"
     parser.add_argument("--full", action="store_true", help=text)
-    text = "mean difference that fewer numbers may cost (default: 0.00013, what 8 bits can hide)"
+    text = "of joint: mean difference that fewer numbers may cost (default: 0.00013, what 8 bits can hide)"
     parser.add_argument("--tolerance", type=_score, metavar="T", help=text)
     parser.add_argument("--seed", type=_whole(0, SEEDS), default=0, help="of epsilon_greedy (default: %(default)s)")
 

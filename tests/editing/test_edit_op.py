@@ -12,6 +12,8 @@ from editing.edit_inputs import Edits, cube
 
 from ldie_ext import EditOp, EditOperator
 from ldie_ext.ops.editing.edit_op import EDIT_OPERATORS, NUM_PARAMETERS
+from ldie_ext.ops.editing.fit_columns import LIMITS
+from ldie_ext.ops.editing.recipe_step import EDIT_KINDS
 
 HEADER = Path(__file__).parents[2] / "csrc" / "editing" / "edit_op.h"
 OPERATORS = list(EDIT_OPERATORS.values())
@@ -77,3 +79,9 @@ def test_rows() -> None:
 def test_white_balance_keeps_the_light() -> None:
     factors = EDIT_OPERATORS[EditOp.WHITE_BALANCE].head(torch.randn(50, 3))
     torch.testing.assert_close(factors @ torch.tensor([0.27, 0.67, 0.06]), torch.ones(50), rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("op", LIMITS, ids=lambda op: op.name)
+def test_a_recipe_takes_what_a_fit_finds(op: EditOp) -> None:
+    kind, (low, high) = EDIT_KINDS[op.name], LIMITS[op]
+    assert kind.low <= low <= high <= kind.high

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 import torch
 from torch import Tensor
 
 from ldie_ext import EditExecutor, EditOp, Recipe, RecipeExecutor, RecipeStep, apply_edits, plan_edits, rle_encode
+from ldie_ext.ops.editing.recipe_step import StepKind
 
 SCALARS = ["BRIGHTNESS", "CONTRAST", "SATURATION"]
 
@@ -106,6 +109,24 @@ def test_local_edits() -> None:
     assert torch.equal(best.apply(image), target)
 
 
+def test_a_small_local_edit() -> None:
+    """Of 16 of 4096 pixels, it is less than what rounding all of them would hide."""
+    image = picture(64)
+    masks = torch.zeros(1, 64, 64, dtype=torch.bool)
+    masks[0, 30:34, 40:44] = True
+    target = torch.where(masks, edited(image, ("BRIGHTNESS", -0.2)), image)
+    assert float((image.float() - target.float()).abs().mean()) / 255 < 1 / 1020
+    best = plan_edits(image, target, masks, operators=["BRIGHTNESS", "CONTRAST"], max_steps=2)[0]
+    assert [(step.name, step.mask, step.exclusive) for step in best.steps] == [("BRIGHTNESS", 0, False)]
+    assert best.steps[0].params[0] == pytest.approx(-0.2, abs=0.01)
+
+
+def test_no_more_steps_than_there_may_be() -> None:
+    image = picture(8)
+    (recipe,) = plan_edits(image, image, method="fixed", operators=[op for op in EditOp if op not in (0, 14)])
+    assert recipe.steps == ()
+
+
 def test_white_background() -> None:
     image = picture()
     masks = torch.zeros(1, 32, 32, dtype=torch.bool)
@@ -141,6 +162,25 @@ def test_steps_of_an_executor(method: str) -> None:
     if method == "joint":
         assert steps == [("INPAINT_OBJ", 1, False), ("BRIGHTNESS", None, False)]
     assert ("INPAINT_OBJ", 1, False) in steps and recipe.apply(image).sub(target).abs().mean() < 1e-3
+
+
+class Inverter:
+    """An executor whose one step acts on the whole image or at a mask."""
+
+    kinds: ClassVar = {"INVERT": StepKind(0, 0.0, 0.0)}
+
+    def run(self, images: Tensor, step: RecipeStep, mask: Tensor | None, strength: float) -> Tensor:
+        return 1 - images if mask is None else torch.where(mask, 1 - images, images)
+
+
+def test_a_step_of_an_executor_acts_anywhere() -> None:
+    image = picture(16).float() / 255
+    masks = torch.zeros(1, 16, 16, dtype=torch.bool)
+    masks[0, :9, :7] = True
+    for step, mask in ((RecipeStep("INVERT"), None), (RecipeStep("INVERT", (), 0, True), ~masks[0])):
+        target = Inverter().run(image[None], step, mask, 1.0)[0] * 0.75
+        best = plan_edits(image, target, masks, operators=["BRIGHTNESS", "INVERT"], executor=Inverter(), max_steps=2)[0]
+        assert best.steps[0] == step and names(best) == ["INVERT", "BRIGHTNESS"]
 
 
 def test_a_distance_of_ones_own() -> None:

@@ -11,7 +11,7 @@ import torch
 from ldie_ext.ops.editing._greedy_search import Greedy, Partial
 from ldie_ext.ops.editing._joint_search import all_orders, count_orders, groups, joint_search
 from ldie_ext.ops.editing._plans import Order, Plan, Step, free_parameters, simplest_first
-from ldie_ext.ops.editing._quantisation import floor_of, margin_of
+from ldie_ext.ops.editing.quantisation import floor_of, margin_of
 
 BRIGHT, CONTRAST, TONE, COLOR = (Step(name) for name in ("BRIGHTNESS", "CONTRAST", "TONE_CURVE", "COLOR_CURVE"))
 NO_IMAGE = torch.zeros(3, 1, 1)
@@ -124,4 +124,8 @@ def test_rounding_alone_leaves_the_floor() -> None:
     assert floor_of(rounded.float()) == floor_of(rounded)
     assert floor_of(exact.clamp(0, 1)) == 0.0 == floor_of(torch.zeros(3, 0, 5))
     assert floor_of(torch.ones(3, 4, 4)) == 0.0
+    edited = torch.zeros(3, 64, 64, dtype=torch.bool)
+    assert floor_of(rounded, edited) == 0.0
+    edited[:, :16] = True
+    assert floor_of(rounded, edited) == pytest.approx(floor_of(rounded[:, :16]) / 4)
     assert margin_of(3 * 64 * 64) == pytest.approx(1.02e-5, rel=1e-2)

@@ -17,7 +17,7 @@ from ldie_ext.ops.editing.apply_edits import apply_edits
 from ldie_ext.ops.editing.edit_op import EDIT_OPERATORS, NUM_PARAMETERS, EditOp
 from ldie_ext.ops.editing.fit_edits import fit_edits
 from ldie_ext.ops.editing.nelder_mead import minimise
-from ldie_ext.ops.editing.recipe_step import EDIT_KINDS, RecipeStep, StepExecutor
+from ldie_ext.ops.editing.recipe_step import EDIT_KINDS, RecipeStep, StepExecutor, is_curve
 
 __all__: list[str] = []
 
@@ -25,8 +25,8 @@ Distance = Callable[[Tensor, Tensor], "Tensor | float"]
 
 #: Of orders that compete, all are fitted a little, and the nearest of them to the end from several starts.
 _SCREENING, _KEPT, _STARTS = 16, 24, 5
-#: The original's settings of the simplex search, for each parameter; and what apply_edits takes as a curve.
-_EVALUATIONS, _LEAST_CURVE_SUM = 200, 1e-3
+#: The original's setting of the simplex search, for each parameter.
+_EVALUATIONS = 200
 
 
 def mean_absolute(edited: Tensor, target: Tensor) -> Tensor:
@@ -80,9 +80,12 @@ class Pair:
         """
         if self.by_simplex:
             return [self._simplex(self.image, order) for order in orders]
+        by_lead: dict[Order, list[Order]] = {}
+        for order in orders:
+            lead = _lead(order)
+            by_lead.setdefault(lead, []).append(order[len(lead) :])
         plans: list[Plan] = []
-        for lead, group in groupby(sorted(orders, key=_lead), key=_lead):
-            rest = [order[len(lead) :] for order in group]
+        for lead, rest in by_lead.items():
             image = self.edited(self.image, lead, torch.zeros(len(lead), NUM_PARAMETERS))
             plans += [_after(lead, plan) for plan in self._screened(image, [each for each in rest if _is_fused(each)])]
         return plans
@@ -193,4 +196,4 @@ def _is_valid(step: Step, values: Tensor) -> bool:
         return True
     kind = EDIT_KINDS[step.name]
     inside = bool((values >= kind.low).all() and (values <= kind.high).all())
-    return inside and not (kind.curve and bool((values.view(-1, kind.curve).sum(1) <= _LEAST_CURVE_SUM).any()))
+    return inside and (not kind.curve or all(map(is_curve, values.view(-1, kind.curve).tolist())))

@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ldie_ext._public import shown
 from ldie_ext.ops.editing.apply_edits import Layout, apply_edits
 from ldie_ext.ops.editing.edit_op import EDIT_OPERATORS, EditOp
 from ldie_ext.ops.editing.recipe_step import EDIT_KINDS, RecipeStep, StepExecutor, weakened
+from ldie_ext.ops.editing.regions import check_aspect, nearest_pixels
 from ldie_ext.ops.masks.rle import RLE
 from ldie_ext.ops.masks.rle_decode import rle_decode
 
@@ -187,39 +187,13 @@ def masks_at(masks: RLE, numbers: Sequence[int], size: tuple[int, int], device: 
         ValueError: the image is no enlarged or reduced picture of the masks' size.
     """
     found = masks.common_size()
-    _check_shape(found, size, "the recipe's masks")
+    check_aspect(found, size, "the recipe's masks")
     chosen = torch.empty(len(numbers), *size, dtype=torch.bool)
     for mask, number in zip(chosen, numbers, strict=True):
-        mask.copy_(_nearest(rle_decode(_only(masks, number), size=found), size)[0])
+        mask.copy_(nearest_pixels(rle_decode(_only(masks, number), size=found), size)[0])
     return chosen.to(device)
 
 
 def _only(masks: RLE, number: int) -> RLE:
     first, last = masks.offsets[number : number + 2].tolist()
     return RLE(masks.counts[first:last], torch.tensor([0, last - first]), masks.sizes[number : number + 1])
-
-
-def region_at(region: Tensor, size: tuple[int, int], device: torch.device) -> Tensor:
-    """A region bool [H, W] at an image's size; Raises as :func:`masks_at`."""
-    if not isinstance(region, Tensor) or region.dtype != torch.bool or region.dim() != 2 or 0 in region.shape:
-        raise ValueError(f"region must be a bool tensor [H, W], got {shown(region)}")
-    _check_shape((region.shape[0], region.shape[1]), size, "region")
-    return _nearest(region[None].cpu(), size)[0].to(device)
-
-
-def _check_shape(size: tuple[int, int], other: tuple[int, int], whose: str) -> None:
-    """That one (H, W) is the other at a scale, but for rounding to whole pixels."""
-    (height, width), (other_height, other_width) = size, other
-    slack = max(height + width, other_height + other_width)
-    if abs(height * other_width - width * other_height) > slack:
-        raise ValueError(
-            f"image must have the aspect of {whose}, {height} x {width}, got {other_height} x {other_width}"
-        )
-
-
-def _nearest(masks: Tensor, size: tuple[int, int]) -> Tensor:
-    """Masks [M, H, W] at another size: each pixel takes the one under its centre."""
-    if tuple(masks.shape[1:]) == size:
-        return masks
-    rows, columns = ((2 * torch.arange(new) + 1) * old // (2 * new) for new, old in zip(size, masks.shape[1:]))
-    return masks[:, rows][:, :, columns]

@@ -134,6 +134,8 @@ VALID_RANGES: Mapping[EditOp, tuple[float, float]] = MappingProxyType(
         EditOp.SATURATION: (-1.0, 4.0),
         EditOp.COLOR_CURVE: (-100.0, 100.0),
         EditOp.TONE_CURVE: (-100.0, 100.0),
+        EditOp.SHARPNESS: (0.0, 2.0),
         EditOp.WHITE_BALANCE: (0.0, 10.0),
+        EditOp.LIGHTNESS: (-1.0, 2.0),
     }
 )

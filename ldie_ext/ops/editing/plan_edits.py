@@ -14,8 +14,8 @@ from ldie_ext.ops.editing._greedy_search import Greedy, Partial
 from ldie_ext.ops.editing._joint_search import count_orders, joint_search
 from ldie_ext.ops.editing._plan_pair import Pair, mean_absolute
 from ldie_ext.ops.editing._plans import Plan, Step
-from ldie_ext.ops.editing._quantisation import TOLERANCE, as_unit, floor_of
 from ldie_ext.ops.editing.edit_op import EditOp
+from ldie_ext.ops.editing.quantisation import TOLERANCE, as_unit, floor_of
 from ldie_ext.ops.editing.recipe import Recipe
 from ldie_ext.ops.editing.recipe_step import EDIT_KINDS, RecipeStep, StepExecutor
 from ldie_ext.ops.masks.rle_encode import rle_encode
@@ -62,7 +62,8 @@ def plan_edits(
     where the floor is what rounding the target to 8 bits leaves by itself, 1 / 1020 times the share of its values that
     are neither black nor white, and 0 for a target of other values. When orders of so many parameters reach the floor
     but for the tolerance, those with more are not tried. The tolerance, 1 / 7650 unless given, follows from the same
-    rounding. Distances alone say little: a wrong order with a curve often comes as near as the right one.
+    rounding. With masks, an edit may reach few values: floor and tolerance are then those of the values where image and
+    target differ. Distances alone say little: a wrong order with a curve often comes as near as the right one.
 
     The others are the planner of *Learning by Planning*: steps one after another, each fitted alone to come as near as
     it can. ``'beam'`` continues the best ``beam_width`` plans by each operator that they have not got, takes those that
@@ -80,7 +81,8 @@ def plan_edits(
             of the executor's steps without parameters, such as INPAINT_OBJ of :class:`RecipeExecutor`. This one acts
             on a mask, COLOR_BG on a mask or outside of it. 'joint' by 'lm' has an executor's steps only before all
             others.
-        max_steps: 1 to 8; None: 3 for 'joint', where 20,000 orders are the most, else all operators.
+        max_steps: 1 to 8; None: 3 for 'joint', where 20,000 orders are the most, else all operators,
+            but 8 at most.
         tolerance: of 'joint', see above; at least 0.
         optimizer: 'lm', which is :func:`fit_edits`, or 'nelder_mead', one image per evaluation, which is the
             original's and slow. None: 'lm', but 'nelder_mead' with a distance.
@@ -139,7 +141,11 @@ def plan_edits(
 
 def plan_jointly(pair: Pair, candidates: Sequence[Step], max_steps: int, tolerance: float = TOLERANCE) -> list[Plan]:
     """Plans of 'joint', the chosen one first."""
-    floor = floor_of(pair.target) if pair.distance is mean_absolute else 0.0
+    floor = 0.0
+    if pair.distance is mean_absolute:
+        edited = None if pair.masks is None else pair.image != pair.target  # what no edit reached has no error, either
+        floor = floor_of(pair.target, edited)
+        tolerance *= 1.0 if edited is None else float(edited.double().mean())
     return joint_search(pair.unedited(), candidates, max_steps, pair.fit_orders, floor, tolerance)
 
 
@@ -186,7 +192,8 @@ def _candidates(operators: Sequence[EditOp | str], masks: int, executor: StepExe
 
 def _max_steps(given: int | None, method: str, candidates: Sequence[Step]) -> int:
     different = len({step.name for step in candidates})
-    steps = (min(_JOINT_STEPS, different) if method == "joint" else different) if given is None else given
+    most = _JOINT_STEPS if method == "joint" else MOST_STEPS
+    steps = min(most, different) if given is None else given
     if not 1 <= steps <= MOST_STEPS:
         raise ValueError(f"max_steps must be 1 to {MOST_STEPS}, got {shown(steps)}")
     orders = count_orders(candidates, steps)

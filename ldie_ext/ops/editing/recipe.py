@@ -20,6 +20,7 @@ from ldie_ext.ops.editing import _recipe_file, _recipe_run
 from ldie_ext.ops.editing.edit_op import EDIT_OPERATORS, EditOp
 from ldie_ext.ops.editing.recipe_executor import RecipeExecutor
 from ldie_ext.ops.editing.recipe_step import EDIT_KINDS, RecipeStep, StepExecutor, StepKind, check_step
+from ldie_ext.ops.editing.regions import region_at
 from ldie_ext.ops.masks.rle import RLE
 from ldie_ext.ops.masks.rle_encode import rle_encode
 
@@ -198,7 +199,7 @@ class Recipe:
         Differentiable: once, in floating images, as apply_edits. Deterministic: yes.
         """
         run = self._run(image, strength, steps)
-        inside = None if region is None else _recipe_run.region_at(region, *_size_of(image))
+        inside = None if region is None else region_at(region, *_size_of(image))
         if isinstance(image, np.ndarray):
             edit: Any = _recipe_run.run_on_bytes if image.dtype == np.uint8 else _recipe_run.run_on_deep
             return _recipe_run.keep_outside(inside, image, edit(run, image))

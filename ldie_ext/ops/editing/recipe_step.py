@@ -127,7 +127,7 @@ def check_step(step: RecipeStep, number: int, kinds: Mapping[str, StepKind], mas
         if kind.whole and value != round(value):
             raise ValueError(f"{where}: params[{i}] must be a whole number, got {value:g}")
     for first in range(0, len(step.params), kind.curve) if kind.curve else ():
-        if not _curve_sum(step.params[first : first + kind.curve]) > _LEAST_CURVE_SUM:
+        if not is_curve(step.params[first : first + kind.curve]):
             last = first + kind.curve - 1
             raise ValueError(f"{where}: params[{first}] to [{last}], a curve's, must sum to more than 1e-6")
     if kind.box and not all(np.float32(low) < np.float32(high) for low, high in zip(step.params, step.params[2:])):
@@ -152,9 +152,9 @@ def weakened(step: RecipeStep, kind: StepKind, strength: float) -> RecipeStep:
     return replace(step, params=tuple(start + strength * (value - start) for start, value in zip(still, params)))
 
 
-def _curve_sum(weights: Sequence[float]) -> float:
-    """As apply_edits has it of images in float32: one after the other, and rounded each time."""
-    return float(np.cumsum(np.array(weights, np.float32))[-1])
+def is_curve(weights: Sequence[float]) -> bool:
+    """Whether their sum is enough, as apply_edits adds them up in float32: one after the other, rounded each time."""
+    return bool(np.cumsum(np.array(weights, np.float32))[-1] > _LEAST_CURVE_SUM)
 
 
 def _is_number(value: object) -> bool:

@@ -32,7 +32,7 @@ def apply(options: argparse.Namespace) -> int:
         box=options.box,
     )
     others = [path for path in (options.recipe, options.mask) if path is not None]
-    check_targets(application, files, others)
+    check_targets((target for file in files for target in application.targets(file)), [*others, *files])
     keep_pages()
     return apply_to_files(application, files)
 

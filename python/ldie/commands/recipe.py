@@ -8,8 +8,8 @@ import argparse
 from ldie.engine.log import configure_console, logger
 from ldie.errors import ConfigError, DataError
 from ldie.files import first_line, is_same_file, write_text
-from ldie.tasks.editing.apply import load_recipe
-from ldie.tasks.editing.gallery import write_gallery
+from ldie.tasks.editing.apply import check_targets, load_recipe
+from ldie.tasks.editing.gallery import targets, write_gallery
 from ldie.tasks.editing.pages import numbers
 from ldie.tasks.editing.photos import read_photo
 
@@ -43,5 +43,6 @@ def _show(options: argparse.Namespace) -> None:
 
 
 def _gallery(options: argparse.Namespace) -> None:
+    check_targets(targets(options.out), [options.photo])
     photo = read_photo(options.photo)
     logger.info("written: %s", write_gallery(photo, options.out))

@@ -236,6 +236,16 @@ def test_gallery(photo: Path, tmp_path: Path) -> None:
         assert Recipe.load(path).steps[0].name == path.stem.upper()
 
 
+@pytest.mark.parametrize("name", ["gallery.png", "recipes/blur.json"])
+def test_gallery_is_not_written_over_its_photo(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo = tmp_path / name
+    photo.parent.mkdir(exist_ok=True)
+    Image.new("RGB", (8, 6), "teal").save(photo, "PNG")
+    before = photo.read_bytes()
+    line = error_line(capsys, ["recipe", "gallery", str(photo), "--out", str(tmp_path)])
+    assert f"--out must not lead to {photo}" in line and photo.read_bytes() == before
+
+
 def test_nothing_is_written_over(look: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = photo.read_bytes()
     for out in (tmp_path, tmp_path / "." / "x" / ".."):

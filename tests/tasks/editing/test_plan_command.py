@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from ldie.cli import main
 from ldie.tasks.editing import planning
 from PIL import Image
 
-from ldie_ext import Recipe, RecipeStep
+from ldie_ext import Recipe, RecipeStep, rle_encode
 from ldie_ext.ops.editing.recipe_step import EDIT_KINDS
 
 EDITS = Recipe([RecipeStep("CONTRAST", (0.5,)), RecipeStep("BRIGHTNESS", (-0.275,))])
@@ -112,7 +113,9 @@ def test_bad_input_is_one_line_and_writes_nothing(
         ([before, str(broken)], "broken.png"),
         ([before, str(other)], "other.png: is 60 pixels wide and 60 high, but .*before.png 80 pixels wide"),
         ([*map(str, files), "--mask", str(other)], "other.png: .* give a mask of its aspect"),
-        ([*map(str, files), "--operators", "color_bg"], "masks must be given for COLOR_BG"),
+        ([*map(str, files), "--operators", "color_bg"], "--mask must be given for color_bg"),
+        ([*map(str, files), "--operators", "hue", "inpaint_obj"], "--mask must be given for inpaint_obj"),
+        ([*map(str, files), "--tolerance", "0.01", "--method", "beam"], "--tolerance must be left out with .* beam"),
         ([*map(str, files), "--apply-to", str(tmp_path / "nobody")], "nobody"),
     ):
         line = error_line(capsys, ["plan", *arguments, "--out", str(out)])
@@ -131,6 +134,19 @@ def test_originals_are_not_written_over(
     assert not (tmp_path / "plan" / "plan.json").exists()
 
 
+@pytest.mark.parametrize("name", ["plan.png", "plan.json"])
+def test_photographs_and_masks_named_like_a_plan_stay(
+    name: str, files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = tmp_path / name
+    Image.fromarray(photograph(60, 80)).save(kept, "PNG")
+    before = kept.read_bytes()
+    for arguments in ([kept, files[1]], [files[0], kept], [*files, "--mask", kept], [*files, "--apply-to", kept]):
+        line = error_line(capsys, ["plan", *map(str, arguments), "--out", str(tmp_path), *SCALARS])
+        assert f"--out must not lead to {kept}" in line
+        assert kept.read_bytes() == before
+
+
 @pytest.mark.parametrize("arguments", [["--operators", "blurr"], ["--max-steps", "0"], ["--method", "best"], []])
 def test_bad_usage(arguments: list[str], tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="2"):
@@ -139,7 +155,7 @@ def test_bad_usage(arguments: list[str], tmp_path: Path) -> None:
 
 def test_operators_are_those_that_there_are() -> None:
     offered = {*cli._PLAN_OPERATORS, *cli._MORE_OPERATORS}
-    assert {name.upper() for name in offered} == set(EDIT_KINDS)
+    assert {name.upper() for name in offered} == {*EDIT_KINDS, "INPAINT_OBJ"}
 
 
 def test_every_step_has_words() -> None:
@@ -148,6 +164,7 @@ def test_every_step_has_words() -> None:
         text = planning.words(step)
         assert text.startswith(name.lower().replace("_", " ")) and text.endswith("outside of mask 1")
     assert planning.words(RecipeStep("TONE_CURVE", (2.0,) * 8)) == "tone curve" + " 1.00" * 8
+    assert planning.words(RecipeStep("INPAINT_OBJ", (), 0)) == "inpaint obj in mask 0"
 
 
 def test_preview_keeps_what_steps_need() -> None:
@@ -161,3 +178,75 @@ def test_preview_keeps_what_steps_need() -> None:
     starts = [(y, x) for y in (0, 59, 118, 177, 236) for x in (0, 84, 168, 252, 336)]
     assert any(torch.equal(window, image[:, y : y + 64, x : x + 64]) for y, x in starts)
     assert planning.preview(pair, 400, ["SHARPNESS"]) is pair
+
+
+@pytest.mark.parametrize("operators", [["BRIGHTNESS", "CONTRAST"], ["BRIGHTNESS", "SHARPNESS"]])
+def test_small_local_edits_are_found(operators: list[str], tmp_path: Path) -> None:
+    """Of 16 x 16 pixels among 400 x 600, away from where the colours vary the most."""
+    pixels = photograph(400, 600).copy()
+    pixels[200:] = pixels[200:] // 4 + 90
+    region = np.zeros((400, 600), np.uint8)
+    region[310:326, 437:453] = 255
+    steps = [RecipeStep("BRIGHTNESS", (0.3,))]
+    target = np.where(region[:, :, None] > 0, Recipe(steps).apply(pixels), pixels)
+    paths = [tmp_path / f"{name}.png" for name in ("before", "after", "region")]
+    for path, each in zip(paths, (pixels, target, region), strict=True):
+        Image.fromarray(each).save(path)
+    command = ["plan", *map(str, paths[:2]), "--mask", str(paths[2]), "--out", str(tmp_path), "--size", "64"]
+    assert main([*command, "--operators", *map(str.lower, operators)]) == 0
+    (step,) = Recipe.load(tmp_path / "plan.json").steps
+    assert (step.name, step.mask, step.exclusive) == ("BRIGHTNESS", 0, False)
+    assert step.params[0] == pytest.approx(0.3, abs=0.01)
+
+
+def test_preview_of_a_strip() -> None:
+    image = torch.from_numpy(photograph(3, 1200).copy()).permute(2, 0, 1)
+    for each in (image, image.transpose(1, 2)):
+        pair = planning.PhotoPair(None, each, each)  # type: ignore[arg-type]
+        spread = planning.preview(pair, 128, ["BRIGHTNESS"]).image
+        assert sorted(spread.shape[1:]) == [1, 120]
+
+
+def test_a_fit_that_is_no_nearer_is_left_out(
+    files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "refitted", lambda recipe, pair: Recipe([RecipeStep("BRIGHTNESS", (1.0,))]))
+    assert main(["plan", *map(str, files), "--out", str(tmp_path), "--size", "40", *SCALARS]) == 0
+    assert [step.name for step in Recipe.load(tmp_path / "plan.json").steps] == ["CONTRAST", "BRIGHTNESS"]
+    assert "not nearer than" in capsys.readouterr().out
+
+
+@pytest.fixture
+def object_files(tmp_path: Path) -> list[Path]:
+    """Before, after and the mask of an object that was taken out, and what is around it darkened."""
+    pytest.importorskip("cv2")
+    pixels = photograph(150, 200).copy()
+    region = np.zeros((150, 200), np.uint8)
+    region[40:70, 60:100] = 255
+    pixels[40:70, 60:100] = (250, 30, 20)
+    steps = [RecipeStep("INPAINT_OBJ", (), 0), RecipeStep("BRIGHTNESS", (-0.3,))]
+    target = Recipe(steps, rle_encode(torch.from_numpy(region > 0)[None])).apply(pixels)
+    paths = [tmp_path / f"{name}.png" for name in ("before", "after", "object")]
+    for path, each in zip(paths, (pixels, target, region), strict=True):
+        Image.fromarray(each).save(path)
+    return paths
+
+
+def object_command(paths: list[Path], out: Path) -> list[str]:
+    command = ["plan", *map(str, paths[:2]), "--mask", str(paths[2]), "--out", str(out), "--size", "100"]
+    return [*command, "--operators", "brightness", "inpaint_obj", "color_bg", "--max-steps", "2"]
+
+
+def test_an_object_that_was_taken_out(object_files: list[Path], tmp_path: Path) -> None:
+    assert main(object_command(object_files, tmp_path)) == 0
+    first, second = Recipe.load(tmp_path / "plan.json").steps
+    assert (first.name, first.mask, second.name) == ("INPAINT_OBJ", 0, "BRIGHTNESS")
+    assert second.params[0] == pytest.approx(-0.3, abs=0.005)
+
+
+def test_without_opencv_one_line_says_so(
+    object_files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    line = error_line(capsys, object_command(object_files, tmp_path / "out"))
+    assert "pip install ldie-ext[inpaint]" in line and not (tmp_path / "out").exists()

@@ -44,10 +44,16 @@ SAMPLES: Mapping[str, tuple[float, ...]] = {
     "CROP": (0.2, 0.2, 0.8, 0.8),
 }
 """Parameters that show what an operator does; those that mirror or need an object have no strengths."""
+_PICTURE, _PAGE = "gallery.png", "gallery.html"
 _TITLE = "the photograph, then each operator at a third, two thirds and all of it"
 _COLUMNS = 2  # operators beside each other
 _GAP, _TEXT, _SIZE = 8, 26, 15
 _PAPER, _INK = (27, 27, 27), (221, 221, 221)
+
+
+def targets(out: Path) -> list[Path]:
+    """All that :func:`write_gallery` writes."""
+    return [out / _PICTURE, out / _PAGE, *(_recipe_of(name, out) for name in SAMPLES)]
 
 
 def write_gallery(photo: Photo, out: Path, width: int = 260) -> Path:
@@ -67,11 +73,15 @@ def write_gallery(photo: Photo, out: Path, width: int = 260) -> Path:
         rows[title] = [recipe.apply(pixels, strength=strength) for strength in STRENGTHS]
     make_folder(out)
     for name, recipe in recipes.items():
-        write_text(out / "recipes" / f"{name.lower()}.json", recipe.to_text())
+        write_text(_recipe_of(name, out), recipe.to_text())
     sheet = _sheet(rows)
-    write_whole(out / "gallery.png", lambda temporary: sheet.save(temporary, "PNG"))
-    write_text(out / "gallery.html", gallery_page(photo.path.name, rows))
-    return out / "gallery.html"
+    write_whole(out / _PICTURE, lambda temporary: sheet.save(temporary, "PNG"))
+    write_text(out / _PAGE, gallery_page(photo.path.name, rows))
+    return out / _PAGE
+
+
+def _recipe_of(name: str, out: Path) -> Path:
+    return out / "recipes" / f"{name.lower()}.json"
 
 
 def _sheet(rows: Mapping[str, Sequence[NDArray[np.uint8]]]) -> Image.Image:

@@ -15,19 +15,23 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from ldie.errors import DataError
-from ldie.files import make_folder, write_text, write_whole
+from ldie.files import first_line, make_folder, write_text, write_whole
 from ldie.tasks.editing.apply import read_region
 from ldie.tasks.editing.photos import Photo, read_photo
-from ldie_ext import EditOp, Recipe, RecipeStep, fit_edits, plan_edits, rle_encode
-from ldie_ext.ops.editing._recipe_run import region_at
+from ldie_ext import EditOp, Recipe, RecipeExecutor, RecipeStep, fit_edits, plan_edits, rle_encode
 from ldie_ext.ops.editing.edit_op import EDIT_OPERATORS
+from ldie_ext.ops.editing.quantisation import as_unit
 from ldie_ext.ops.editing.recipe_step import EDIT_KINDS
+from ldie_ext.ops.editing.regions import is_same_aspect, region_at
 
+_KINDS = {**EDIT_KINDS, **RecipeExecutor().kinds}
 RECIPE, PICTURE = "plan.json", "plan.png"
 MOST_PIXELS = 4_000_000
 """Up to which a photograph's edits are fitted once more to all of its pixels unasked: seconds, not minutes."""
 _WINDOWS = 5
-"""Along each side, the places that are looked at for a part of the picture with many colours."""
+"""Along each side and each mask's edge, the places that are looked at for a part of the picture with many colours."""
+_ENOUGH = 1 / 8
+"""Of a window's pixels, as many inside or outside of a mask as more are no better."""
 _GAP, _CAPTION, _PICTURE_SIDE = 8, 18, 480
 
 
@@ -64,7 +68,7 @@ def read_pair(before: Path, after: Path, masks: Sequence[Path] = ()) -> PhotoPai
         DataError: A file cannot be read, or they differ in more than size.
     """
     first, second = read_photo(before), read_photo(after)
-    if not _same_aspect(first.size, second.size):
+    if not is_same_aspect(first.size, second.size):
         raise DataError(
             f"{after}: is {_size(second.size)}, but {before} {_size(first.size)}; crop one to what the other shows"
         )
@@ -78,18 +82,19 @@ def read_pair(before: Path, after: Path, masks: Sequence[Path] = ()) -> PhotoPai
 def preview(pair: PhotoPair, side: int, operators: Sequence[str]) -> PhotoPair:
     """A small pair between which the edits are the same, of at most ``side`` pixels each way.
 
-    Where each pixel is edited by itself, every n-th pixel is one. Edits that read neighbours need these: of some
-    windows of the photograph, the one whose colours vary the most.
+    Where each pixel is edited by itself, or an object is filled in from afar, every n-th pixel is one. Edits that read
+    neighbours need these: of some windows of the photograph, one where it is edited, with enough of the inside and the
+    outside of the most masks, and whose colours vary the most.
     """
     height, width = pair.image.shape[1:]
     if max(height, width) <= side:
         return pair
-    if all(EDIT_KINDS[name].halo == 0 for name in operators):
+    if not any(_KINDS[name].halo for name in operators):
         step = -(-max(height, width) // side)
-        return pair.part(slice(step // 2, None, step), slice(step // 2, None, step))
-    rows, columns = (_starts(length, side) for length in (height, width))
-    windows = [pair.part(slice(y, y + side), slice(x, x + side)) for y in rows for x in columns]
-    return max(windows, key=lambda window: float(window.image.float().flatten(1).std(1).sum()))
+        rows, columns = (slice(min(step // 2, (length - 1) // 2), None, step) for length in (height, width))
+        return pair.part(rows, columns)
+    windows = (pair.part(slice(y, y + side), slice(x, x + side)) for y, x in _corners(pair, side))
+    return max(windows, key=_worth)
 
 
 def distances(recipe: Recipe, pair: PhotoPair) -> list[float]:
@@ -98,21 +103,19 @@ def distances(recipe: Recipe, pair: PhotoPair) -> list[float]:
     return [float((as_unit(result) - as_unit(pair.target)).abs().mean()) for result in results]
 
 
-def as_unit(image: Tensor) -> Tensor:
-    """Values from 0 to 1."""
-    return image.float() / 255 if image.dtype == torch.uint8 else image
-
-
 def find_recipe(pair: PhotoPair, operators: Sequence[str], **options: Any) -> Recipe:
     """The best plan of :func:`ldie_ext.plan_edits`.
 
     Raises:
         DataError: What was asked for does not go together; one line says why.
     """
+    executor = None if all(name in EDIT_KINDS for name in operators) else RecipeExecutor()
     try:
-        return plan_edits(pair.image, pair.target, pair.masks, operators=list(operators), **options)[0]
-    except ValueError as error:
-        raise DataError(str(error)) from error
+        return plan_edits(pair.image, pair.target, pair.masks, operators=list(operators), executor=executor, **options)[
+            0
+        ]
+    except (ValueError, ModuleNotFoundError) as error:
+        raise DataError(first_line(error)) from error
 
 
 def for_photograph(recipe: Recipe, pair: PhotoPair) -> Recipe:
@@ -124,43 +127,54 @@ def for_photograph(recipe: Recipe, pair: PhotoPair) -> Recipe:
 
 
 def refitted(recipe: Recipe, pair: PhotoPair) -> Recipe:
-    """The same steps with their parameters fitted to all pixels of the pair, from those that they have on."""
-    if not recipe.steps:
+    """The same steps with their parameters fitted to all pixels of the pair, from those that they have on.
+
+    Steps of an executor, which have none, may come first and stay so; with one after others the whole recipe stays.
+    """
+    lead = next((k for k, step in enumerate(recipe.steps) if step.name in EDIT_KINDS), len(recipe.steps))
+    edits = recipe.steps[lead:]
+    if not edits or any(step.name not in EDIT_KINDS for step in edits):
         return recipe
-    rows = [EDIT_OPERATORS[EditOp[step.name]].row(torch.tensor(step.params)) for step in recipe.steps]
-    ops = torch.tensor([[[EditOp[step.name] for step in recipe.steps]]])
-    index = torch.tensor([[[-1 if step.mask is None else step.mask for step in recipe.steps]]])
-    exclusive = torch.tensor([[[step.exclusive for step in recipe.steps]]])
+    rows = [EDIT_OPERATORS[EditOp[step.name]].row(torch.tensor(step.params)) for step in edits]
+    ops = torch.tensor([[[EditOp[step.name] for step in edits]]])
+    index = torch.tensor([[[-1 if step.mask is None else step.mask for step in edits]]])
+    exclusive = torch.tensor([[[step.exclusive for step in edits]]])
     places = (None, None, None) if pair.masks is None else (pair.masks, index, exclusive)
-    images = (as_unit(pair.image)[None], as_unit(pair.target)[None])
+    images = (recipe.apply(as_unit(pair.image), steps=lead)[None], as_unit(pair.target)[None])
     found = fit_edits(*images, ops, *places, init=torch.stack(rows)[None, None])
     steps = [
         replace(step, params=tuple(row[: len(step.params)].tolist()))
-        for step, row in zip(recipe.steps, found.params[0, 0], strict=True)
+        for step, row in zip(edits, found.params[0, 0], strict=True)
     ]
-    return replace(recipe, steps=steps)
+    return replace(recipe, steps=[*recipe.steps[:lead], *steps])
 
 
 def words(step: RecipeStep) -> str:
     """A step in words: an operator, its number or its curves with a mean of 1, and where it acts."""
-    curve = EDIT_KINDS[step.name].curve
+    curve = _KINDS[step.name].curve
     if curve:
         rows = [step.params[first : first + curve] for first in range(0, len(step.params), curve)]
         numbers = ", ".join(" ".join(f"{value * curve / sum(row):.2f}" for value in row) for row in rows)
     else:
         numbers = " ".join(f"{value:+.3f}" for value in step.params)
-    place = "" if step.mask is None else f" {'outside of' if step.exclusive else 'in'} mask {step.mask}"
-    return f"{step.name.lower().replace('_', ' ')} {numbers}{place}"
+    place = "" if step.mask is None else f"{'outside of' if step.exclusive else 'in'} mask {step.mask}"
+    return " ".join(filter(None, (step.name.lower().replace("_", " "), numbers, place)))
+
+
+def targets(folder: Path) -> tuple[Path, Path]:
+    """Where :func:`write_plan` puts the recipe and the picture."""
+    return folder / RECIPE, folder / PICTURE
 
 
 def write_plan(recipe: Recipe, pair: PhotoPair, folder: Path) -> tuple[Path, Path]:
     """Writes the recipe and a picture of both photographs and what the recipe makes of the first."""
+    text, sheet = targets(folder)
     make_folder(folder)
-    write_text(folder / RECIPE, recipe.to_text())
+    write_text(text, recipe.to_text())
     pictures = {"before": pair.image, "planned": recipe.apply(pair.image), "after": pair.target}
-    sheet = _side_by_side({name: _small(_to_bytes(picture)) for name, picture in pictures.items()})
-    write_whole(folder / PICTURE, lambda temporary: sheet.save(temporary, "PNG"))
-    return folder / RECIPE, folder / PICTURE
+    shown = _side_by_side({name: _small(_to_bytes(picture)) for name, picture in pictures.items()})
+    write_whole(sheet, lambda temporary: shown.save(temporary, "PNG"))
+    return text, sheet
 
 
 def _size(size: tuple[int, int]) -> str:
@@ -176,11 +190,6 @@ def _as_tensor(pixels: NDArray[Any], size: tuple[int, int]) -> Tensor:
     return reduced.clamp(0, 1)
 
 
-def _same_aspect(size: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Whether one (H, W) is the other at a scale, but for rounding to whole pixels."""
-    return abs(size[0] * other[1] - size[1] * other[0]) <= max(sum(size), sum(other))
-
-
 def _region(path: Path, size: tuple[int, int]) -> Tensor:
     region = read_region(path)
     try:
@@ -192,10 +201,29 @@ def _region(path: Path, size: tuple[int, int]) -> Tensor:
         ) from None
 
 
-def _starts(length: int, side: int) -> list[int]:
-    """Where windows begin that are spread evenly over a length."""
-    room = max(0, length - side)
-    return sorted({room * k // (_WINDOWS - 1) for k in range(_WINDOWS)})
+def _corners(pair: PhotoPair, side: int) -> list[tuple[int, int]]:
+    """Where windows begin: spread evenly over the picture, and around some places of each mask's edge."""
+    rooms = [max(0, length - side) for length in pair.image.shape[1:]]
+    rows, columns = (sorted({room * k // (_WINDOWS - 1) for k in range(_WINDOWS)}) for room in rooms)
+    corners = [(y, x) for y in rows for x in columns]
+    for mask in () if pair.masks is None else pair.masks:
+        edge = torch.cat([(mask[1:] ^ mask[:-1]).nonzero(), (mask[:, 1:] ^ mask[:, :-1]).nonzero()])
+        some = [len(edge) * k // _WINDOWS for k in range(_WINDOWS)] if len(edge) else []
+        corners += [_corner(centre, rooms, side) for centre in edge[some].tolist()]
+    return corners
+
+
+def _corner(centre: list[int], rooms: list[int], side: int) -> tuple[int, int]:
+    y, x = (min(max(place - side // 2, 0), room) for place, room in zip(centre, rooms, strict=True))
+    return y, x
+
+
+def _worth(window: PhotoPair) -> tuple[bool, float, float]:
+    """What makes a window better than another, the most important first."""
+    edited = not torch.equal(window.image, window.target)
+    inside = torch.zeros(0) if window.masks is None else window.masks.float().mean((1, 2))
+    both = torch.minimum(inside, 1 - inside).clamp(max=_ENOUGH)
+    return edited, float(both.sum()), float(window.image.float().flatten(1).std(1).sum())
 
 
 def _to_bytes(image: Tensor) -> NDArray[np.uint8]:

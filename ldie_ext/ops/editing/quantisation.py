@@ -26,13 +26,20 @@ LEVEL = 1 / 255
 TOLERANCE = LEVEL / 30
 
 
-def floor_of(target: Tensor) -> float:
-    """The mean absolute distance that rounding leaves; 0 where the target [3, H, W] in [0, 1] is not of 8 bits."""
+def floor_of(target: Tensor, edited: Tensor | None = None) -> float:
+    """The mean absolute distance that rounding leaves; 0 where the target [3, H, W] in [0, 1] is not of 8 bits.
+
+    Args:
+        target: the rounded image.
+        edited: bool [3, H, W], its values that were rounded after an edit; None: all of them.
+    """
     levels = target.double() * 255
     if not target.numel() or (levels - levels.round()).abs().max() > 1e-3:
         return 0.0
-    inside = (levels > 0.5) & (levels < 254.5)
-    return LEVEL / 4 * float(inside.double().mean())
+    rounded = (levels > 0.5) & (levels < 254.5)
+    if edited is not None:
+        rounded &= edited
+    return LEVEL / 4 * float(rounded.double().mean())
 
 
 def margin_of(values: int) -> float:
