@@ -27,7 +27,7 @@ def _export(options: argparse.Namespace) -> None:
         raise ConfigError(f"OUT must be another file than {options.recipe}, which stays as it is")
     try:
         text = found.to_cube(options.size, strength=options.strength)
-    except ValueError as error:
+    except (RuntimeError, ValueError) as error:
         raise DataError(f"{options.recipe}: {first_line(error)}") from error
     write_text(options.cube, text)
     logger.info("written: %s", options.cube)
