@@ -107,6 +107,7 @@ def test_messages_have_an_end():
         (OSError("broken data stream"), "broken data stream; check"),
         (MemoryError(), "out of memory (not enough to go on); lower the batch size"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "out of memory ([enforce fail]"),
+        (RuntimeError("rle_decode: not enough memory"), "out of memory (rle_decode: not enough memory); lower"),
         (torch.OutOfMemoryError("CUDA out of memory"), "the GPU is out of memory; lower solver.batch_size"),
         (RuntimeError("[gloo/pair.cc:1] Connection closed by peer\nmore"), "another process of this run has ended"),
         (ModuleNotFoundError("No module named 'torch'"), "No module named 'torch'; python -m ldie_ext.info tells more"),

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ldie_ext.ops.editing.apply_edits import Layout, apply_edits
 from ldie_ext.ops.editing.edit_op import EDIT_OPERATORS, EditOp
+from ldie_ext.ops.editing.quantisation import to_bytes
 from ldie_ext.ops.editing.recipe_step import EDIT_KINDS, RecipeStep, StepExecutor, weakened
 from ldie_ext.ops.editing.regions import check_aspect, nearest_pixels
 from ldie_ext.ops.masks.rle import RLE
@@ -126,7 +127,7 @@ def run_on_tensor(run: Run, images: Tensor) -> Tensor:
     """Float or uint8 images [B, 3, H, W]."""
     if run.is_one_call or images.is_floating_point():
         return run.on(images)
-    return _to_bytes(run.on(images.float() / 255))
+    return to_bytes(run.on(images.float() / 255))
 
 
 def run_on_bytes(run: Run, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -136,7 +137,7 @@ def run_on_bytes(run: Run, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         pixels = torch.from_numpy(np.ascontiguousarray(image))[None]
     if run.is_one_call:
         return run.on(pixels, "hwc")[0].numpy()
-    edited = _to_bytes(run.on(pixels.permute(0, 3, 1, 2).float() / 255))
+    edited = to_bytes(run.on(pixels.permute(0, 3, 1, 2).float() / 255))
     return np.ascontiguousarray(edited[0].permute(1, 2, 0).numpy())
 
 
@@ -162,10 +163,6 @@ def _edited_rows(run: Run, rows: NDArray[np.uint16]) -> NDArray[np.uint16]:
     pixels = torch.from_numpy(rows.astype(np.float32)).permute(2, 0, 1)[None].contiguous()
     edited = run.on(pixels.div_(_WHITE))[0].permute(1, 2, 0)
     return (edited * _WHITE).add_(0.5).numpy().astype(np.uint16)
-
-
-def _to_bytes(images: Tensor) -> Tensor:
-    return images.mul(255).add_(0.5).clamp_(0, 255).to(torch.uint8)
 
 
 def keep_outside(region: Tensor | None, image: Any, edited: Any) -> Any:

@@ -52,3 +52,8 @@ def as_unit(image: Tensor) -> Tensor:
     if image.dtype == torch.uint8:
         return image.to(torch.float32) / 255
     return image if image.dtype == torch.float64 else image.to(torch.float32)
+
+
+def to_bytes(images: Tensor) -> Tensor:
+    """Images of floats from 0 to 1 as bytes, each the nearest; what are bytes already as they are."""
+    return images if images.dtype == torch.uint8 else images.mul(255).add_(0.5).clamp_(0, 255).to(torch.uint8)

@@ -13,6 +13,7 @@ from ldie.tasks.detection.images import files_of
 from ldie.tasks.editing import planning
 from ldie.tasks.editing.apply import Application, check_targets
 from ldie.tasks.editing.photos import check_photo
+from ldie.tasks.editing.step_words import words
 
 NEED_A_MASK = ("color_bg", "inpaint_obj")
 
@@ -53,7 +54,7 @@ def plan(options: argparse.Namespace) -> int:
     unedited, *edited = planning.distances(recipe, pair)
     logger.info("mean difference, of values from 0 to 1, before: %.4f", unedited)
     for number, (step, distance) in enumerate(zip(recipe.steps, edited, strict=True), 1):
-        logger.info("%d. %s: %.4f", number, planning.words(step), distance)
+        logger.info("%d. %s: %.4f", number, words(step, curves=True), distance)
     if not recipe.steps:
         logger.info("no edits: nothing brings the one nearer to the other")
     logger.info("written: %s, %s", *planning.write_plan(recipe, pair, options.out))

@@ -10,8 +10,8 @@ from ldie.errors import ConfigError, DataError
 from ldie.files import first_line, is_same_file, write_text
 from ldie.tasks.editing.apply import check_targets, load_recipe
 from ldie.tasks.editing.gallery import targets, write_gallery
-from ldie.tasks.editing.pages import numbers
 from ldie.tasks.editing.photos import read_photo
+from ldie.tasks.editing.step_words import numbers
 
 
 def recipe(options: argparse.Namespace) -> int:
@@ -27,7 +27,7 @@ def _export(options: argparse.Namespace) -> None:
         raise ConfigError(f"OUT must be another file than {options.recipe}, which stays as it is")
     try:
         text = found.to_cube(options.size, strength=options.strength)
-    except ValueError as error:
+    except (RuntimeError, ValueError) as error:
         raise DataError(f"{options.recipe}: {first_line(error)}") from error
     write_text(options.cube, text)
     logger.info("written: %s", options.cube)

@@ -14,6 +14,7 @@ from engine.command import error_line
 from ldie import cli
 from ldie.cli import main
 from ldie.tasks.editing import planning
+from ldie.tasks.editing.step_words import words
 from PIL import Image
 
 from ldie_ext import Recipe, RecipeStep, rle_encode
@@ -161,10 +162,11 @@ def test_operators_are_those_that_there_are() -> None:
 def test_every_step_has_words() -> None:
     for name, kind in EDIT_KINDS.items():
         step = RecipeStep(name, (kind.identity or 0.5,) * kind.parameters, 1, True)
-        text = planning.words(step)
+        text = words(step, curves=True)
         assert text.startswith(name.lower().replace("_", " ")) and text.endswith("outside of mask 1")
-    assert planning.words(RecipeStep("TONE_CURVE", (2.0,) * 8)) == "tone curve" + " 1.00" * 8
-    assert planning.words(RecipeStep("INPAINT_OBJ", (), 0)) == "inpaint obj in mask 0"
+    assert words(RecipeStep("TONE_CURVE", (2.0,) * 8), curves=True) == "tone curve" + " 1.00" * 8
+    assert words(RecipeStep("TONE_CURVE", (2.0,) * 8)) == "tone curve a curve"
+    assert words(RecipeStep("INPAINT_OBJ", (), 0)) == "inpaint obj in mask 0"
 
 
 def test_preview_keeps_what_steps_need() -> None:

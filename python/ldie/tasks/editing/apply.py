@@ -22,7 +22,7 @@ from ldie.tasks.detection.pixels import to_pixels, turned_upright
 from ldie.tasks.editing.pages import before_and_after, picture_link
 from ldie.tasks.editing.photos import Photo, read_photo, write_photo
 from ldie_ext import Recipe
-from ldie_ext.ops.editing.regions import region_at
+from ldie_ext.ops.editing.regions import is_same_aspect
 
 Box = tuple[int, int, int, int]
 """x1, y1, x2, y2 in pixels of the upright photograph, the last ones outside."""
@@ -137,11 +137,14 @@ def apply_to_file(application: Application, file: Path) -> Times:
     started = time.perf_counter()
     photo = read_photo(file)
     read = time.perf_counter()
-    region = None if application.mask is None else _region(application.mask, photo)
+    mask = application.mask
+    if mask is not None and not is_same_aspect((mask.shape[0], mask.shape[1]), photo.size):
+        wanted, found = (f"{height} x {width}" for height, width in (photo.size, mask.shape))
+        raise DataError(f"{file}: --mask must have the photograph's aspect, {wanted}, got {found}")
     each = (application.every_step or application.page) and application.count > 0
     kept, pictures = [], []
     for count in range(1, application.count + 1) if each else [application.count]:
-        edited = _edited(application, photo, count, region)
+        edited = _edited(application, photo, count)
         if application.every_step:
             kept.append(edited)
         if application.page:
@@ -158,19 +161,12 @@ def apply_to_file(application: Application, file: Path) -> Times:
     return Times(done - read, read - started + time.perf_counter() - done)
 
 
-def _region(mask: Tensor, photo: Photo) -> Tensor:
-    """The region at a photograph's size."""
-    try:
-        return region_at(mask, photo.size, torch.device("cpu"))
-    except ValueError as error:
-        wanted, found = (f"{height} x {width}" for height, width in (photo.size, mask.shape))
-        raise DataError(f"{photo.path}: --mask must have the photograph's aspect, {wanted}, got {found}") from error
-
-
-def _edited(application: Application, photo: Photo, count: int, region: Tensor | None) -> NDArray[Any]:
+def _edited(application: Application, photo: Photo, count: int) -> NDArray[Any]:
     """The photograph after so many steps."""
     try:
-        edited = application.recipe.apply(photo.pixels, strength=application.strength, steps=count, region=region)
+        edited = application.recipe.apply(
+            photo.pixels, strength=application.strength, steps=count, region=application.mask
+        )
     except (RuntimeError, ValueError) as error:  # a RuntimeError: of an op, whose message says enough
         raise DataError(f"{photo.path}: {first_line(error)}") from error
     return edited if application.box is None else _inside(application.box, photo, edited)

@@ -12,8 +12,9 @@ from PIL import Image, ImageDraw
 
 from ldie.files import make_folder, write_text, write_whole
 from ldie.tasks.detection.fonts import font_for
-from ldie.tasks.editing.pages import gallery_page, numbers, small
+from ldie.tasks.editing.pages import gallery_page, small
 from ldie.tasks.editing.photos import Photo
+from ldie.tasks.editing.step_words import words
 from ldie_ext import Recipe, RecipeStep
 
 STRENGTHS = (1 / 3, 2 / 3, 1.0)
@@ -68,9 +69,8 @@ def write_gallery(photo: Photo, out: Path, width: int = 260) -> Path:
     pixels = np.asarray(small(photo.pixels, longest))
     recipes = {name: Recipe([RecipeStep(name, params)]) for name, params in SAMPLES.items()}
     rows = {_TITLE: [pixels]}
-    for name, recipe in recipes.items():
-        title = f"{name.lower()} {numbers(recipe.steps[0])}"
-        rows[title] = [recipe.apply(pixels, strength=strength) for strength in STRENGTHS]
+    for recipe in recipes.values():
+        rows[words(recipe.steps[0])] = [recipe.apply(pixels, strength=strength) for strength in STRENGTHS]
     make_folder(out)
     for name, recipe in recipes.items():
         write_text(_recipe_of(name, out), recipe.to_text())

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ldie.console import escaped
+from ldie.tasks.editing.step_words import numbers
 from ldie_ext import RecipeStep
 
 LONGEST = 1280
@@ -93,7 +94,9 @@ def gallery_page(title: str, rows: Mapping[str, Sequence[NDArray[Any]]]) -> str:
     for name, pictures in rows.items():
         images = "".join(f'<img src="{picture_link(picture)}" alt="{html.escape(name)}">' for picture in pictures)
         sections.append(f"<section><h2>{html.escape(name)}</h2>{images}</section>")
-    return _GALLERY.substitute(title=html.escape(title), style=_STYLE + _GALLERY_STYLE, sections="\n".join(sections))
+    return _GALLERY.substitute(
+        title=html.escape(escaped(title)), style=_STYLE + _GALLERY_STYLE, sections="\n".join(sections)
+    )
 
 
 def before_and_after(name: str, before: NDArray[Any], results: Sequence[str], steps: Sequence[RecipeStep]) -> str:
@@ -129,12 +132,6 @@ def picture_link(pixels: NDArray[Any], longest: int = LONGEST) -> str:
     file = io.BytesIO()
     small(pixels, longest).save(file, "JPEG", quality=_QUALITY)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
-
-
-def numbers(step: RecipeStep) -> str:
-    """A step's parameters and place, in words."""
-    where = "" if step.mask is None else f", {'outside of' if step.exclusive else 'in'} mask {step.mask}"
-    return ("a curve" if step.name in _CURVES else " ".join(f"{value:+.3g}" for value in step.params)) + where
 
 
 def _label(step: RecipeStep) -> str:

@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw
 
 from ldie.tasks.detection.fonts import font_for
 from ldie.tasks.detection.visualization import grid
-from ldie.tasks.editing.pages import numbers
-from ldie_ext import Recipe, RecipeStep
+from ldie.tasks.editing.step_words import words
+from ldie_ext import Recipe
 
 _SIDE, _LINES, _LETTERS = 256, 3, 72
 _TEXT = 15
@@ -27,7 +27,7 @@ def pair_sheet(edits: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8], Recip
 
 def _cell(source: NDArray[np.uint8], target: NDArray[np.uint8], recipe: Recipe) -> Image.Image:
     pictures = [_scaled(pixels) for pixels in (source, target)]
-    text = textwrap.wrap("; ".join(map(_words, recipe.steps)), _LETTERS, max_lines=_LINES)
+    text = textwrap.wrap("; ".join(map(words, recipe.steps)), _LETTERS, max_lines=_LINES)
     width, height = pictures[0].size
     cell = Image.new("RGB", (2 * _SIDE + 2, height + len(text) * (_TEXT + 4) + 6), _PAPER)
     for column, picture in enumerate(pictures):
@@ -35,10 +35,6 @@ def _cell(source: NDArray[np.uint8], target: NDArray[np.uint8], recipe: Recipe) 
     lines = "\n".join(text)
     ImageDraw.Draw(cell).multiline_text((4, height + 2), lines, _INK, font_for(lines, _TEXT), spacing=4)
     return cell
-
-
-def _words(step: RecipeStep) -> str:
-    return f"{step.name.lower().replace('_', ' ')} {numbers(step)}".replace(" ,", ",").strip()
 
 
 def _scaled(pixels: NDArray[np.uint8]) -> Image.Image:

@@ -18,9 +18,9 @@ from ldie.errors import DataError
 from ldie.files import first_line, make_folder, write_text, write_whole
 from ldie.tasks.editing.apply import read_region
 from ldie.tasks.editing.photos import Photo, read_photo
-from ldie_ext import EditOp, Recipe, RecipeExecutor, RecipeStep, fit_edits, plan_edits, rle_encode
+from ldie_ext import EditOp, Recipe, RecipeExecutor, fit_edits, plan_edits, rle_encode
 from ldie_ext.ops.editing.edit_op import EDIT_OPERATORS
-from ldie_ext.ops.editing.quantisation import as_unit
+from ldie_ext.ops.editing.quantisation import as_unit, to_bytes
 from ldie_ext.ops.editing.recipe_step import EDIT_KINDS
 from ldie_ext.ops.editing.regions import is_same_aspect, region_at
 
@@ -149,18 +149,6 @@ def refitted(recipe: Recipe, pair: PhotoPair) -> Recipe:
     return replace(recipe, steps=[*recipe.steps[:lead], *steps])
 
 
-def words(step: RecipeStep) -> str:
-    """A step in words: an operator, its number or its curves with a mean of 1, and where it acts."""
-    curve = _KINDS[step.name].curve
-    if curve:
-        rows = [step.params[first : first + curve] for first in range(0, len(step.params), curve)]
-        numbers = ", ".join(" ".join(f"{value * curve / sum(row):.2f}" for value in row) for row in rows)
-    else:
-        numbers = " ".join(f"{value:+.3f}" for value in step.params)
-    place = "" if step.mask is None else f"{'outside of' if step.exclusive else 'in'} mask {step.mask}"
-    return " ".join(filter(None, (step.name.lower().replace("_", " "), numbers, place)))
-
-
 def targets(folder: Path) -> tuple[Path, Path]:
     """Where :func:`write_plan` puts the recipe and the picture."""
     return folder / RECIPE, folder / PICTURE
@@ -172,7 +160,7 @@ def write_plan(recipe: Recipe, pair: PhotoPair, folder: Path) -> tuple[Path, Pat
     make_folder(folder)
     write_text(text, recipe.to_text())
     pictures = {"before": pair.image, "planned": recipe.apply(pair.image), "after": pair.target}
-    shown = _side_by_side({name: _small(_to_bytes(picture)) for name, picture in pictures.items()})
+    shown = _side_by_side({name: _small(picture) for name, picture in pictures.items()})
     write_whole(sheet, lambda temporary: shown.save(temporary, "PNG"))
     return text, sheet
 
@@ -226,15 +214,10 @@ def _worth(window: PhotoPair) -> tuple[bool, float, float]:
     return edited, float(both.sum()), float(window.image.float().flatten(1).std(1).sum())
 
 
-def _to_bytes(image: Tensor) -> NDArray[np.uint8]:
-    pixels = image if image.dtype == torch.uint8 else (image * 255).round().clamp(0, 255).to(torch.uint8)
-    return pixels.permute(1, 2, 0).contiguous().numpy()
-
-
-def _small(pixels: NDArray[np.uint8]) -> Image.Image:
-    image = Image.fromarray(pixels)
-    image.thumbnail((_PICTURE_SIDE, _PICTURE_SIDE))
-    return image
+def _small(image: Tensor) -> Image.Image:
+    picture = Image.fromarray(to_bytes(image).permute(1, 2, 0).contiguous().numpy())
+    picture.thumbnail((_PICTURE_SIDE, _PICTURE_SIDE))
+    return picture
 
 
 def _side_by_side(pictures: dict[str, Image.Image]) -> Image.Image:
