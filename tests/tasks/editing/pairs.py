@@ -10,7 +10,7 @@ from ldie.tasks.editing.synedit_pairs import SynPair, syn_pair
 from torch import Tensor
 
 FIELDS = ("source", "target", "ops", "params", "masks", "mask_index", "exclusive")
-GOLDEN = "cdb6c9a2837fded9"
+GOLDEN = "5195930e30b5d047"
 """What :func:`golden_digest` gives on every machine. Where the generator is to change, FORMAT goes up with it."""
 
 
