@@ -30,7 +30,7 @@ GPU_PYTHON ?= python3.12
 GPU_TORCH ?= 2.11.0
 GPU_BIN ?= .venv-gpu/bin
 
-.PHONY: FORCE help setup train test sanitize hostile lint format bench parity gpu-package gpu-check clean
+.PHONY: FORCE help setup train test sanitize sanitize-asan sanitize-race hostile lint format bench parity gpu-package gpu-check clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,9 +68,14 @@ train: setup  ## train the default system on the generated shapes dataset, with 
 test: setup  ## run all tests (CUDA kernels on the CPU through the emulator, and on a GPU where there is one)
 	$(BIN)/python -m pytest
 
-sanitize: setup  ## the CUDA kernels on the CPU under ASan + UBSan, then under the race checker
+sanitize: setup  ## the CUDA kernels on the CPU under ASan + UBSan, and under the race checker
 	$(BIN)/python tests/emulator/build.py asan race
+	+$(MAKE) --no-print-directory --output-sync=target -j2 sanitize-asan sanitize-race
+
+sanitize-asan:
 	LDIE_EMULATOR_MODE=asan SIMT_SCHEDULE=reverse $(ASAN) $(EMULATED)
+
+sanitize-race:
 	LDIE_EMULATOR_MODE=race SIMT_SCHEDULE=random:1 $(EMULATED)
 
 # Not from the source tree, whose ldie_ext would come first.
