@@ -13,7 +13,16 @@ import torch
 from ldie_ext import _library, _register
 
 #: Integers that are no options: numbers of something, of which any is right or has a check of its own.
-NUMBERS = {"num_classes", "max_objects", "scale", "sampling_ratio", "canonical_level", "first_level"}
+NUMBERS = {
+    "num_classes",
+    "max_objects",
+    "scale",
+    "sampling_ratio",
+    "canonical_level",
+    "first_level",
+    "stride",
+    "columns",
+}
 
 
 def recorded_calls() -> dict[str, tuple[Any, ...]]:
