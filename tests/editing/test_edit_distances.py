@@ -263,7 +263,7 @@ def run(count):
     out = ldie_ext.edit_distances(images, targets, ops[:, :count], params[:, :count])
     if params.requires_grad:
         out.sum().backward()
-run(1)
+run(64)
 before = peak()
 run(P)
 print(peak() - before)
@@ -272,9 +272,9 @@ print(peak() - before)
 
 @pytest.mark.parametrize("what", ["forward", "backward"])
 def test_memory_does_not_grow_with_candidates(what: str) -> None:
-    """One edited image is 3 MiB; 64 of them would be 192."""
-    found = subprocess.run([sys.executable, "-c", MEMORY, "64", what], capture_output=True, text=True, check=True)
-    assert int(found.stdout) < 24 * 1024
+    """One edited image is 3 MiB; 192 more of them would be 576. Sums of gradients are kept for at most 64 at a time."""
+    found = subprocess.run([sys.executable, "-c", MEMORY, "256", what], capture_output=True, text=True, check=True)
+    assert int(found.stdout) < 8 * 1024
 
 
 def test_tensors_do_not_grow_with_candidates() -> None:
