@@ -35,6 +35,14 @@ def assert_threads_agree(function: Callable[[], Outputs]) -> None:
         torch.set_num_threads(threads)
 
 
+#: Source for a child process: the most memory that it held, in KiB, of itself alone. ru_maxrss would begin with that of
+#: the process that started it.
+PEAK = """
+def peak():
+    return int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
+"""
+
+
 def peak_bytes(function: Callable[[], object]) -> int:
     """What the function's tensors hold at its worst moment."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:

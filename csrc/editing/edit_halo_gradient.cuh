@@ -103,13 +103,10 @@ __device__ __forceinline__ void run_stencil_backward(const EditSequences<A>& seq
       __syncthreads();
       for (int i = int(threadIdx.x); i < kPixels; i += kBlock) {
         if (!square.is_inside(i, 1)) continue;
-        const auto gathered = [&]<int kField>() {
+        grads[i] = add_fields<Operator>(grads[i], [&]<int kField>() {
           return Operator::template spread<kField>(
               around_at(values.fields + kField * kPixels, square, Operator::field_border(kField), i));
-        };
-        A sum = grads[i] + gathered.template operator()<0>();
-        if constexpr (Operator::kFields > 1) sum += gathered.template operator()<1>();
-        grads[i] = sum;
+        });
       }
     }
     add_columns(values.columns, Operator::kSums, false, part);

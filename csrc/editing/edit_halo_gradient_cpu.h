@@ -75,11 +75,11 @@ void gather_fields(const HaloTile& frame, const Area& rows, const TileBuffer<A>*
   for (int64_t y = rows.top; y < rows.bottom; ++y) {
     for (int64_t c = 0; c < 3; ++c) {
       A* const row = grad.channel_row(frame, c, y);
-      const RowsAround<A> first(frame, fields[0], c, y), last(frame, fields[Operator::kFields - 1], c, y);
+      const RowsAround<A> around[] = {{frame, fields[0], c, y}, {frame, fields[Operator::kFields - 1], c, y}};
       for (int64_t i = 0; i < columns; i += kLanes<A>) {
-        Lanes<A> sum = load_lanes(row + i) + Operator::template spread<0>(first.at(i));
-        if constexpr (Operator::kFields > 1) sum += Operator::template spread<1>(last.at(i));
-        put_lanes(row + i, sum);
+        put_lanes(row + i, add_fields<Operator>(load_lanes(row + i), [&]<int kField>() {
+                    return Operator::template spread<kField>(around[kField].at(i));
+                  }));
       }
       for (int64_t i = columns; i < round_up(columns, kLanes<A>); ++i) row[i] = 0;
     }

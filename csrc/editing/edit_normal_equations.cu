@@ -58,7 +58,7 @@ __global__ void __launch_bounds__(kFitThreads)
     products_kernel(EditNormalEquations<T> args, FitPlan plan, double* parts) {
   LDIE_DYNAMIC_SHARED(EditStep<T>, program);
   LDIE_SHARED(int, first, [kMostFitSteps + 1]);
-  T* const rows = reinterpret_cast<T*>(program + args.sequences.steps + 1);
+  T* const rows = behind_program(args.sequences, program);
   for (int64_t problem = blockIdx.y; problem < plan.problems; problem += gridDim.y) {
     load_program(args.sequences, problem, program);
     load_columns(args, problem, first);
@@ -88,7 +88,7 @@ __global__ void __launch_bounds__(kFitThreads)
     stencils_kernel(EditNormalEquations<T> args, FitPlan plan, T* planes_memory, double* parts) {
   LDIE_DYNAMIC_SHARED(EditStep<T>, program);
   LDIE_SHARED(int, first, [kMostFitSteps + 1]);
-  T* const rows = reinterpret_cast<T*>(program + args.sequences.steps + 1);
+  T* const rows = behind_program(args.sequences, program);
   const int64_t block = int64_t(blockIdx.y) * gridDim.x + blockIdx.x, height = args.pixels / args.width;
   const FitPlanes<T> planes{planes_memory + block * FitPlanes<T>::numbers(args.columns)};
   for (int64_t problem = blockIdx.y; problem < plan.problems; problem += gridDim.y) {

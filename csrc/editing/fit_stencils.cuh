@@ -84,8 +84,9 @@ __device__ __forceinline__ void take_channel(const Square<kFitSquare>& square, c
     const int i = int(threadIdx.x) + round * kFitThreads, at = channel + i;
     if (!square.is_inside(i, 1)) continue;
     const Around<T> around = around_at(values, square, Operator::border(), i);
-    taken[round] = planes.flow(0)[at] * own_value(around) + planes.flow(1)[at] * Operator::template read<0>(around);
-    if constexpr (Operator::kFields > 1) taken[round] += planes.flow(2)[at] * Operator::template read<1>(around);
+    taken[round] = add_fields<Operator>(planes.flow(0)[at] * own_value(around), [&]<int kField>() {
+      return planes.flow(1 + kField)[at] * Operator::template read<kField>(around);
+    });
   }
   __syncthreads();
 #pragma unroll

@@ -151,9 +151,9 @@ class StencilTile {
         A* const to = spare_column_.channel_row(frame, c, y);
         for (int64_t i = 0; i < frame.loaded.columns(); i += kLanes<A>) {
           const Around<Lanes<A>> values = around.at(i);
-          Lanes<A> sum = flow(i, 0) * own_value(values) + flow(i, 1) * Operator::template read<0>(values);
-          if constexpr (Operator::kFields > 1) sum += flow(i, 2) * Operator::template read<1>(values);
-          put_lanes(to + i, sum);
+          put_lanes(to + i, add_fields<Operator>(Lanes<A>(flow(i, 0) * own_value(values)), [&]<int kField>() {
+                      return flow(i, 1 + kField) * Operator::template read<kField>(values);
+                    }));
         }
       }
     }

@@ -172,4 +172,12 @@ struct Edge : PlainSums<1> {
   };
 };
 
+// `sum` and term<f>() of each of the operator's fields, in their order.
+template <typename Operator, typename V, typename Term>
+LDIE_HD V add_fields(V sum, const Term& term) {
+  sum += term.template operator()<0>();
+  if constexpr (Operator::kFields > 1) sum += term.template operator()<1>();
+  return sum;
+}
+
 }  // namespace ldie::editing

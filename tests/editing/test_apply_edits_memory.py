@@ -6,15 +6,13 @@ import subprocess
 import sys
 
 import pytest
+from op_checks import PEAK
 
-CHILD = """
+CHILD = f"""{PEAK}
 import resource
 import torch
 import ldie_ext
 from ldie_ext import EditOp
-
-def peak():  # of this process alone: ru_maxrss would begin with that of the process that started it
-    return int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
 
 def held():
     pages = int(open("/proc/self/statm").read().split()[1])

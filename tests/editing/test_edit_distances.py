@@ -11,7 +11,7 @@ import torch
 from backends import CPU, Backend
 from editing.distance_inputs import METRICS, MIXED, candidates, composed, distances, gradients, pair, reference
 from editing.edit_inputs import CHAIN, OPERATORS, POINTWISE, STENCILS, Edits, masked
-from op_checks import assert_compiles, assert_same, assert_threads_agree, peak_bytes
+from op_checks import PEAK, assert_compiles, assert_same, assert_threads_agree, peak_bytes
 from torch import Tensor
 
 import ldie_ext
@@ -249,10 +249,8 @@ def test_a_candidate_does_not_depend_on_the_others(backend: Backend) -> None:
         torch.testing.assert_close(found[:, number : number + 1], distances(images, targets, alone), rtol=1e-6, atol=0)
 
 
-MEMORY = """
+MEMORY = f"""{PEAK}
 import sys, torch, ldie_ext
-def peak():  # of this process alone: ru_maxrss would begin with that of the process that started it
-    return int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
 torch.set_num_threads(1)
 P = int(sys.argv[1])
 images, targets = torch.rand(2, 1, 3, 512, 512)

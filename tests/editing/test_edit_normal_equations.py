@@ -86,6 +86,15 @@ def test_each_operator_matches_autograd(backend: Backend, op: EditOp) -> None:
     assert_near(actual, expected(edits, images, targets), 1e-10)
 
 
+def assert_match_autograd(
+    backend: Backend, edits: Edits, images: Tensor, targets: Tensor, threshold: float, in_float32: float
+) -> None:
+    edits.params = edits.params.to(images.dtype)
+    actual = found(backend, candidates_of(edits, images, targets, threshold), edits.params[:, None])
+    bound = 1e-10 if images.dtype == torch.float64 else in_float32
+    assert_near(actual, expected(edits, images, targets, threshold), bound)
+
+
 ORDERS = [
     CHAIN, CHAIN[::-1], [CHAIN[k] for k in (3, 0, 4, 1, 2)], [CHAIN[k] for k in (4, 3, 2, 3, 4)],
     [EditOp.NONE, EditOp.WHITE_BALANCE, EditOp.COLOR_BG, EditOp.HUE, EditOp.TONE_CURVE],
@@ -98,10 +107,7 @@ ORDERS = [
 def test_chains_match_autograd(backend: Backend, dtype: torch.dtype, threshold: float) -> None:
     """Curves last and curves between, several at once, more pixels than one run."""
     images, targets = torch.rand(2, len(ORDERS), 3, 6, 25).to(dtype).unbind()
-    edits = sequences(ORDERS, 0.5)
-    edits.params = edits.params.to(dtype)
-    actual = found(backend, candidates_of(edits, images, targets, threshold), edits.params[:, None])
-    assert_near(actual, expected(edits, images, targets, threshold), 1e-10 if dtype == torch.float64 else 2e-5)
+    assert_match_autograd(backend, sequences(ORDERS, 0.5), images, targets, threshold, 2e-5)
 
 
 SHARP, BLUR, EDGE = STENCILS
@@ -118,10 +124,7 @@ WITH_STENCILS = [
 def test_stencils_match_autograd(backend: Backend, dtype: torch.dtype, threshold: float) -> None:
     """Before, between and after pointwise steps, several in a row; columns are images that go through them too."""
     images, targets = torch.rand(2, len(WITH_STENCILS), 3, 11, 13).to(dtype).unbind()
-    edits = sequences(WITH_STENCILS, 0.4)
-    edits.params = edits.params.to(dtype)
-    actual = found(backend, candidates_of(edits, images, targets, threshold), edits.params[:, None])
-    assert_near(actual, expected(edits, images, targets, threshold), 1e-10 if dtype == torch.float64 else 5e-5)
+    assert_match_autograd(backend, sequences(WITH_STENCILS, 0.4), images, targets, threshold, 5e-5)
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 40), (30, 2), (2, 131)])

@@ -12,6 +12,7 @@ import torch
 from documents import run_clean
 from editing.edit_inputs import OPERATORS, POINTWISE, STENCILS, random_row, sequences
 from editing.recipes import LOOK, left_half, masked_recipe
+from op_checks import PEAK
 from torch import Tensor
 
 import ldie_ext
@@ -162,11 +163,9 @@ def test_sixteen_bits_in_tiles(size: tuple[int, int]) -> None:
 
 def test_sixteen_bits_need_little_more_than_the_pixels(tmp_path: Path) -> None:
     Recipe([*LOOK, RecipeStep("SHARPNESS", (0.5,))]).save(tmp_path / "look.json")
-    code = """
+    code = f"""{PEAK}
 import numpy as np
 from ldie_ext import Recipe
-def peak():  # of this process alone: ru_maxrss would begin with that of the process that started it
-    return int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
 recipe = Recipe.load("look.json")
 recipe.apply(np.full((64, 64, 3), 9999, np.uint16))
 before = peak()

@@ -11,6 +11,7 @@ import pytest
 import torch
 from documents import run_clean
 from editing.recipes import LOOK, masked_recipe
+from op_checks import PEAK
 
 from ldie_ext import Recipe, RecipeStep
 from ldie_ext.ops.editing.recipe_step import EDIT_KINDS
@@ -133,11 +134,9 @@ def test_masks_are_decoded_where_they_are_used_one_at_a_time(tmp_path: Path) -> 
     masks = [{"size": [side, side], "counts": [k, runs - k]} for k in range(100)]
     steps = [{"name": "EXPOSURE", "params": [0.5], "mask": mask} for mask in (99, 3, 50, 99)]
     (tmp_path / "large.json").write_text(changed(size=None, masks=masks, steps=steps))
-    code = """
+    code = f"""{PEAK}
 import numpy as np
 from ldie_ext import Recipe
-def peak():  # of this process alone: ru_maxrss would begin with that of the process that started it
-    return int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
 Recipe([]).apply(np.zeros((30, 30, 3), np.uint8))
 before = peak()
 Recipe.load("large.json").apply(np.zeros((30, 30, 3), np.uint8))

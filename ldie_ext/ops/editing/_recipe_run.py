@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ldie_ext.ops.editing._computed import computed_dtype
 from ldie_ext.ops.editing.apply_edits import Layout, apply_edits
 from ldie_ext.ops.editing.edit_op import EDIT_OPERATORS, EditOp
 from ldie_ext.ops.editing.quantisation import to_bytes
@@ -74,7 +75,7 @@ class Run:
         return self.executor.run(images, step, mask, self.strength)
 
     def _edited(self, images: Tensor, steps: Sequence[RecipeStep], layout: Layout) -> Tensor:
-        computed = torch.float64 if images.dtype == torch.float64 else torch.float32
+        computed = computed_dtype(images)
         weak = [weakened(step, EDIT_KINDS[step.name], self.strength) for step in steps]
         ops = torch.tensor([[EditOp[step.name] for step in steps]])
         params = torch.stack(

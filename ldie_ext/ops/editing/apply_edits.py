@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from ldie_ext import _library
 from ldie_ext._options import option_code
 from ldie_ext._register import register
+from ldie_ext.ops.editing._computed import computed_dtype, masks_in
 
 __all__ = ["apply_edits"]
 
@@ -101,9 +101,8 @@ def apply_edits(
         tensor([0.4000, 0.1500, 0.0250])
     """
     code = option_code("layout", layout, LAYOUTS)
-    computed = torch.float64 if images.dtype == torch.float64 else torch.float32
-    if masks is not None and masks.is_floating_point():
-        masks = masks.to(computed)
+    computed = computed_dtype(images)
+    masks = masks_in(computed, masks)
     return _library.ops.apply_edits(images, ops, params.to(computed), masks, mask_index, exclusive, code)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from ldie_ext import _library
 from ldie_ext._options import option_code
 from ldie_ext._register import register
+from ldie_ext.ops.editing._computed import computed_dtype, masks_in
 
 __all__ = ["edit_distances"]
 
@@ -78,9 +78,8 @@ def edit_distances(
         tensor([[0.2500, 0.0000, 0.5000]])
     """
     code = option_code("metric", metric, METRICS)
-    computed = torch.float64 if images.dtype == torch.float64 else torch.float32
-    if masks is not None and masks.is_floating_point():
-        masks = masks.to(computed)
+    computed = computed_dtype(images)
+    masks = masks_in(computed, masks)
     return _library.ops.edit_distances(images, targets, ops, params.to(computed), masks, mask_index, exclusive, code)
 
 

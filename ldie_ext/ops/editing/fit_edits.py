@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ldie_ext.ops.editing import levenberg_marquardt, nelder_mead
+from ldie_ext.ops.editing._computed import computed_dtype, masks_in
 from ldie_ext.ops.editing.edit_normal_equations import MOST_STEPS, Candidates
 from ldie_ext.ops.editing.edit_op import NUM_PARAMETERS
 from ldie_ext.ops.editing.fit_columns import MOST_STARTS, Columns
@@ -166,9 +167,8 @@ def _candidates(
         )
     if ops.shape[2] > MOST_STEPS:
         raise RuntimeError(f"fit_edits: ops must have at most {MOST_STEPS} steps, got {ops.shape[2]}")
-    computed = torch.float64 if torch.float64 in (images.dtype, targets.dtype) else torch.float32
-    if masks is not None and masks.is_floating_point():
-        masks = masks.to(computed)
+    computed = computed_dtype(images, targets)
+    masks = masks_in(computed, masks)
     pair = (_as_numbers("images", images, computed), _as_numbers("targets", targets, computed))
     return Candidates(*pair, ops, masks, mask_index, exclusive, float("inf") if huber is None else float(huber))
 
