@@ -42,7 +42,7 @@ class EditItem:
     source: Tensor
     target: Tensor
     region: Tensor | None
-    words: list[int]
+    words: Tensor
     steps: EditSequence
 
 
@@ -67,10 +67,9 @@ def collate(items: Sequence[EditItem], operators: Sequence[EditOp]) -> EditBatch
     )
 
 
-def padded(sentences: Sequence[Sequence[int]]) -> Tensor:
+def padded(sentences: Sequence[Tensor]) -> Tensor:
     """Numbers of words int64 [B, W], W of the longest sentence."""
-    rows = [torch.tensor(sentence) for sentence in sentences]
-    return nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PAD)
+    return nn.utils.rnn.pad_sequence(list(sentences), batch_first=True, padding_value=PAD)
 
 
 def stacked_regions(regions: Sequence[Tensor | None], size: Sequence[int]) -> Tensor | None:
@@ -97,7 +96,7 @@ def small_region(region: Tensor | None, size: int) -> Tensor | None:
     return nn.functional.adaptive_max_pool2d(region[None].float(), (size, size))[0] > 0
 
 
-def learnable(sample: EditSample, words: list[int], size: int) -> EditItem:
+def learnable(sample: EditSample, words: Tensor, size: int) -> EditItem:
     """A sample as the editor learns from it."""
     target = sample.source if sample.target is None else sample.target
     return EditItem(

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ldie.contract import Facts, Model
+from ldie.contract import Facts
 from ldie.nn.image_code import ImageEncoder
 from ldie.nn.language import LanguageCode, LanguageEncoder, WordEmbedding
 from ldie.stages import stage
@@ -16,13 +16,14 @@ from ldie.systems.editing.batch import padded, previews
 from ldie.systems.editing.config import EditorConfig
 from ldie.systems.editing.decoder import Decoder
 from ldie.systems.editing.episode import Episode, run_episode
+from ldie.tasks.editing.model import EditingModel
 from ldie.tasks.editing.sample import EditInput, EditPrediction, EditSequence
 from ldie.tasks.editing.sequences import edited
-from ldie.tasks.editing.vocabulary import END, SPECIALS, START, Vocabulary
+from ldie.tasks.editing.vocabulary import END, SPECIAL, START, Vocabulary
 from ldie_ext import EditOp
 
 
-class Editor(Model):
+class Editor(EditingModel):
     """Reads a request, looks at a small preview of the picture, and decides steps that any size of it can take.
 
     Args:
@@ -45,7 +46,7 @@ class Editor(Model):
         self.operators = tuple(EditOp[name] for name in facts["operators"])
         self.vocabulary = Vocabulary(facts["vocabulary"])
         self.register_buffer("codes", torch.tensor([EditOp.NONE, *self.operators]), persistent=False)
-        embedding = WordEmbedding(len(SPECIALS), len(self.vocabulary), language.embedding, language.fix_embedding)
+        embedding = WordEmbedding(SPECIAL, len(self.vocabulary.words), language.embedding, language.fix_embedding)
         self.language = LanguageEncoder(
             embedding, language.embedding, language.hidden, language.layers, language.dropout
         )
@@ -58,6 +59,11 @@ class Editor(Model):
     def from_config(cls, config: EditorConfig, facts: Facts) -> Editor:
         """See :meth:`ldie.contract.Model.from_config`."""
         return cls(config, facts)
+
+    def editor_parameters(self) -> list[nn.Parameter]:
+        """Those that decide edits."""
+        networks = (self.language, self.images, self.decoder)
+        return [parameter for network in networks if network is not None for parameter in network.parameters()]
 
     def read(self, words: Tensor) -> LanguageCode:
         """Requests int64 [B, W]."""

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Editing: photographs read and written whole, recipes applied to them, and pages to look at the result."""
+"""Editing: pictures with requests, steps that answer them, recipes for photographs."""

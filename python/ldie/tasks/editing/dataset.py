@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Data by name: generated requests or a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from ldie.tasks.editing.sample import EditSample
+
+
+class EditDataset(Protocol):
+    """Requests by index, each read anew."""
+
+    origin: str
+    """Where it comes from, for messages."""
+    operators: tuple[str, ...]
+    """Names in ``EditOp`` of the operators that its steps use."""
+    max_steps: int
+    """Of the longest of its sequences."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> EditSample: ...
+
+    def requests(self) -> Iterable[str]:
+        """All requests, without a picture being opened."""
