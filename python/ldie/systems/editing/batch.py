@@ -73,7 +73,7 @@ def padded(sentences: Sequence[Tensor]) -> Tensor:
 
 
 def stacked_regions(regions: Sequence[Tensor | None], size: Sequence[int]) -> Tensor | None:
-    """bool [B, H, W], all true where there is none; None where no request has one."""
+    """Bool [B, H, W], all true where there is none; None where no request has one."""
     if all(region is None for region in regions):
         return None
     return torch.stack([torch.ones(*size, dtype=torch.bool) if region is None else region for region in regions])

@@ -192,4 +192,6 @@ class EditorConfig(RunConfig):
         if not model.image.enabled and not model.language.enabled:
             raise ConfigError("one of model.image.enabled and model.language.enabled must be true")
         if model.image.size < 2 ** (len(model.image.widths) + (model.image.blocks > 0)):
-            raise ConfigError(f"model.image.size is too small for {len(model.image.widths)} stages, got {model.image.size}")
+            raise ConfigError(
+                f"model.image.size is too small for {len(model.image.widths)} stages, got {model.image.size}"
+            )

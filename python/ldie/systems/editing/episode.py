@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ldie.nn.language import LanguageCode
 from ldie.systems.editing.decoder import END
-from ldie.tasks.editing.sequences import edited_batch
+from ldie.tasks.editing.replay import edited_batch
 
 if TYPE_CHECKING:
     from ldie.systems.editing.model import Editor

@@ -13,7 +13,7 @@ from ldie.systems.editing.batch import EditBatch
 from ldie.systems.editing.decoder import END
 from ldie.systems.editing.heads import CURVES
 from ldie.systems.editing.model import Editor
-from ldie.tasks.editing.sequences import edited_batch
+from ldie.tasks.editing.replay import edited_batch
 from ldie_ext import EditOp
 from ldie_ext.ops.editing.edit_op import EDIT_OPERATORS
 

@@ -17,8 +17,8 @@ from ldie.systems.editing.config import EditorConfig
 from ldie.systems.editing.decoder import Decoder
 from ldie.systems.editing.episode import Episode, run_episode
 from ldie.tasks.editing.model import EditingModel
+from ldie.tasks.editing.replay import replayed
 from ldie.tasks.editing.sample import EditInput, EditPrediction, EditSequence
-from ldie.tasks.editing.sequences import edited
 from ldie.tasks.editing.vocabulary import END, SPECIAL, START, Vocabulary
 from ldie_ext import EditOp
 
@@ -118,4 +118,4 @@ def _prediction(episode: Episode, row: int, item: EditInput, words: tuple[str, .
     if episode.attention is not None:
         shown = episode.attention[row, :count, 1 : 1 + len(words)].float().cpu()  # the sentence's START and END not
         attention = shown / shown.sum(1, keepdim=True).clamp(min=1e-12)
-    return EditPrediction(steps, edited(item.image, steps, item.region), words, attention)
+    return EditPrediction(steps, replayed(item.image, steps, item.region), words, attention)

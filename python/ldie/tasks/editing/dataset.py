@@ -16,6 +16,8 @@ class EditDataset(Protocol):
     """Where it comes from, for messages."""
     operators: tuple[str, ...]
     """Names in ``EditOp`` of the operators that its steps use."""
+    min_count: int
+    """Words that its requests have less often are unknown to a model."""
     max_steps: int
     """Of the longest of its sequences."""
 

@@ -14,14 +14,11 @@ from ldie.tasks.editing.catalog import make_data, open_split
 from ldie.tasks.editing.dataset import EditDataset
 from ldie.tasks.editing.model import EditingModel
 from ldie.tasks.editing.request_metrics import edit_metrics
-from ldie.tasks.editing.request_pages import write_page
-from ldie.tasks.editing.request_sheet import request_sheet
 from ldie.tasks.editing.sample import EditInput, EditPrediction, EditSample
 from ldie.tasks.editing.vocabulary import Vocabulary, build_vocabulary
 from ldie_ext import EditOp
 
 _HEADLINE = ("sequence_exact", "parameter_mae", "l1_input", "l1", "ssim", "auc", "accuracy")
-_SHOWN = 24
 
 
 class EditingTask(Task):
@@ -59,7 +56,11 @@ class EditingTask(Task):
     def validate(self, facts: Facts) -> None:
         """See :meth:`Task.validate`."""
         operators, words, steps = (facts.get(name) for name in ("operators", "vocabulary", "max_steps"))
-        if not isinstance(operators, list) or not operators or not all(name in EditOp.__members__ for name in operators):
+        if (
+            not isinstance(operators, list)
+            or not operators
+            or not all(name in EditOp.__members__ for name in operators)
+        ):
             raise ValueError("operators are no list of names")
         if not isinstance(words, list):
             raise ValueError("vocabulary is no list")
@@ -89,8 +90,8 @@ class EditingTask(Task):
 
     def metrics(self, dataset: EditDataset, results: Results, *, detailed: bool = False) -> dict[str, float]:
         """See :meth:`Task.metrics`."""
-        samples = (dataset[index] for index in range(len(dataset)))
-        return edit_metrics(samples, [results[key] for key in results])
+        samples = [dataset[index] for index in range(len(dataset))]
+        return edit_metrics(samples, list(results.values()), dataset.operators, detailed=detailed)
 
     def headline(self, metrics: Mapping[str, float]) -> Mapping[str, float]:
         """How often all steps are right, how far their parameters are off, and how near the results come."""
@@ -98,11 +99,7 @@ class EditingTask(Task):
 
     def report(self, folder: Path, dataset: EditDataset, results: Results, model: Any) -> None:
         """See :meth:`Task.report`: ``steps.html`` and a sheet of the first samples."""
-        samples = [dataset[index] for index in range(min(_SHOWN, len(dataset)))]
-        found: list[EditPrediction] = [results[sample.key] for sample in samples]
-        if samples and found[0].steps is not None:
-            write_page(folder / "steps.html", folder.name, samples, found)
-            request_sheet(samples, found, folder / "pictures" / "edits.png")
+        raise NotImplementedError
 
     def infer(self, model: EditingModel, inputs: Any, batch_size: int = 1) -> list[EditPrediction]:
         """See :meth:`Task.infer`: pairs (picture, request), one or a list; or triples with a region."""

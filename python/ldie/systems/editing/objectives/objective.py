@@ -55,5 +55,5 @@ class Objective(ABC):
         """See :meth:`ldie.contract.Recipe.resume_state`."""
         return {}
 
-    def load_resume_state(self, state: Mapping[str, Any]) -> None:
+    def load_resume_state(self, state: Mapping[str, Any]) -> None:  # noqa: B027 (a hook)
         """Takes over what :meth:`resume_state` gave."""
