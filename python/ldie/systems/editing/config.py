@@ -164,6 +164,8 @@ class EditorSolver(SolverConfig):
     """Share of an episode's draws that ignore the probabilities."""
     gradient_clip: Weight = 0.0
     """Largest gradient norm; 0: no clipping."""
+    pretrained: str = ""
+    """File of weights to start from: an editor's, also one with other words and operators, or an image encoder's."""
     gan: GanSolver = field(default_factory=GanSolver)
     reinforce: ReinforceSolver = field(default_factory=ReinforceSolver)
 

@@ -31,15 +31,19 @@ class ParameterHeads(nn.Module):
 
     def __init__(self, width: int, operators: Sequence[EditOp], saturation: Literal["full", "legacy"]) -> None:
         super().__init__()
-        self.networks = nn.ModuleList(
-            nn.Sequential(nn.Linear(width, width), nn.LeakyReLU(), nn.Linear(width, EDIT_OPERATORS[op].parameters))
-            for op in operators
+        self.networks = nn.ModuleDict(  # by name, so that weights find their operator in a model with others
+            {
+                op.name: nn.Sequential(
+                    nn.Linear(width, width), nn.LeakyReLU(), nn.Linear(width, EDIT_OPERATORS[op].parameters)
+                )
+                for op in operators
+            }
         )
         self.ranges = [_range(op, saturation) for op in operators]
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, width] -> the parameters of every operator [N, operators, 24], zeros behind those that it has."""
-        rows = (within(network(x)) for network, within in zip(self.networks, self.ranges, strict=True))
+        rows = (within(network(x)) for network, within in zip(self.networks.values(), self.ranges, strict=True))
         return torch.stack([nn.functional.pad(row, (0, NUM_PARAMETERS - row.shape[1])) for row in rows], 1)
 
 

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 from numpy.random import Generator
@@ -11,14 +13,18 @@ from torch import Tensor
 from torch.optim import Adam, Optimizer
 
 from ldie.contract import Recipe, Runtime
-from ldie.errors import DataError
+from ldie.errors import ConfigError, DataError
 from ldie.schedule import lr_factor
 from ldie.systems.editing.batch import EditBatch, EditItem, collate, learnable
 from ldie.systems.editing.config import EditorConfig
 from ldie.systems.editing.losses import supervised_losses
 from ldie.systems.editing.model import Editor
 from ldie.systems.editing.objectives import objective_of
+from ldie.systems.editing.pretrained import load_pretrained
+from ldie.tasks.editing.glove import read_glove
 from ldie.tasks.editing.sample import EditSample
+
+logger = logging.getLogger("ldie")
 
 
 class EditorRecipe(Recipe):
@@ -28,7 +34,7 @@ class EditorRecipe(Recipe):
     """
 
     best_metric: ClassVar[str] = "actor/l1_gain"
-    fixed_on_resume: ClassVar[tuple[str, ...]] = ("model.language.glove", "solver.training")
+    fixed_on_resume: ClassVar[tuple[str, ...]] = ("model.language.glove", "solver.pretrained", "solver.training")
 
     def __init__(self, model: Editor, config: EditorConfig, runtime: Runtime) -> None:
         self.model: Editor = model
@@ -55,6 +61,21 @@ class EditorRecipe(Recipe):
             raise DataError(
                 f"{dataset.origin}: has no steps to learn from; plan them first (docs/editing.md) and set dataset.plans"
             )
+
+    def load_pretrained(self) -> None:
+        """See :meth:`Recipe.load_pretrained`: word vectors, then an earlier model's weights."""
+        language, embedding = self.config.model.language, self.model.language.embedding
+        if language.glove:
+            vectors, known = read_glove(Path(language.glove), self.model.vocabulary.words)
+            if vectors.shape[1] != language.embedding:
+                raise ConfigError(
+                    f"model.language.embedding must be {vectors.shape[1]}, as wide as the vectors of {language.glove}, "
+                    f"got {language.embedding}"
+                )
+            logger.info("%s: vectors of %d of %d words", language.glove, int(known.sum()), len(known))
+            embedding.load(vectors)
+        if self.config.solver.pretrained:
+            load_pretrained(self.model, Path(self.config.solver.pretrained))
 
     def transform(self, sample: EditSample, rng: Generator) -> EditItem:
         """See :meth:`Recipe.transform`: a preview and the words; nothing is random."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Data by name: generated requests or a folder."""
+"""What data sets of requests have in common."""
 
 from __future__ import annotations
 
@@ -18,8 +18,6 @@ class EditDataset(Protocol):
     """Names in ``EditOp`` of the operators that its steps use."""
     min_count: int
     """Words that its requests have less often are unknown to a model."""
-    max_steps: int
-    """Of the longest of its sequences."""
 
     def __len__(self) -> int: ...
 

@@ -24,8 +24,7 @@ _HEADLINE = ("sequence_exact", "parameter_mae", "l1_input", "l1", "ssim", "auc",
 class EditingTask(Task):
     """Requests to edit pictures.
 
-    Facts: ``operators``, the names that a sequence chooses from; ``vocabulary``, the words that requests may have;
-    ``max_steps`` of a sequence.
+    Facts: ``operators``, the names that a sequence chooses from, and ``vocabulary``, the words that requests may have.
     """
 
     files = ("steps.html",)
@@ -43,7 +42,6 @@ class EditingTask(Task):
         return {
             "operators": list(dataset.operators),
             "vocabulary": list(build_vocabulary(dataset.requests(), min_count=dataset.min_count).words),
-            "max_steps": dataset.max_steps,
         }
 
     def facts_without_data(self, config: Any) -> Facts:
@@ -51,11 +49,11 @@ class EditingTask(Task):
         operators = [EditOp.BRIGHTNESS, EditOp.CONTRAST, EditOp.SATURATION, EditOp.COLOR_CURVE, EditOp.TONE_CURVE]
         names = [op.name for op in [*operators, EditOp.SHARPNESS]]
         words = sorted({word for name in names for word in name.lower().split("_")})
-        return {"operators": names, "vocabulary": words, "max_steps": config.model.decoder.max_steps}
+        return {"operators": names, "vocabulary": words}
 
     def validate(self, facts: Facts) -> None:
         """See :meth:`Task.validate`."""
-        operators, words, steps = (facts.get(name) for name in ("operators", "vocabulary", "max_steps"))
+        operators, words = facts.get("operators"), facts.get("vocabulary")
         if (
             not isinstance(operators, list)
             or not operators
@@ -64,8 +62,6 @@ class EditingTask(Task):
             raise ValueError("operators are no list of names")
         if not isinstance(words, list):
             raise ValueError("vocabulary is no list")
-        if not isinstance(steps, int) or steps < 1:
-            raise ValueError("max_steps is no number of steps")
         try:
             Vocabulary(words)
         except ConfigError as error:
