@@ -20,7 +20,7 @@ from ldie.systems.editing.losses import supervised_losses
 from ldie.systems.editing.model import Editor
 from ldie.systems.editing.objectives import objective_of
 from ldie.systems.editing.pretrained import load_pretrained
-from ldie.tasks.editing.glove import read_glove
+from ldie.tasks.editing.reading import load_word_vectors
 from ldie.tasks.editing.sample import EditSample
 
 
@@ -61,10 +61,7 @@ class EditorRecipe(Recipe):
 
     def load_pretrained(self) -> None:
         """See :meth:`Recipe.load_pretrained`: word vectors, then an earlier model's weights."""
-        language, embedding = self.config.model.language, self.model.language.embedding
-        if language.glove:
-            vectors = read_glove(Path(language.glove), self.model.vocabulary.words)
-            embedding.load(vectors.matrix, vectors.known)
+        load_word_vectors(self.model.language, self.config.model.language, self.model.vocabulary)
         if self.config.solver.pretrained:
             load_pretrained(self.model, Path(self.config.solver.pretrained))
 
