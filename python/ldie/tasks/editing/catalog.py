@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 from ldie.config import RunConfig
 from ldie.errors import DataError
 from ldie.files import is_folder
+from ldie.tasks.editing import fivek, gier
 from ldie.tasks.editing.data_config import GENERATED, EditDataConfig
 from ldie.tasks.editing.dataset import EditDataset
 from ldie.tasks.editing.fivek import FiveK
@@ -73,8 +74,11 @@ def open_split(config: RunConfig, split: str) -> Chosen:
 
 def _generated(config: RunConfig, data: EditDataConfig, split: str) -> SynRequests:
     cache = Path(data.cache or config.output_dir) / GENERATED
-    counts = dict.fromkeys(("val", "paraphrase", "combination"), data.val_count)
-    choice = SynRequestsConfig(train=data.count, **counts, size=data.size, local=data.local, seed=data.seed)
+    count = data.val_count
+    choice = SynRequestsConfig(
+        train=data.count, val=count, paraphrase=count, combination=count, size=data.size, local=data.local,
+        seed=data.seed,
+    )  # fmt: skip
     return SynRequests(cache, choice, split)
 
 
@@ -83,8 +87,10 @@ def _published(root: Path, data: EditDataConfig, split: str) -> FiveK | Gier:
         raise DataError(f"{root}: no such folder; give {GENERATED} or a folder of MA5k-Req or GIER (docs/editing.md)")
     plans = Plans.load(data.plans) if data.plans and split == data.train else None
     size = TRAINING_SIZE if split == data.train else None
-    if (root / "FiveK.json").exists():
-        return FiveK(root, split, size=size, plans=plans)
-    if (root / "GIER.json").exists():
-        return Gier(root, split, data.mode, size=size, plans=plans)
-    raise DataError(f"{root}: has neither FiveK.json nor GIER.json; give a folder of MA5k-Req or GIER (docs/editing.md)")
+    splits = data.splits or None
+    if fivek.split_file(root, split, splits).exists():
+        return FiveK(root, split, size=size, splits=splits, plans=plans)
+    if gier.split_file(root, split, splits).exists():
+        return Gier(root, split, mode=data.mode, size=size, splits=splits, plans=plans)
+    files = " nor ".join(kind.split_file(root, split, splits).name for kind in (fivek, gier))
+    raise DataError(f"{root}: has neither {files}; give a folder of MA5k-Req or GIER (docs/editing.md)")

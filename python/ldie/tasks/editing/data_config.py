@@ -34,8 +34,10 @@ class EditDataConfig(DatasetConfig):
     """Pixels along each side of generated pictures."""
     local: Annotated[float, Field(ge=0, le=1)] = 0.2
     """Share of the generated requests that act in a region."""
-    mode: str = ""
-    """Of a folder: only pairs of these kinds, joined by ``+``: ``global+shapeAlign``."""
+    mode: str = "full"
+    """Of GIER: only pairs of these kinds, joined by ``+``: ``global+shapeAlign``."""
+    splits: str = ""
+    """Folder with other splits of a folder's data, such as ``ldie split`` writes; empty: those that it came with."""
     plans: str = ""
     """File of planned steps to learn from in place of the data's own."""
     min_count: Count = 3

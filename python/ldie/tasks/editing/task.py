@@ -10,7 +10,7 @@ from typing import Any
 from ldie.config import RunConfig
 from ldie.contract import Facts, Results, Task
 from ldie.errors import ConfigError, DataError, short
-from ldie.tasks.editing.catalog import make_data, open_split
+from ldie.tasks.editing.catalog import Chosen, make_data, open_split
 from ldie.tasks.editing.dataset import EditDataset
 from ldie.tasks.editing.model import EditingModel
 from ldie.tasks.editing.request_metrics import edit_metrics
@@ -33,11 +33,11 @@ class EditingTask(Task):
         """See :meth:`Task.prepare`: generates requests."""
         make_data(config, (config.dataset.train, config.dataset.val))
 
-    def open(self, config: RunConfig, splits: Sequence[str]) -> list[EditDataset]:
+    def open(self, config: RunConfig, splits: Sequence[str]) -> list[Chosen]:
         """See :meth:`Task.open`."""
         return [open_split(config, split) for split in splits]
 
-    def facts(self, dataset: EditDataset) -> Facts:
+    def facts(self, dataset: Chosen) -> Facts:
         """See :meth:`Task.facts`."""
         return {
             "operators": list(dataset.operators),
