@@ -47,7 +47,7 @@ def test_facts_are_operators_and_words(cache: Path) -> None:
     facts = TASK.facts(train)
     TASK.validate(json.loads(json.dumps(facts)))
     assert facts["operators"] == list(train.operators)
-    assert set(facts["vocabulary"]) >= {word for word in re.findall("[a-z]{2,}", train[0].request.lower())}
+    assert set(facts["vocabulary"]) >= set(re.findall("[a-z]{2,}", train[0].request.lower()))
     assert TASK.facts_without_data(TINY)["operators"]
 
 
@@ -92,7 +92,7 @@ def test_metrics_of_the_truth_and_of_doing_nothing(cache: Path) -> None:
 def test_what_is_no_data(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder; give synedit or"):
         TASK.open(config_of(tmp_path, root=str(tmp_path / "gone")), ("train",))
-    with pytest.raises(DataError, match="has neither train_sess_1.json nor train_sess_3.json"):
+    with pytest.raises(DataError, match=r"has neither train_sess_1.json nor train_sess_3.json"):
         TASK.open(config_of(tmp_path, root=str(tmp_path)), ("train",))
     with pytest.raises(ConfigError, match="split must be one of"):
         TASK.open(config_of(tmp_path), ("train2017",))
