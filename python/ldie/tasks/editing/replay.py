@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A sequence of edits done again to a sample's picture: the result, and the picture after every step."""
+"""Sequences of edits done to pictures: the result, the picture after every step, a recipe for others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ldie.tasks.editing.sample import EditSequence
-from ldie_ext import EditOp, apply_edits
+from ldie_ext import EditOp, Recipe, apply_edits
 
 
 def after_each_step(source: Tensor, steps: EditSequence, region: Tensor | None = None) -> Tensor:
@@ -24,15 +24,36 @@ def after_each_step(source: Tensor, steps: EditSequence, region: Tensor | None =
     kept = torch.ones(count + 1, count, dtype=torch.bool).tril(-1)  # row k: the first k steps
     ops = torch.where(kept, steps.ops.cpu(), torch.tensor(int(EditOp.NONE)))
     params = steps.params.cpu().expand(count + 1, -1, -1)
-    return _edited(source.cpu().expand(count + 1, -1, -1, -1), ops, params, region)
+    regions = None if region is None else region.cpu().expand(count + 1, -1, -1)
+    return edited_batch(source.cpu().expand(count + 1, -1, -1, -1), ops, params, regions)
 
 
 def replayed(source: Tensor, steps: EditSequence, region: Tensor | None = None) -> Tensor:
     """The picture after all steps, uint8 [3, H, W]; see :func:`after_each_step`."""
-    return _edited(source.cpu()[None], steps.ops.cpu()[None], steps.params.cpu()[None], region)[0]
+    if not len(steps):
+        return source
+    regions = None if region is None else region.cpu()[None]
+    return edited_batch(source.cpu()[None], steps.ops.cpu()[None], steps.params.cpu()[None], regions)[0]
 
 
-def _edited(images: Tensor, ops: Tensor, params: Tensor, region: Tensor | None) -> Tensor:
-    if region is None:
+def edited_batch(images: Tensor, ops: Tensor, params: Tensor, regions: Tensor | None) -> Tensor:
+    """What each picture's own steps make of it; differentiable in pictures and parameters.
+
+    Args:
+        images: [B, 3, H, W], RGB, uint8 or float in [0, 1].
+        ops: int64 [B, K], padded by ``NONE``.
+        params: float [B, K, 24].
+        regions: bool [B, H, W], where each picture's steps act; None: everywhere.
+    """
+    if regions is None:
         return apply_edits(images, ops, params)
-    return apply_edits(images, ops, params, region.cpu()[None], torch.zeros_like(ops))
+    places = torch.arange(len(images), device=images.device)[:, None].expand_as(ops)
+    return apply_edits(images, ops, params, regions, places)
+
+
+def recipe_of(steps: EditSequence, image: Tensor, region: Tensor | None = None) -> Recipe:
+    """The steps as a recipe for a picture uint8 [3, H, W] and pictures like it."""
+    if region is None:
+        return Recipe.from_edits(steps.ops, steps.params, source=image)
+    places = torch.zeros(len(steps), dtype=torch.int64)
+    return Recipe.from_edits(steps.ops, steps.params, region[None], places, source=image)
