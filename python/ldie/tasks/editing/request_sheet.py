@@ -27,7 +27,7 @@ def request_sheet(
     return grid([_cell(*pair) for pair in zip(samples, found, strict=True)], columns)
 
 
-def _cell(sample: EditSample, prediction: Found) -> Image.Image:
+def _cell(sample: EditSample, prediction: EditPrediction | None) -> Image.Image:
     pictures = [_scaled(_outlined(sample.source, sample.region))]
     lines = [sample.request]
     if prediction is not None and prediction.image is not None:
