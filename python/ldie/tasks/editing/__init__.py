@@ -1,2 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Editing: photographs read and written whole, recipes applied to them, and pages to look at the result."""
+"""Editing: pictures with requests, steps that answer them, recipes for photographs."""
+
+from ldie.tasks.editing.task import EditingTask
+
+TASK = EditingTask()
+
+__all__ = ["TASK", "EditingTask"]

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Configuration of the editor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ldie.config import Count, LearningRate, ModelConfig, OwnSchedule, Positive, RunConfig, SolverConfig
+from ldie.durations import Steps
+from ldie.errors import ConfigError
+from ldie.tasks.editing.data_config import EditDataConfig
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Weight = Annotated[float, Field(ge=0)]
+Training = Literal["supervised", "l1", "gan", "adapt_gan", "reinforce"]
+
+
+@dataclass(frozen=True)
+class LanguageConfig:
+    """How a request is read."""
+
+    embedding: Positive = 300
+    """Width of a word's vector."""
+    hidden: Positive = 256
+    """Of the LSTM in each direction."""
+    layers: Positive = 2
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    max_words: Positive = 15
+    """Longer requests are cut, which is logged."""
+    glove: str = ""
+    """File of word vectors as wide as ``embedding`` to start from; words that it does not have start at random."""
+    fix_embedding: bool = False
+    """Words keep the vectors they start with; special tokens learn."""
+    enabled: bool = True
+    """False: every request is read as an empty one, to see what is due to language."""
+
+
+@dataclass(frozen=True)
+class ImageConfig:
+    """How a picture is seen."""
+
+    size: Positive = 128
+    """Height and width of the preview on which edits are decided, whatever the picture's aspect."""
+    widths: tuple[Positive, ...] = (64, 128, 256, 512)
+    """Channels of the stages, each of which halves the map."""
+    blocks: Count = 2
+    """Residual blocks of a stage, behind a stem that halves; 0: one convolution makes a stage, without a stem."""
+    code: Positive = 512
+    """Width of the vector that a picture becomes."""
+    enabled: bool = True
+    """False: pictures are not looked at, to see what is due to them."""
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """How steps are decided: one after the other, each from the picture as the one before has left it.
+
+    Its states are twice as wide as ``language.hidden``, and its layers as many as ``language.layers``.
+    """
+
+    attention: bool = True
+    """Look at all words at every step, not only at what the sentence became as a whole."""
+    lstm: bool = True
+    """Remember the steps before; false: a step knows the request, the picture and the operator of the step before."""
+    embedding: Positive = 300
+    """Width of an operator's vector."""
+    saturation: Literal["full", "legacy"] = "full"
+    """Range of the saturation parameter: -1 to 1, or as published -0.2 to 0.8."""
+    levels: Count = 0
+    """Values that a parameter can take: a choice among so many; 0: any value in the operator's range."""
+    max_steps: Positive = 5
+    """Steps of an episode at most."""
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    """What tells edited pictures from targets, given source and request; it reads requests by an encoder of its own."""
+
+    scales: Count = 0
+    """Networks, each on a picture half as large as the one before; 0: there is none."""
+    widths: tuple[Positive, ...] = (64, 128, 256)
+    """Channels of the convolutions of stride 2."""
+    text: Positive = 512
+    """Channels that the request becomes; they are put beside the picture's."""
+    hidden: Positive = 512
+    """Channels of the convolutions behind that."""
+    normalization: Literal["instance", "none"] = "instance"
+    """Of the convolutions of stride 2 but the first. ``instance`` takes the mean of each map away, and with it what an
+    edit does to a picture as a whole."""
+
+
+@dataclass(frozen=True)
+class EditorModel(ModelConfig):
+    """The networks."""
+
+    language: LanguageConfig = field(default_factory=LanguageConfig)
+    image: ImageConfig = field(default_factory=ImageConfig)
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+
+
+@dataclass(frozen=True)
+class GanSolver(OwnSchedule):
+    """Learning against the discriminator: every second step, beside the supervised ones."""
+
+    lr: LearningRate = 2e-4
+    """Of editor and discriminator in these steps; Adam's betas are 0.5 and 0.999."""
+    loss: Literal["lsgan", "vanilla"] = "lsgan"
+    weight: Weight = 1.0
+    """Of the adversarial term of the editor."""
+    feature_matching: Weight = 10.0
+    """Of the distance between the discriminator's features of output and target; 0: off."""
+    perceptual: Weight = 0.0
+    """Of the distance between features of VGG19, whose weights ``perceptual_weights`` must name; 0: off."""
+    perceptual_weights: str = ""
+    """File of torchvision's VGG19 weights."""
+    masked: bool = False
+    """Count only the patches in a request's region; false: all."""
+
+
+@dataclass(frozen=True)
+class ReinforceSolver:
+    """Learning from rewards (REINFORCE): operators and discrete parameters are drawn, and what helped becomes likelier.
+
+    A step's reward is by how much it brings the picture nearer to the target.
+    """
+
+    baseline: Literal["self_critical", "constant", "none"] = "self_critical"
+    """What a return is compared with: that of the greedy episode, a running mean, or nothing."""
+    discount: Share = 1.0
+    entropy: Weight = 0.01
+    """Of the entropy of the operators' probabilities, which keeps them from collapsing into one."""
+    step_penalty: Weight = 0.005
+    """Taken off the reward of every step but END."""
+    repeat_penalty: Weight = 0.0
+    """Taken off the reward of an operator that the episode had already; only with ``allow_repeats``."""
+    allow_repeats: bool = False
+    """Whether an episode may take an operator twice."""
+    operator_reward: Weight = 0.0
+    """Added where a step's operator is one of those of the truth."""
+    given: Literal["nothing", "operators", "order"] = "nothing"
+    """What of the truth an episode may know: its operators (only they can be drawn) or also their order."""
+    warmup: Steps = 0
+    """So many supervised steps come first."""
+
+
+@dataclass(frozen=True)
+class EditorSolver(SolverConfig):
+    """How the editor learns."""
+
+    batch_size: Positive = 64
+    max_iter: Steps = 10_000
+    lr: LearningRate = 1e-3
+    training: Training = "supervised"
+    """``supervised``: by steps that are known. ``l1``: every second step by the distance of an own episode's result
+    from the target. ``gan``: every second step against a discriminator; ``adapt_gan``: to which the last picture of the
+    known steps is as real as the target. ``reinforce``: by rewards, nothing is differentiated through pictures."""
+    parameter_weight: Weight = 1.0
+    """Of the squared error of parameters beside the operators' cross entropy."""
+    explore: Share = 0.05
+    """Share of an episode's draws that ignore the probabilities."""
+    gradient_clip: Weight = 0.0
+    """Largest gradient norm; 0: no clipping."""
+    pretrained: str = ""
+    """File of weights to start from: an editor's, also one with other words and operators, or an image encoder's."""
+    gan: GanSolver = field(default_factory=GanSolver)
+    reinforce: ReinforceSolver = field(default_factory=ReinforceSolver)
+
+
+@dataclass(frozen=True)
+class EditorConfig(RunConfig):
+    """Configuration of the system ``editing``."""
+
+    model: EditorModel = field(default_factory=EditorModel)
+    solver: EditorSolver = field(default_factory=EditorSolver)
+    dataset: EditDataConfig = field(default_factory=EditDataConfig)
+
+    def check(self) -> None:
+        """Raises a ConfigError for keys that do not fit together."""
+        model, solver = self.model, self.solver
+        adversarial = solver.training in ("gan", "adapt_gan")
+        if adversarial != (model.discriminator.scales > 0):
+            wanted = "at least 1" if adversarial else "0"
+            raise ConfigError(
+                f"model.discriminator.scales must be {wanted} for solver.training={solver.training}, "
+                f"got {model.discriminator.scales}"
+            )
+        if (model.decoder.levels > 0) != (solver.training == "reinforce"):
+            wanted = "at least 2" if solver.training == "reinforce" else "0"
+            raise ConfigError(
+                f"model.decoder.levels must be {wanted} for solver.training={solver.training}, got "
+                f"{model.decoder.levels}"
+            )
+        if bool(solver.gan.perceptual) != bool(solver.gan.perceptual_weights):
+            raise ConfigError(
+                "solver.gan.perceptual_weights must name a file of VGG19 weights where solver.gan.perceptual is not 0, "
+                f"and none where it is; got {solver.gan.perceptual_weights or 'none'!r} and {solver.gan.perceptual:g}"
+            )
+        if not model.image.enabled and not model.language.enabled:
+            raise ConfigError("one of model.image.enabled and model.language.enabled must be true")
+        if model.image.size < 2 ** (len(model.image.widths) + (model.image.blocks > 0)):
+            raise ConfigError(
+                f"model.image.size is too small for {len(model.image.widths)} stages, got {model.image.size}"
+            )

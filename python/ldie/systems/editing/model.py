@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The editor: from a picture and a request to a sequence of edits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ldie.contract import Facts
+from ldie.nn.image_code import ImageEncoder
+from ldie.nn.language import LanguageCode, LanguageEncoder, WordEmbedding
+from ldie.stages import stage
+from ldie.systems.editing.batch import padded, previews
+from ldie.systems.editing.config import EditorConfig
+from ldie.systems.editing.decoder import Decoder
+from ldie.systems.editing.discriminator import Discriminator
+from ldie.systems.editing.episode import Episode, run_episode
+from ldie.tasks.editing.model import EditingModel
+from ldie.tasks.editing.replay import replayed
+from ldie.tasks.editing.sample import EditInput, EditPrediction, EditSequence
+from ldie.tasks.editing.vocabulary import END, SPECIAL, START, Vocabulary
+from ldie_ext import EditOp
+
+
+class Editor(EditingModel):
+    """Reads a request, looks at a small preview of the picture, and decides steps that any size of it can take.
+
+    Args:
+        config: Networks and training.
+        facts: Of the editing task.
+
+    Raises:
+        ConfigError: Keys that do not fit together.
+    """
+
+    codes: Tensor
+    """int64 [1 + operators], the number in ``EditOp`` of each token."""
+
+    def __init__(self, config: EditorConfig, facts: Facts) -> None:
+        super().__init__()
+        config.check()
+        self.config: EditorConfig = config
+        self.facts = facts
+        model, language = config.model, config.model.language
+        self.operators = tuple(EditOp[name] for name in facts["operators"])
+        self.vocabulary = Vocabulary(facts["vocabulary"])
+        self.register_buffer("codes", torch.tensor([EditOp.NONE, *self.operators]), persistent=False)
+        embedding = WordEmbedding(SPECIAL, len(self.vocabulary.words), language.embedding, language.fix_embedding)
+        self.language = LanguageEncoder(
+            embedding, language.embedding, language.hidden, language.layers, language.dropout
+        )
+        self.images = (
+            ImageEncoder(model.image.widths, model.image.blocks, model.image.code) if model.image.enabled else None
+        )
+        self.decoder = Decoder(model, self.operators)
+        words = len(self.vocabulary.words)
+        self.discriminator = Discriminator(model, words) if model.discriminator.scales else None
+
+    @classmethod
+    def from_config(cls, config: EditorConfig, facts: Facts) -> Editor:
+        """See :meth:`ldie.contract.Model.from_config`."""
+        return cls(config, facts)
+
+    def editor_parameters(self) -> list[nn.Parameter]:
+        """Those that decide edits."""
+        networks = (self.language, self.images, self.decoder)
+        return [parameter for network in networks if network is not None for parameter in network.parameters()]
+
+    def read(self, words: Tensor) -> LanguageCode:
+        """Requests int64 [B, W]."""
+        if not self.config.model.language.enabled:
+            words = words.new_tensor([START, END]).expand(len(words), 2)
+        return self.language(words)
+
+    def see(self, images: Tensor, regions: Tensor | None) -> Tensor | None:
+        """Codes [B, D] of pictures [B, 3, H, W] in [0, 1]; None where the editor does not look at them."""
+        if self.images is None:
+            return None
+        shown = images.new_ones(len(images), 1, *images.shape[2:]) if regions is None else regions[:, None].to(images)
+        return self.images(images, shown)
+
+    def parameters_of(self, hidden: Tensor, tokens: Tensor) -> Tensor:
+        """Parameters [N, 24] of each token's operator, from what the decoder has in mind [N, H]; zeros for END."""
+        table = self.decoder.parameters_of(hidden)
+        table = torch.cat([table.new_zeros(len(table), 1, table.shape[2]), table], 1)
+        return table.gather(1, tokens[:, None, None].expand(-1, 1, table.shape[2]))[:, 0]
+
+    def forward(self, images: Tensor, words: Tensor, regions: Tensor | None = None) -> Episode:
+        """The likeliest steps.
+
+        Args:
+            images: float [B, 3, H, W], RGB in [0, 1], previews.
+            words: int64 [B, W], as the vocabulary numbers them, padded by 0.
+            regions: bool [B, H, W], where the steps act; None: everywhere.
+        """
+        return run_episode(self, images, regions, self.read(words))
+
+    def predict(self, inputs: Sequence[EditInput]) -> list[EditPrediction]:
+        """The steps for each picture and request, and what they make of the whole picture."""
+        language, size = self.config.model.language, self.config.model.image.size
+        sentences = [self.vocabulary.encode(item.request, language.max_words) for item in inputs]
+        images, regions = previews(inputs, size)
+        words = padded([sentence.ids for sentence in sentences]).to(self.device)
+        with stage("networks"):
+            regions = None if regions is None else regions.to(self.device)
+            episode = self(images.to(self.device).float() / 255, words, regions)
+        with stage("edit"):
+            return [
+                _prediction(episode, row, item, sentence.words)
+                for row, (item, sentence) in enumerate(zip(inputs, sentences, strict=True))
+            ]
+
+
+def _prediction(episode: Episode, row: int, item: EditInput, words: tuple[str, ...]) -> EditPrediction:
+    ops = episode.ops[row].cpu()
+    count = int((ops != EditOp.NONE).sum())
+    steps = EditSequence(ops[:count], episode.params[row, :count].float().cpu())
+    attention = None
+    if episode.attention is not None:
+        shown = episode.attention[row, :count, 1 : 1 + len(words)].float().cpu()  # the sentence's START and END not
+        attention = shown / shown.sum(1, keepdim=True).clamp(min=1e-12)
+    return EditPrediction(steps, replayed(item.image, steps, item.region), words, attention)

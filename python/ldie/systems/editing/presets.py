@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Named configurations of the editor."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ldie.systems.editing.config import (
+    DecoderConfig,
+    EditorConfig,
+    EditorModel,
+    EditorSolver,
+    ImageConfig,
+    LanguageConfig,
+)
+from ldie.tasks.editing.data_config import EditDataConfig
+
+TINY = EditorConfig(
+    model=EditorModel(
+        language=LanguageConfig(embedding=64, hidden=64, layers=1),
+        image=ImageConfig(size=32, widths=(16, 32, 64), blocks=0, code=64),
+        decoder=DecoderConfig(embedding=32, max_steps=3),
+    ),
+    solver=EditorSolver(max_iter=1500, lr=2e-3, lr_schedule="cosine", warmup_iter=50, gradient_clip=1.0),
+)
+"""Minutes on two CPU cores: generated requests on previews of 32 pixels."""
+
+OVERFIT = replace(
+    TINY,
+    model=replace(TINY.model, language=replace(TINY.model.language, dropout=0.0)),
+    solver=replace(TINY.solver, batch_size=8, max_iter=300),
+    dataset=EditDataConfig(count=8, val="train", min_count=1),
+)
+"""Learns eight requests by heart, to see that nothing is in the way."""
+
+T2ONET = EditorConfig(
+    dataset=EditDataConfig(root="FiveK"), solver=EditorSolver(training="l1", save_step=1000, num_workers=4)
+)
+"""The published size and schedule (arXiv:2106.13156), for MA5k-Req and a GPU."""
+
+PRESETS = {"tiny": TINY, "overfit": OVERFIT, "t2onet": T2ONET}

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What data sets of requests have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from ldie.tasks.editing.sample import EditSample
+
+
+class EditDataset(Protocol):
+    """Requests by index, each read anew."""
+
+    origin: str
+    """Where it comes from, for messages."""
+    operators: tuple[str, ...]
+    """Names in ``EditOp`` of the operators that its steps use."""
+    min_count: int
+    """Words that its requests have less often are unknown to a model."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> EditSample: ...
+
+    def requests(self) -> Iterable[str]:
+        """All requests, without a picture being opened."""
