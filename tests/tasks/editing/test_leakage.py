@@ -8,6 +8,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from engine.command import error_line
+from ldie.cli import main
 from ldie.errors import ConfigError, DataError
 from ldie.tasks.editing.fivek import FiveK
 from ldie.tasks.editing.gier import Gier
@@ -128,3 +130,16 @@ def test_what_is_refused(leaky: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"f_f.png: .*No such file"):
         write_leak_free(leaky, tmp_path / "clean", ratios=(0.5, 0.25, 0.25))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
+
+
+def test_command(leaky: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "clean"
+    ratios = ["--ratios", "0.5", "0.25", "0.25"]
+    assert main(["split", str(leaky), "--out", str(out), "--seed", "5", *ratios]) == 0
+    said = capsys.readouterr().out
+    assert "as published: test, full: 4 of 6 pairs have the input image of a training pair (66.7%)" in said
+    assert "leak-free: test, full: 0 of " in said and str(out) in said
+    assert json.loads((out / "leakage.json").read_text())["seed"] == 5
+    assert "exists already" in error_line(capsys, ["split", leaky, "--out", out, *ratios])
+    ratios[-1] = "0.5"
+    assert "ratios must be 3 numbers" in error_line(capsys, ["split", leaky, "--out", tmp_path / "other", *ratios])

@@ -15,8 +15,8 @@ from ldie.tasks.editing.data_config import GENERATED, EditDataConfig
 from ldie.tasks.editing.dataset import EditDataset
 from ldie.tasks.editing.fivek import FiveK
 from ldie.tasks.editing.gier import Gier
-from ldie.tasks.editing.plans import Plans
 from ldie.tasks.editing.published import TRAINING_SIZE
+from ldie.tasks.editing.published_folder import open_published
 from ldie.tasks.editing.sample import EditSample
 from ldie.tasks.editing.syn_requests import SynRequests, SynRequestsConfig
 
@@ -81,10 +81,6 @@ def _generated(config: RunConfig, data: EditDataConfig, split: str) -> SynReques
 def _published(root: Path, data: EditDataConfig, split: str) -> FiveK | Gier:
     if not is_folder(root):
         raise DataError(f"{root}: no such folder; give {GENERATED} or a folder of MA5k-Req or GIER (docs/editing.md)")
-    plans = Plans.load(data.plans) if data.plans and split == data.train else None
-    size = TRAINING_SIZE if split == data.train else None
-    if (root / "FiveK.json").exists():
-        return FiveK(root, split, size=size, plans=plans)
-    if (root / "GIER.json").exists():
-        return Gier(root, split, data.mode, size=size, plans=plans)
-    raise DataError(f"{root}: has neither FiveK.json nor GIER.json; give a folder of MA5k-Req or GIER (docs/editing.md)")
+    train = split == data.train
+    plans, size = (data.plans or None, TRAINING_SIZE) if train else (None, None)
+    return open_published(root, split, mode=data.mode, size=size, splits=data.splits or None, plans=plans)

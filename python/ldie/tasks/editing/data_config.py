@@ -34,9 +34,11 @@ class EditDataConfig(DatasetConfig):
     """Pixels along each side of generated pictures."""
     local: Annotated[float, Field(ge=0, le=1)] = 0.2
     """Share of the generated requests that act in a region."""
-    mode: str = ""
-    """Of a folder: only pairs of these kinds, joined by ``+``: ``global+shapeAlign``."""
+    splits: str = ""
+    """Of a folder: where other files of its splits are, such as ``ldie split`` writes; empty: its own."""
+    mode: str = "full"
+    """Of GIER: only pairs of these kinds, joined by ``+``: ``global+shapeAlign``."""
     plans: str = ""
-    """File of planned steps to learn from in place of the data's own."""
+    """Of a folder: file of planned steps to learn from, or folder of MA5k-Req's published ones."""
     min_count: Count = 3
     """Words that the requests have less often are unknown."""

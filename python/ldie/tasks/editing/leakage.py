@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -16,11 +16,10 @@ from ldie.files import first_line, is_file, scratch_folder
 from ldie.tasks.editing import fivek, gier
 from ldie.tasks.editing.draws import Draws
 from ldie.tasks.editing.gier_modes import rows_of, valid_list
-from ldie.tasks.editing.published import IMAGES, SPLITS, image_name, is_gif, read_records
+from ldie.tasks.editing.published import IMAGES, SPLITS, SplitFile, image_name, is_gif, is_split_there, read_records
 
 RATIOS = (0.8, 0.1, 0.1)
 REPORT = "leakage.json"
-SplitFile: TypeAlias = Callable[[Path, str, "str | Path | None"], Path]
 Records: TypeAlias = Mapping[str, Sequence[dict[str, Any]]]
 """By split, as their files have them."""
 Place: TypeAlias = tuple[str, int]
@@ -101,7 +100,7 @@ class PublishedSplits:
 
     def _layout(self) -> SplitFile:
         known: tuple[SplitFile, ...] = (fivek.split_file, gier.split_file)
-        there = [each for each in known if is_file(each(self.root, SPLITS[0], self._splits))]
+        there = [each for each in known if is_split_there(each, self.root, self._splits)]
         if not there:
             files = " nor ".join(str(each(self.root, SPLITS[0], self._splits)) for each in known)
             raise DataError(f"{self.root}: neither {files} is there; give a folder of MA5k-Req or GIER")
