@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,7 +12,7 @@ from torch import Tensor
 from torch.optim import Adam, Optimizer
 
 from ldie.contract import Recipe, Runtime
-from ldie.errors import ConfigError, DataError
+from ldie.errors import DataError
 from ldie.schedule import lr_factor
 from ldie.systems.editing.batch import EditBatch, EditItem, collate, learnable
 from ldie.systems.editing.config import EditorConfig
@@ -21,10 +20,8 @@ from ldie.systems.editing.losses import supervised_losses
 from ldie.systems.editing.model import Editor
 from ldie.systems.editing.objectives import objective_of
 from ldie.systems.editing.pretrained import load_pretrained
-from ldie.tasks.editing.glove import read_glove
+from ldie.tasks.editing.reading import load_word_vectors
 from ldie.tasks.editing.sample import EditSample
-
-logger = logging.getLogger("ldie")
 
 
 class EditorRecipe(Recipe):
@@ -64,16 +61,7 @@ class EditorRecipe(Recipe):
 
     def load_pretrained(self) -> None:
         """See :meth:`Recipe.load_pretrained`: word vectors, then an earlier model's weights."""
-        language, embedding = self.config.model.language, self.model.language.embedding
-        if language.glove:
-            vectors, known = read_glove(Path(language.glove), self.model.vocabulary.words)
-            if vectors.shape[1] != language.embedding:
-                raise ConfigError(
-                    f"model.language.embedding must be {vectors.shape[1]}, as wide as the vectors of {language.glove}, "
-                    f"got {language.embedding}"
-                )
-            logger.info("%s: vectors of %d of %d words", language.glove, int(known.sum()), len(known))
-            embedding.load(vectors)
+        load_word_vectors(self.model.language, self.config.model.language, self.model.vocabulary)
         if self.config.solver.pretrained:
             load_pretrained(self.model, Path(self.config.solver.pretrained))
 

@@ -73,8 +73,11 @@ def open_split(config: RunConfig, split: str) -> Chosen:
 
 def _generated(config: RunConfig, data: EditDataConfig, split: str) -> SynRequests:
     cache = Path(data.cache or config.output_dir) / GENERATED
-    counts = dict.fromkeys(("val", "paraphrase", "combination"), data.val_count)
-    choice = SynRequestsConfig(train=data.count, **counts, size=data.size, local=data.local, seed=data.seed)
+    count = data.val_count
+    choice = SynRequestsConfig(
+        train=data.count, val=count, paraphrase=count, combination=count, size=data.size, local=data.local,
+        seed=data.seed,
+    )  # fmt: skip
     return SynRequests(cache, choice, split)
 
 

@@ -34,10 +34,10 @@ class EditDataConfig(DatasetConfig):
     """Pixels along each side of generated pictures."""
     local: Annotated[float, Field(ge=0, le=1)] = 0.2
     """Share of the generated requests that act in a region."""
-    splits: str = ""
-    """Of a folder: where other files of its splits are, such as ``ldie split`` writes; empty: its own."""
     mode: str = "full"
     """Of GIER: only pairs of these kinds, joined by ``+``: ``global+shapeAlign``."""
+    splits: str = ""
+    """Folder with other splits of a folder's data, such as ``ldie split`` writes; empty: those that it came with."""
     plans: str = ""
     """Of a folder: file of planned steps to learn from, or folder of MA5k-Req's published ones."""
     min_count: Count = 3
