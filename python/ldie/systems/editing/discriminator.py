@@ -40,7 +40,8 @@ class PatchDiscriminator(nn.Module):
 
     Convolutions of stride 2 over source and picture, then at every cell the request beside what was seen, and two more
     convolutions. Only the second convolution of stride 2 and those behind it are normalised: a norm on the first would
-    hide how bright pictures are, and one behind the request would take it away again, as it is the same in every cell.
+    hide how bright pictures are, and one behind the request would take most of it away again, as it is the same in all
+    cells.
 
     Args:
         config: Widths.

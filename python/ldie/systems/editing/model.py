@@ -68,6 +68,10 @@ class Editor(EditingModel):
         networks = (self.language, self.images, self.decoder)
         return [parameter for network in networks if network is not None for parameter in network.parameters()]
 
+    def language_encoders(self) -> list[LanguageEncoder]:
+        """That of the editor, and that of the discriminator if there is one."""
+        return [self.language, *([self.discriminator.language] if self.discriminator else [])]
+
     def read(self, words: Tensor) -> LanguageCode:
         """Requests int64 [B, W]."""
         if not self.config.model.language.enabled:

@@ -64,7 +64,7 @@ class EditorRecipe(Recipe):
 
     def load_pretrained(self) -> None:
         """See :meth:`Recipe.load_pretrained`: word vectors, then an earlier model's weights."""
-        language, embedding = self.config.model.language, self.model.language.embedding
+        language = self.config.model.language
         if language.glove:
             vectors, known = read_glove(Path(language.glove), self.model.vocabulary.words)
             if vectors.shape[1] != language.embedding:
@@ -73,7 +73,8 @@ class EditorRecipe(Recipe):
                     f"got {language.embedding}"
                 )
             logger.info("%s: vectors of %d of %d words", language.glove, int(known.sum()), len(known))
-            embedding.load(vectors)
+            for encoder in self.model.language_encoders():
+                encoder.embedding.load(vectors)
         if self.config.solver.pretrained:
             load_pretrained(self.model, Path(self.config.solver.pretrained))
 
