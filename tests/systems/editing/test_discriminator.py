@@ -14,8 +14,9 @@ from ldie.systems.editing.config import EditorModel
 from ldie.systems.editing.discriminator import Discriminator
 from ldie.systems.editing.perceptual import PerceptualLoss
 from ldie.systems.editing.pretrained import load_pretrained
+from ldie.tasks.editing.vocabulary import Vocabulary
 from safetensors.torch import save_file
-from systems.editing.helpers import tiny_config, tiny_editor
+from systems.editing.helpers import WORDS, tiny_config, tiny_editor
 from torch import Tensor, nn
 
 SMALL = {"scales": 2, "widths": [4, 6, 8], "text": 5, "hidden": 7}
@@ -29,7 +30,7 @@ def discriminator(**values) -> Discriminator:
     config: EditorModel = tiny_config(
         model={"discriminator": SMALL | values, "language": {"layers": 2}}, solver={"training": "gan"}
     ).model
-    return Discriminator(config, words=6)
+    return Discriminator(config, Vocabulary(WORDS))
 
 
 def words() -> Tensor:

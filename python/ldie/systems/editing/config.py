@@ -12,6 +12,8 @@ from ldie.config import Count, LearningRate, ModelConfig, OwnSchedule, Positive,
 from ldie.durations import Steps
 from ldie.errors import ConfigError
 from ldie.tasks.editing.data_config import EditDataConfig
+from ldie.tasks.editing.reading import ImageConfig as ImageConfig
+from ldie.tasks.editing.reading import LanguageConfig as LanguageConfig
 
 SMALLEST = 16
 """Side of a picture that VGG19's four poolings leave a cell of."""
@@ -19,42 +21,6 @@ SMALLEST = 16
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
 Training = Literal["supervised", "l1", "gan", "adapt_gan", "reinforce"]
-
-
-@dataclass(frozen=True)
-class LanguageConfig:
-    """How a request is read."""
-
-    embedding: Positive = 300
-    """Width of a word's vector."""
-    hidden: Positive = 256
-    """Of the LSTM in each direction."""
-    layers: Positive = 2
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    max_words: Positive = 15
-    """Longer requests are cut, which is logged."""
-    glove: str = ""
-    """File of word vectors as wide as ``embedding`` to start from; words that it does not have start at random."""
-    fix_embedding: bool = False
-    """Words keep the vectors they start with; special tokens learn."""
-    enabled: bool = True
-    """False: every request is read as an empty one, to see what is due to language."""
-
-
-@dataclass(frozen=True)
-class ImageConfig:
-    """How a picture is seen."""
-
-    size: Positive = 128
-    """Height and width of the preview on which edits are decided, whatever the picture's aspect."""
-    widths: tuple[Positive, ...] = (64, 128, 256, 512)
-    """Channels of the stages, each of which halves the map."""
-    blocks: Count = 2
-    """Residual blocks of a stage, behind a stem that halves; 0: one convolution makes a stage, without a stem."""
-    code: Positive = 512
-    """Width of the vector that a picture becomes."""
-    enabled: bool = True
-    """False: pictures are not looked at, to see what is due to them."""
 
 
 @dataclass(frozen=True)

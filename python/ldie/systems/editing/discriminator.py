@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ldie.nn.language import LanguageEncoder, WordEmbedding
 from ldie.systems.editing.config import DiscriminatorConfig, EditorModel
-from ldie.tasks.editing.vocabulary import SPECIAL
+from ldie.tasks.editing.reading import language_encoder
+from ldie.tasks.editing.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -76,16 +76,13 @@ class Discriminator(nn.Module):
 
     Args:
         config: Of all networks.
-        words: Of the vocabulary.
+        vocabulary: Of the requests.
     """
 
-    def __init__(self, config: EditorModel, words: int) -> None:
+    def __init__(self, config: EditorModel, vocabulary: Vocabulary) -> None:
         super().__init__()
         language, own = config.language, config.discriminator
-        embedding = WordEmbedding(SPECIAL, words, language.embedding, language.fix_embedding)
-        self.language = LanguageEncoder(
-            embedding, language.embedding, language.hidden, language.layers, language.dropout
-        )
+        self.language = language_encoder(language, vocabulary)
         self.text = nn.Sequential(
             nn.Linear(2 * language.hidden * language.layers, own.text), nn.BatchNorm1d(own.text), nn.LeakyReLU(0.2)
         )
