@@ -15,6 +15,9 @@ from ldie.tasks.editing.data_config import EditDataConfig
 from ldie.tasks.editing.reading import ImageConfig as ImageConfig
 from ldie.tasks.editing.reading import LanguageConfig as LanguageConfig
 
+SMALLEST = 16
+"""Side of a picture that VGG19's four poolings leave a cell of."""
+
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
 Training = Literal["supervised", "l1", "gan", "adapt_gan", "reinforce"]
@@ -164,6 +167,10 @@ class EditorConfig(RunConfig):
             raise ConfigError(
                 "solver.gan.perceptual_weights must name a file of VGG19 weights where solver.gan.perceptual is not 0, "
                 f"and none where it is; got {solver.gan.perceptual_weights or 'none'!r} and {solver.gan.perceptual:g}"
+            )
+        if solver.gan.perceptual and model.image.size < SMALLEST:
+            raise ConfigError(
+                f"model.image.size must be at least {SMALLEST} for solver.gan.perceptual, got {model.image.size}"
             )
         if not model.image.enabled and not model.language.enabled:
             raise ConfigError("one of model.image.enabled and model.language.enabled must be true")

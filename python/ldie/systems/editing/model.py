@@ -52,8 +52,7 @@ class Editor(EditingModel):
             ImageEncoder(model.image.widths, model.image.blocks, model.image.code) if model.image.enabled else None
         )
         self.decoder = Decoder(model, self.operators)
-        words = len(self.vocabulary.words)
-        self.discriminator = Discriminator(model, words) if model.discriminator.scales else None
+        self.discriminator = Discriminator(model, self.vocabulary) if model.discriminator.scales else None
 
     @classmethod
     def from_config(cls, config: EditorConfig, facts: Facts) -> Editor:
@@ -64,6 +63,10 @@ class Editor(EditingModel):
         """Those that decide edits."""
         networks = (self.language, self.images, self.decoder)
         return [parameter for network in networks if network is not None for parameter in network.parameters()]
+
+    def language_encoders(self) -> list[LanguageEncoder]:
+        """That of the editor, and that of the discriminator if there is one."""
+        return [self.language, *([self.discriminator.language] if self.discriminator else [])]
 
     def read(self, words: Tensor) -> LanguageCode:
         """Requests int64 [B, W]."""
