@@ -60,6 +60,12 @@ class Editor(EditingModel):
         """See :meth:`ldie.contract.Model.from_config`."""
         return cls(config, facts)
 
+    @property
+    def repeats(self) -> bool:
+        """Whether a sequence may have an operator twice: where it has learned to take one again."""
+        solver = self.config.solver
+        return solver.training == "reinforce" and solver.reinforce.allow_repeats
+
     def editor_parameters(self) -> list[nn.Parameter]:
         """Those that decide edits."""
         networks = (self.language, self.images, self.decoder)
@@ -78,12 +84,6 @@ class Editor(EditingModel):
         shown = images.new_ones(len(images), 1, *images.shape[2:]) if regions is None else regions[:, None].to(images)
         return self.images(images, shown)
 
-    def parameters_of(self, hidden: Tensor, tokens: Tensor) -> Tensor:
-        """Parameters [N, 24] of each token's operator, from what the decoder has in mind [N, H]; zeros for END."""
-        table = self.decoder.parameters_of(hidden)
-        table = torch.cat([table.new_zeros(len(table), 1, table.shape[2]), table], 1)
-        return table.gather(1, tokens[:, None, None].expand(-1, 1, table.shape[2]))[:, 0]
-
     def forward(self, images: Tensor, words: Tensor, regions: Tensor | None = None) -> Episode:
         """The likeliest steps.
 
@@ -92,7 +92,7 @@ class Editor(EditingModel):
             words: int64 [B, W], as the vocabulary numbers them, padded by 0.
             regions: bool [B, H, W], where the steps act; None: everywhere.
         """
-        return run_episode(self, images, regions, self.read(words))
+        return run_episode(self, images, regions, self.read(words), repeats=self.repeats)
 
     def predict(self, inputs: Sequence[EditInput]) -> list[EditPrediction]:
         """The steps for each picture and request, and what they make of the whole picture."""
