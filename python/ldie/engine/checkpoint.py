@@ -28,12 +28,13 @@ from torch import Tensor
 
 from ldie.errors import CheckpointError
 from ldie.files import first_line, foreign_kind, is_file, is_folder, write_whole
+from ldie.weights.facts import HEADER
 
 logger = logging.getLogger("ldie")
 
 FOLDER = "checkpoints"
 BEST = "best.safetensors"
-_HEADER, _CHECKSUM = "ldie", "sha256"
+_CHECKSUM = "sha256"
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], header: Header) -> N
     """Writes a weights file with a checksum; it appears whole or not at all."""
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in weights.items()}
     text = json.dumps(asdict(header))
-    metadata = {_HEADER: text, _CHECKSUM: _checksum(tensors, text)}
+    metadata = {HEADER: text, _CHECKSUM: _checksum(tensors, text)}
     content = serialize(tensors, metadata)  # its own files are readable by their owner only
     write_whole(path, lambda temporary: temporary.write_bytes(content))
 
@@ -79,12 +80,12 @@ _UNREADABLE = (SafetensorError, OSError, KeyError, TypeError, ValueError, Recurs
 def _read_weights(path: Path) -> tuple[Header, dict[str, Tensor]]:
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
-        if _HEADER not in metadata:
+        if HEADER not in metadata:
             raise CheckpointError(f"{path}: a safetensors file without ldie's header; give a file ldie train wrote")
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    if metadata.get(_CHECKSUM) != _checksum(tensors, metadata[_HEADER]):
+    if metadata.get(_CHECKSUM) != _checksum(tensors, metadata[HEADER]):
         raise ValueError("its contents do not fit its checksum")
-    return _header(json.loads(metadata[_HEADER])), tensors
+    return _header(json.loads(metadata[HEADER])), tensors
 
 
 def _advice(damaged: Path) -> str:

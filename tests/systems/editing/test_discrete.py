@@ -93,7 +93,7 @@ def test_likeliest_levels_and_cross_entropy(heads):
     assert errors[0] == 0 and not heads(x, tokens)[0].any()
     for row in range(1, 5):
         op = OPERATORS[tokens[row] - 1]
-        logits = heads.networks[tokens[row] - 1](x[row]).view(-1, 10)
+        logits = heads.networks[op.name](x[row]).view(-1, 10)
         expected = nn.functional.cross_entropy(logits, nearest[row, : EDIT_OPERATORS[op].parameters])
         torch.testing.assert_close(errors[row], expected)
 

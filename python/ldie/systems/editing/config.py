@@ -12,46 +12,12 @@ from ldie.config import Count, LearningRate, ModelConfig, OwnSchedule, Positive,
 from ldie.durations import Steps
 from ldie.errors import ConfigError
 from ldie.tasks.editing.data_config import EditDataConfig
+from ldie.tasks.editing.reading import ImageConfig as ImageConfig
+from ldie.tasks.editing.reading import LanguageConfig as LanguageConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
 Training = Literal["supervised", "l1", "gan", "adapt_gan", "reinforce"]
-
-
-@dataclass(frozen=True)
-class LanguageConfig:
-    """How a request is read."""
-
-    embedding: Positive = 300
-    """Width of a word's vector."""
-    hidden: Positive = 256
-    """Of the LSTM in each direction."""
-    layers: Positive = 2
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    max_words: Positive = 15
-    """Longer requests are cut, which is logged."""
-    glove: str = ""
-    """File of word vectors as wide as ``embedding`` to start from; words that it does not have start at random."""
-    fix_embedding: bool = False
-    """Words keep the vectors they start with; special tokens learn."""
-    enabled: bool = True
-    """False: every request is read as an empty one, to see what is due to language."""
-
-
-@dataclass(frozen=True)
-class ImageConfig:
-    """How a picture is seen."""
-
-    size: Positive = 128
-    """Height and width of the preview on which edits are decided, whatever the picture's aspect."""
-    widths: tuple[Positive, ...] = (64, 128, 256, 512)
-    """Channels of the stages, each of which halves the map."""
-    blocks: Count = 2
-    """Residual blocks of a stage, behind a stem that halves; 0: one convolution makes a stage, without a stem."""
-    code: Positive = 512
-    """Width of the vector that a picture becomes."""
-    enabled: bool = True
-    """False: pictures are not looked at, to see what is due to them."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +53,9 @@ class DiscriminatorConfig:
     """Channels that the request becomes; they are put beside the picture's."""
     hidden: Positive = 512
     """Channels of the convolutions behind that."""
+    normalization: Literal["instance", "none"] = "instance"
+    """Of the convolutions of stride 2 but the first. ``instance`` takes the mean of each map away, and with it what an
+    edit does to a picture as a whole."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +83,8 @@ class GanSolver(OwnSchedule):
     """Of the distance between features of VGG19, whose weights ``perceptual_weights`` must name; 0: off."""
     perceptual_weights: str = ""
     """File of torchvision's VGG19 weights."""
+    masked: bool = False
+    """Count only the patches in a request's region; false: all."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +132,8 @@ class EditorSolver(SolverConfig):
     """Share of an episode's draws, of operators and of discrete parameters, that ignore the probabilities."""
     gradient_clip: Weight = 0.0
     """Largest gradient norm; 0: no clipping."""
+    pretrained: str = ""
+    """File of weights to start from: an editor's, also one with other words and operators, or an image encoder's."""
     gan: GanSolver = field(default_factory=GanSolver)
     reinforce: ReinforceSolver = field(default_factory=ReinforceSolver)
 
@@ -194,8 +167,11 @@ class EditorConfig(RunConfig):
                 "solver.reinforce.repeat_penalty must be 0 without solver.reinforce.allow_repeats, got "
                 f"{solver.reinforce.repeat_penalty}"
             )
-        if solver.gan.perceptual and not solver.gan.perceptual_weights:
-            raise ConfigError("solver.gan.perceptual_weights must name a file of VGG19 weights, got none")
+        if bool(solver.gan.perceptual) != bool(solver.gan.perceptual_weights):
+            raise ConfigError(
+                "solver.gan.perceptual_weights must name a file of VGG19 weights where solver.gan.perceptual is not 0, "
+                f"and none where it is; got {solver.gan.perceptual_weights or 'none'!r} and {solver.gan.perceptual:g}"
+            )
         if not model.image.enabled and not model.language.enabled:
             raise ConfigError("one of model.image.enabled and model.language.enabled must be true")
         if model.image.size < 2 ** (len(model.image.widths) + (model.image.blocks > 0)):

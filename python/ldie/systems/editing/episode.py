@@ -5,18 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from ldie.nn.language import LanguageCode
-from ldie.systems.editing.decoder import END
+from ldie.systems.editing.decoder import END, Decoder
 from ldie.systems.editing.heads import DiscreteHeads
 from ldie.tasks.editing.replay import edited_batch
-
-if TYPE_CHECKING:
-    from ldie.systems.editing.model import Editor
 
 Choose = Callable[[Tensor, int], Tensor]
 """Numbers [...] from their logarithmic probabilities [..., C], and the step's number; what may not be chosen has minus
@@ -33,6 +30,20 @@ class Levels:
     """[B, T, P, L]."""
     used: Tensor
     """bool [B, T, P], which parameters the step's operator has."""
+
+
+class Actor(Protocol):
+    """What decides."""
+
+    decoder: Decoder
+    codes: Tensor
+    """int64 [1 + operators], the number in ``EditOp`` of each token."""
+
+    def see(self, images: Tensor, regions: Tensor | None) -> Tensor | None:
+        """Codes [B, D] of pictures, if it looks at them."""
+
+    def parameters_of(self, hidden: Tensor, tokens: Tensor) -> Tensor:
+        """Parameters [B, 24] of the tokens' operators."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +96,7 @@ def log_drawn(log_probs: Tensor, chosen: Tensor, explore: float) -> Tensor:
 
 
 def run_episode(
-    model: Editor,
+    model: Actor,
     images: Tensor,
     regions: Tensor | None,
     language: LanguageCode,
@@ -109,9 +120,9 @@ def run_episode(
     Returns:
         Differentiable in what the parameters depend on.
     """
-    count, steps = len(images), model.config.model.decoder.max_steps
+    count, steps = len(images), model.decoder.config.max_steps
     token = torch.full((count,), END, device=images.device)
-    used = torch.zeros(count, len(model.operators) + 1, dtype=torch.bool, device=images.device)
+    used = torch.zeros(count, len(model.codes), dtype=torch.bool, device=images.device)
     ended = torch.zeros(count, dtype=torch.bool, device=images.device)
     state = model.decoder.start(language)
     tokens, params, log_probs, levels, attention, pictures = [], [], [], [], [], [images]
@@ -133,7 +144,7 @@ def run_episode(
             levels.append((choose(at_levels.detach(), step), at_levels, heads.used(token)))
             params.append(heads.parameters_at(levels[-1][0], token))
         else:
-            params.append(heads(hidden, token))
+            params.append(model.parameters_of(hidden, token))
         pictures.append(edited_batch(pictures[-1], model.codes[token][:, None], params[-1][:, None], regions))
         tokens.append(token)
         if thoughts.attention is not None:

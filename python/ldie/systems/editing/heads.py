@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -37,7 +37,7 @@ class ParameterHeads(nn.Module):
 
     def __init__(self, width: int, operators: Sequence[EditOp], saturation: Saturation) -> None:
         super().__init__()
-        self.networks = _networks(width, [EDIT_OPERATORS[op].parameters for op in operators])
+        self.networks = _networks(width, {op: EDIT_OPERATORS[op].parameters for op in operators})
         self.ranges = [_range(op, saturation) for op in operators]
 
     def forward(self, x: Tensor, tokens: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ class ParameterHeads(nn.Module):
             x: [N, width].
             tokens: int64 [N]; 0 is END, whose parameters are zeros, as are those behind the ones that an operator has.
         """
-        rows = [within(network(x)) for network, within in zip(self.networks, self.ranges, strict=True)]
+        rows = [within(network(x)) for network, within in zip(self.networks.values(), self.ranges, strict=True)]
         table = torch.stack([nn.functional.pad(row, (0, NUM_PARAMETERS - row.shape[1])) for row in rows], 1)
         return _of(table, tokens)
 
@@ -74,12 +74,12 @@ class DiscreteHeads(nn.Module):
 
     def __init__(self, width: int, operators: Sequence[EditOp], saturation: Saturation, levels: int) -> None:
         super().__init__()
-        counts = [EDIT_OPERATORS[op].parameters for op in operators]
-        self.levels, self.most = levels, max(counts)
-        self.networks = _networks(width, [count * levels for count in counts])
+        counts = {op: EDIT_OPERATORS[op].parameters for op in operators}
+        self.levels, self.most = levels, max(counts.values())
+        self.networks = _networks(width, {op: count * levels for op, count in counts.items()})
         values = [torch.zeros(levels), *(_levels(op, saturation, levels) for op in operators)]
         self.register_buffer("values", torch.stack(values), persistent=False)
-        self.register_buffer("counts", torch.tensor([0, *counts]), persistent=False)
+        self.register_buffer("counts", torch.tensor([0, *counts.values()]), persistent=False)
         self.register_buffer("curves", torch.tensor([False, *(op in CURVES for op in operators)]), persistent=False)
 
     def forward(self, x: Tensor, tokens: Tensor) -> Tensor:
@@ -88,7 +88,7 @@ class DiscreteHeads(nn.Module):
 
     def log_probs(self, x: Tensor, tokens: Tensor) -> Tensor:
         """Logarithmic probabilities [N, P, L] of the levels of each token's parameters; even where it has none."""
-        rows = [network(x).float().unflatten(1, (-1, self.levels)) for network in self.networks]
+        rows = [network(x).float().unflatten(1, (-1, self.levels)) for network in self.networks.values()]
         table = torch.stack([nn.functional.pad(row, (0, 0, 0, self.most - row.shape[1])) for row in rows], 1)
         return _of(table, tokens).log_softmax(2)
 
@@ -120,9 +120,13 @@ class DiscreteHeads(nn.Module):
         return -(chosen * self.used(tokens)).sum(1) / self.counts[tokens].clamp(min=1)
 
 
-def _networks(width: int, outputs: Sequence[int]) -> nn.ModuleList:
-    return nn.ModuleList(
-        nn.Sequential(nn.Linear(width, width), nn.LeakyReLU(), nn.Linear(width, count)) for count in outputs
+def _networks(width: int, outputs: Mapping[EditOp, int]) -> nn.ModuleDict:
+    """By name, so that weights find their operator in a model with others."""
+    return nn.ModuleDict(
+        {
+            op.name: nn.Sequential(nn.Linear(width, width), nn.LeakyReLU(), nn.Linear(width, count))
+            for op, count in outputs.items()
+        }
     )
 
 

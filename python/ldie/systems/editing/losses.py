@@ -62,7 +62,7 @@ def supervised_losses(model: Editor, batch: EditBatch, language: LanguageCode) -
     if isinstance(heads, DiscreteHeads):
         errors = heads.errors(hidden, tokens, known)
     else:
-        errors = parameter_errors(heads(hidden, tokens).float(), known, tokens, model.operators)
+        errors = parameter_errors(model.parameters_of(hidden, tokens).float(), known, tokens, model.operators)
     return {
         "operator_loss": (operators * decided.flatten()).sum() / decided.sum(),
         "parameter_loss": errors.sum() / batch.counts.sum().clamp(min=1),

@@ -10,16 +10,17 @@ from torch import Tensor, nn
 
 from ldie.contract import Facts
 from ldie.nn.image_code import ImageEncoder
-from ldie.nn.language import LanguageCode, LanguageEncoder, WordEmbedding
+from ldie.nn.language import LanguageCode
 from ldie.stages import stage
-from ldie.systems.editing.batch import padded, previews
 from ldie.systems.editing.config import EditorConfig
 from ldie.systems.editing.decoder import Decoder
+from ldie.systems.editing.discriminator import Discriminator
 from ldie.systems.editing.episode import Episode, run_episode
 from ldie.tasks.editing.model import EditingModel
+from ldie.tasks.editing.reading import language_encoder, padded, previews
 from ldie.tasks.editing.replay import replayed
 from ldie.tasks.editing.sample import EditInput, EditPrediction, EditSequence
-from ldie.tasks.editing.vocabulary import END, SPECIAL, START, Vocabulary
+from ldie.tasks.editing.vocabulary import END, START, Vocabulary
 from ldie_ext import EditOp
 
 
@@ -46,14 +47,13 @@ class Editor(EditingModel):
         self.operators = tuple(EditOp[name] for name in facts["operators"])
         self.vocabulary = Vocabulary(facts["vocabulary"])
         self.register_buffer("codes", torch.tensor([EditOp.NONE, *self.operators]), persistent=False)
-        embedding = WordEmbedding(SPECIAL, len(self.vocabulary.words), language.embedding, language.fix_embedding)
-        self.language = LanguageEncoder(
-            embedding, language.embedding, language.hidden, language.layers, language.dropout
-        )
+        self.language = language_encoder(language, self.vocabulary)
         self.images = (
             ImageEncoder(model.image.widths, model.image.blocks, model.image.code) if model.image.enabled else None
         )
         self.decoder = Decoder(model, self.operators)
+        words = len(self.vocabulary.words)
+        self.discriminator = Discriminator(model, words) if model.discriminator.scales else None
 
     @classmethod
     def from_config(cls, config: EditorConfig, facts: Facts) -> Editor:
@@ -83,6 +83,10 @@ class Editor(EditingModel):
             return None
         shown = images.new_ones(len(images), 1, *images.shape[2:]) if regions is None else regions[:, None].to(images)
         return self.images(images, shown)
+
+    def parameters_of(self, hidden: Tensor, tokens: Tensor) -> Tensor:
+        """Parameters [N, 24] of each token's operator, from what the decoder has in mind [N, H]; zeros for END."""
+        return self.decoder.parameters_of(hidden, tokens)
 
     def forward(self, images: Tensor, words: Tensor, regions: Tensor | None = None) -> Episode:
         """The likeliest steps.

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 from numpy.random import Generator
@@ -18,6 +19,8 @@ from ldie.systems.editing.config import EditorConfig
 from ldie.systems.editing.losses import supervised_losses
 from ldie.systems.editing.model import Editor
 from ldie.systems.editing.objectives import objective_of
+from ldie.systems.editing.pretrained import load_pretrained
+from ldie.tasks.editing.reading import load_word_vectors
 from ldie.tasks.editing.sample import EditSample
 
 
@@ -28,7 +31,7 @@ class EditorRecipe(Recipe):
     """
 
     best_metric: ClassVar[str] = "actor/l1_gain"
-    fixed_on_resume: ClassVar[tuple[str, ...]] = ("model.language.glove", "solver.training")
+    fixed_on_resume: ClassVar[tuple[str, ...]] = ("model.language.glove", "solver.pretrained", "solver.training")
 
     def __init__(self, model: Editor, config: EditorConfig, runtime: Runtime) -> None:
         self.model: Editor = model
@@ -55,6 +58,12 @@ class EditorRecipe(Recipe):
             raise DataError(
                 f"{dataset.origin}: has no steps to learn from; plan them first (docs/editing.md) and set dataset.plans"
             )
+
+    def load_pretrained(self) -> None:
+        """See :meth:`Recipe.load_pretrained`: word vectors, then an earlier model's weights."""
+        load_word_vectors(self.model.language, self.config.model.language, self.model.vocabulary)
+        if self.config.solver.pretrained:
+            load_pretrained(self.model, Path(self.config.solver.pretrained))
 
     def transform(self, sample: EditSample, rng: Generator) -> EditItem:
         """See :meth:`Recipe.transform`: a preview and the words; nothing is random."""

@@ -86,7 +86,13 @@ def read_annotations(path: Path) -> AnnotationFile:
     Raises:
         DataError: Not readable, not JSON, or what :func:`parse_annotations` refuses.
     """
-    return parse_annotations(_load(path), path)
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise DataError(
+            f"{path}: expected COCO's object with images, annotations and categories, got a "
+            f"{type(content).__name__}; give a file in that format"
+        )
+    return parse_annotations(content, path)
 
 
 def parse_annotations(content: dict[str, Any], path: Path) -> AnnotationFile:
@@ -117,9 +123,14 @@ def parse_annotations(content: dict[str, Any], path: Path) -> AnnotationFile:
     return AnnotationFile(categories, images, _collect(path, content, "annotations", annotation))
 
 
-def _load(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> Any:
+    """The content of a JSON file of a data set, in UTF-8, UTF-16 or UTF-32; NaN is read, as some have it.
+
+    Raises:
+        DataError: Not readable, not JSON, or with an object that has two values for one key.
+    """
     try:
-        content = json.loads(path.read_bytes(), object_pairs_hook=_unique)
+        return json.loads(path.read_bytes(), object_pairs_hook=_unique)
     except FileNotFoundError:
         raise DataError(f"{path}: no such annotation file; a data set needs one for each of its splits") from None
     except OSError as error:
@@ -133,12 +144,6 @@ def _load(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: not text in UTF-8, UTF-16 or UTF-32 ({error.reason}); save it as UTF-8") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, endless nesting
         raise DataError(f"{path}: not a JSON text file ({type(error).__name__}); fetch it again") from error
-    if not isinstance(content, dict):
-        raise DataError(
-            f"{path}: expected COCO's object with images, annotations and categories, got a "
-            f"{type(content).__name__}; give a file in that format"
-        )
-    return content
 
 
 class _DuplicateKeyError(ValueError):

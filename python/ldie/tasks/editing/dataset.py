@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Data by name: generated requests or a folder."""
+"""What data sets of requests have in common."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from ldie.tasks.editing.sample import EditSample
 class EditDataset(Protocol):
     """Requests by index, each read anew."""
 
-    origin: str
-    """Where it comes from, for messages."""
-    operators: tuple[str, ...]
-    """Names in ``EditOp`` of the operators that its steps use."""
-    min_count: int
-    """Words that its requests have less often are unknown to a model."""
-    max_steps: int
-    """Of the longest of its sequences."""
+    @property
+    def origin(self) -> str:
+        """Where it comes from, for messages."""
+
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """Names in ``EditOp`` of the operators that its steps use."""
 
     def __len__(self) -> int: ...
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,40 +11,41 @@ from typing import Any
 from ldie.config import RunConfig
 from ldie.contract import Facts, Results, Task
 from ldie.errors import ConfigError, DataError, short
-from ldie.tasks.editing.catalog import make_data, open_split
+from ldie.files import make_folder
+from ldie.tasks.detection.visualization import save_picture
+from ldie.tasks.editing.catalog import Chosen, make_data, open_split
 from ldie.tasks.editing.dataset import EditDataset
 from ldie.tasks.editing.model import EditingModel
 from ldie.tasks.editing.request_metrics import edit_metrics
+from ldie.tasks.editing.request_sheet import request_sheet
 from ldie.tasks.editing.sample import EditInput, EditPrediction, EditSample
 from ldie.tasks.editing.vocabulary import Vocabulary, build_vocabulary
 from ldie_ext import EditOp
 
+logger = logging.getLogger("ldie")
+_SHOWN = 24
 _HEADLINE = ("sequence_exact", "parameter_mae", "l1_input", "l1", "ssim", "auc", "accuracy")
 
 
 class EditingTask(Task):
     """Requests to edit pictures.
 
-    Facts: ``operators``, the names that a sequence chooses from; ``vocabulary``, the words that requests may have;
-    ``max_steps`` of a sequence.
+    Facts: ``operators``, the names that a sequence chooses from, and ``vocabulary``, the words that requests may have.
     """
-
-    files = ("steps.html",)
 
     def prepare(self, config: RunConfig) -> None:
         """See :meth:`Task.prepare`: generates requests."""
-        make_data(config)
+        make_data(config, (config.dataset.train, config.dataset.val))
 
-    def open(self, config: RunConfig, splits: Sequence[str]) -> list[EditDataset]:
+    def open(self, config: RunConfig, splits: Sequence[str]) -> list[Chosen]:
         """See :meth:`Task.open`."""
         return [open_split(config, split) for split in splits]
 
-    def facts(self, dataset: EditDataset) -> Facts:
+    def facts(self, dataset: Chosen) -> Facts:
         """See :meth:`Task.facts`."""
         return {
             "operators": list(dataset.operators),
             "vocabulary": list(build_vocabulary(dataset.requests(), min_count=dataset.min_count).words),
-            "max_steps": dataset.max_steps,
         }
 
     def facts_without_data(self, config: Any) -> Facts:
@@ -51,11 +53,11 @@ class EditingTask(Task):
         operators = [EditOp.BRIGHTNESS, EditOp.CONTRAST, EditOp.SATURATION, EditOp.COLOR_CURVE, EditOp.TONE_CURVE]
         names = [op.name for op in [*operators, EditOp.SHARPNESS]]
         words = sorted({word for name in names for word in name.lower().split("_")})
-        return {"operators": names, "vocabulary": words, "max_steps": config.model.decoder.max_steps}
+        return {"operators": names, "vocabulary": words}
 
     def validate(self, facts: Facts) -> None:
         """See :meth:`Task.validate`."""
-        operators, words, steps = (facts.get(name) for name in ("operators", "vocabulary", "max_steps"))
+        operators, words = facts.get("operators"), facts.get("vocabulary")
         if (
             not isinstance(operators, list)
             or not operators
@@ -64,8 +66,6 @@ class EditingTask(Task):
             raise ValueError("operators are no list of names")
         if not isinstance(words, list):
             raise ValueError("vocabulary is no list")
-        if not isinstance(steps, int) or steps < 1:
-            raise ValueError("max_steps is no number of steps")
         try:
             Vocabulary(words)
         except ConfigError as error:
@@ -98,8 +98,13 @@ class EditingTask(Task):
         return {name: value for name, value in metrics.items() if name.rpartition("/")[2] in _HEADLINE}
 
     def report(self, folder: Path, dataset: EditDataset, results: Results, model: Any) -> None:
-        """See :meth:`Task.report`: ``steps.html`` and a sheet of the first samples."""
-        raise NotImplementedError
+        """See :meth:`Task.report`: a sheet of the first samples."""
+        samples = [dataset[index] for index in range(min(_SHOWN, len(dataset)))]
+        if samples:
+            make_folder(folder / "pictures")
+            save_picture(
+                request_sheet(samples, [results[each.key] for each in samples]), folder / "pictures" / "edits.png"
+            )
 
     def infer(self, model: EditingModel, inputs: Any, batch_size: int = 1) -> list[EditPrediction]:
         """See :meth:`Task.infer`: pairs (picture, request), one or a list; or triples with a region."""
@@ -112,5 +117,8 @@ class EditingTask(Task):
         raise ConfigError('ldie predict has no request to give an editor; use ldie edit IMAGE "make it brighter"')
 
     def show(self, config: RunConfig, split: str, count: int, out: Path) -> None:
-        """See :meth:`Task.show`."""
-        raise NotImplementedError
+        """See :meth:`Task.show`: pictures, requests and what was meant, on one sheet."""
+        (dataset,) = self.open(config, [split])
+        samples = [dataset[index] for index in range(min(count, len(dataset)))]
+        save_picture(request_sheet(samples, [None] * len(samples)), out / f"{split}.png")
+        logger.info("%d of %d requests: %s", len(samples), len(dataset), out)
