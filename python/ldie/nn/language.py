@@ -27,10 +27,10 @@ class WordEmbedding(nn.Module):
         self.specials = nn.Parameter(torch.randn(specials - 1, width))
         self.words = nn.Parameter(torch.randn(words, width), requires_grad=not fixed)
 
-    def load(self, vectors: Tensor, known: Tensor) -> None:
-        """Takes over vectors [words, width] where ``known`` bool [words] is true."""
+    def load(self, vectors: Tensor) -> None:
+        """Takes over the words' vectors [words, width]."""
         with torch.no_grad():
-            self.words[known] = vectors[known].to(self.words)
+            self.words.copy_(vectors)
 
     def forward(self, ids: Tensor) -> Tensor:
         """int64 [...] -> [..., width]."""

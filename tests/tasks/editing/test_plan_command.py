@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 from engine.command import error_line
-from ldie import cli
 from ldie.cli import main
+from ldie.cli.editing import MORE_OPERATORS, PLAN_OPERATORS
 from ldie.tasks.editing import planning
 from ldie.tasks.editing.step_words import words
 from PIL import Image
@@ -155,7 +155,7 @@ def test_bad_usage(arguments: list[str], tmp_path: Path) -> None:
 
 
 def test_operators_are_those_that_there_are() -> None:
-    offered = {*cli._PLAN_OPERATORS, *cli._MORE_OPERATORS}
+    offered = {*PLAN_OPERATORS, *MORE_OPERATORS}
     assert {name.upper() for name in offered} == {*EDIT_KINDS, "INPAINT_OBJ"}
 
 

@@ -53,6 +53,9 @@ class DiscriminatorConfig:
     """Channels that the request becomes; they are put beside the picture's."""
     hidden: Positive = 512
     """Channels of the convolutions behind that."""
+    normalization: Literal["instance", "none"] = "instance"
+    """Of the convolutions of stride 2 but the first. ``instance`` takes the mean of each map away, and with it what an
+    edit does to a picture as a whole."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,8 @@ class GanSolver(OwnSchedule):
     """Of the distance between features of VGG19, whose weights ``perceptual_weights`` must name; 0: off."""
     perceptual_weights: str = ""
     """File of torchvision's VGG19 weights."""
+    masked: bool = False
+    """Count only the patches in a request's region; false: all."""
 
 
 @dataclass(frozen=True)
@@ -155,8 +160,11 @@ class EditorConfig(RunConfig):
                 f"model.decoder.levels must be {wanted} for solver.training={solver.training}, got "
                 f"{model.decoder.levels}"
             )
-        if solver.gan.perceptual and not solver.gan.perceptual_weights:
-            raise ConfigError("solver.gan.perceptual_weights must name a file of VGG19 weights, got none")
+        if bool(solver.gan.perceptual) != bool(solver.gan.perceptual_weights):
+            raise ConfigError(
+                "solver.gan.perceptual_weights must name a file of VGG19 weights where solver.gan.perceptual is not 0, "
+                f"and none where it is; got {solver.gan.perceptual_weights or 'none'!r} and {solver.gan.perceptual:g}"
+            )
         if not model.image.enabled and not model.language.enabled:
             raise ConfigError("one of model.image.enabled and model.language.enabled must be true")
         if model.image.size < 2 ** (len(model.image.widths) + (model.image.blocks > 0)):

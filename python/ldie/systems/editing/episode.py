@@ -5,21 +5,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from ldie.nn.language import LanguageCode
-from ldie.systems.editing.decoder import END
+from ldie.systems.editing.decoder import END, Decoder
 from ldie.tasks.editing.replay import edited_batch
-
-if TYPE_CHECKING:
-    from ldie.systems.editing.model import Editor
 
 Choose = Callable[[Tensor, int], Tensor]
 """Tokens [B] from their logarithmic probabilities [B, 1 + operators], and the step's number; what may not be chosen has
 minus infinity."""
+
+
+class Actor(Protocol):
+    """What decides."""
+
+    decoder: Decoder
+    codes: Tensor
+    """int64 [1 + operators], the number in ``EditOp`` of each token."""
+
+    def see(self, images: Tensor, regions: Tensor | None) -> Tensor | None:
+        """Codes [B, D] of pictures, if it looks at them."""
+
+    def parameters_of(self, hidden: Tensor, tokens: Tensor) -> Tensor:
+        """Parameters [B, 24] of the tokens' operators."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +74,7 @@ def drawn(explore: float) -> Choose:
 
 
 def run_episode(
-    model: Editor,
+    model: Actor,
     images: Tensor,
     regions: Tensor | None,
     language: LanguageCode,
@@ -84,9 +95,9 @@ def run_episode(
     Returns:
         Differentiable in what the parameters depend on.
     """
-    count, steps = len(images), model.config.model.decoder.max_steps
+    count, steps = len(images), model.decoder.config.max_steps
     token = torch.full((count,), END, device=images.device)
-    used = torch.zeros(count, len(model.operators) + 1, dtype=torch.bool, device=images.device)
+    used = torch.zeros(count, len(model.codes), dtype=torch.bool, device=images.device)
     ended = torch.zeros(count, dtype=torch.bool, device=images.device)
     state = model.decoder.start(language)
     tokens, params, log_probs, attention, pictures = [], [], [], [], [images]

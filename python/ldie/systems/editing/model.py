@@ -14,6 +14,7 @@ from ldie.nn.language import LanguageCode
 from ldie.stages import stage
 from ldie.systems.editing.config import EditorConfig
 from ldie.systems.editing.decoder import Decoder
+from ldie.systems.editing.discriminator import Discriminator
 from ldie.systems.editing.episode import Episode, run_episode
 from ldie.tasks.editing.model import EditingModel
 from ldie.tasks.editing.reading import language_encoder, padded, previews
@@ -51,6 +52,8 @@ class Editor(EditingModel):
             ImageEncoder(model.image.widths, model.image.blocks, model.image.code) if model.image.enabled else None
         )
         self.decoder = Decoder(model, self.operators)
+        words = len(self.vocabulary.words)
+        self.discriminator = Discriminator(model, words) if model.discriminator.scales else None
 
     @classmethod
     def from_config(cls, config: EditorConfig, facts: Facts) -> Editor:

@@ -1,16 +1,92 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Data by name: generated requests or a folder."""
+"""Data by name: generated requests, or a folder of published ones."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch.utils.data import Dataset
+
 from ldie.config import RunConfig
-from ldie.tasks.editing.dataset import EditDataset
+from ldie.errors import DataError
+from ldie.files import is_folder
+from ldie.tasks.editing.data_config import GENERATED, EditDataConfig
+from ldie.tasks.editing.dataset import EditDataset, labels_of
+from ldie.tasks.editing.fivek import FiveK
+from ldie.tasks.editing.gier import Gier
+from ldie.tasks.editing.plans import Plans
+from ldie.tasks.editing.published import TRAINING_SIZE
+from ldie.tasks.editing.sample import EditSample
+from ldie.tasks.editing.syn_requests import SynRequests, SynRequestsConfig
 
 
-def make_data(config: RunConfig) -> None:
+class Chosen(Dataset[EditSample]):
+    """The first requests of a data set, and what a configuration says of its words.
+
+    Args:
+        dataset: Whose.
+        count: How many; 0: all.
+        min_count: Words that all of its requests have less often are unknown to a model.
+    """
+
+    def __init__(self, dataset: EditDataset, count: int, min_count: int) -> None:
+        self.dataset, self.min_count = dataset, min_count
+        self.origin, self.operators, self.labels = dataset.origin, dataset.operators, labels_of(dataset)
+        self._count = min(count or len(dataset), len(dataset))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> EditSample:
+        """The request of a number from 0 on."""
+        if not 0 <= index < self._count:
+            raise IndexError(f"index must be below {self._count}, got {index}")
+        return self.dataset[index]
+
+    def requests(self) -> list[str]:
+        """All requests."""
+        return list(self.dataset.requests())[: self._count]
+
+
+def make_data(config: RunConfig, splits: Sequence[str]) -> None:
     """Generates what has a name."""
+    if config.dataset.root == GENERATED:
+        for split in splits:
+            open_split(config, split)
 
 
-def open_split(config: RunConfig, split: str) -> EditDataset:
-    """One part of the configured data."""
-    raise NotImplementedError
+def open_split(config: RunConfig, split: str) -> Chosen:
+    """One part of the configured data.
+
+    Raises:
+        DataError: Neither a name nor a folder of a known kind, or malformed.
+        ConfigError: No such part.
+    """
+    data = config.dataset
+    assert isinstance(data, EditDataConfig)
+    limit = data.limit if split == data.train else 0
+    if data.root == GENERATED:
+        return Chosen(_generated(config, data, split), limit, data.min_count)
+    return Chosen(_published(Path(data.root), data, split), limit, data.min_count)
+
+
+def _generated(config: RunConfig, data: EditDataConfig, split: str) -> SynRequests:
+    cache = Path(data.cache or config.output_dir) / GENERATED
+    counts = dict.fromkeys(("val", "paraphrase", "combination"), data.val_count)
+    choice = SynRequestsConfig(train=data.count, **counts, size=data.size, local=data.local, seed=data.seed)
+    return SynRequests(cache, choice, split)
+
+
+def _published(root: Path, data: EditDataConfig, split: str) -> FiveK | Gier:
+    if not is_folder(root):
+        raise DataError(f"{root}: no such folder; give {GENERATED} or a folder of MA5k-Req or GIER (docs/editing.md)")
+    plans = Plans.load(data.plans) if data.plans and split == data.train else None
+    size = TRAINING_SIZE if split == data.train else None
+    if (root / "FiveK.json").exists():
+        return FiveK(root, split, size=size, plans=plans)
+    if (root / "GIER.json").exists():
+        return Gier(root, split, data.mode, size=size, plans=plans)
+    raise DataError(
+        f"{root}: has neither FiveK.json nor GIER.json; give a folder of MA5k-Req or GIER (docs/editing.md)"
+    )

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ldie.config import Count, DatasetConfig, Positive
+from ldie.config import Count, DatasetConfig, Positive, Seed
 
 GENERATED = "synedit"
 """The name of generated requests."""
@@ -22,10 +22,16 @@ class EditDataConfig(DatasetConfig):
     """``synedit``, or a folder of MA5k-Req or GIER (docs/editing.md)."""
     train: str = "train"
     val: str = "val"
+    cache: str = ""
+    """Folder to keep generated requests in, for several runs; empty: the work folder."""
+    seed: Seed = 0
+    """Of generated requests, so that runs of different seeds learn from the same."""
     count: Positive = 8000
-    """Generated pairs to train on."""
+    """Generated requests to train on."""
     val_count: Positive = 600
-    """Generated pairs of each split to evaluate on."""
+    """Generated requests of each other split."""
+    size: Positive = 32
+    """Pixels along each side of generated pictures."""
     local: Annotated[float, Field(ge=0, le=1)] = 0.2
     """Share of the generated requests that act in a region."""
     mode: str = ""
@@ -34,3 +40,11 @@ class EditDataConfig(DatasetConfig):
     """File of planned steps to learn from in place of the data's own."""
     min_count: Count = 3
     """Words that the requests have less often are unknown."""
+
+
+@dataclass(frozen=True)
+class JudgedDataConfig(EditDataConfig):
+    """Which data, for models that judge answers."""
+
+    negatives: bool = True
+    """Evaluate on as many pictures and requests that do not fit as there are ones that do; false: on the latter."""

@@ -34,7 +34,7 @@ class Draws:
 
     def number(self, low: float, high: float) -> float:
         """One number in [low, high)."""
-        return float(self.uniform(low, high, 1)[0])
+        return low + (high - low) * ((int(self._bits.random_raw()) >> 11) * 2.0**-53)
 
     def below(self, count: int) -> int:
         """A whole number from 0 to ``count`` - 1."""

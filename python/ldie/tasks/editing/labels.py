@@ -9,22 +9,13 @@ from typing import Any
 
 from ldie.contract import Facts, Results
 from ldie.errors import DataError, short
-from ldie.tasks.editing.dataset import EditDataset
+from ldie.tasks.editing.dataset import EditDataset, labels_of
 from ldie.tasks.editing.request_metrics import asked_for, edit_metrics
 from ldie.tasks.editing.sample import EditPrediction
 from ldie.tasks.editing.scores import write_scores
 from ldie.tasks.editing.task import EditingTask
 
 SCORES = "scores.csv"
-
-
-def labels_of(dataset: EditDataset) -> tuple[str, ...]:
-    """What requests of a data set can be labelled with: its ``labels`` where it has some, else its operators.
-
-    Annotators name operators that no number of ``EditOp`` stands for (CROP, DENOISE, ...); a data set that has such
-    says so in ``labels``. A label is a name here, and so is it in the facts.
-    """
-    return tuple(getattr(dataset, "labels", dataset.operators))
 
 
 class LabellingTask(EditingTask):

@@ -24,7 +24,7 @@ from ldie_ext import EditOp
 from ldie_ext.ops.editing.edit_op import EDIT_OPERATORS
 
 LEAST_DISTANCE = 0.01
-"""Mean absolute difference of values from 0 to 1, where the request acts: what is nearer to the target may answer it."""
+"""Mean absolute difference of values from 0 to 1, where a request acts: what is nearer to the target may answer it."""
 _TRIES = 4
 _SAME = 0.05
 """Steps whose parameters are no further from each other do the same."""
@@ -48,7 +48,7 @@ def amount(sample: EditSample, operators: Sequence[EditOp], rng: Generator) -> T
     """The change in another amount: too much, too little, or the other way round."""
     low, high = ((1.6, 2.5), (0.1, 0.5), (-1.0, -0.5))[rng.integers(3)]
     source = sample.source.float()
-    return (source + rng.uniform(low, high) * (_target(sample) - source)).round().clamp(0, 255).to(torch.uint8)
+    return (source + rng.uniform(low, high) * (target_of(sample) - source)).round().clamp(0, 255).to(torch.uint8)
 
 
 def random_edit(sample: EditSample, operators: Sequence[EditOp], rng: Generator) -> Tensor:
@@ -58,7 +58,7 @@ def random_edit(sample: EditSample, operators: Sequence[EditOp], rng: Generator)
     limits = torch.tensor([known.low, known.high])[torch.from_numpy(rng.integers(2, size=known.parameters))]
     share = torch.from_numpy(rng.uniform(size=known.parameters)).float() ** 2  # small ones are more frequent
     row = known.row(known.start + (limits - known.start) * share)
-    start = sample.source if rng.integers(2) else _target(sample)
+    start = sample.source if rng.integers(2) else target_of(sample)
     return _edited(start, torch.tensor([op]), row[None], sample.region)
 
 
@@ -107,7 +107,7 @@ def negative_picture(kind: str, sample: EditSample, operators: Sequence[EditOp],
 
 def is_other(picture: Tensor, sample: EditSample) -> bool:
     """Whether a picture is not nearly the sample's target, where its request acts or anywhere."""
-    difference = (picture.float() - _target(sample).float()).abs().mean(0) / 255
+    difference = (picture.float() - target_of(sample).float()).abs().mean(0) / 255
     inside = difference if sample.region is None or not sample.region.any() else difference[sample.region]
     return max(float(inside.mean()), float(difference.mean())) >= LEAST_DISTANCE
 
@@ -128,8 +128,7 @@ def asks_for_other(sample: EditSample, other: EditSample) -> bool:
 class WithNegatives:
     """A data set, and behind its samples as many negatives: each has another kind than the one before.
 
-    The negatives depend on the data set alone, so that every evaluation sees the same. A sample without a target has
-    a picture that stays as it is for one.
+    The negatives depend on the data set alone, so that every evaluation sees the same.
 
     Args:
         dataset: With targets.
@@ -179,7 +178,8 @@ def kind_of(sample: EditSample) -> str:
     return sample.key.rpartition(_MARK)[2]
 
 
-def _target(sample: EditSample) -> Tensor:
+def target_of(sample: EditSample) -> Tensor:
+    """The sample's target; where it has none, its source."""
     return sample.source if sample.target is None else sample.target
 
 

@@ -15,19 +15,26 @@ from ldie.tasks.detection.visualization import grid
 from ldie.tasks.editing.step_words import words
 from ldie_ext import Recipe
 
-_SIDE, _LINES, _LETTERS = 256, 3, 72
+_SIDE, _LINES, _LETTERS = 256, 3, 62
 _TEXT = 15
 _PAPER, _INK = (27, 27, 27), (221, 221, 221)
 
 
-def pair_sheet(edits: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8], Recipe]], columns: int = 3) -> Image.Image:
-    """Pictures uint8 [H, W, 3] before and after, and the recipes that lead from one to the other."""
-    return grid([_cell(*edit) for edit in edits], columns)
+def pair_sheet(
+    edits: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8], Recipe]],
+    columns: int = 3,
+    captions: Sequence[str] | None = None,
+) -> Image.Image:
+    """Pictures uint8 [H, W, 3] before and after, the recipes that lead from one to the other, and a line on each."""
+    return grid(
+        [_cell(*edit, title) for edit, title in zip(edits, captions or [""] * len(edits), strict=True)], columns
+    )
 
 
-def _cell(source: NDArray[np.uint8], target: NDArray[np.uint8], recipe: Recipe) -> Image.Image:
+def _cell(source: NDArray[np.uint8], target: NDArray[np.uint8], recipe: Recipe, title: str) -> Image.Image:
     pictures = [_scaled(pixels) for pixels in (source, target)]
     text = textwrap.wrap("; ".join(map(words, recipe.steps)), _LETTERS, max_lines=_LINES)
+    text = [*textwrap.wrap(title, _LETTERS, max_lines=_LINES), *text]
     width, height = pictures[0].size
     cell = Image.new("RGB", (2 * _SIDE + 2, height + len(text) * (_TEXT + 4) + 6), _PAPER)
     for column, picture in enumerate(pictures):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ldie.config import Count, Positive
+from ldie.errors import ConfigError
 from ldie.nn.language import PAD, LanguageEncoder, WordEmbedding
 from ldie.tasks.editing.glove import read_glove
 from ldie.tasks.editing.sample import EditInput
 from ldie.tasks.editing.vocabulary import SPECIAL, Vocabulary
+
+logger = logging.getLogger("ldie")
 
 
 @dataclass(frozen=True)
@@ -66,10 +70,18 @@ def load_word_vectors(encoder: LanguageEncoder, config: LanguageConfig, vocabula
 
     Raises:
         DataError: It cannot be read; see :func:`ldie.tasks.editing.glove.read_glove`.
+        ConfigError: Its vectors are not as wide as the configured ones.
     """
-    if config.glove:
-        vectors = read_glove(Path(config.glove), vocabulary.words)
-        encoder.embedding.load(vectors.matrix, vectors.known)
+    if not config.glove:
+        return
+    vectors, known = read_glove(Path(config.glove), vocabulary.words)
+    if vectors.shape[1] != config.embedding:
+        raise ConfigError(
+            f"model.language.embedding must be {vectors.shape[1]}, as wide as the vectors of {config.glove}, got "
+            f"{config.embedding}"
+        )
+    logger.info("%s: vectors of %d of %d words", config.glove, int(known.sum()), len(known))
+    encoder.embedding.load(vectors)
 
 
 def padded(sentences: Sequence[Tensor]) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,17 +16,16 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from ldie.errors import ConfigError, DataError
-from ldie.files import first_line, scratch_folder
+from ldie.files import first_line
+from ldie.tasks.editing.cached_folder import ensure_folder, seal
 from ldie.tasks.editing.scene import SceneObject
 from ldie.tasks.editing.synedit_pairs import OPERATORS, SynPair, check_choice, check_seed, syn_pair
 from ldie.tasks.editing.synedit_scene import LEAST_SIZE, MOST_SIZE
 from ldie_ext import EditOp
 
-logger = logging.getLogger("ldie")
-
 FORMAT = 1
 """Goes up whenever pictures, edits or files become others, so that old folders are not taken for new ones."""
-RECORDS, DIGESTS = "pairs.json", "digests.json"
+RECORDS = "pairs.json"
 PICTURES = ("source", "target", "objects")
 """Of each pair; ``objects`` has at each pixel the number of its object, counted from 1, and 0 where there is none."""
 
@@ -84,10 +82,7 @@ class SynEdit(Dataset[SynPair]):
     def __init__(self, cache: str | Path, config: SynEditConfig) -> None:
         self.config = config
         self.folder = Path(cache) / f"synedit-{config.key}"
-        if not _is_whole(self.folder, config):
-            if self.folder.exists():
-                logger.warning("%s: damaged or not complete; it is made again", self.folder)
-            _make(self.folder, config)
+        ensure_folder(self.folder, _names(config), lambda staged: _write(staged, config))
         self._records: list[dict[str, Any]] = json.loads((self.folder / RECORDS).read_bytes())["pairs"]
 
     def __len__(self) -> int:
@@ -131,25 +126,6 @@ def _read(path: Path) -> NDArray[np.uint8]:
         ) from error
 
 
-def _make(folder: Path, config: SynEditConfig) -> None:
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with scratch_folder(folder) as scratch:
-            staged = scratch / "new"
-            staged.mkdir()
-            _write(staged, config)
-            if folder.exists() and not _is_whole(folder, config):  # another process may have made the same meanwhile
-                folder.rename(scratch / "old")
-            try:
-                staged.rename(folder)
-            except OSError:
-                if not _is_whole(folder, config):
-                    raise
-    except OSError as error:
-        reason = getattr(error, "strerror", None) or first_line(error)
-        raise DataError(f"{folder}: cannot be generated ({reason}); free space or choose another folder") from error
-
-
 def _write(folder: Path, config: SynEditConfig) -> None:
     records = []
     for index in range(config.count):
@@ -161,7 +137,7 @@ def _write(folder: Path, config: SynEditConfig) -> None:
             Image.fromarray(pixels).save(folder / _name(index, picture), compress_level=1)
         records.append({"steps": _steps(pair), "objects": [asdict(item) for item in pair.objects]})
     (folder / RECORDS).write_text(json.dumps({"config": asdict(config), "pairs": records}), encoding="utf-8")
-    (folder / DIGESTS).write_text(json.dumps(_digests(folder, config)), encoding="utf-8")
+    seal(folder, _names(config))
 
 
 def _steps(pair: SynPair) -> list[dict[str, Any]]:
@@ -172,14 +148,5 @@ def _steps(pair: SynPair) -> list[dict[str, Any]]:
     ]
 
 
-def _is_whole(folder: Path, config: SynEditConfig) -> bool:
-    """Whether every file is there as it was written."""
-    try:
-        return bool(json.loads((folder / DIGESTS).read_bytes()) == _digests(folder, config))
-    except (OSError, ValueError, RecursionError):
-        return False
-
-
-def _digests(folder: Path, config: SynEditConfig) -> dict[str, str]:
-    names = [RECORDS, *(_name(index, picture) for index in range(config.count) for picture in PICTURES)]
-    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+def _names(config: SynEditConfig) -> list[str]:
+    return [RECORDS, *(_name(index, picture) for index in range(config.count) for picture in PICTURES)]

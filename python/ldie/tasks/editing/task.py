@@ -31,7 +31,7 @@ class EditingTask(Task):
 
     def prepare(self, config: RunConfig) -> None:
         """See :meth:`Task.prepare`: generates requests."""
-        make_data(config)
+        make_data(config, (config.dataset.train, config.dataset.val))
 
     def open(self, config: RunConfig, splits: Sequence[str]) -> list[EditDataset]:
         """See :meth:`Task.open`."""

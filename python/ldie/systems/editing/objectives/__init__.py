@@ -6,10 +6,11 @@ from __future__ import annotations
 from ldie.contract import Runtime
 from ldie.systems.editing.config import EditorConfig
 from ldie.systems.editing.model import Editor
+from ldie.systems.editing.objectives.adversarial import Adversarial
 from ldie.systems.editing.objectives.final_l1 import FinalL1
 from ldie.systems.editing.objectives.objective import Objective
 
-OBJECTIVES: dict[str, type[Objective]] = {"l1": FinalL1}
+OBJECTIVES: dict[str, type[Objective]] = {"l1": FinalL1, "gan": Adversarial, "adapt_gan": Adversarial}
 """By ``solver.training``; ``supervised`` has none."""
 
 

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SynEdit with requests: pictures, what is asked of them, and what it makes of them.
+
+The same seed gives the same bytes on every machine, as for SynEdit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ldie.errors import ConfigError, DataError
+from ldie.files import first_line
+from ldie.tasks.editing.cached_folder import ensure_folder, seal
+from ldie.tasks.editing.draws import Draws
+from ldie.tasks.editing.request_draws import RequestChoice, draw_request
+from ldie.tasks.editing.request_edits import carry_out
+from ldie.tasks.editing.request_plans import SPLITS
+from ldie.tasks.editing.request_text import Ask
+from ldie.tasks.editing.sample import EditSample, EditSequence
+from ldie.tasks.editing.synedit_pairs import check_seed
+from ldie.tasks.editing.synedit_scene import LEAST_SIZE, MOST_SIZE, synedit_scene
+from ldie_ext import EditOp
+from ldie_ext.ops.editing.edit_op import EDIT_OPERATORS
+
+FORMAT = 1
+"""Goes up whenever pictures, requests, edits or files become others, so that old folders are not taken for new ones."""
+RECORDS, PICTURES = "requests.json", ("sources.npy", "targets.npy", "regions.npy")
+NAMES = (RECORDS, *PICTURES)
+_AT_ONCE = 512
+"""Pictures that are edited in one call."""
+
+
+@dataclass(frozen=True)
+class SynRequestsConfig(RequestChoice):
+    """What decides every byte of the data set."""
+
+    train: int = 8000
+    """Samples of this split; sample i is the same whatever their number."""
+    val: int = 600
+    """Other pictures, phrases as in training."""
+    paraphrase: int = 600
+    """Other phrases, made of the words of training."""
+    combination: int = 600
+    """Operators together, or in an order, as never in training."""
+    seed: int = 0
+    size: int = 32
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for split in SPLITS:
+            if getattr(self, split) < 1:
+                raise ConfigError(f"{split} must be at least 1, got {getattr(self, split)}")
+        if not LEAST_SIZE <= self.size <= MOST_SIZE:
+            raise ConfigError(f"size must be {LEAST_SIZE} to {MOST_SIZE}, got {self.size}")
+        check_seed(self.seed)
+
+    def key(self, split: str) -> str:
+        """A name for all that decides a split, and for the format."""
+        others = set(SPLITS) - {split}
+        choice = {name: value for name, value in asdict(self).items() if name not in others}
+        text = json.dumps({"format": FORMAT, **choice}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class SynRequests(Dataset[EditSample]):
+    """Requests for generated pictures with their answers, made where they are not there yet.
+
+    They are in a folder of ``cache`` that is named by the split and a hash of the configuration and of the generator's
+    version. It appears complete or not at all; all files' digests are looked at when it is opened, and where one is
+    missing or another the folder is made again. Pictures are read from the disk when a sample is asked for.
+
+    Args:
+        cache: The folder to keep data sets in.
+        config: Which requests.
+        split: ``train``, ``val``, ``paraphrase`` or ``combination``; no two have a picture in common.
+
+    Raises:
+        ConfigError: No such split, or operators that have no requests for it.
+        DataError: The folder cannot be written to.
+
+    Example:
+        >>> import tempfile
+        >>> data = SynRequests(tempfile.mkdtemp(), SynRequestsConfig(val=3, operators=(EditOp.SHARPNESS,)), "val")
+        >>> len(data), data.operators, data[2].target.shape
+        (3, ('SHARPNESS',), torch.Size([3, 32, 32]))
+    """
+
+    def __init__(self, cache: str | Path, config: SynRequestsConfig, split: str) -> None:
+        config.check(split)
+        self.config, self.split = config, split
+        self.folder = Path(cache) / f"synrequests-{split}-{config.key(split)}"
+        ensure_folder(self.folder, NAMES, lambda staged: _write(staged, config, split))
+        self._records: list[dict[str, Any]] = json.loads((self.folder / RECORDS).read_bytes())["samples"]
+        self._sources, self._targets, self._regions = (_opened(self.folder / name) for name in PICTURES)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """Names of those that steps may have, whether or not this split has one of each."""
+        return tuple(op.name for op in self.config.operators)
+
+    @property
+    def origin(self) -> str:
+        """Where it is, for messages."""
+        return str(self.folder)
+
+    def requests(self) -> list[str]:
+        """All samples' requests; no picture is opened."""
+        return [record["request"] for record in self._records]
+
+    def __getitem__(self, index: int) -> EditSample:
+        """The sample, its pictures copied from the files.
+
+        Raises:
+            IndexError: There is none of this number.
+        """
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"index must be below {len(self)}, got {index}")
+        number = index % len(self)
+        record = self._records[number]
+        steps = record["steps"]
+        ops = [EditOp[step["name"]] for step in steps]
+        rows = [EDIT_OPERATORS[op].row(torch.tensor(step["params"])) for op, step in zip(ops, steps, strict=True)]
+        region = None if record["region"] < 0 else torch.from_numpy(self._regions[record["region"]].astype(bool))
+        return EditSample(
+            key=f"{self.split}-{number:06d}",
+            source=torch.from_numpy(np.array(self._sources[number])),
+            request=record["request"],
+            target=torch.from_numpy(np.array(self._targets[number])),
+            region=region,
+            steps=EditSequence(torch.tensor(ops), torch.stack(rows)),
+            operators=frozenset(op.name for op in ops),
+            kind=record["kind"],
+        )
+
+
+def _opened(path: Path) -> NDArray[Any]:
+    try:
+        pictures: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path}: cannot be read ({first_line(error)}); open the data set again to repair it"
+        ) from error
+    return pictures
+
+
+def _write(folder: Path, config: SynRequestsConfig, split: str) -> None:
+    count = getattr(config, split)
+    parts = [_made(config, split, range(i, min(i + _AT_ONCE, count))) for i in range(0, count, _AT_ONCE)]
+    for name, arrays in zip(PICTURES, zip(*(part.pictures for part in parts), strict=True), strict=True):
+        np.save(folder / name, np.concatenate(arrays))
+    samples, regions = [], 0
+    for part in parts:
+        for record in part.records:
+            samples.append({**record, "region": regions if record["region"] else -1})
+            regions += record["region"]
+    content = {"config": asdict(config), "split": split, "samples": samples}
+    (folder / RECORDS).write_text(json.dumps(content), encoding="utf-8")
+    seal(folder, NAMES)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some of a split's samples."""
+
+    pictures: tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_]]
+    """Sources and targets [N, 3, S, S], and the regions [R, S, S] of those samples that have one."""
+    records: list[dict[str, Any]]
+    """What is written of each sample; ``region``: whether it has one."""
+
+
+def _made(config: SynRequestsConfig, split: str, numbers: range) -> _Part:
+    stream = SPLITS.index(split)
+    scenes = [synedit_scene(Draws(config.seed, stream, number, 0), config.size) for number in numbers]
+    drawn = [
+        draw_request(Draws(config.seed, stream, number, 1), scene.objects, config, split)
+        for number, scene in zip(numbers, scenes, strict=True)
+    ]
+    regions = [request.region(scene.masks) for request, scene in zip(drawn, scenes, strict=True)]
+    sources = torch.stack([scene.image for scene in scenes])
+    targets, _, params = carry_out(sources, [request.asks for request in drawn], regions)
+    pictures = (
+        _planes(sources),
+        _planes(targets),
+        np.array([region.numpy() for region in regions if region is not None]).reshape(-1, config.size, config.size),
+    )
+    records = [
+        {
+            "request": request.text,
+            "kind": request.kind,
+            "region": region is not None,
+            "steps": [_step(ask, row) for ask, row in zip(request.asks, rows, strict=False)],
+        }
+        for request, region, rows in zip(drawn, regions, params, strict=True)
+    ]
+    return _Part(pictures, records)
+
+
+def _planes(pictures: Tensor) -> NDArray[np.uint8]:
+    planes: NDArray[np.uint8] = pictures.permute(0, 3, 1, 2).numpy()
+    return planes
+
+
+def _step(ask: Ask, row: Tensor) -> dict[str, Any]:
+    op = ask.aim.op
+    return {"name": op.name, "params": [round(value, 4) for value in row[: EDIT_OPERATORS[op].parameters].tolist()]}
