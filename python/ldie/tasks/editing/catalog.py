@@ -12,7 +12,7 @@ from ldie.config import RunConfig
 from ldie.errors import DataError
 from ldie.files import is_folder
 from ldie.tasks.editing.data_config import GENERATED, EditDataConfig
-from ldie.tasks.editing.dataset import EditDataset, labels_of
+from ldie.tasks.editing.dataset import RequestSource, labels_of
 from ldie.tasks.editing.fivek import FiveK
 from ldie.tasks.editing.gier import Gier
 from ldie.tasks.editing.published import TRAINING_SIZE
@@ -30,7 +30,7 @@ class Chosen(Dataset[EditSample]):
         min_count: Words that all of its requests have less often are unknown to a model.
     """
 
-    def __init__(self, dataset: EditDataset, count: int, min_count: int) -> None:
+    def __init__(self, dataset: RequestSource, count: int, min_count: int) -> None:
         self.dataset, self.min_count = dataset, min_count
         self.origin, self.operators, self.labels = dataset.origin, dataset.operators, labels_of(dataset)
         self._count = min(count or len(dataset), len(dataset))
