@@ -22,11 +22,12 @@ MORE_OPERATORS = (
 
 
 def add_editing_commands(commands: argparse._SubParsersAction) -> None:
-    """Adds ``apply``, ``recipe``, ``plan`` and ``synth``."""
+    """Adds ``apply``, ``recipe``, ``plan``, ``synth`` and ``split``."""
     _add_apply(commands)
     _add_recipe(commands)
     _add_plan(commands)
     _add_synth(commands)
+    _add_split(commands)
 
 
 def _add_apply(commands: argparse._SubParsersAction) -> None:
@@ -112,3 +113,17 @@ def _add_synth(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--seed", type=whole(0, SEEDS), default=0, help="of edits and generated pictures (default: 0)")
     text = "side of generated pictures (default: 128), or the longer side to shrink others to (default: as they are)"
     parser.add_argument("--size", type=whole(32, LONGEST), metavar="N", help=text)
+
+
+def _add_split(commands: argparse._SubParsersAction) -> None:
+    text = "say which input images a data set of requests has in several splits; write splits in which each is in one"
+    parser = command(commands, "split", text)
+    parser.epilog = "example:\n  ldie split ~/GIER --out leak-free"
+    parser.add_argument("data", type=Path, metavar="DIR", help="a folder of MA5k-Req or GIER")
+    text = "a new folder for the files of the splits and leakage.json; dataset.splits takes it"
+    parser.add_argument("--out", type=Path, metavar="DIR", required=True, help=text)
+    parser.add_argument("--seed", type=whole(0, SEEDS), default=0, help="of the order of images (default: %(default)s)")
+    text = "parts of the images for train, val and test, which add up to 1 (default: 0.8 0.1 0.1)"
+    parser.add_argument(
+        "--ratios", nargs=3, type=score, default=(0.8, 0.1, 0.1), metavar=("TRAIN", "VAL", "TEST"), help=text
+    )

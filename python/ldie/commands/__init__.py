@@ -17,6 +17,7 @@ from ldie.commands.plan import plan
 from ldie.commands.predict import predict
 from ldie.commands.recipe import recipe
 from ldie.commands.show import show
+from ldie.commands.split import split
 from ldie.commands.synth import synth
 from ldie.commands.train import train
 
@@ -33,5 +34,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "recipe": recipe,
     "plan": plan,
     "synth": synth,
+    "split": split,
     "info": info,
 }

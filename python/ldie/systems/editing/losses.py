@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ldie.nn.language import LanguageCode
 from ldie.systems.editing.batch import EditBatch
 from ldie.systems.editing.decoder import END
-from ldie.systems.editing.heads import CURVES
+from ldie.systems.editing.heads import CURVES, DiscreteHeads
 from ldie.systems.editing.model import Editor
 from ldie.tasks.editing.replay import edited_batch
 from ldie_ext import EditOp
@@ -41,6 +41,8 @@ def supervised_losses(
 ) -> dict[str, Tensor]:
     """Cross entropy of the operators and squared error of their parameters, given the steps before (teacher forcing).
 
+    Where parameters are discrete, it is the cross entropy of the levels nearest to the known ones.
+
     Every step sees the picture as the known steps before it have left it. The published loss divides a step's squared
     error by how many of its 24 parameters are not zero, which leaves a true zero out; here it is the mean over those
     that the operator has.
@@ -65,8 +67,11 @@ def supervised_losses(
     logits = model.decoder.logits(thoughts.hidden).float()
     operators = nn.functional.cross_entropy(logits.flatten(0, 1), batch.tokens.flatten(), reduction="none")
     tokens = batch.tokens.flatten()
-    params = model.parameters_of(thoughts.hidden.flatten(0, 1), tokens).float()
-    errors = parameter_errors(params, batch.params.flatten(0, 1), tokens, model.operators)
+    heads, hidden, known = model.decoder.parameters_of, thoughts.hidden.flatten(0, 1), batch.params.flatten(0, 1)
+    if isinstance(heads, DiscreteHeads):
+        errors = heads.errors(hidden, tokens, known)
+    else:
+        errors = parameter_errors(model.parameters_of(hidden, tokens).float(), known, tokens, model.operators)
     choices, steps_done = share(torch.stack([decided.sum(), batch.counts.sum()]).to(errors.dtype))
     return {
         "operator_loss": (operators * decided.flatten()).sum() / choices,

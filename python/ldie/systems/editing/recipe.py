@@ -62,7 +62,8 @@ class EditorRecipe(Recipe):
 
     def load_pretrained(self) -> None:
         """See :meth:`Recipe.load_pretrained`: word vectors, then an earlier model's weights."""
-        load_word_vectors(self.model.language, self.config.model.language, self.model.vocabulary)
+        for encoder in self.model.language_encoders():
+            load_word_vectors(encoder, self.config.model.language, self.model.vocabulary)
         if self.config.solver.pretrained:
             load_pretrained(self.model, Path(self.config.solver.pretrained))
 

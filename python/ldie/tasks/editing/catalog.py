@@ -11,13 +11,12 @@ from torch.utils.data import Dataset
 from ldie.config import RunConfig
 from ldie.errors import DataError
 from ldie.files import is_folder
-from ldie.tasks.editing import fivek, gier
 from ldie.tasks.editing.data_config import GENERATED, EditDataConfig
-from ldie.tasks.editing.dataset import EditDataset
+from ldie.tasks.editing.dataset import EditDataset, labels_of
 from ldie.tasks.editing.fivek import FiveK
 from ldie.tasks.editing.gier import Gier
-from ldie.tasks.editing.plans import Plans
 from ldie.tasks.editing.published import TRAINING_SIZE
+from ldie.tasks.editing.published_folder import open_published
 from ldie.tasks.editing.sample import EditSample
 from ldie.tasks.editing.syn_requests import SynRequests, SynRequestsConfig
 
@@ -33,7 +32,7 @@ class Chosen(Dataset[EditSample]):
 
     def __init__(self, dataset: EditDataset, count: int, min_count: int) -> None:
         self.dataset, self.min_count = dataset, min_count
-        self.origin, self.operators = dataset.origin, dataset.operators
+        self.origin, self.operators, self.labels = dataset.origin, dataset.operators, labels_of(dataset)
         self._count = min(count or len(dataset), len(dataset))
 
     def __len__(self) -> int:
@@ -85,12 +84,6 @@ def _generated(config: RunConfig, data: EditDataConfig, split: str) -> SynReques
 def _published(root: Path, data: EditDataConfig, split: str) -> FiveK | Gier:
     if not is_folder(root):
         raise DataError(f"{root}: no such folder; give {GENERATED} or a folder of MA5k-Req or GIER (docs/editing.md)")
-    plans = Plans.load(data.plans) if data.plans and split == data.train else None
-    size = TRAINING_SIZE if split == data.train else None
-    splits = data.splits or None
-    if fivek.split_file(root, split, splits).exists():
-        return FiveK(root, split, size=size, splits=splits, plans=plans)
-    if gier.split_file(root, split, splits).exists():
-        return Gier(root, split, mode=data.mode, size=size, splits=splits, plans=plans)
-    files = " nor ".join(kind.split_file(root, split, splits).name for kind in (fivek, gier))
-    raise DataError(f"{root}: has neither {files}; give a folder of MA5k-Req or GIER (docs/editing.md)")
+    train = split == data.train
+    plans, size = (data.plans or None, TRAINING_SIZE) if train else (None, None)
+    return open_published(root, split, mode=data.mode, size=size, splits=data.splits or None, plans=plans)

@@ -39,6 +39,14 @@ class EditDataConfig(DatasetConfig):
     splits: str = ""
     """Folder with other splits of a folder's data, such as ``ldie split`` writes; empty: those that it came with."""
     plans: str = ""
-    """File of planned steps to learn from in place of the data's own."""
+    """Of a folder: file of planned steps to learn from, or folder of MA5k-Req's published ones."""
     min_count: Count = 3
     """Words that the requests have less often are unknown."""
+
+
+@dataclass(frozen=True)
+class JudgedDataConfig(EditDataConfig):
+    """Which data, for models that judge answers."""
+
+    negatives: bool = True
+    """Evaluate on as many pictures and requests that do not fit as there are ones that do; false: on the latter."""

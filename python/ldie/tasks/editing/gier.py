@@ -29,6 +29,8 @@ from ldie.tasks.editing.published import (
 from ldie_ext import RLE, EditOp, rle_decode
 from ldie_ext.ops.editing.executor_operators import SEED_LABELS
 
+MAX_STEPS = 8
+"""Of a plan that are learnt from, as published."""
 SPLIT_FILES, MASKS = "splits", "masks"
 REQUESTS = ("expert_summary", "amateur_summary")
 NAMES = {
@@ -79,8 +81,8 @@ class Gier(PublishedPairs):
         self,
         root: str | Path,
         split: str = "train",
-        *,
         mode: str = "full",
+        *,
         size: int | None = None,
         splits: str | Path | None = None,
         plans: Plans | None = None,
