@@ -12,7 +12,7 @@ from ldie.config import RunConfig
 from ldie.errors import DataError
 from ldie.files import is_folder
 from ldie.tasks.editing.data_config import GENERATED, EditDataConfig
-from ldie.tasks.editing.dataset import EditDataset
+from ldie.tasks.editing.dataset import EditDataset, labels_of
 from ldie.tasks.editing.fivek import FiveK
 from ldie.tasks.editing.gier import Gier
 from ldie.tasks.editing.published import TRAINING_SIZE
@@ -32,7 +32,7 @@ class Chosen(Dataset[EditSample]):
 
     def __init__(self, dataset: EditDataset, count: int, min_count: int) -> None:
         self.dataset, self.min_count = dataset, min_count
-        self.origin, self.operators = dataset.origin, dataset.operators
+        self.origin, self.operators, self.labels = dataset.origin, dataset.operators, labels_of(dataset)
         self._count = min(count or len(dataset), len(dataset))
 
     def __len__(self) -> int:

@@ -42,3 +42,11 @@ class EditDataConfig(DatasetConfig):
     """Of a folder: file of planned steps to learn from, or folder of MA5k-Req's published ones."""
     min_count: Count = 3
     """Words that the requests have less often are unknown."""
+
+
+@dataclass(frozen=True)
+class JudgedDataConfig(EditDataConfig):
+    """Which data, for models that judge answers."""
+
+    negatives: bool = True
+    """Evaluate on as many pictures and requests that do not fit as there are ones that do; false: on the latter."""

@@ -26,3 +26,12 @@ class EditDataset(Protocol):
 
     def requests(self) -> Iterable[str]:
         """All requests, without a picture being opened."""
+
+
+def labels_of(dataset: EditDataset) -> tuple[str, ...]:
+    """What requests of a data set can be labelled with: its ``labels`` where it has some, else its operators.
+
+    Annotators name operators that no number of ``EditOp`` stands for (CROP, DENOISE, ...); a data set that has such
+    says so in ``labels``. A label is a name here, and so is it in the facts.
+    """
+    return tuple(getattr(dataset, "labels", dataset.operators))

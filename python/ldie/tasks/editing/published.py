@@ -127,6 +127,13 @@ class PublishedPairs(Dataset[EditSample]):
             used = {name for record in self.records for name in record.operators}
         return tuple(op.name for op in EditOp if op.name in used)
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of all operators that annotators name: those of ``EditOp`` in its order, then others by name."""
+        named = {name for record in self.records for name in record.operators}
+        known = [op.name for op in EditOp if op.name in named]
+        return (*known, *sorted(named.difference(known)))
+
     def read_pair(self, row: int) -> tuple[Tensor, Tensor, Tensor | None]:
         """The source, the target and the region of a pair, by its row in :attr:`records`; see :class:`EditSample`."""
         record = self.records[row]

@@ -16,7 +16,7 @@ from ldie.tasks.editing.sample import EditPrediction, EditSample, EditSequence
 from ldie.tasks.editing.step_words import words
 from ldie_ext import Recipe
 
-_SIDE, _LETTERS, _TEXT = 192, 84, 14
+_SIDE, _LETTERS, _TEXT = 192, 28, 14
 _PAPER, _INK, _EDGE = (27, 27, 27), (221, 221, 221), (255, 214, 10)
 
 
@@ -37,8 +37,8 @@ def _cell(sample: EditSample, prediction: EditPrediction | None) -> Image.Image:
         pictures.append(_scaled(sample.target))
     if sample.steps is not None:
         lines.append("meant: " + _in_words(sample.steps))
-    text = "\n".join(textwrap.shorten(line, _LETTERS, placeholder=" ...") for line in lines)
-    cell = Image.new("RGB", (3 * (_SIDE + 2), _SIDE + (_TEXT + 5) * len(lines) + 6), _PAPER)
+    text = "\n".join(textwrap.shorten(line, _LETTERS * len(pictures), placeholder=" ...") for line in lines)
+    cell = Image.new("RGB", (len(pictures) * (_SIDE + 2), _SIDE + (_TEXT + 5) * len(lines) + 6), _PAPER)
     for column, picture in enumerate(pictures):
         cell.paste(picture, (column * (_SIDE + 2), 0))
     ImageDraw.Draw(cell).multiline_text((4, _SIDE + 2), text, _INK, font_for(text, _TEXT), spacing=4)

@@ -14,6 +14,7 @@ from ldie.errors import ConfigError, DataError, short
 from ldie.files import make_folder
 from ldie.tasks.detection.visualization import save_picture
 from ldie.tasks.editing.catalog import Chosen, make_data, open_split
+from ldie.tasks.editing.data_config import EditDataConfig
 from ldie.tasks.editing.dataset import EditDataset
 from ldie.tasks.editing.model import EditingModel
 from ldie.tasks.editing.request_metrics import edit_metrics
@@ -32,6 +33,8 @@ class EditingTask(Task):
 
     Facts: ``operators``, the names that a sequence chooses from, and ``vocabulary``, the words that requests may have.
     """
+
+    data = EditDataConfig
 
     def prepare(self, config: RunConfig) -> None:
         """See :meth:`Task.prepare`: generates requests."""
@@ -58,11 +61,8 @@ class EditingTask(Task):
     def validate(self, facts: Facts) -> None:
         """See :meth:`Task.validate`."""
         operators, words = facts.get("operators"), facts.get("vocabulary")
-        if (
-            not isinstance(operators, list)
-            or not operators
-            or not all(name in EditOp.__members__ for name in operators)
-        ):
+        names = list(EditOp.__members__)
+        if not isinstance(operators, list) or not operators or not all(name in names for name in operators):
             raise ValueError("operators are no list of names")
         if not isinstance(words, list):
             raise ValueError("vocabulary is no list")
