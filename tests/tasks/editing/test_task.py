@@ -92,7 +92,7 @@ def test_metrics_of_the_truth_and_of_doing_nothing(cache: Path) -> None:
 def test_what_is_no_data(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder; give synedit or"):
         TASK.open(config_of(tmp_path, root=str(tmp_path / "gone")), ("train",))
-    with pytest.raises(DataError, match=r"has neither train_sess_1.json nor train_sess_3.json"):
+    with pytest.raises(DataError, match=r"has neither .*train_sess_1\.json nor .*train_sess_3\.json"):
         TASK.open(config_of(tmp_path, root=str(tmp_path)), ("train",))
     with pytest.raises(ConfigError, match="split must be one of"):
         TASK.open(config_of(tmp_path), ("train2017",))
