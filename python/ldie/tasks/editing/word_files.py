@@ -23,8 +23,8 @@ def read_vocabulary(path: str | Path) -> Vocabulary:
     tokens = sorted(content, key=lambda token: str(content[token]).zfill(9)) if isinstance(content, dict) else []
     if not tokens or [content[token] for token in tokens] != list(range(len(tokens))):
         raise DataError(
-            f"{path}: expected an object of tokens with the numbers 0, 1, 2, ..., got {brief(content)}; give a published "
-            "vocabulary"
+            f"{path}: expected an object of tokens with the numbers 0, 1, 2, ..., got {brief(content)}; give a "
+            "published vocabulary"
         )
     try:
         return Vocabulary(tokens[SPECIAL:])
