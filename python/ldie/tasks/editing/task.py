@@ -20,7 +20,7 @@ from ldie.tasks.editing.model import EditingModel
 from ldie.tasks.editing.request_metrics import edit_metrics
 from ldie.tasks.editing.request_sheet import request_sheet
 from ldie.tasks.editing.sample import EditInput, EditPrediction, EditSample
-from ldie.tasks.editing.vocabulary import Vocabulary, build_vocabulary
+from ldie.tasks.editing.vocabulary import Vocabulary
 from ldie_ext import EditOp
 
 logger = logging.getLogger("ldie")
@@ -48,7 +48,7 @@ class EditingTask(Task):
         """See :meth:`Task.facts`."""
         return {
             "operators": list(dataset.operators),
-            "vocabulary": list(build_vocabulary(dataset.requests(), min_count=dataset.min_count).words),
+            "vocabulary": list(dataset.vocabulary().words),
         }
 
     def facts_without_data(self, config: Any) -> Facts:
