@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ldie.contract import Facts
 from ldie.nn.image_code import ImageEncoder
-from ldie.nn.language import LanguageCode
+from ldie.nn.language import LanguageCode, LanguageEncoder
 from ldie.stages import stage
 from ldie.systems.editing.config import EditorConfig
 from ldie.systems.editing.decoder import Decoder
