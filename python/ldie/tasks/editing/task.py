@@ -11,19 +11,21 @@ from typing import Any
 from ldie.config import RunConfig
 from ldie.contract import Facts, Results, Task
 from ldie.errors import ConfigError, DataError, short
-from ldie.files import make_folder
+from ldie.files import make_folder, write_text
 from ldie.tasks.detection.visualization import save_picture
 from ldie.tasks.editing.catalog import make_data, open_split
 from ldie.tasks.editing.data_config import EditDataConfig
 from ldie.tasks.editing.dataset import EditDataset
 from ldie.tasks.editing.model import EditingModel
 from ldie.tasks.editing.request_metrics import edit_metrics
+from ldie.tasks.editing.request_pages import request_page
 from ldie.tasks.editing.request_sheet import request_sheet
 from ldie.tasks.editing.sample import EditInput, EditPrediction, EditSample
 from ldie.tasks.editing.vocabulary import Vocabulary
 from ldie_ext import EditOp
 
 logger = logging.getLogger("ldie")
+PAGE = "steps.html"
 _SHOWN = 24
 _HEADLINE = ("sequence_exact", "parameter_mae", "l1_input", "l1", "ssim", "auc", "accuracy")
 
@@ -34,6 +36,7 @@ class EditingTask(Task):
     Facts: ``operators``, the names that a sequence chooses from, and ``vocabulary``, the words that requests may have.
     """
 
+    files = (PAGE,)
     data = EditDataConfig
 
     def prepare(self, config: RunConfig) -> None:
@@ -98,13 +101,14 @@ class EditingTask(Task):
         return {name: value for name, value in metrics.items() if name.rpartition("/")[2] in _HEADLINE}
 
     def report(self, folder: Path, dataset: EditDataset, results: Results, model: Any) -> None:
-        """See :meth:`Task.report`: a sheet of the first samples."""
-        samples = [dataset[index] for index in range(min(_SHOWN, len(dataset)))]
+        """See :meth:`Task.report`: a page of requests step by step, the worst first, and a sheet of the first."""
+        samples = [dataset[index] for index in range(len(dataset))]
+        found = [results[sample.key] for sample in samples]
+        write_text(folder / PAGE, request_page(folder.name, samples, found, edit_metrics(samples, found)))
         if samples:
-            make_folder(folder / "pictures")
-            save_picture(
-                request_sheet(samples, [results[each.key] for each in samples]), folder / "pictures" / "edits.png"
-            )
+            pictures = folder / "pictures"
+            make_folder(pictures)
+            save_picture(request_sheet(samples[:_SHOWN], found[:_SHOWN]), pictures / "edits.png")
 
     def infer(self, model: EditingModel, inputs: Any, batch_size: int = 1) -> list[EditPrediction]:
         """See :meth:`Task.infer`: pairs (picture, request), one or a list; or triples with a region."""
