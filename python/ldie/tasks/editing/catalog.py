@@ -12,7 +12,7 @@ from ldie.config import RunConfig
 from ldie.errors import DataError
 from ldie.files import is_folder
 from ldie.tasks.editing.data_config import GENERATED, EditDataConfig
-from ldie.tasks.editing.dataset import EditDataset, labels_of
+from ldie.tasks.editing.dataset import RequestSource, labels_of
 from ldie.tasks.editing.fivek import FiveK
 from ldie.tasks.editing.gier import Gier
 from ldie.tasks.editing.published import TRAINING_SIZE
@@ -32,8 +32,8 @@ class Chosen(Dataset[EditSample]):
         data: Which words are known to a model.
     """
 
-    def __init__(self, dataset: EditDataset, count: int, data: EditDataConfig) -> None:
-        self.dataset, self.min_count, self._data = dataset, data.min_count, data
+    def __init__(self, dataset: RequestSource, count: int, data: EditDataConfig) -> None:
+        self.dataset, self._data = dataset, data
         self.origin, self.operators, self.labels = dataset.origin, dataset.operators, labels_of(dataset)
         self._count = min(count or len(dataset), len(dataset))
 

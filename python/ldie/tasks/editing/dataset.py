@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from ldie.tasks.editing.sample import EditSample
+from ldie.tasks.editing.vocabulary import Vocabulary
 
 
-class EditDataset(Protocol):
-    """Requests by index, each read anew."""
+class RequestSource(Protocol):
+    """Requests by index, each read anew, as they are in files."""
 
     @property
     def origin(self) -> str:
@@ -28,7 +29,19 @@ class EditDataset(Protocol):
         """All requests, without a picture being opened."""
 
 
-def labels_of(dataset: EditDataset) -> tuple[str, ...]:
+class EditDataset(RequestSource, Protocol):
+    """Requests as a configuration asks for them."""
+
+    def vocabulary(self) -> Vocabulary:
+        """The words that are known to a model which learns from it.
+
+        Raises:
+            ConfigError: There are none.
+            DataError: A file of words cannot be read.
+        """
+
+
+def labels_of(dataset: RequestSource) -> tuple[str, ...]:
     """What requests of a data set can be labelled with: its ``labels`` where it has some, else its operators.
 
     Annotators name operators that no number of ``EditOp`` stands for (CROP, DENOISE, ...); a data set that has such

@@ -19,7 +19,7 @@ from ldie.tasks.editing.dataset import EditDataset
 from ldie.tasks.editing.replay import edited_batch
 from ldie.tasks.editing.request_metrics import NEGATIVE
 from ldie.tasks.editing.sample import EditSample
-from ldie.tasks.editing.vocabulary import tokenise
+from ldie.tasks.editing.vocabulary import Vocabulary, tokenise
 from ldie_ext import EditOp
 from ldie_ext.ops.editing.edit_op import EDIT_OPERATORS
 
@@ -53,7 +53,7 @@ def amount(sample: EditSample, operators: Sequence[EditOp], rng: Generator) -> T
 
 def random_edit(sample: EditSample, operators: Sequence[EditOp], rng: Generator) -> Tensor:
     """A random step where the request acts, instead of what it asks for or on top of it."""
-    op = operators[rng.integers(len(operators))]
+    op = operators[int(rng.integers(len(operators)))]
     known = EDIT_OPERATORS[op]
     limits = torch.tensor([known.low, known.high])[torch.from_numpy(rng.integers(2, size=known.parameters))]
     share = torch.from_numpy(rng.uniform(size=known.parameters)).float() ** 2  # small ones are more frequent
@@ -136,7 +136,7 @@ class WithNegatives:
 
     def __init__(self, dataset: EditDataset) -> None:
         self.dataset = dataset
-        self.origin, self.operators, self.min_count = dataset.origin, dataset.operators, dataset.min_count
+        self.origin, self.operators = dataset.origin, dataset.operators
 
     def __len__(self) -> int:
         return 2 * len(self.dataset)
@@ -153,6 +153,10 @@ class WithNegatives:
     def requests(self) -> list[str]:
         """All of them, without a picture being opened; those of negatives are the same or others'."""
         return list(self.dataset.requests()) * 2
+
+    def vocabulary(self) -> Vocabulary:
+        """The data set's."""
+        return self.dataset.vocabulary()
 
     def _negative(self, sample: EditSample, number: int) -> EditSample:
         kind, rng = KINDS[number % len(KINDS)], default_rng(number)

@@ -13,7 +13,7 @@ from ldie.contract import Facts, Results, Task
 from ldie.errors import ConfigError, DataError, short
 from ldie.files import make_folder
 from ldie.tasks.detection.visualization import save_picture
-from ldie.tasks.editing.catalog import Chosen, make_data, open_split
+from ldie.tasks.editing.catalog import make_data, open_split
 from ldie.tasks.editing.data_config import EditDataConfig
 from ldie.tasks.editing.dataset import EditDataset
 from ldie.tasks.editing.model import EditingModel
@@ -40,11 +40,11 @@ class EditingTask(Task):
         """See :meth:`Task.prepare`: generates requests."""
         make_data(config, (config.dataset.train, config.dataset.val))
 
-    def open(self, config: RunConfig, splits: Sequence[str]) -> list[Chosen]:
+    def open(self, config: RunConfig, splits: Sequence[str]) -> list[EditDataset]:
         """See :meth:`Task.open`."""
         return [open_split(config, split) for split in splits]
 
-    def facts(self, dataset: Chosen) -> Facts:
+    def facts(self, dataset: EditDataset) -> Facts:
         """See :meth:`Task.facts`."""
         return {
             "operators": list(dataset.operators),
