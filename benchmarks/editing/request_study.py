@@ -26,7 +26,6 @@ from typing import Any
 
 import machine
 import torch
-
 from ldie.contract import Model
 from ldie.inference import load_checkpoint
 from ldie.systems import get_system
@@ -132,7 +131,10 @@ def measure(work: Path) -> dict[str, Any]:
     operators = data["random"].operators
     rows: dict[str, Any] = {
         "rules": {
-            **{split: [measured(lambda inputs: predict_by_rules(inputs, operators), each)] for split, each in samples.items()}
+            **{
+                split: [measured(lambda inputs: predict_by_rules(inputs, operators), each)]
+                for split, each in samples.items()
+            }
         },
         "identity": {split: [measured(identity, each)] for split, each in samples.items()},
     }
@@ -182,7 +184,11 @@ def table(rows: dict[str, Any]) -> str:
     """Means over seeds as Markdown, one table a split; where there are several seeds, with the least and the most."""
     lines = []
     for split in SPLITS:
-        lines += [f"\n**{split}**\n", "| setting | seeds | " + " | ".join(COLUMNS) + " |", "|---" * (2 + len(COLUMNS)) + "|"]
+        lines += [
+            f"\n**{split}**\n",
+            "| setting | seeds | " + " | ".join(COLUMNS) + " |",
+            "|---" * (2 + len(COLUMNS)) + "|",
+        ]
         for name, splits in rows.items():
             runs = splits.get(split)
             if runs:

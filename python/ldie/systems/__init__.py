@@ -19,6 +19,8 @@ SYSTEMS = {
     "solo": "ldie.systems.solo",
     "mask_pyramid": "ldie.systems.mask_pyramid",
     "editing": "ldie.systems.editing",
+    "edit_classifier": "ldie.systems.edit_classifier",
+    "edit_discriminator": "ldie.systems.edit_discriminator",
 }
 """Modules that have a ``SYSTEM``."""
 

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ldie.nn.language import PAD
 from ldie.systems.editing.decoder import END
-from ldie.tasks.editing.sample import EditInput, EditSample, EditSequence
+from ldie.tasks.editing.reading import padded as padded
+from ldie.tasks.editing.reading import preview, small_region, stacked_regions
+from ldie.tasks.editing.reading import previews as previews
+from ldie.tasks.editing.sample import EditSample, EditSequence
 from ldie_ext import EditOp
 
 
@@ -67,35 +69,6 @@ def collate(items: Sequence[EditItem], operators: Sequence[EditOp]) -> EditBatch
     )
 
 
-def padded(sentences: Sequence[Tensor]) -> Tensor:
-    """Numbers of words int64 [B, W], W of the longest sentence."""
-    return nn.utils.rnn.pad_sequence(list(sentences), batch_first=True, padding_value=PAD)
-
-
-def stacked_regions(regions: Sequence[Tensor | None], size: Sequence[int]) -> Tensor | None:
-    """Bool [B, H, W], all true where there is none; None where no request has one."""
-    if all(region is None for region in regions):
-        return None
-    return torch.stack([torch.ones(*size, dtype=torch.bool) if region is None else region for region in regions])
-
-
-def preview(image: Tensor, size: int) -> Tensor:
-    """A picture uint8 [3, H, W] at ``size`` x ``size``, its aspect ignored."""
-    if image.shape[1:] == (size, size):
-        return image
-    small = nn.functional.interpolate(
-        image[None].float(), (size, size), mode="bilinear", align_corners=False, antialias=True
-    )
-    return small[0].round().clamp(0, 255).to(torch.uint8)
-
-
-def small_region(region: Tensor | None, size: int) -> Tensor | None:
-    """A region bool [H, W] at ``size`` x ``size``; a cell is in it where any of its pixels is, so none vanishes."""
-    if region is None or region.shape == (size, size):
-        return region
-    return nn.functional.adaptive_max_pool2d(region[None].float(), (size, size))[0] > 0
-
-
 def learnable(sample: EditSample, words: Tensor, size: int) -> EditItem:
     """A sample as the editor learns from it."""
     target = sample.source if sample.target is None else sample.target
@@ -106,9 +79,3 @@ def learnable(sample: EditSample, words: Tensor, size: int) -> EditItem:
         words,
         EditSequence.empty() if sample.steps is None else sample.steps,
     )
-
-
-def previews(inputs: Sequence[EditInput], size: int) -> tuple[Tensor, Tensor | None]:
-    """Pictures uint8 [B, 3, size, size], and their regions bool [B, size, size] where any has one."""
-    regions = [small_region(item.region, size) for item in inputs]
-    return torch.stack([preview(item.image, size) for item in inputs]), stacked_regions(regions, (size, size))

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,7 +12,7 @@ from torch import Tensor
 from torch.optim import Adam, Optimizer
 
 from ldie.contract import Recipe, Runtime
-from ldie.errors import ConfigError, DataError
+from ldie.errors import DataError
 from ldie.schedule import lr_factor
 from ldie.systems.editing.batch import EditBatch, EditItem, collate, learnable
 from ldie.systems.editing.config import EditorConfig
@@ -21,16 +20,15 @@ from ldie.systems.editing.losses import supervised_losses
 from ldie.systems.editing.model import Editor
 from ldie.systems.editing.objectives import objective_of
 from ldie.systems.editing.pretrained import load_pretrained
-from ldie.tasks.editing.glove import read_glove
+from ldie.tasks.editing.reading import load_word_vectors
 from ldie.tasks.editing.sample import EditSample
-
-logger = logging.getLogger("ldie")
 
 
 class EditorRecipe(Recipe):
     """Steps that learn from known steps, and by turns those of the objective that ``solver.training`` names.
 
-    Several processes average their gradients; a mean over steps is that of each process's own.
+    What a step calls changes from one to the next, which DistributedDataParallel does not take: gradients of several
+    processes are averaged before the optimizer's step. Batch normalisation sees each process's own pictures.
     """
 
     best_metric: ClassVar[str] = "actor/l1_gain"
@@ -64,16 +62,8 @@ class EditorRecipe(Recipe):
 
     def load_pretrained(self) -> None:
         """See :meth:`Recipe.load_pretrained`: word vectors, then an earlier model's weights."""
-        language, embedding = self.config.model.language, self.model.language.embedding
-        if language.glove:
-            vectors, known = read_glove(Path(language.glove), self.model.vocabulary.words)
-            if vectors.shape[1] != language.embedding:
-                raise ConfigError(
-                    f"model.language.embedding must be {vectors.shape[1]}, as wide as the vectors of {language.glove}, "
-                    f"got {language.embedding}"
-                )
-            logger.info("%s: vectors of %d of %d words", language.glove, int(known.sum()), len(known))
-            embedding.load(vectors)
+        for encoder in self.model.language_encoders():
+            load_word_vectors(encoder, self.config.model.language, self.model.vocabulary)
         if self.config.solver.pretrained:
             load_pretrained(self.model, Path(self.config.solver.pretrained))
 
@@ -93,10 +83,14 @@ class EditorRecipe(Recipe):
             return self._objective.train_step(batch, self._editor)
         solver = self.config.solver
         with self.runtime.autocast():
-            losses = supervised_losses(self.model, batch, self.model.read(batch.words))
+            losses = supervised_losses(self.model, batch, self.model.read(batch.words), self._share)
         loss = losses["operator_loss"] + solver.parameter_weight * losses["parameter_loss"]
         self.runtime.update(self._editor, loss, solver.gradient_clip)
         return {name: term.detach() for name, term in losses.items()}
+
+    def _share(self, counts: Tensor) -> Tensor:
+        """Means over the processes of what each has counted."""
+        return self.runtime.total(counts) / self.runtime.world_size
 
     def resume_state(self) -> dict[str, Any]:
         """See :meth:`Recipe.resume_state`."""

@@ -9,15 +9,16 @@ from typing import Protocol
 from ldie.tasks.editing.sample import EditSample
 
 
-class EditDataset(Protocol):
-    """Requests by index, each read anew."""
+class RequestSource(Protocol):
+    """Requests by index, each read anew, as they are in files."""
 
-    origin: str
-    """Where it comes from, for messages."""
-    operators: tuple[str, ...]
-    """Names in ``EditOp`` of the operators that its steps use."""
-    min_count: int
-    """Words that its requests have less often are unknown to a model."""
+    @property
+    def origin(self) -> str:
+        """Where it comes from, for messages."""
+
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """Names in ``EditOp`` of the operators that its steps use."""
 
     def __len__(self) -> int: ...
 
@@ -25,3 +26,20 @@ class EditDataset(Protocol):
 
     def requests(self) -> Iterable[str]:
         """All requests, without a picture being opened."""
+
+
+class EditDataset(RequestSource, Protocol):
+    """Requests as a configuration asks for them."""
+
+    @property
+    def min_count(self) -> int:
+        """Words that its requests have less often are unknown to a model."""
+
+
+def labels_of(dataset: RequestSource) -> tuple[str, ...]:
+    """What requests of a data set can be labelled with: its ``labels`` where it has some, else its operators.
+
+    Annotators name operators that no number of ``EditOp`` stands for (CROP, DENOISE, ...); a data set that has such
+    says so in ``labels``. A label is a name here, and so is it in the facts.
+    """
+    return tuple(getattr(dataset, "labels", dataset.operators))

@@ -254,14 +254,14 @@ def _label_metrics(pairs: Sequence[_Pair], operators: Sequence[str]) -> dict[str
         assert each is not None
         if each.shape != (len(operators),) or not bool(each.isfinite().all()):
             raise DataError(f"sample {sample.key!r}: operator_scores must be {len(operators)} finite numbers")
-        if asked := _asked_for(sample):
+        if asked := asked_for(sample):
             scores.append(each.cpu())
             labels.append(torch.tensor([name in asked for name in operators]))
     auc = roc_auc(torch.stack(scores), torch.stack(labels)) if scores else None
     return {} if auc is None else {"classifier/auc": auc}
 
 
-def _asked_for(sample: EditSample) -> frozenset[str]:
+def asked_for(sample: EditSample) -> frozenset[str]:
     """The operators that annotators name, or, where they name none, those of the steps."""
     if sample.operators or sample.steps is None:
         return sample.operators

@@ -63,6 +63,14 @@ class EditInput:
 
 
 @dataclass(frozen=True)
+class JudgedInput(EditInput):
+    """What a model may know that judges a picture: whether it answers the request."""
+
+    picture: Tensor = field(kw_only=True)
+    """uint8 [3, H, W], of the image's size."""
+
+
+@dataclass(frozen=True)
 class EditPrediction:
     """What a model makes of a request. Models fill what they decide, the rest stays None."""
 
@@ -75,6 +83,8 @@ class EditPrediction:
     attention: Tensor | None = None
     """float32 [K, W]: how much of each step came from each word; rows add up to 1."""
     operator_scores: Tensor | None = None
-    """float32 [operators]: how likely each of the facts' operators is asked for."""
+    """float32 [labels]: how likely each operator is asked for."""
+    labels: tuple[str, ...] = ()
+    """The operators that ``operator_scores`` are of."""
     realness: Tensor | None = None
-    """float32 []: how well the sample's target answers its request, from 0 to 1."""
+    """float32 []: how well the judged picture answers the request, from 0 to 1."""
