@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from itertools import combinations
+from pathlib import Path
 
 import pytest
 import torch
@@ -79,6 +80,12 @@ def test_each_aim_has_ten_phrases_and_some_that_are_held_out() -> None:
         for degree in (0, 1, 2) if len(aim.levels) == 3 else (1,):
             for kind in (False, True):
                 assert any(phrase.fits(degree) and phrase.command for group in bank(aim, kind) for phrase in group)
+
+
+def test_the_documentation_counts_right() -> None:
+    seen, held = (sum(len(group) for aim in (*AIMS, FIX) for group in bank(aim, kind)) for kind in (False, True))
+    page = Path(__file__).parents[3] / "docs" / "synedit.md"
+    assert f"| in all | | {seen:,}, {held} |" in page.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("split", SPLITS)
