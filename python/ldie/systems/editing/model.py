@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ldie.contract import Facts
+from ldie.export.exportable import Exportable
 from ldie.nn.image_code import ImageEncoder
 from ldie.nn.language import LanguageCode, LanguageEncoder
 from ldie.stages import stage
@@ -16,6 +18,7 @@ from ldie.systems.editing.config import EditorConfig
 from ldie.systems.editing.decoder import Decoder
 from ldie.systems.editing.discriminator import Discriminator
 from ldie.systems.editing.episode import Episode, run_episode
+from ldie.systems.editing.graph import exportable
 from ldie.tasks.editing.model import StepModel
 from ldie.tasks.editing.reading import language_encoder, padded, previews
 from ldie.tasks.editing.replay import replayed
@@ -124,6 +127,10 @@ class Editor(StepModel):
                 _prediction(episode, row, item, sentence.words)
                 for row, (item, sentence) in enumerate(zip(inputs, sentences, strict=True))
             ]
+
+    def exportable(self, size: tuple[int, int] | None, batch_size: int, inputs: Sequence[Any] = ()) -> Exportable:
+        """See :meth:`ldie.contract.Model.exportable`."""
+        return exportable(self, size, batch_size, inputs)
 
 
 def _prediction(episode: Episode, row: int, item: EditInput, words: tuple[str, ...]) -> EditPrediction:

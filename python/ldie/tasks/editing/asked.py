@@ -110,7 +110,7 @@ def _renamed(text: str, words: Sequence[Word], phrases: Iterable[range], known: 
     """The text with ``it`` for objects that no word is known for."""
     for phrase in phrases if "it" in known else ():
         if not _all_known(words[phrase.stop - 1].text, known):
-            name = r"\W+".join(re.escape(words[k].text) for k in phrase)
+            name = r"(?:['\u2019]s)?\W+".join(re.escape(words[k].text) for k in phrase)
             text = re.sub(rf"\b(?:(?:{'|'.join(_DEFINITE)})\s+)?{name}\b", "it", text, count=1, flags=re.IGNORECASE)
     return text
 
