@@ -15,6 +15,7 @@ from ldie.commands.export import export
 from ldie.commands.import_weights import import_weights
 from ldie.commands.info import info
 from ldie.commands.plan import plan
+from ldie.commands.plans import plans
 from ldie.commands.predict import predict
 from ldie.commands.recipe import recipe
 from ldie.commands.show import show
@@ -35,6 +36,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "edit": edit,
     "recipe": recipe,
     "plan": plan,
+    "plans": plans,
     "synth": synth,
     "split": split,
     "info": info,

@@ -28,7 +28,7 @@ def request_sheet(
 
 
 def _cell(sample: EditSample, prediction: EditPrediction | None) -> Image.Image:
-    pictures = [_scaled(_outlined(sample.source, sample.region))]
+    pictures = [_scaled(outlined(sample.source, sample.region))]
     lines = [sample.request]
     if prediction is not None and prediction.image is not None:
         pictures.append(_scaled(prediction.image))
@@ -50,7 +50,7 @@ def _in_words(steps: EditSequence | None) -> str:
     return "; ".join(map(words, recipe.steps)) or "no steps"
 
 
-def _outlined(image: Tensor, region: Tensor | None) -> Tensor:
+def outlined(image: Tensor, region: Tensor | None) -> Tensor:
     """The picture with the pixels just inside the region's edge in yellow."""
     if region is None:
         return image
