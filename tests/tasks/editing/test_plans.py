@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from engine.command import error_line
+from ldie.cli import main
 from ldie.errors import ConfigError, DataError
 from ldie.tasks.editing import plan_pairs as planner
 from ldie.tasks.editing.fivek import FiveK
 from ldie.tasks.editing.gier import Gier
 from ldie.tasks.editing.plan_pairs import plan_pairs
 from ldie.tasks.editing.plans import Plan, Plans, kept, row_of
+from ldie.tasks.editing.published_folder import open_published
 from ldie.tasks.editing.published_plans import read_published_plans
 from PIL import Image
 from tasks.editing.published_folders import fivek, gier, masks, picture, record
@@ -162,6 +165,17 @@ def test_planning_goes_on_where_it_ended(edited: FiveK, tmp_path: Path, monkeypa
     with pytest.raises(DataError, match=r"planned with other settings \(operators\)"):
         plan_pairs(edited, path, operators=SCALARS[:2])
     assert [path.name for path in tmp_path.iterdir() if "tmp" in path.name] == []
+
+
+def test_command(edited: FiveK, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "made" / "plans.json"
+    command = ["plans", str(edited.root), "--out", str(path), "--size", "24", "--operators", *map(str.lower, SCALARS)]
+    assert main(command) == 0
+    assert "2 pairs, 1.0 steps each: mean difference 0." in capsys.readouterr().out
+    plans = Plans.load(path)
+    assert [step.name for plan in plans.plans.values() for step in plan.steps] == ["BRIGHTNESS", "CONTRAST"]
+    assert open_published(edited.root, "train", plans=path).operators == ("BRIGHTNESS", "CONTRAST")
+    assert "with other settings (max_steps)" in error_line(capsys, [*command, "--max-steps", "1"])
 
 
 def test_planning_what_cannot_be(edited: FiveK, tmp_path: Path) -> None:

@@ -42,6 +42,10 @@ class EditDataConfig(DatasetConfig):
     """Of a folder: file of planned steps to learn from, or folder of MA5k-Req's published ones."""
     min_count: Count = 3
     """Words that the requests have less often are unknown."""
+    class_names: str = ""
+    """Annotation file in COCO's format, also of panoptic ones, whose names of classes are known words, too."""
+    vocabulary: str = ""
+    """File of a published vocabulary to take in place of the requests' words, as with the vectors that came with it."""
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,13 @@ class Gier(PublishedPairs):
         super().__init__(root, str(path), [record for record in records if record is not None], size, plans)
         self._check_masks()
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of all operators that annotators name: those of ``EditOp`` in its order, then the others."""
+        named = sorted({name for record in self.records for name in record.operators})
+        numbered = [op.name for op in EditOp if op.name in named]
+        return (*numbered, *(name for name in named if name not in numbered))
+
     def _record(self, path: Path, number: int, record: dict[str, Any]) -> PairRecord | None:
         source, target = (image_name(record, key, path, number) for key in ("input", "output"))
         operators, places = _operators(record.get("operator"), f"{path}: record {number}")

@@ -13,14 +13,14 @@ from ldie.contract import Facts, Results, Task
 from ldie.errors import ConfigError, DataError, short
 from ldie.files import make_folder
 from ldie.tasks.detection.visualization import save_picture
-from ldie.tasks.editing.catalog import Chosen, make_data, open_split
+from ldie.tasks.editing.catalog import make_data, open_split
 from ldie.tasks.editing.data_config import EditDataConfig
 from ldie.tasks.editing.dataset import EditDataset
 from ldie.tasks.editing.model import EditingModel
 from ldie.tasks.editing.request_metrics import edit_metrics
 from ldie.tasks.editing.request_sheet import request_sheet
 from ldie.tasks.editing.sample import EditInput, EditPrediction, EditSample
-from ldie.tasks.editing.vocabulary import Vocabulary, build_vocabulary
+from ldie.tasks.editing.vocabulary import Vocabulary
 from ldie_ext import EditOp
 
 logger = logging.getLogger("ldie")
@@ -40,15 +40,15 @@ class EditingTask(Task):
         """See :meth:`Task.prepare`: generates requests."""
         make_data(config, (config.dataset.train, config.dataset.val))
 
-    def open(self, config: RunConfig, splits: Sequence[str]) -> list[Chosen]:
+    def open(self, config: RunConfig, splits: Sequence[str]) -> list[EditDataset]:
         """See :meth:`Task.open`."""
         return [open_split(config, split) for split in splits]
 
-    def facts(self, dataset: Chosen) -> Facts:
+    def facts(self, dataset: EditDataset) -> Facts:
         """See :meth:`Task.facts`."""
         return {
             "operators": list(dataset.operators),
-            "vocabulary": list(build_vocabulary(dataset.requests(), min_count=dataset.min_count).words),
+            "vocabulary": list(dataset.vocabulary().words),
         }
 
     def facts_without_data(self, config: Any) -> Facts:
