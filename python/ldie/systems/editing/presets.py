@@ -18,11 +18,13 @@ from ldie.tasks.editing.data_config import EditDataConfig
 
 TINY = EditorConfig(
     model=EditorModel(
-        language=LanguageConfig(embedding=64, hidden=64, layers=1),
+        language=LanguageConfig(embedding=64, hidden=128, layers=1, dropout=0.0),
         image=ImageConfig(size=32, widths=(16, 32, 64), blocks=0, code=64),
         decoder=DecoderConfig(embedding=32, max_steps=3),
     ),
-    solver=EditorSolver(max_iter=1500, lr=2e-3, lr_schedule="cosine", warmup_iter=50, gradient_clip=1.0),
+    solver=EditorSolver(
+        max_iter=1500, lr=2e-3, lr_schedule="cosine", warmup_iter=50, gradient_clip=1.0, parameter_weight=10.0
+    ),
 )
 """Minutes on two CPU cores: generated requests on previews of 32 pixels."""
 
