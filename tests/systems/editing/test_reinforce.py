@@ -49,9 +49,7 @@ def configured(levels: int = 2, max_steps: int = 2, lr: float = 1e-2, explore: f
             image=ImageConfig(size=8, widths=(4, 8), blocks=0, code=8),
             decoder=DecoderConfig(embedding=4, levels=levels, max_steps=max_steps),
         ),
-        solver=EditorSolver(
-            batch_size=4, training="reinforce", lr=lr, explore=explore, reinforce=ReinforceSolver(**own)
-        ),
+        solver=EditorSolver(training="reinforce", explore=explore, reinforce=ReinforceSolver(lr=lr, **own)),
     )
 
 
@@ -138,14 +136,9 @@ class Captured(TrainingRuntime):
         """Leaves everything as it is."""
 
 
-def forced(tokens: tuple[int, ...], levels: tuple[int, ...]):
-    """Chooses these tokens, and these levels for all parameters, instead of drawing."""
-
-    def choose(log_probs: torch.Tensor, step: int) -> torch.Tensor:
-        wanted = tokens if log_probs.dim() == 2 else levels
-        return torch.full(log_probs.shape[:-1], wanted[step])
-
-    return choose
+def forced(wanted: tuple[int, ...]):
+    """Chooses these instead of drawing."""
+    return lambda log_probs, step: torch.full(log_probs.shape[:-1], wanted[step])
 
 
 def all_episodes():
@@ -164,17 +157,19 @@ def test_the_expected_gradient_is_that_of_the_expected_return(monkeypatch, basel
     mean = [torch.zeros_like(weight) for weight in weights]
     expected_return, total = torch.zeros(()), 0.0
     for tokens, levels in all_episodes():
-        monkeypatch.setattr(reinforce, "drawn", lambda explore, episode=(tokens, levels): forced(*episode))
+        choosers = {0.2: forced(tokens), 0.0: forced(levels)}
+        monkeypatch.setattr(reinforce, "drawn", choosers.get)
         recipe.load_resume_state({"mean_returns": torch.tensor([0.3, -0.2]), "batches": 9})
         recipe.train_step(batch, 0)
-        episode = run_episode(model, batch.source / 255, None, model.read(batch.words), forced(tokens, levels))
+        language = model.read(batch.words)
+        episode = run_episode(model, batch.source / 255, None, language, forced(tokens), levels=forced(levels))
         probability = torch.ones(())
         for step in range(2 if tokens[0] else 1):
             even = 1 / (3 - step)
             probability = probability * (0.8 * episode.log_probs[0, step, tokens[step]].exp() + 0.2 * even)
             if tokens[step]:
                 level = episode.levels.log_probs[0, step, 0, levels[step]].exp()
-                probability = probability * (0.8 * level + 0.2 / 2)
+                probability = probability * level
         target = batch.target / 255
         gain = (batch.source / 255 - target).abs().mean() - (episode.result - target).abs().mean()
         penalty = 0.05 * sum(token != END for token in tokens)
@@ -315,7 +310,8 @@ def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(baseline):
     for step in range(2):
         stopped.train_step(batch, step)
     resumed.model.load_state_dict(stopped.model.state_dict())
-    resumed.optimizers["editor"].load_state_dict(stopped.optimizers["editor"].state_dict())
+    for name, optimizer in stopped.optimizers.items():
+        resumed.optimizers[name].load_state_dict(optimizer.state_dict())
     resumed.load_resume_state(stopped.resume_state())
     for step in range(2, 4):
         again = resumed.train_step(batch, step)

@@ -12,6 +12,7 @@ from ldie.systems.editing.config import (
     EditorSolver,
     ImageConfig,
     LanguageConfig,
+    ReinforceSolver,
 )
 from ldie.tasks.editing.data_config import EditDataConfig
 
@@ -33,9 +34,16 @@ OVERFIT = replace(
 )
 """Learns eight requests by heart, to see that nothing is in the way."""
 
+TINY_REINFORCE = replace(
+    TINY,
+    model=replace(TINY.model, decoder=replace(TINY.model.decoder, levels=20)),
+    solver=replace(TINY.solver, training="reinforce", reinforce=ReinforceSolver(warmup=100)),
+)
+"""Learns from rewards, after few known steps; with ``solver.reinforce.warmup=0`` from rewards alone."""
+
 T2ONET = EditorConfig(
     dataset=EditDataConfig(root="FiveK"), solver=EditorSolver(training="l1", save_step=1000, num_workers=4)
 )
 """The published size and schedule (arXiv:2106.13156), for MA5k-Req and a GPU."""
 
-PRESETS = {"tiny": TINY, "overfit": OVERFIT, "t2onet": T2ONET}
+PRESETS = {"tiny": TINY, "tiny_reinforce": TINY_REINFORCE, "overfit": OVERFIT, "t2onet": T2ONET}
