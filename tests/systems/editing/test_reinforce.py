@@ -29,6 +29,7 @@ from ldie.systems.editing.objectives.reinforce import (
     allowed_tokens,
     decided_steps,
     discounted,
+    distances,
     missing_entropy,
     rewards,
 )
@@ -79,22 +80,18 @@ def test_returns_are_discounted_sums_of_what_follows():
         torch.testing.assert_close(discounted(gained, discount), torch.tensor(plain))
 
 
-def episode_of(tokens: list[list[int]], images: list[torch.Tensor]) -> Episode:
-    rows = torch.tensor(tokens)
-    return Episode(rows, rows, torch.zeros(*rows.shape, 24), torch.zeros(*rows.shape, 4), images, None)
-
-
 def test_rewards_penalties_and_what_is_behind_END():
-    levels = [[0.5, 0.4, 0.1, 0.1], [0.5, 0.5, 0.5, 0.5], [0.5, 0.7, 0.7, 0.7]]
-    images = [torch.stack([torch.full((3, 2, 2), row[t]) for row in levels]) for t in range(4)]
-    zeros = torch.zeros(3, 3, 2, 2, dtype=torch.uint8)
+    tokens = torch.tensor([[2, 2, 3], [END, END, END], [1, END, END]])
+    grey = torch.tensor([[0.5, 0.4, 0.1, 0.1], [0.5, 0.5, 0.5, 0.5], [0.5, 0.7, 0.7, 0.7]])
+    images = [column[:, None, None, None].expand(3, 3, 2, 2) for column in grey.unbind(1)]
+    episode = Episode(tokens, tokens, torch.zeros(3, 3, 24), torch.zeros(3, 3, 4), images, None)
+    away = distances(episode, torch.full((3, 3, 2, 2), 51, dtype=torch.uint8))
+    torch.testing.assert_close(away, (grey - 0.2).abs())
     known = torch.tensor([[2, 1, END], [3, END, END], [1, END, END]])
-    batch = EditBatch(zeros, zeros, None, zeros[:, 0, 0], known, torch.zeros(3, 3, 24), torch.tensor([2, 1, 1]))
-    episode = episode_of([[2, 2, 3], [END, END, END], [1, END, END]], images)
     solver = ReinforceSolver(step_penalty=0.01, repeat_penalty=0.2, operator_reward=0.5, allow_repeats=True)
-    expected = [[0.1 - 0.01 + 0.5, 0.3 - 0.01 - 0.2, -0.01], [0, 0, 0], [-0.2 - 0.01 + 0.5, 0, 0]]
-    torch.testing.assert_close(rewards(episode, batch, solver), torch.tensor(expected))
-    assert decided_steps(episode.tokens).tolist() == [[True, True, True], [True, False, False], [True, True, False]]
+    expected = [[0.1 - 0.01 + 0.5, 0.1 - 0.01 - 0.2, -0.01], [0, 0, 0], [-0.2 - 0.01 + 0.5, 0, 0]]
+    torch.testing.assert_close(rewards(away, tokens, known, solver), torch.tensor(expected))
+    assert decided_steps(tokens).tolist() == [[True, True, True], [True, False, False], [True, True, False]]
 
 
 def test_missing_entropy_is_zero_where_all_is_even_and_its_descent_spreads():
@@ -295,7 +292,7 @@ def test_known_steps_come_first():
     batch = batch_of(recipe, 4)
     terms = [set(recipe.train_step(batch, step)) for step in range(4)]
     assert terms[0] == terms[1] == {"operator_loss", "parameter_loss"}
-    assert terms[2] == terms[3] == {"policy_loss", "reward", "greedy_reward", "steps", "missing_entropy"}
+    assert terms[2] == terms[3] == {"policy_loss", "reward", "greedy_reward", "l1_gain", "steps", "missing_entropy"}
 
 
 @pytest.mark.parametrize("baseline", BASELINES)

@@ -66,14 +66,20 @@ class Reinforce(Objective):
         own = solver.reinforce
         with self.runtime.autocast():
             episode = self._episode(batch, self.model.read(batch.words), drawn(solver.explore), drawn(0.0))
-        gained = rewards(episode, batch, own)
+        away = distances(episode, batch.target)
+        gained = rewards(away, episode.tokens, batch.tokens, own)
         decided = decided_steps(episode.tokens)
         returns = discounted(gained, own.discount)
-        terms = {"reward": gained.sum(1).mean(), "steps": (episode.tokens != END).sum(1).float().mean()}
+        terms = {
+            "reward": gained.sum(1).mean(),
+            "l1_gain": (away[:, 0] - away[:, -1]).mean(),
+            "steps": (episode.tokens != END).sum(1).float().mean(),
+        }
         if own.baseline == "self_critical":
-            critic = rewards(self._greedy_episode(batch), batch, own)
-            advantages = (returns - discounted(critic, own.discount))[:, :1].expand_as(returns)
-            terms["greedy_reward"] = critic.sum(1).mean()
+            greedily = self._greedy_episode(batch)
+            compared = rewards(distances(greedily, batch.target), greedily.tokens, batch.tokens, own)
+            advantages = (returns - discounted(compared, own.discount))[:, :1].expand_as(returns)
+            terms["greedy_reward"] = compared.sum(1).mean()
         elif own.baseline == "constant":
             advantages = returns - self._mean
             self._follow(returns, decided)
@@ -126,15 +132,25 @@ class Reinforce(Objective):
 
 
 @torch.no_grad()
-def rewards(episode: Episode, batch: EditBatch, solver: ReinforceSolver) -> Tensor:
-    """What each step earns [B, T], without gradient; END and what is behind it 0."""
-    target = batch.target.float() / 255
-    distances = torch.stack([(image.float() - target).abs().mean((1, 2, 3)) for image in episode.images], 1)
-    tokens = episode.tokens
+def distances(episode: Episode, target: Tensor) -> Tensor:
+    """Mean absolute differences [B, T + 1] of the source and of the picture after each step from uint8 targets."""
+    wanted = target.float() / 255
+    return torch.stack([(image.float() - wanted).abs().mean((1, 2, 3)) for image in episode.images], 1)
+
+
+def rewards(away: Tensor, tokens: Tensor, known: Tensor, solver: ReinforceSolver) -> Tensor:
+    """What each step earns [B, T]; END and what is behind it 0.
+
+    Args:
+        away: [B, T + 1], see :func:`distances`.
+        tokens: int64 [B, T], the steps.
+        known: int64 [B, K], the true ones.
+        solver: What is added and taken off.
+    """
     repeated = (tokens[:, :, None] == tokens[:, None]).tril(-1).any(2)
-    known = _sets(batch.tokens, episode.log_probs.shape[2]).gather(1, tokens)
-    gained = distances[:, :-1] - distances[:, 1:] - solver.step_penalty
-    gained = gained + solver.operator_reward * (known & ~repeated) - solver.repeat_penalty * repeated
+    right = (tokens[:, :, None] == known[:, None]).any(2) & ~repeated
+    gained = away[:, :-1] - away[:, 1:] - solver.step_penalty
+    gained = gained + solver.operator_reward * right - solver.repeat_penalty * repeated
     return gained * (tokens != END)
 
 
