@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ldie.config import RunConfig
+from ldie.config import DatasetConfig, RunConfig
 from ldie.errors import ConfigError
 from ldie.export.exportable import Exportable
 from ldie.progress import Progress as Progress
@@ -256,6 +256,8 @@ class Recipe(ABC):
 class Task(ABC):
     """What the data is: how it is opened, measured, reported and shown."""
 
+    data: ClassVar[type[DatasetConfig]] = DatasetConfig
+    """The section of a configuration that names it."""
     files: ClassVar[tuple[str, ...]] = ()
     """What :meth:`report` writes into a run's folder beside ``pictures/``."""
 

@@ -15,18 +15,18 @@ _PLAN_EXAMPLES = """examples:
 """
 _PLAN_METHODS = ("joint", "beam", "fixed", "epsilon_greedy")
 PLAN_OPERATORS = ("brightness", "contrast", "saturation", "sharpness", "tone_curve", "color_curve")
-MORE_OPERATORS = (
-    "exposure", "black_white", "white_balance", "hue", "lightness", "blur", "edge", "color_bg", "colorize",
-    "inpaint_obj",
-)  # fmt: skip
+_EDITS = ("exposure", "black_white", "white_balance", "hue", "lightness", "blur", "edge")
+MORE_OPERATORS = (*_EDITS, "color_bg", "colorize", "inpaint_obj")
 
 
 def add_editing_commands(commands: argparse._SubParsersAction) -> None:
-    """Adds ``apply``, ``recipe``, ``plan`` and ``synth``."""
+    """Adds ``apply``, ``recipe``, ``plan``, ``plans``, ``synth`` and ``split``."""
     _add_apply(commands)
     _add_recipe(commands)
     _add_plan(commands)
+    _add_plans(commands)
     _add_synth(commands)
+    _add_split(commands)
 
 
 def _add_apply(commands: argparse._SubParsersAction) -> None:
@@ -78,13 +78,7 @@ def _add_plan(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--out", type=Path, default=Path("plan"), metavar="DIR", help=text)
     text = "do the edits to this photograph, or to all in this folder, too"
     parser.add_argument("--apply-to", type=Path, metavar="FILE|DIR", help=text)
-    text = f"edits to choose from: {' '.join((*PLAN_OPERATORS, *MORE_OPERATORS))} (default: the first six)"
-    known = (*PLAN_OPERATORS, *MORE_OPERATORS)
-    parser.add_argument("--operators", nargs="+", choices=known, default=PLAN_OPERATORS, metavar="OP", help=text)
-    text = "edits at most (default: 3 for joint, else as many as there are operators, 8 at most)"
-    parser.add_argument("--max-steps", type=whole(1, 8), metavar="N", help=text)
-    text = f"{' | '.join(_PLAN_METHODS)}; all but joint come near, but seldom by the edits that were made"
-    parser.add_argument("--method", choices=_PLAN_METHODS, default="joint", metavar="METHOD", help=text)
+    _add_search(parser, (*PLAN_OPERATORS, *MORE_OPERATORS))
     text = "pictures, white where an edit may be local to, or to the rest; color_bg and inpaint_obj need one"
     parser.add_argument("--mask", nargs="+", type=Path, default=[], metavar="FILE", help=text)
     text = "pixels along a side that are looked at (default: %(default)s)"
@@ -94,6 +88,35 @@ def _add_plan(commands: argparse._SubParsersAction) -> None:
     text = "of joint: mean difference that fewer numbers may cost (default: 0.00013, what 8 bits can hide)"
     parser.add_argument("--tolerance", type=score, metavar="T", help=text)
     parser.add_argument("--seed", type=whole(0, SEEDS), default=0, help="of epsilon_greedy (default: %(default)s)")
+
+
+def _add_plans(commands: argparse._SubParsersAction) -> None:
+    text = "find the edits of all pairs in a data set of requests, for a model to learn from; goes on where it ended"
+    parser = command(commands, "plans", text)
+    parser.epilog = (
+        "example:\n  ldie plans ~/FiveK --out plans.json\n"
+        "  ldie train editing --data ~/FiveK --set dataset.plans=plans.json"
+    )
+    parser.add_argument("data", type=Path, metavar="DIR", help="a folder of MA5k-Req or GIER")
+    text = "file of the plans; dataset.plans takes it"
+    parser.add_argument("--out", type=Path, metavar="FILE", required=True, help=text)
+    parser.add_argument("--split", choices=("train", "val", "test"), default="train", help="(default: %(default)s)")
+    text = "of GIER: which pairs, such as global+shapeAlign (default: %(default)s)"
+    parser.add_argument("--mode", default="full", help=text)
+    text = "where other files of the splits are, as ldie split writes them"
+    parser.add_argument("--splits", type=Path, metavar="DIR", help=text)
+    text = "pixels along each side that pictures are resized to (default: %(default)s)"
+    parser.add_argument("--size", type=whole(16, 4096), default=128, metavar="N", help=text)
+    _add_search(parser, (*PLAN_OPERATORS, *_EDITS))
+
+
+def _add_search(parser: argparse.ArgumentParser, known: tuple[str, ...]) -> None:
+    text = f"edits to choose from: {' '.join(known)} (default: the first six)"
+    parser.add_argument("--operators", nargs="+", choices=known, default=PLAN_OPERATORS, metavar="OP", help=text)
+    text = "edits at most (default: 3 for joint, else as many as there are operators, 8 at most)"
+    parser.add_argument("--max-steps", type=whole(1, 8), metavar="N", help=text)
+    text = f"{' | '.join(_PLAN_METHODS)}; all but joint come near, but seldom by the edits that were made"
+    parser.add_argument("--method", choices=_PLAN_METHODS, default="joint", metavar="METHOD", help=text)
 
 
 def _add_synth(commands: argparse._SubParsersAction) -> None:
@@ -112,3 +135,17 @@ def _add_synth(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--seed", type=whole(0, SEEDS), default=0, help="of edits and generated pictures (default: 0)")
     text = "side of generated pictures (default: 128), or the longer side to shrink others to (default: as they are)"
     parser.add_argument("--size", type=whole(32, LONGEST), metavar="N", help=text)
+
+
+def _add_split(commands: argparse._SubParsersAction) -> None:
+    text = "say which input images a data set of requests has in several splits; write splits in which each is in one"
+    parser = command(commands, "split", text)
+    parser.epilog = "example:\n  ldie split ~/GIER --out leak-free"
+    parser.add_argument("data", type=Path, metavar="DIR", help="a folder of MA5k-Req or GIER")
+    text = "a new folder for the files of the splits and leakage.json; dataset.splits takes it"
+    parser.add_argument("--out", type=Path, metavar="DIR", required=True, help=text)
+    parser.add_argument("--seed", type=whole(0, SEEDS), default=0, help="of the order of images (default: %(default)s)")
+    text = "parts of the images for train, val and test, which add up to 1 (default: 0.8 0.1 0.1)"
+    parser.add_argument(
+        "--ratios", nargs=3, type=score, default=(0.8, 0.1, 0.1), metavar=("TRAIN", "VAL", "TEST"), help=text
+    )

@@ -90,7 +90,7 @@ def _add_show(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--task", default="detection", metavar="TASK", help=text)
     text = "for the pictures (default: %(default)s)"
     parser.add_argument("--out", type=Path, default=Path("pictures"), metavar="DIR", help=text)
-    parser.add_argument("--split", default="train2017", help="which part of the data (default: %(default)s)")
+    parser.add_argument("--split", help="which part of the data (default: the one to train on)")
     text = "how many images, from the first on (default: %(default)s)"
     parser.add_argument("--count", type=whole(1), default=16, help=text)
     parser.add_argument("--seed", type=whole(0, SEEDS), default=0, help="of generated shapes (default: %(default)s)")

@@ -14,9 +14,11 @@ from ldie.commands.export import export
 from ldie.commands.import_weights import import_weights
 from ldie.commands.info import info
 from ldie.commands.plan import plan
+from ldie.commands.plans import plans
 from ldie.commands.predict import predict
 from ldie.commands.recipe import recipe
 from ldie.commands.show import show
+from ldie.commands.split import split
 from ldie.commands.synth import synth
 from ldie.commands.train import train
 
@@ -32,6 +34,8 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "apply": apply,
     "recipe": recipe,
     "plan": plan,
+    "plans": plans,
     "synth": synth,
+    "split": split,
     "info": info,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 
-from ldie.config import DatasetConfig, RunConfig
+from ldie.config import RunConfig
 from ldie.engine.log import configure_console
 from ldie.files import make_folder
 from ldie.tasks import get_task
@@ -16,7 +16,9 @@ def show(options: argparse.Namespace) -> int:
     configure_console(options.debug)
     task = get_task(options.task)
     make_folder(options.out)
-    config = RunConfig(dataset=DatasetConfig(root=options.data), output_dir=str(options.out), seed=options.seed)
+    split = options.split or task.data().train
+    data = task.data(root=options.data, train=split, val=split)
+    config = RunConfig(dataset=data, output_dir=str(options.out), seed=options.seed)
     task.prepare(config)
-    task.show(config, options.split, options.count, options.out)
+    task.show(config, split, options.count, options.out)
     return 0

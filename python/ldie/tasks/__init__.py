@@ -11,7 +11,7 @@ from ldie.errors import UnknownNameError
 if TYPE_CHECKING:
     from ldie.contract import Task
 
-TASKS = {"detection": "ldie.tasks.detection"}
+TASKS = {"detection": "ldie.tasks.detection", "editing": "ldie.tasks.editing"}
 """Modules that have a ``TASK``."""
 
 

@@ -45,6 +45,7 @@ def test_a_sample_is_a_request_of_experts_then_of_amateurs(tmp_path: Path) -> No
     assert len({dataset[index].key for index in range(4)}) == 4
     assert dataset[2].operators == {"BRIGHTNESS"} and dataset[3].operators == {"CROP", "COLOR_CURVE"}
     assert dataset.operators == ("BRIGHTNESS", "COLOR_CURVE")  # in the order of their numbers; CROP has none
+    assert dataset.labels == ("BRIGHTNESS", "COLOR_CURVE", "CROP")
     assert not torch.equal(dataset[0].target, dataset[3].target) and torch.equal(dataset[0].source, dataset[3].source)
 
 

@@ -15,6 +15,9 @@ from ldie.tasks.editing.data_config import EditDataConfig
 from ldie.tasks.editing.reading import ImageConfig as ImageConfig
 from ldie.tasks.editing.reading import LanguageConfig as LanguageConfig
 
+SMALLEST = 16
+"""Side of a picture that VGG19's four poolings leave a cell of."""
+
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
 Training = Literal["supervised", "l1", "gan", "adapt_gan", "reinforce"]
@@ -36,7 +39,7 @@ class DecoderConfig:
     saturation: Literal["full", "legacy"] = "full"
     """Range of the saturation parameter: -1 to 1, or as published -0.2 to 0.8."""
     levels: Count = 0
-    """Values that a parameter can take: a choice among so many; 0: any value in the operator's range."""
+    """Values that a parameter can take: a choice among so many, which rewards can teach; 0: any in its range."""
     max_steps: Positive = 5
     """Steps of an episode at most."""
 
@@ -97,18 +100,20 @@ class ReinforceSolver:
     baseline: Literal["self_critical", "constant", "none"] = "self_critical"
     """What a return is compared with: that of the greedy episode, a running mean, or nothing."""
     discount: Share = 1.0
+    """Factor of a reward for every step that it lies ahead."""
     entropy: Weight = 0.01
-    """Of the entropy of the operators' probabilities, which keeps them from collapsing into one."""
+    """Of what the entropy of the operators' probabilities lacks of the largest: keeps them from collapsing into one."""
     step_penalty: Weight = 0.005
-    """Taken off the reward of every step but END."""
-    repeat_penalty: Weight = 0.0
-    """Taken off the reward of an operator that the episode had already; only with ``allow_repeats``."""
+    """Taken off the reward of every step but END, so that ending is better than a step that changes little."""
     allow_repeats: bool = False
-    """Whether an episode may take an operator twice."""
+    """Whether an episode may take an operator twice; also when it edits later on."""
+    repeat_penalty: Weight = 0.0
+    """Taken off the reward of an operator that the episode had already."""
     operator_reward: Weight = 0.0
-    """Added where a step's operator is one of those of the truth."""
+    """Added where a step's operator is one of those of the truth, for the first time."""
     given: Literal["nothing", "operators", "order"] = "nothing"
-    """What of the truth an episode may know: its operators (only they can be drawn) or also their order."""
+    """What of the truth an episode may know: its operators (only they and END can be drawn) or also their order and
+    number, so that parameters alone are learned."""
     warmup: Steps = 0
     """So many supervised steps come first."""
 
@@ -127,7 +132,7 @@ class EditorSolver(SolverConfig):
     parameter_weight: Weight = 1.0
     """Of the squared error of parameters beside the operators' cross entropy."""
     explore: Share = 0.05
-    """Share of an episode's draws that ignore the probabilities."""
+    """Share of an episode's draws, of operators and of discrete parameters, that ignore the probabilities."""
     gradient_clip: Weight = 0.0
     """Largest gradient norm; 0: no clipping."""
     pretrained: str = ""
@@ -154,16 +159,25 @@ class EditorConfig(RunConfig):
                 f"model.discriminator.scales must be {wanted} for solver.training={solver.training}, "
                 f"got {model.discriminator.scales}"
             )
-        if (model.decoder.levels > 0) != (solver.training == "reinforce"):
-            wanted = "at least 2" if solver.training == "reinforce" else "0"
+        levels = model.decoder.levels
+        if not {"supervised": levels != 1, "reinforce": levels > 1}.get(solver.training, levels == 0):
+            wanted = {"supervised": "0 or at least 2", "reinforce": "at least 2"}.get(solver.training, "0")
             raise ConfigError(
-                f"model.decoder.levels must be {wanted} for solver.training={solver.training}, got "
-                f"{model.decoder.levels}"
+                f"model.decoder.levels must be {wanted} for solver.training={solver.training}, got {levels}"
+            )
+        if solver.reinforce.repeat_penalty and not solver.reinforce.allow_repeats:
+            raise ConfigError(
+                "solver.reinforce.repeat_penalty must be 0 without solver.reinforce.allow_repeats, got "
+                f"{solver.reinforce.repeat_penalty}"
             )
         if bool(solver.gan.perceptual) != bool(solver.gan.perceptual_weights):
             raise ConfigError(
                 "solver.gan.perceptual_weights must name a file of VGG19 weights where solver.gan.perceptual is not 0, "
                 f"and none where it is; got {solver.gan.perceptual_weights or 'none'!r} and {solver.gan.perceptual:g}"
+            )
+        if solver.gan.perceptual and model.image.size < SMALLEST:
+            raise ConfigError(
+                f"model.image.size must be at least {SMALLEST} for solver.gan.perceptual, got {model.image.size}"
             )
         if not model.image.enabled and not model.language.enabled:
             raise ConfigError("one of model.image.enabled and model.language.enabled must be true")

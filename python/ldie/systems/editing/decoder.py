@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ldie.nn.language import LanguageCode
 from ldie.systems.editing.config import EditorModel
-from ldie.systems.editing.heads import ParameterHeads
+from ldie.systems.editing.heads import DiscreteHeads, ParameterHeads
 from ldie_ext import EditOp
 
 END = 0
@@ -60,7 +60,12 @@ class Decoder(nn.Module):
         )
         self.mix = nn.Sequential(nn.Linear(2 * width if config.decoder.attention else width, width), nn.Tanh())
         self.choice = nn.Linear(width, len(operators) + 1)
-        self.parameters_of = ParameterHeads(width, operators, config.decoder.saturation)
+        saturation, levels = config.decoder.saturation, config.decoder.levels
+        self.parameters_of = (
+            DiscreteHeads(width, operators, saturation, levels)
+            if levels
+            else ParameterHeads(width, operators, saturation)
+        )
 
     def start(self, language: LanguageCode) -> State:
         """The state before the first step."""

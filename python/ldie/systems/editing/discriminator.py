@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ldie.nn.language import LanguageEncoder, WordEmbedding
 from ldie.systems.editing.config import DiscriminatorConfig, EditorModel
-from ldie.tasks.editing.vocabulary import SPECIAL
+from ldie.tasks.editing.reading import language_encoder
+from ldie.tasks.editing.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class PatchDiscriminator(nn.Module):
 
     Convolutions of stride 2 over source and picture, then at every cell the request beside what was seen, and two more
     convolutions. Only the second convolution of stride 2 and those behind it are normalised: a norm on the first would
-    hide how bright pictures are, and one behind the request would take it away again, as it is the same in every cell.
+    hide how bright pictures are, and one behind the request would take most of it away again, as it is the same in all
+    cells.
 
     Args:
         config: Widths.
@@ -75,16 +76,13 @@ class Discriminator(nn.Module):
 
     Args:
         config: Of all networks.
-        words: Of the vocabulary.
+        vocabulary: Of the requests.
     """
 
-    def __init__(self, config: EditorModel, words: int) -> None:
+    def __init__(self, config: EditorModel, vocabulary: Vocabulary) -> None:
         super().__init__()
         language, own = config.language, config.discriminator
-        embedding = WordEmbedding(SPECIAL, words, language.embedding, language.fix_embedding)
-        self.language = LanguageEncoder(
-            embedding, language.embedding, language.hidden, language.layers, language.dropout
-        )
+        self.language = language_encoder(language, vocabulary)
         self.text = nn.Sequential(
             nn.Linear(2 * language.hidden * language.layers, own.text), nn.BatchNorm1d(own.text), nn.LeakyReLU(0.2)
         )

@@ -12,11 +12,24 @@ from torch import Tensor
 
 from ldie.nn.language import LanguageCode
 from ldie.systems.editing.decoder import END, Decoder
+from ldie.systems.editing.heads import DiscreteHeads
 from ldie.tasks.editing.replay import edited_batch
 
 Choose = Callable[[Tensor, int], Tensor]
-"""Tokens [B] from their logarithmic probabilities [B, 1 + operators], and the step's number; what may not be chosen has
-minus infinity."""
+"""Numbers [...] from their logarithmic probabilities [..., C], and the step's number; what may not be chosen has minus
+infinity. It chooses tokens, C = 1 + operators, and the levels of discrete parameters."""
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Discrete parameters of T steps of B episodes, up to P for each, among L values."""
+
+    chosen: Tensor
+    """int64 [B, T, P]."""
+    log_probs: Tensor
+    """[B, T, P, L]."""
+    used: Tensor
+    """bool [B, T, P], which parameters the step's operator has."""
 
 
 class Actor(Protocol):
@@ -49,6 +62,8 @@ class Episode:
     """T + 1 of [B, 3, H, W]: the source, and the picture after each step."""
     attention: Tensor | None
     """[B, T, W]."""
+    levels: Levels | None = None
+    """Where parameters are discrete."""
 
     @property
     def result(self) -> Tensor:
@@ -57,20 +72,27 @@ class Episode:
 
 
 def greedy(log_probs: Tensor, step: int) -> Tensor:
-    """The likeliest token."""
-    return log_probs.argmax(1)
+    """The likeliest."""
+    return log_probs.argmax(-1)
 
 
 def drawn(explore: float) -> Choose:
-    """Tokens drawn by their probabilities, of which a share is even among all that may be chosen."""
+    """Draws by the probabilities, of which a share is even among all that may be chosen."""
 
     def choose(log_probs: Tensor, step: int) -> Tensor:
         allowed = log_probs > -torch.inf
-        even = allowed / allowed.sum(1, keepdim=True)
+        even = allowed / allowed.sum(-1, keepdim=True)
         probs = (1 - explore) * log_probs.exp() + explore * even
-        return torch.multinomial(probs, 1)[:, 0]
+        return torch.multinomial(probs.flatten(0, -2), 1).view(probs.shape[:-1])
 
     return choose
+
+
+def log_drawn(log_probs: Tensor, chosen: Tensor, explore: float) -> Tensor:
+    """The logarithmic probability [...] with which :func:`drawn` draws what was ``chosen`` int64 [...]."""
+    count = (log_probs > -torch.inf).sum(-1)
+    likely = log_probs.gather(-1, chosen[..., None])[..., 0]
+    return torch.logaddexp(likely + likely.new_full((), -explore).log1p(), torch.log(explore / count))
 
 
 def run_episode(
@@ -81,6 +103,7 @@ def run_episode(
     choose: Choose = greedy,
     *,
     repeats: bool = False,
+    allowed: Tensor | None = None,
 ) -> Episode:
     """Edits pictures step by step.
 
@@ -89,8 +112,10 @@ def run_episode(
         images: float [B, 3, H, W], RGB in [0, 1].
         regions: bool [B, H, W], where edits act; None: everywhere.
         language: The requests.
-        choose: Which token.
+        choose: Which token, and which level of a discrete parameter.
         repeats: Whether a sequence may take an operator twice.
+        allowed: bool [B, T, 1 + operators], tokens to choose from at each step, END among them once there is nothing
+            else; None: all.
 
     Returns:
         Differentiable in what the parameters depend on.
@@ -100,19 +125,26 @@ def run_episode(
     used = torch.zeros(count, len(model.codes), dtype=torch.bool, device=images.device)
     ended = torch.zeros(count, dtype=torch.bool, device=images.device)
     state = model.decoder.start(language)
-    tokens, params, log_probs, attention, pictures = [], [], [], [], [images]
+    tokens, params, log_probs, levels, attention, pictures = [], [], [], [], [], [images]
     for step in range(steps):
         codes = model.see(pictures[-1], regions)
         thoughts = model.decoder(token[:, None], None if codes is None else codes[:, None], language, state)
         hidden, state = thoughts.hidden[:, 0], thoughts.state
-        logits = model.decoder.logits(hidden).float().masked_fill(used, -torch.inf)
+        barred = used if allowed is None else used | ~allowed[:, step]
+        logits = model.decoder.logits(hidden).float().masked_fill(barred, -torch.inf)
         log_probs.append(logits.log_softmax(1))
         token = choose(log_probs[-1].detach(), step).masked_fill(ended, END)
         ended = ended | (token == END)
         if not repeats:
             used = used | torch.nn.functional.one_hot(token, used.shape[1]).bool()
             used[:, END] = False
-        params.append(model.parameters_of(hidden, token))
+        heads = model.decoder.parameters_of
+        if isinstance(heads, DiscreteHeads):
+            at_levels = heads.log_probs(hidden, token)
+            levels.append((choose(at_levels.detach(), step), at_levels, heads.used(token)))
+            params.append(heads.parameters_at(levels[-1][0], token))
+        else:
+            params.append(model.parameters_of(hidden, token))
         pictures.append(edited_batch(pictures[-1], model.codes[token][:, None], params[-1][:, None], regions))
         tokens.append(token)
         if thoughts.attention is not None:
@@ -125,4 +157,5 @@ def run_episode(
         torch.stack(log_probs, 1),
         pictures,
         torch.stack(attention, 1) if attention else None,
+        Levels(*(torch.stack(items, 1) for items in zip(*levels, strict=True))) if levels else None,
     )

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ldie.nn.language import LanguageCode
 from ldie.systems.editing.batch import EditBatch
 from ldie.systems.editing.decoder import END
-from ldie.systems.editing.heads import CURVES
+from ldie.systems.editing.heads import CURVES, DiscreteHeads
 from ldie.systems.editing.model import Editor
 from ldie.tasks.editing.replay import edited_batch
 from ldie_ext import EditOp
@@ -36,12 +36,23 @@ def pictures_between(batch: EditBatch, codes: Tensor) -> Tensor:
     return edited_batch(images.repeat_interleave(steps, 0), ops, params, regions).unflatten(0, (count, steps))
 
 
-def supervised_losses(model: Editor, batch: EditBatch, language: LanguageCode) -> dict[str, Tensor]:
+def supervised_losses(
+    model: Editor, batch: EditBatch, language: LanguageCode, share: Callable[[Tensor], Tensor] = lambda counts: counts
+) -> dict[str, Tensor]:
     """Cross entropy of the operators and squared error of their parameters, given the steps before (teacher forcing).
+
+    Where parameters are discrete, it is the cross entropy of the levels nearest to the known ones.
 
     Every step sees the picture as the known steps before it have left it. The published loss divides a step's squared
     error by how many of its 24 parameters are not zero, which leaves a true zero out; here it is the mean over those
     that the operator has.
+
+    Args:
+        model: Learns.
+        batch: Requests with known steps.
+        language: Its requests as the model reads them.
+        share: From the numbers of this process's choices and steps to what their sums are divided by, where several
+            processes share a batch: the mean over them.
     """
     count, steps = batch.tokens.shape
     with torch.no_grad():
@@ -56,11 +67,15 @@ def supervised_losses(model: Editor, batch: EditBatch, language: LanguageCode) -
     logits = model.decoder.logits(thoughts.hidden).float()
     operators = nn.functional.cross_entropy(logits.flatten(0, 1), batch.tokens.flatten(), reduction="none")
     tokens = batch.tokens.flatten()
-    params = model.parameters_of(thoughts.hidden.flatten(0, 1), tokens).float()
-    errors = parameter_errors(params, batch.params.flatten(0, 1), tokens, model.operators)
+    heads, hidden, known = model.decoder.parameters_of, thoughts.hidden.flatten(0, 1), batch.params.flatten(0, 1)
+    if isinstance(heads, DiscreteHeads):
+        errors = heads.errors(hidden, tokens, known)
+    else:
+        errors = parameter_errors(model.parameters_of(hidden, tokens).float(), known, tokens, model.operators)
+    choices, steps_done = share(torch.stack([decided.sum(), batch.counts.sum()]).to(errors.dtype))
     return {
-        "operator_loss": (operators * decided.flatten()).sum() / decided.sum(),
-        "parameter_loss": errors.sum() / batch.counts.sum().clamp(min=1),
+        "operator_loss": (operators * decided.flatten()).sum() / choices,
+        "parameter_loss": errors.sum() / steps_done.clamp(min=1 / len(batch.counts)),
     }
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ldie.contract import Facts
 from ldie.nn.image_code import ImageEncoder
-from ldie.nn.language import LanguageCode
+from ldie.nn.language import LanguageCode, LanguageEncoder
 from ldie.stages import stage
 from ldie.systems.editing.config import EditorConfig
 from ldie.systems.editing.decoder import Decoder
@@ -52,18 +52,27 @@ class Editor(EditingModel):
             ImageEncoder(model.image.widths, model.image.blocks, model.image.code) if model.image.enabled else None
         )
         self.decoder = Decoder(model, self.operators)
-        words = len(self.vocabulary.words)
-        self.discriminator = Discriminator(model, words) if model.discriminator.scales else None
+        self.discriminator = Discriminator(model, self.vocabulary) if model.discriminator.scales else None
 
     @classmethod
     def from_config(cls, config: EditorConfig, facts: Facts) -> Editor:
         """See :meth:`ldie.contract.Model.from_config`."""
         return cls(config, facts)
 
+    @property
+    def repeats(self) -> bool:
+        """Whether a sequence may have an operator twice: where it has learned to take one again."""
+        solver = self.config.solver
+        return solver.training == "reinforce" and solver.reinforce.allow_repeats
+
     def editor_parameters(self) -> list[nn.Parameter]:
         """Those that decide edits."""
         networks = (self.language, self.images, self.decoder)
         return [parameter for network in networks if network is not None for parameter in network.parameters()]
+
+    def language_encoders(self) -> list[LanguageEncoder]:
+        """That of the editor, and that of the discriminator if there is one."""
+        return [self.language, *([self.discriminator.language] if self.discriminator else [])]
 
     def read(self, words: Tensor) -> LanguageCode:
         """Requests int64 [B, W]."""
@@ -80,9 +89,7 @@ class Editor(EditingModel):
 
     def parameters_of(self, hidden: Tensor, tokens: Tensor) -> Tensor:
         """Parameters [N, 24] of each token's operator, from what the decoder has in mind [N, H]; zeros for END."""
-        table = self.decoder.parameters_of(hidden)
-        table = torch.cat([table.new_zeros(len(table), 1, table.shape[2]), table], 1)
-        return table.gather(1, tokens[:, None, None].expand(-1, 1, table.shape[2]))[:, 0]
+        return self.decoder.parameters_of(hidden, tokens)
 
     def forward(self, images: Tensor, words: Tensor, regions: Tensor | None = None) -> Episode:
         """The likeliest steps.
@@ -92,7 +99,7 @@ class Editor(EditingModel):
             words: int64 [B, W], as the vocabulary numbers them, padded by 0.
             regions: bool [B, H, W], where the steps act; None: everywhere.
         """
-        return run_episode(self, images, regions, self.read(words))
+        return run_episode(self, images, regions, self.read(words), repeats=self.repeats)
 
     def predict(self, inputs: Sequence[EditInput]) -> list[EditPrediction]:
         """The steps for each picture and request, and what they make of the whole picture."""

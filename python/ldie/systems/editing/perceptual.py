@@ -16,8 +16,6 @@ _BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 1))
 """Channels, and convolutions up to the last feature that counts: the first of the fifth block."""
 _WEIGHTS = {1: 1 / 32, 6: 1 / 16, 11: 1 / 8, 20: 1 / 4, 29: 1.0}
 """Of the features behind ``features.<n>``: the rectified first convolution of each block."""
-SMALLEST = 16
-"""Of a picture's sides: the four poolings leave one cell."""
 
 
 class PerceptualLoss(nn.Module):

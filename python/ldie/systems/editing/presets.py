@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ldie.systems.editing.config import (
     DecoderConfig,
+    DiscriminatorConfig,
     EditorConfig,
     EditorModel,
     EditorSolver,
@@ -33,9 +34,19 @@ OVERFIT = replace(
 )
 """Learns eight requests by heart, to see that nothing is in the way."""
 
+TINY_GAN = replace(
+    TINY,
+    model=replace(TINY.model, discriminator=DiscriminatorConfig(scales=2, widths=(16, 32, 64), text=32, hidden=64)),
+    solver=replace(TINY.solver, training="gan"),
+)
+"""The same against a discriminator."""
+
+TINY_ADAPT_GAN = replace(TINY_GAN, solver=replace(TINY_GAN.solver, training="adapt_gan"))
+"""The same, where plans are as real as targets."""
+
 T2ONET = EditorConfig(
     dataset=EditDataConfig(root="FiveK"), solver=EditorSolver(training="l1", save_step=1000, num_workers=4)
 )
 """The published size and schedule (arXiv:2106.13156), for MA5k-Req and a GPU."""
 
-PRESETS = {"tiny": TINY, "overfit": OVERFIT, "t2onet": T2ONET}
+PRESETS = {"tiny": TINY, "tiny_gan": TINY_GAN, "tiny_adapt_gan": TINY_ADAPT_GAN, "overfit": OVERFIT, "t2onet": T2ONET}

@@ -13,7 +13,7 @@ from ldie.systems.editing.model import Editor
 from ldie.weights import read_weights
 from ldie.weights.facts import read_facts
 
-WORDS = ("language.embedding.words",)
+WORDS = ("language.embedding.words", "discriminator.language.embedding.words")
 TOKENS = ("decoder.embedding.weight", "decoder.choice.weight", "decoder.choice.bias")
 """Weights with a row for each word, and for END and each operator."""
 

@@ -27,7 +27,8 @@ from ldie.tasks.editing.sample import EditSample
 class EditorRecipe(Recipe):
     """Steps that learn from known steps, and by turns those of the objective that ``solver.training`` names.
 
-    Several processes average their gradients; a mean over steps is that of each process's own.
+    What a step calls changes from one to the next, which DistributedDataParallel does not take: gradients of several
+    processes are averaged before the optimizer's step. Batch normalisation sees each process's own pictures.
     """
 
     best_metric: ClassVar[str] = "actor/l1_gain"
@@ -61,7 +62,8 @@ class EditorRecipe(Recipe):
 
     def load_pretrained(self) -> None:
         """See :meth:`Recipe.load_pretrained`: word vectors, then an earlier model's weights."""
-        load_word_vectors(self.model.language, self.config.model.language, self.model.vocabulary)
+        for encoder in self.model.language_encoders():
+            load_word_vectors(encoder, self.config.model.language, self.model.vocabulary)
         if self.config.solver.pretrained:
             load_pretrained(self.model, Path(self.config.solver.pretrained))
 
@@ -81,10 +83,14 @@ class EditorRecipe(Recipe):
             return self._objective.train_step(batch, self._editor)
         solver = self.config.solver
         with self.runtime.autocast():
-            losses = supervised_losses(self.model, batch, self.model.read(batch.words))
+            losses = supervised_losses(self.model, batch, self.model.read(batch.words), self._share)
         loss = losses["operator_loss"] + solver.parameter_weight * losses["parameter_loss"]
         self.runtime.update(self._editor, loss, solver.gradient_clip)
         return {name: term.detach() for name, term in losses.items()}
+
+    def _share(self, counts: Tensor) -> Tensor:
+        """Means over the processes of what each has counted."""
+        return self.runtime.total(counts) / self.runtime.world_size
 
     def resume_state(self) -> dict[str, Any]:
         """See :meth:`Recipe.resume_state`."""

@@ -12,13 +12,15 @@ from ldie.config import RunConfig
 from ldie.errors import DataError
 from ldie.files import is_folder
 from ldie.tasks.editing.data_config import GENERATED, EditDataConfig
-from ldie.tasks.editing.dataset import EditDataset, labels_of
+from ldie.tasks.editing.dataset import RequestSource, labels_of
 from ldie.tasks.editing.fivek import FiveK
 from ldie.tasks.editing.gier import Gier
-from ldie.tasks.editing.plans import Plans
 from ldie.tasks.editing.published import TRAINING_SIZE
+from ldie.tasks.editing.published_folder import open_published
 from ldie.tasks.editing.sample import EditSample
 from ldie.tasks.editing.syn_requests import SynRequests, SynRequestsConfig
+from ldie.tasks.editing.vocabulary import Vocabulary, build_vocabulary
+from ldie.tasks.editing.word_files import read_class_names, read_vocabulary
 
 
 class Chosen(Dataset[EditSample]):
@@ -27,11 +29,11 @@ class Chosen(Dataset[EditSample]):
     Args:
         dataset: Whose.
         count: How many; 0: all.
-        min_count: Words that all of its requests have less often are unknown to a model.
+        data: Which words are known to a model.
     """
 
-    def __init__(self, dataset: EditDataset, count: int, min_count: int) -> None:
-        self.dataset, self.min_count = dataset, min_count
+    def __init__(self, dataset: RequestSource, count: int, data: EditDataConfig) -> None:
+        self.dataset, self.min_count, self._data = dataset, data.min_count, data
         self.origin, self.operators, self.labels = dataset.origin, dataset.operators, labels_of(dataset)
         self._count = min(count or len(dataset), len(dataset))
 
@@ -47,6 +49,19 @@ class Chosen(Dataset[EditSample]):
     def requests(self) -> list[str]:
         """All requests."""
         return list(self.dataset.requests())[: self._count]
+
+    def vocabulary(self) -> Vocabulary:
+        """The words of its requests that are known to a model, and others that the configuration names.
+
+        Raises:
+            ConfigError: There are none.
+            DataError: A file of words cannot be read.
+        """
+        data = self._data
+        if data.vocabulary:
+            return read_vocabulary(data.vocabulary)
+        names = read_class_names(data.class_names) if data.class_names else []
+        return build_vocabulary(self.requests(), names, min_count=data.min_count)
 
 
 def make_data(config: RunConfig, splits: Sequence[str]) -> None:
@@ -67,26 +82,23 @@ def open_split(config: RunConfig, split: str) -> Chosen:
     assert isinstance(data, EditDataConfig)
     limit = data.limit if split == data.train else 0
     if data.root == GENERATED:
-        return Chosen(_generated(config, data, split), limit, data.min_count)
-    return Chosen(_published(Path(data.root), data, split), limit, data.min_count)
+        return Chosen(_generated(config, data, split), limit, data)
+    return Chosen(_published(Path(data.root), data, split), limit, data)
 
 
 def _generated(config: RunConfig, data: EditDataConfig, split: str) -> SynRequests:
     cache = Path(data.cache or config.output_dir) / GENERATED
-    counts = dict.fromkeys(("val", "paraphrase", "combination"), data.val_count)
-    choice = SynRequestsConfig(train=data.count, **counts, size=data.size, local=data.local, seed=data.seed)
+    count = data.val_count
+    choice = SynRequestsConfig(
+        train=data.count, val=count, paraphrase=count, combination=count, size=data.size, local=data.local,
+        seed=data.seed,
+    )  # fmt: skip
     return SynRequests(cache, choice, split)
 
 
 def _published(root: Path, data: EditDataConfig, split: str) -> FiveK | Gier:
     if not is_folder(root):
         raise DataError(f"{root}: no such folder; give {GENERATED} or a folder of MA5k-Req or GIER (docs/editing.md)")
-    plans = Plans.load(data.plans) if data.plans and split == data.train else None
-    size = TRAINING_SIZE if split == data.train else None
-    if (root / "FiveK.json").exists():
-        return FiveK(root, split, size=size, plans=plans)
-    if (root / "GIER.json").exists():
-        return Gier(root, split, data.mode, size=size, plans=plans)
-    raise DataError(
-        f"{root}: has neither FiveK.json nor GIER.json; give a folder of MA5k-Req or GIER (docs/editing.md)"
-    )
+    train = split == data.train
+    plans, size = (data.plans or None, TRAINING_SIZE) if train else (None, None)
+    return open_published(root, split, mode=data.mode, size=size, splits=data.splits or None, plans=plans)

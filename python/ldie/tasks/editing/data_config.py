@@ -34,12 +34,18 @@ class EditDataConfig(DatasetConfig):
     """Pixels along each side of generated pictures."""
     local: Annotated[float, Field(ge=0, le=1)] = 0.2
     """Share of the generated requests that act in a region."""
-    mode: str = ""
-    """Of a folder: only pairs of these kinds, joined by ``+``: ``global+shapeAlign``."""
+    mode: str = "full"
+    """Of GIER: only pairs of these kinds, joined by ``+``: ``global+shapeAlign``."""
+    splits: str = ""
+    """Folder with other splits of a folder's data, such as ``ldie split`` writes; empty: those that it came with."""
     plans: str = ""
-    """File of planned steps to learn from in place of the data's own."""
+    """Of a folder: file of planned steps to learn from, or folder of MA5k-Req's published ones."""
     min_count: Count = 3
     """Words that the requests have less often are unknown."""
+    class_names: str = ""
+    """Annotation file in COCO's format, also of panoptic ones, whose names of classes are known words, too."""
+    vocabulary: str = ""
+    """File of a published vocabulary to take in place of the requests' words, as with the vectors that came with it."""
 
 
 @dataclass(frozen=True)

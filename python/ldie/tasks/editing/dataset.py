@@ -9,15 +9,16 @@ from typing import Protocol
 from ldie.tasks.editing.sample import EditSample
 
 
-class EditDataset(Protocol):
-    """Requests by index, each read anew."""
+class RequestSource(Protocol):
+    """Requests by index, each read anew, as they are in files."""
 
-    origin: str
-    """Where it comes from, for messages."""
-    operators: tuple[str, ...]
-    """Names in ``EditOp`` of the operators that its steps use."""
-    min_count: int
-    """Words that its requests have less often are unknown to a model."""
+    @property
+    def origin(self) -> str:
+        """Where it comes from, for messages."""
+
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """Names in ``EditOp`` of the operators that its steps use."""
 
     def __len__(self) -> int: ...
 
@@ -27,7 +28,15 @@ class EditDataset(Protocol):
         """All requests, without a picture being opened."""
 
 
-def labels_of(dataset: EditDataset) -> tuple[str, ...]:
+class EditDataset(RequestSource, Protocol):
+    """Requests as a configuration asks for them."""
+
+    @property
+    def min_count(self) -> int:
+        """Words that its requests have less often are unknown to a model."""
+
+
+def labels_of(dataset: RequestSource) -> tuple[str, ...]:
     """What requests of a data set can be labelled with: its ``labels`` where it has some, else its operators.
 
     Annotators name operators that no number of ``EditOp`` stands for (CROP, DENOISE, ...); a data set that has such

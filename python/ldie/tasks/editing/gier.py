@@ -29,6 +29,8 @@ from ldie.tasks.editing.published import (
 from ldie_ext import RLE, EditOp, rle_decode
 from ldie_ext.ops.editing.executor_operators import SEED_LABELS
 
+MAX_STEPS = 8
+"""Of a plan that are learnt from, as published."""
 SPLIT_FILES, MASKS = "splits", "masks"
 REQUESTS = ("expert_summary", "amateur_summary")
 NAMES = {
@@ -79,8 +81,8 @@ class Gier(PublishedPairs):
         self,
         root: str | Path,
         split: str = "train",
-        *,
         mode: str = "full",
+        *,
         size: int | None = None,
         splits: str | Path | None = None,
         plans: Plans | None = None,
@@ -92,6 +94,13 @@ class Gier(PublishedPairs):
         say_skipped(str(path), self.skipped)
         super().__init__(root, str(path), [record for record in records if record is not None], size, plans)
         self._check_masks()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of all operators that annotators name: those of ``EditOp`` in its order, then the others."""
+        named = sorted({name for record in self.records for name in record.operators})
+        numbered = [op.name for op in EditOp if op.name in named]
+        return (*numbered, *(name for name in named if name not in numbered))
 
     def _record(self, path: Path, number: int, record: dict[str, Any]) -> PairRecord | None:
         source, target = (image_name(record, key, path, number) for key in ("input", "output"))

@@ -53,7 +53,7 @@ def amount(sample: EditSample, operators: Sequence[EditOp], rng: Generator) -> T
 
 def random_edit(sample: EditSample, operators: Sequence[EditOp], rng: Generator) -> Tensor:
     """A random step where the request acts, instead of what it asks for or on top of it."""
-    op = operators[rng.integers(len(operators))]
+    op = operators[int(rng.integers(len(operators)))]
     known = EDIT_OPERATORS[op]
     limits = torch.tensor([known.low, known.high])[torch.from_numpy(rng.integers(2, size=known.parameters))]
     share = torch.from_numpy(rng.uniform(size=known.parameters)).float() ** 2  # small ones are more frequent

@@ -110,7 +110,7 @@ def before_and_after(name: str, before: NDArray[Any], results: Sequence[str], st
     """
     pictures = ["", *results]  # the first is in the page already
     labels = ["<small>before</small>original"]
-    labels += [f"<small>step {k}</small>{_label(step)}" for k, step in enumerate(steps, 1)]
+    labels += [f"<small>step {k}</small>{step_label(step)}" for k, step in enumerate(steps, 1)]
     buttons = "\n".join(
         f'<li><button type="button" data-picture="{picture}">{label}</button></li>'
         for label, picture in zip(labels, pictures)
@@ -134,7 +134,8 @@ def picture_link(pixels: NDArray[Any], longest: int = LONGEST) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
 
 
-def _label(step: RecipeStep) -> str:
+def step_label(step: RecipeStep) -> str:
+    """A step in words, as HTML, with its curves as a drawing."""
     drawing = _curves(step, _CURVES[step.name]) if step.name in _CURVES else ""
     return f"{html.escape(step.name)} {html.escape(numbers(step))}{drawing}"
 

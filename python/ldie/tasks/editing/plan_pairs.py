@@ -63,7 +63,7 @@ def plan_pairs(
         for row, record in enumerate(dataset.records)
         if (record.input, record.output) not in plans.plans
     }
-    saved = time.monotonic()
+    begun, saved = len(plans), time.monotonic()
     try:
         for done, (pair, row) in enumerate(missing.items(), start=1):
             plans.plans[pair] = _plan(dataset, row, options)
@@ -72,7 +72,7 @@ def plan_pairs(
                 logger.info("%s: %d of %d pairs planned", path, done, len(missing))
                 saved = time.monotonic()
     finally:
-        if missing:
+        if len(plans) > begun:
             plans.save(path)
     return plans
 

@@ -24,7 +24,7 @@ from ldie_ext.ops.editing.recipe_step import EDIT_KINDS, check_step, is_curve
 
 FORMAT, VERSION = "ldie plans", 1
 MAX_STEPS = 5
-"""Of a plan that are learnt from, as published for MA5k-Req; 8 for GIER."""
+"""Of a plan that are learnt from, as published for MA5k-Req."""
 LEAST_GAIN = 0.01
 """Of the distance before all steps, that a step must bring the picture nearer."""
 LARGEST = 5.0

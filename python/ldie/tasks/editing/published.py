@@ -5,17 +5,17 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from ldie.errors import ConfigError, DataError, short
-from ldie.files import first_line, is_folder
+from ldie.files import first_line, is_file, is_folder
 from ldie.tasks.detection.annotations import brief, read_json
 from ldie.tasks.detection.images import read_image
 from ldie.tasks.editing.plans import Plans
@@ -27,6 +27,8 @@ logger = logging.getLogger("ldie")
 
 SPLITS = ("train", "val", "test")
 IMAGES = "images"
+SplitFile: TypeAlias = "Callable[[Path, str, str | Path | None], Path]"
+"""Gives the file of a split, of a data set's folder and where other files of its splits are, or None."""
 TRAINING_SIZE = 128
 """Pixels along each side of the pictures that the published models learnt from."""
 
@@ -235,6 +237,11 @@ def check_split(split: str) -> None:
     """Raises a ConfigError for a split that nothing has."""
     if split not in SPLITS:
         raise ConfigError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+
+
+def is_split_there(file: SplitFile, root: Path, splits: str | Path | None) -> bool:
+    """Whether a folder has files of a data set's splits."""
+    return any(is_file(file(root, split, splits)) for split in SPLITS)
 
 
 def _check_images(folder: Path, records: Sequence[PairRecord], origin: str) -> None:

@@ -83,6 +83,6 @@ def _step(number: int, entry: Any) -> tuple[RecipeStep, Any]:
     step = RecipeStep(NAMES[name].name, tuple(params))
     if len(step.params) != EDIT_KINDS[step.name].parameters:
         raise ValueError(
-            f"step {number}: {name} has {EDIT_KINDS[step.name].parameters} numbers, got {len(step.params)}"
+            f"step {number}: {name} must have {EDIT_KINDS[step.name].parameters} numbers, got {len(step.params)}"
         )
     return step, distance

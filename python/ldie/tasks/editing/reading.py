@@ -70,15 +70,15 @@ def load_word_vectors(encoder: LanguageEncoder, config: LanguageConfig, vocabula
 
     Raises:
         DataError: It cannot be read; see :func:`ldie.tasks.editing.glove.read_glove`.
-        ConfigError: Its vectors are not as wide as the configured ones.
+        ConfigError: They are of another width.
     """
     if not config.glove:
         return
     vectors, known = read_glove(Path(config.glove), vocabulary.words)
     if vectors.shape[1] != config.embedding:
         raise ConfigError(
-            f"model.language.embedding must be {vectors.shape[1]}, as wide as the vectors of {config.glove}, got "
-            f"{config.embedding}"
+            f"model.language.embedding must be {vectors.shape[1]}, as wide as the vectors of {config.glove}, "
+            f"got {config.embedding}"
         )
     logger.info("%s: vectors of %d of %d words", config.glove, int(known.sum()), len(known))
     encoder.embedding.load(vectors)

@@ -14,7 +14,7 @@ from ldie.tasks.editing.request_phrases import DEGREES, MIDDLE, Aim
 
 _HOLD_EVERY = 4
 """Of a table of verbs and properties one cell in so many is held out, along each row and each column."""
-_NO_VERBS = ("{it}", "{the}", "{what}", "i", "can", "brightness")
+_NO_VERBS = ("{it}", "{the}", "{what}", "i", "can", "there", "brightness")
 PLACE = re.compile(r"\{(\w+)\}")
 
 
@@ -59,12 +59,16 @@ def bank(aim: Aim, held: bool) -> tuple[tuple[Phrase, ...], ...]:
     properties = _cells(tables.RAISING, aim.raised, held) + _cells(tables.LOWERING, aim.lowered, held)
     said = [f"{state} {{too}} too {wrong}" for state, wrong in _cells(tables.SAYING, aim.wrongs, held)]
     said += [f"{state} {lack} enough" for state, lack in _cells(tables.MISSING, aim.lacks, held)]
+    amounts = _cells(tables.TOO_LITTLE, aim.raised, held) + _cells(tables.TOO_MUCH, aim.lowered, held)
+    phrases = [_phrase(text) for text in own]
     groups = (
-        [_phrase(text) for text in own],
+        [phrase for phrase in phrases if phrase.command],
+        [phrase for phrase in phrases if not phrase.command],
         [_phrase(f"{verb} {{the}} {noun}{{of}} {{by}}") for verb, noun in properties],
         [_phrase(opener, what) for opener in making for what in aim.adjectives],
         [_phrase(opener, what) for opener in giving for what in aim.nouns],
         [_phrase(text) for text in said],
+        [_phrase(f"{state} {noun}") for state, noun in amounts],
     )
     return tuple(tuple(group) for group in groups if group)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from ldie.errors import ConfigError
@@ -75,38 +76,47 @@ class DrawnRequest:
             return "fix"
         return "plain" if self.named < 0 else "referring"
 
-    def region(self, masks: Tensor) -> Tensor | None:
-        """Where the steps act, of the scene's masks bool [M, H, W]; None: everywhere."""
+    def region(self, masks: Tensor) -> Tensor:
+        """Where the steps act, bool [H, W], of the masks bool [M, H, W] of the scene's objects."""
         if self.named < 0:
-            return None
+            return torch.ones(masks.shape[1:], dtype=torch.bool)
         return ~masks[self.named] if self.outside else masks[self.named]
 
 
-def draw_request(draws: Draws, objects: Sequence[SceneObject], choice: RequestChoice, split: str) -> DrawnRequest:
+def draw_request(
+    draws: Draws,
+    objects: Sequence[SceneObject],
+    choice: RequestChoice,
+    split: str,
+    usable: Sequence[int] | None = None,
+) -> DrawnRequest:
     """A request for a picture with some objects.
 
     The number of steps is even among those that the split has sequences for, then the sequence is, then each step's
     sign and degree. Requests that name an object have one of the two least numbers of steps, as 15 words are few;
     where no name is short enough, the request is for the whole picture.
+
+    Args:
+        draws: Decides everything.
+        objects: All that the picture has, lest a name mean two of them.
+        choice: What may be asked for.
+        split: Which phrases and sequences of operators.
+        usable: Those that a request may name; None: all.
     """
     held, found = split == "paraphrase", plans(choice.operators, choice.steps, split)
-    if objects and draws.number(0, 1) < choice.local:
-        request = _about(draws, objects, _asks(draws, found[:_MOST_WITH_A_NAME], choice.fix), held)
-        if request is not None:
-            return request
+    usable = range(len(objects)) if usable is None else usable
+    if usable and draws.number(0, 1) < choice.local:
+        named, outside = draws.pick(usable), draws.below(2) == 1
+        asks = _asks(draws, found[:_MOST_WITH_A_NAME], choice.fix)
+        name = name_of(draws, objects, named)
+        text = None if name is None else request_text(draws, asks, Place(name, outside), held)
+        if text is not None:
+            return DrawnRequest(text, asks, named, outside)
     asks = _asks(draws, found, choice.fix)
     text = request_text(draws, asks, None, held)
     if text is None:
         raise ConfigError(f"steps must be few enough for a request of 15 words, got {choice.steps}")
     return DrawnRequest(text, asks)
-
-
-def _about(draws: Draws, objects: Sequence[SceneObject], asks: tuple[Ask, ...], held: bool) -> DrawnRequest | None:
-    """A request about an object, or about everything else."""
-    named, outside = draws.below(len(objects)), draws.below(2) == 1
-    name = name_of(draws, objects, named)
-    text = None if name is None else request_text(draws, asks, Place(name, outside), held)
-    return None if text is None else DrawnRequest(text, asks, named, outside)
 
 
 def _asks(draws: Draws, found: Sequence[Sequence[Plan]], fix: float) -> tuple[Ask, ...]:

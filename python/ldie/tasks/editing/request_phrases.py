@@ -16,8 +16,12 @@ from ldie_ext import EditOp
 
 WEAK, MIDDLE, STRONG = range(3)
 DEGREES: dict[str, tuple[tuple[str, ...], ...]] = {
-    "more": (("a bit", "slightly", "a little", "somewhat"), ("",), ("much", "a lot", "far")),
-    "by": (("a bit", "slightly", "a little", "somewhat"), ("",), ("a lot", "very much", "strongly")),
+    "more": (("a bit", "slightly", "a little", "somewhat", "a touch"), ("",), ("much", "a lot", "far", "way")),
+    "by": (
+        ("a bit", "slightly", "a little", "somewhat", "a tiny bit"),
+        ("",),
+        ("a lot", "very much", "strongly", "considerably", "heavily"),
+    ),
     "too": (("a bit", "a little", "slightly", "somewhat"), ("",), ("much", "far", "way")),
     "dose": (("a bit of", "a touch of", "a little"), ("", "some"), ("a lot of", "lots of")),
     "part": (("a bit of", "a little"), ("some",), ("a lot of", "lots of")),
@@ -26,13 +30,14 @@ DEGREES: dict[str, tuple[tuple[str, ...], ...]] = {
 }
 """Words for a weak, a middle and a strong edit, by the place where they stand; where there are none for a degree, the
 phrase is not used for it."""
-ADVERBS = (("slightly", "gently"), (), ("strongly", "really"))
+ADVERBS = (("slightly", "gently", "subtly"), (), ("strongly", "really", "heavily", "considerably"))
 """Those that stand before a verb instead of behind it (``{by}``)."""
 SPELLINGS = {
     "colour": ("colour", "color"),
     "colours": ("colours", "colors"),
     "colourful": ("colourful", "colorful"),
     "colourless": ("colourless", "colorless"),
+    "grey": ("grey", "gray"),
 }
 
 
@@ -85,16 +90,21 @@ AIMS: tuple[Aim, ...] = (
         adjectives=("brighter", "lighter", "less dark"), nouns=("more brightness", "more light"),
         wrongs=("dark", "dim"), lacks=("bright",), raised=("brightness",),
         seen=("brighten {it} {by}", "brighten {it} up {by}", "lighten {it} {by}", "make {it} {very} bright",
-              "brightness {amount}", "add {dose} brightness", "add {dose} light", "bring {dose} light into {it}"),
-        held=("lighten {it} up {by}", "make {it} look {more} brighter", "give {it} {dose} light", "{it} lacks light"),
+              "brightness {amount}", "add {dose} brightness", "add {dose} light", "bring {dose} light into {it}",
+              "{it} is underexposed", "{it} seems underexposed",
+              "{the} brightness{of} is {too} too low"),
+        held=("lighten {it} up {by}", "make {it} look {more} brighter", "give {it} {dose} light", "{it} lacks light",
+              "{it} looks underexposed"),
     ),
     Aim(
         EditOp.BRIGHTNESS, _scalars(EditOp.BRIGHTNESS, -1),
         adjectives=("darker", "dimmer", "less bright"), nouns=("less brightness", "less light"),
         wrongs=("bright", "light"), lacks=("dark",), lowered=("brightness",),
         seen=("darken {it} {by}", "dim {it} {by}", "make {it} {very} dark", "dim {it} down {by}",
-              "remove {part} brightness", "take {part} light away", "take {part} brightness out"),
-        held=("darken {it} down {by}", "make {it} look {more} darker", "remove {part} light"),
+              "remove {part} brightness", "take {part} light away", "take {part} brightness out",
+              "{it} is overexposed", "{it} looks overexposed",
+              "{the} brightness{of} is {too} too high"),
+        held=("darken {it} down {by}", "make {it} look {more} darker", "remove {part} light", "{it} seems overexposed"),
     ),
     Aim(
         EditOp.CONTRAST, _scalars(EditOp.CONTRAST, 1),
@@ -120,14 +130,18 @@ AIMS: tuple[Aim, ...] = (
     Aim(
         EditOp.SATURATION, _scalars(EditOp.SATURATION, 1),
         adjectives=("more {colourful}", "more vivid", "more saturated", "less pale", "more vibrant"),
-        nouns=("more {colour}", "more saturation", "stronger {colours}", "richer {colours}"),
+        nouns=("more {colour}", "more saturation", "stronger {colours}", "richer {colours}", "livelier {colours}"),
         wrongs=("pale", "{colourless}"), lacks=("{colourful}", "vivid"), raised=("saturation", "{colour}", "{colours}"),
-        seen=("saturate {it} {by}", "make {the} {colours}{of} {more} stronger", "make {the} {colours}{of} pop",
+        seen=("saturate {it} {by}", "make {the} {colours}{of} {more} stronger", "make {the} {colours}{of} pop {by}",
               "intensify {the} {colours}{of} {by}", "add {dose} {colour}", "add {dose} saturation",
               "{the} {colours}{of} are {too} too weak", "{the} {colours}{of} look {too} too pale",
-              "bring out {the} {colours}{of} {by}", "make {it} {very} {colourful}"),
+              "bring out {the} {colours}{of} {by}", "make {it} {very} {colourful}",
+              "{the} {colours}{of} are {too} too dull", "{the} {colours}{of} are washed out",
+              "{the} {colours}{of} look washed out", "{the} saturation{of} is {too} too low",
+              "make {the} {colours}{of} {more} livelier"),
         held=("make {the} {colours}{of} {more} richer", "strengthen {the} {colours}{of} {by}",
-              "{the} {colours}{of} are {too} too pale", "put {dose} {colour} into {it}", "{it} lacks {colour}"),
+              "{the} {colours}{of} are {too} too pale", "{the} {colours}{of} look {too} too dull",
+              "{the} {colours}{of} seem washed out", "put {dose} {colour} into {it}", "{it} lacks {colour}"),
     ),
     Aim(
         EditOp.SATURATION, _scalars(EditOp.SATURATION, -1),
@@ -136,7 +150,8 @@ AIMS: tuple[Aim, ...] = (
         wrongs=("{colourful}", "vivid", "saturated"), lacks=("muted",), lowered=("saturation", "{colour}", "{colours}"),
         seen=("desaturate {it} {by}", "mute {the} {colours}{of} {by}", "tone {the} {colours}{of} down {by}",
               "make {the} {colours}{of} {more} weaker", "take {part} {colour} away", "remove {part} saturation",
-              "{the} {colours}{of} are {too} too strong", "fade {the} {colours}{of} {by}", "make {it} {very} pale"),
+              "{the} {colours}{of} are {too} too strong", "fade {the} {colours}{of} {by}", "make {it} {very} pale",
+              "{the} saturation{of} is {too} too high"),
         held=("make {the} {colours}{of} {more} paler", "weaken {the} {colours}{of} {by}", "take {part} {colour} out",
               "{the} {colours}{of} look {too} too strong", "tone down {the} {colours}{of} {by}"),
     ),
@@ -147,9 +162,11 @@ AIMS: tuple[Aim, ...] = (
         wrongs=("blurry", "soft"), lacks=("sharp", "crisp"), raised=("sharpness",), lowered=("blur",),
         seen=("sharpen {it} {by}", "sharpen {it} up {by}", "make {it} {very} sharp", "add {dose} sharpness",
               "make {the} edges{of} {more} sharper", "sharpen {the} details{of} {by}", "make {it} {very} crisp",
-              "remove {part} blur"),
+              "remove {part} blur", "{it} is out of focus", "bring {it} into focus",
+              "{the} sharpness{of} is {too} too low"),
         held=("sharpen {the} edges{of} {by}", "make {the} details{of} {more} crisper", "take {part} blur away",
-              "make {it} look {more} sharper", "{it} lacks sharpness"),
+              "make {it} look {more} sharper", "{it} lacks sharpness",
+              "{it} looks out of focus"),
     ),
     Aim(
         EditOp.BLUR, _scalars(EditOp.BLUR, 1),
@@ -157,14 +174,15 @@ AIMS: tuple[Aim, ...] = (
         nouns=("more blur", "less sharpness", "softer edges", "softer details"),
         wrongs=("sharp", "crisp"), lacks=("soft", "blurry"), raised=("blur",), lowered=("sharpness",),
         seen=("blur {it} {by}", "soften {it} {by}", "smooth {it} {by}", "make {it} {very} blurry", "add {dose} blur",
-              "soften {the} edges{of} {by}", "make {it} {very} soft", "take {part} sharpness away"),
+              "soften {the} edges{of} {by}", "make {it} {very} soft", "take {part} sharpness away",
+              "{the} sharpness{of} is {too} too high"),
         held=("blur {the} details{of} {by}", "make {the} edges{of} {more} softer", "put {dose} blur into {it}",
               "make {it} look {more} softer", "remove {part} sharpness"),
     ),
     Aim(
         EditOp.WHITE_BALANCE, _balance((0.08, 0.16, 0.24)),
         adjectives=("warmer", "less cold", "less cool"), nouns=("more warmth", "warmer {colours}", "warmer tones"),
-        wrongs=("cold", "cool", "blue"), lacks=("warm",), raised=("warmth",),
+        wrongs=("cold", "cool", "blue", "bluish"), lacks=("warm",), raised=("warmth",),
         seen=("warm {it} up {by}", "warm {it} {by}", "add {dose} warmth", "add a warm tone", "make {it} {very} warm",
               "make {the} {colours}{of} {more} warmer", "make {the} tones{of} {more} warmer",
               "{the} {colours}{of} are {too} too cold"),
@@ -174,7 +192,7 @@ AIMS: tuple[Aim, ...] = (
     Aim(
         EditOp.WHITE_BALANCE, _balance((-0.08, -0.16, -0.24)),
         adjectives=("cooler", "colder", "less warm"), nouns=("less warmth", "cooler {colours}", "cooler tones"),
-        wrongs=("warm", "yellow"), lacks=("cool", "cold"), lowered=("warmth",),
+        wrongs=("warm", "yellow", "yellowish"), lacks=("cool", "cold"), lowered=("warmth",),
         seen=("cool {it} down {by}", "cool {it} {by}", "add a cool tone", "add a cold tone", "make {it} {very} cool",
               "make {the} {colours}{of} {more} cooler", "make {the} tones{of} {more} colder", "remove {part} warmth",
               "{the} {colours}{of} are {too} too warm"),
@@ -226,12 +244,12 @@ AIMS: tuple[Aim, ...] = (
     ),
     Aim(
         EditOp.BLACK_WHITE, ((1.0,),),
-        seen=("make {it} black and white", "turn {it} black and white", "convert {it} to black and white",
-              "turn {it} into black and white", "remove all {colour}", "make {it} monochrome",
-              "convert {it} to monochrome", "take all {colour} away", "i want {it} in black and white",
-              "{it} should be black and white", "make {it} completely grey", "remove all {colours}"),
-        held=("convert {it} into black and white", "turn {it} to monochrome", "i would like {it} black and white",
-              "take all {colours} out", "turn {it} completely grey"),
+        adjectives=("black and white", "monochrome", "grayscale", "completely {grey}"), nouns=("no {colour}",),
+        seen=("turn {it} black and white", "convert {it} to black and white", "turn {it} into black and white",
+              "remove all {colour}", "convert {it} to monochrome", "take all {colour} away",
+              "i want {it} in black and white", "remove all {colours}", "convert {it} to grayscale"),
+        held=("convert {it} into black and white", "turn {it} to monochrome", "turn {it} completely {grey}",
+              "take all {colours} out", "turn {it} into grayscale", "drop all {colour}", "cut all {colours}"),
     ),
 )  # fmt: skip
 FIX = Aim(
@@ -246,8 +264,8 @@ FIX = Aim(
 )  # fmt: skip
 """The brightness that makes the mean of V .55."""
 
-RAISING = ("increase", "raise", "boost", "turn up", "bring up", "push up", "enhance", "improve")
-LOWERING = ("decrease", "reduce", "lower", "turn down", "bring down", "cut", "drop", "pull down")
+RAISING = ("increase", "raise", "boost", "turn up", "bring up", "push up", "enhance", "improve", "dial up")
+LOWERING = ("decrease", "reduce", "lower", "turn down", "bring down", "cut", "drop", "pull down", "dial down")
 BETTERING = ("enhance", "improve")
 GOOD = ("brightness", "contrast", "saturation", "{colour}", "{colours}", "sharpness")
 """What can be bettered; the rest can only be raised."""
@@ -266,6 +284,13 @@ GIVING = ("give {it} {what}", "i want {what}", "{it} needs {what}", "{it} could 
 GIVING_HELD = ("i need {what}", "i want {it} to have {what}", "{it} could have {what}")
 SAYING = ("{it} is", "{it} looks", "{it} seems")
 MISSING = ("{it} is not", "{it} does not look", "{it} does not seem")
+TOO_LITTLE = (
+    "there is not enough",
+    "there is {too} too little",
+    "{it} has {too} too little",
+    "{it} does not have enough",
+)
+TOO_MUCH = ("there is {too} too much", "{it} has {too} too much")
 PLEASE = ("please", "can you", "could you", "i want you to", "i would like you to", "i need you to")
 """Before a phrase that begins with a verb."""
 PLEASE_HELD = ("could you please", "can you please", "i would like you to please")

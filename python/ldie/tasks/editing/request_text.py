@@ -21,7 +21,7 @@ AFTER_SAYING = (" and ", ", ")
 LISTING = (" and ", " and ", " but ", ", ", " and also ")
 INSIDE, OUTSIDE = ("on", "for", "in"), ("everywhere but on", "everywhere except on", "outside")
 BUT = ("everything but", "everything except", "all but")
-_TRIES = 100
+_TRIES = 300
 _FRONT, _POLITE, _SHARED, _AHEAD = 0.3, 0.35, 0.3, 0.4
 """How often an adverb stands before its verb, a request begins politely, steps share one verb, and an object stands
 before all of them."""

@@ -32,7 +32,7 @@ from ldie.tasks.editing.synedit_scene import LEAST_SIZE, MOST_SIZE, synedit_scen
 from ldie_ext import EditOp
 from ldie_ext.ops.editing.edit_op import EDIT_OPERATORS
 
-FORMAT = 1
+FORMAT = 2
 """Goes up whenever pictures, requests, edits or files become others, so that old folders are not taken for new ones."""
 RECORDS, PICTURES = "requests.json", ("sources.npy", "targets.npy", "regions.npy")
 NAMES = (RECORDS, *PICTURES)
@@ -188,29 +188,20 @@ def _made(config: SynRequestsConfig, split: str, numbers: range) -> _Part:
         draw_request(Draws(config.seed, stream, number, 1), scene.objects, config, split)
         for number, scene in zip(numbers, scenes, strict=True)
     ]
-    regions = [request.region(scene.masks) for request, scene in zip(drawn, scenes, strict=True)]
-    sources = torch.stack([scene.image for scene in scenes])
+    regions = torch.stack([request.region(scene.masks) for request, scene in zip(drawn, scenes, strict=True)])
+    sources = torch.stack([scene.image for scene in scenes]).permute(0, 3, 1, 2).contiguous()
     targets, _, params = carry_out(sources, [request.asks for request in drawn], regions)
-    pictures = (
-        _planes(sources),
-        _planes(targets),
-        np.array([region.numpy() for region in regions if region is not None]).reshape(-1, config.size, config.size),
-    )
+    named = torch.tensor([request.named >= 0 for request in drawn])
     records = [
         {
             "request": request.text,
             "kind": request.kind,
-            "region": region is not None,
+            "region": request.named >= 0,
             "steps": [_step(ask, row) for ask, row in zip(request.asks, rows, strict=False)],
         }
-        for request, region, rows in zip(drawn, regions, params, strict=True)
+        for request, rows in zip(drawn, params, strict=True)
     ]
-    return _Part(pictures, records)
-
-
-def _planes(pictures: Tensor) -> NDArray[np.uint8]:
-    planes: NDArray[np.uint8] = pictures.permute(0, 3, 1, 2).numpy()
-    return planes
+    return _Part((sources.numpy(), targets.numpy(), regions[named].numpy()), records)
 
 
 def _step(ask: Ask, row: Tensor) -> dict[str, Any]:

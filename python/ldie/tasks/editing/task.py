@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,20 @@ from typing import Any
 from ldie.config import RunConfig
 from ldie.contract import Facts, Results, Task
 from ldie.errors import ConfigError, DataError, short
+from ldie.files import make_folder
+from ldie.tasks.detection.visualization import save_picture
 from ldie.tasks.editing.catalog import make_data, open_split
+from ldie.tasks.editing.data_config import EditDataConfig
 from ldie.tasks.editing.dataset import EditDataset
 from ldie.tasks.editing.model import EditingModel
 from ldie.tasks.editing.request_metrics import edit_metrics
+from ldie.tasks.editing.request_sheet import request_sheet
 from ldie.tasks.editing.sample import EditInput, EditPrediction, EditSample
-from ldie.tasks.editing.vocabulary import Vocabulary, build_vocabulary
+from ldie.tasks.editing.vocabulary import Vocabulary
 from ldie_ext import EditOp
 
+logger = logging.getLogger("ldie")
+_SHOWN = 24
 _HEADLINE = ("sequence_exact", "parameter_mae", "l1_input", "l1", "ssim", "auc", "accuracy")
 
 
@@ -27,7 +34,7 @@ class EditingTask(Task):
     Facts: ``operators``, the names that a sequence chooses from, and ``vocabulary``, the words that requests may have.
     """
 
-    files = ("steps.html",)
+    data = EditDataConfig
 
     def prepare(self, config: RunConfig) -> None:
         """See :meth:`Task.prepare`: generates requests."""
@@ -41,7 +48,7 @@ class EditingTask(Task):
         """See :meth:`Task.facts`."""
         return {
             "operators": list(dataset.operators),
-            "vocabulary": list(build_vocabulary(dataset.requests(), min_count=dataset.min_count).words),
+            "vocabulary": list(dataset.vocabulary().words),
         }
 
     def facts_without_data(self, config: Any) -> Facts:
@@ -54,11 +61,8 @@ class EditingTask(Task):
     def validate(self, facts: Facts) -> None:
         """See :meth:`Task.validate`."""
         operators, words = facts.get("operators"), facts.get("vocabulary")
-        if (
-            not isinstance(operators, list)
-            or not operators
-            or not all(name in EditOp.__members__ for name in operators)
-        ):
+        names = list(EditOp.__members__)
+        if not isinstance(operators, list) or not operators or not all(name in names for name in operators):
             raise ValueError("operators are no list of names")
         if not isinstance(words, list):
             raise ValueError("vocabulary is no list")
@@ -94,8 +98,13 @@ class EditingTask(Task):
         return {name: value for name, value in metrics.items() if name.rpartition("/")[2] in _HEADLINE}
 
     def report(self, folder: Path, dataset: EditDataset, results: Results, model: Any) -> None:
-        """See :meth:`Task.report`: ``steps.html`` and a sheet of the first samples."""
-        raise NotImplementedError
+        """See :meth:`Task.report`: a sheet of the first samples."""
+        samples = [dataset[index] for index in range(min(_SHOWN, len(dataset)))]
+        if samples:
+            make_folder(folder / "pictures")
+            save_picture(
+                request_sheet(samples, [results[each.key] for each in samples]), folder / "pictures" / "edits.png"
+            )
 
     def infer(self, model: EditingModel, inputs: Any, batch_size: int = 1) -> list[EditPrediction]:
         """See :meth:`Task.infer`: pairs (picture, request), one or a list; or triples with a region."""
@@ -108,5 +117,8 @@ class EditingTask(Task):
         raise ConfigError('ldie predict has no request to give an editor; use ldie edit IMAGE "make it brighter"')
 
     def show(self, config: RunConfig, split: str, count: int, out: Path) -> None:
-        """See :meth:`Task.show`."""
-        raise NotImplementedError
+        """See :meth:`Task.show`: pictures, requests and what was meant, on one sheet."""
+        (dataset,) = self.open(config, [split])
+        samples = [dataset[index] for index in range(min(count, len(dataset)))]
+        save_picture(request_sheet(samples, [None] * len(samples)), out / f"{split}.png")
+        logger.info("%d of %d requests: %s", len(samples), len(dataset), out)

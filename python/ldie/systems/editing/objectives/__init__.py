@@ -9,8 +9,14 @@ from ldie.systems.editing.model import Editor
 from ldie.systems.editing.objectives.adversarial import Adversarial
 from ldie.systems.editing.objectives.final_l1 import FinalL1
 from ldie.systems.editing.objectives.objective import Objective
+from ldie.systems.editing.objectives.reinforce import Reinforce
 
-OBJECTIVES: dict[str, type[Objective]] = {"l1": FinalL1, "gan": Adversarial, "adapt_gan": Adversarial}
+OBJECTIVES: dict[str, type[Objective]] = {
+    "l1": FinalL1,
+    "gan": Adversarial,
+    "adapt_gan": Adversarial,
+    "reinforce": Reinforce,
+}
 """By ``solver.training``; ``supervised`` has none."""
 
 
