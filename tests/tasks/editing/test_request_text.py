@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from ldie.errors import ConfigError
+from ldie.tasks.editing import request_text
 from ldie.tasks.editing.draws import Draws
 from ldie.tasks.editing.request_bank import PLACE, bank
 from ldie.tasks.editing.request_draws import ASKED, DrawnRequest, RequestChoice, draw_request
@@ -128,6 +130,12 @@ def test_few_operators_will_do() -> None:
     assert all(plans(scalars.operators, scalars.steps, split) for split in SPLITS)
     alone = RequestChoice((EditOp.BLACK_WHITE,), steps=(1, 3), local=1)
     assert {len(request.asks) for request in drawn("paraphrase", 20, alone)} == {1}
+
+
+def test_steps_that_the_words_do_not_do_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_text, "MOST_WORDS", 1)
+    with pytest.raises(ConfigError, match=r"steps must be few enough for a request of 15 words, got \(2, 2\)"):
+        drawn("combination", 1, RequestChoice(steps=(2, 2)))
 
 
 def matching(name: str) -> list[SceneObject]:
