@@ -8,49 +8,13 @@ from ldie.tasks.editing.asked import asked
 from ldie.tasks.editing.draws import Draws
 from ldie.tasks.editing.request_draws import RequestChoice, draw_request
 from ldie.tasks.editing.synedit_scene import synedit_scene
-from ldie.tasks.editing.vocabulary import build_vocabulary
+from ldie.tasks.editing.vocabulary import build_vocabulary, tokenise
 
-KNOWN = set(
-    [
-        "make",
-        "it",
-        "is",
-        "brighter",
-        "darker",
-        "the",
-        "brighten",
-        "add",
-        "contrast",
-        "remove",
-        "blur",
-        "disc",
-        "red",
-        "dark",
-        "parts",
-        "pop",
-        "shadows",
-        "lift",
-        "of",
-        "color",
-        "photo",
-        "bit",
-        "little",
-        "warmer",
-        "warm",
-        "tone",
-        "everything",
-        "but",
-        "on",
-        "much",
-        "more",
-        "too",
-        "take",
-        "all",
-        "away",
-        "fix",
-        "sharpen",
-        "edges",
-    ]
+KNOWN = frozenset(
+    tokenise(
+        "make it is brighter darker the brighten add contrast remove blur disc red dark parts pop shadows lift of "
+        "color photo bit little warmer warm tone everything but on much more too take all away fix sharpen edges"
+    )
 )
 
 
