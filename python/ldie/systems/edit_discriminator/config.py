@@ -45,6 +45,9 @@ class DiscriminatorSolver(SolverConfig):
     lr: LearningRate = 1e-3
     negatives: Positive = 3
     """Pictures that do not answer, of each request; another's request for its target comes on top."""
+    steps_weight: Annotated[float, Field(ge=0)] = 1.0
+    """Of naming the steps, where they are known, that lead to the target: what was done by what is seen of the pair,
+    what was asked for by the request; 0: only answers are told from others."""
     gradient_clip: Annotated[float, Field(ge=0)] = 1.0
     """Largest gradient norm; 0: no clipping."""
 

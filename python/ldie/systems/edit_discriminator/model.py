@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ldie.contract import Facts
 from ldie.systems.edit_discriminator.config import DiscriminatorConfig
-from ldie.systems.edit_discriminator.networks import Comparison, PairEncoder
+from ldie.systems.edit_discriminator.networks import Comparison, PairEncoder, StepNames
 from ldie.tasks.editing.model import EditingModel
 from ldie.tasks.editing.reading import language_encoder, padded, preview, previews, small_region
 from ldie.tasks.editing.sample import EditInput, EditPrediction, JudgedInput
@@ -46,6 +46,8 @@ class EditDiscriminator(EditingModel):
         self.language = language_encoder(model.language, self.vocabulary)
         self.pairs = PairEncoder(model.pair.widths, model.pair.code)
         self.comparison = Comparison(model.pair.code, 2 * model.language.hidden)
+        self.done_steps = StepNames(model.pair.code, len(self.operators))
+        self.asked_steps = StepNames(2 * model.language.hidden, len(self.operators))
 
     @classmethod
     def from_config(cls, config: DiscriminatorConfig, facts: Facts) -> EditDiscriminator:

@@ -14,9 +14,10 @@ from ldie.nn.blocks import ConvBlock
 class PairEncoder(nn.Module):
     """What was done to a picture, as a vector: convolutions over source, picture, difference and region.
 
-    The first keeps the size, for most edits act on single pixels; means inside the region and over the whole picture
-    are taken of every map. There is no normalisation over the batch or the picture: by how much a picture changed is
-    what counts, and the mixture of negatives in a batch is not that of an evaluation.
+    The first keeps the size and two of 1 x 1 follow it, for most edits act on single pixels; means inside the region
+    and over the whole picture are taken of every map from there on. There is no normalisation over the batch or the
+    picture: by how much a picture changed is what counts, and the mixture of negatives in a batch is not that of an
+    evaluation.
 
     Args:
         widths: Channels of the convolutions; all but the first halve the map.
@@ -25,11 +26,10 @@ class PairEncoder(nn.Module):
 
     def __init__(self, widths: Sequence[int], outputs: int) -> None:
         super().__init__()
-        sizes = zip([10, *widths], widths, strict=False)
-        self.maps = nn.ModuleList(
-            ConvBlock(inputs, width, stride=1 if k == 0 else 2, norm="none", act="leaky_relu")
-            for k, (inputs, width) in enumerate(sizes)
-        )
+        first, *others = widths
+        pixels = (_block(10, first, 3), _block(first, first, 1), _block(first, first, 1))
+        halving = (_block(inputs, width, 3, 2) for inputs, width in zip(widths, others, strict=False))
+        self.maps = nn.ModuleList([nn.Sequential(*pixels), *halving])
         self.code = nn.Sequential(nn.Linear(2 * sum(widths), outputs), nn.LeakyReLU())
 
     def forward(self, sources: Tensor, pictures: Tensor, regions: Tensor) -> Tensor:
@@ -53,6 +53,10 @@ class PairEncoder(nn.Module):
         return code
 
 
+def _block(inputs: int, outputs: int, kernel: int, stride: int = 1) -> ConvBlock:
+    return ConvBlock(inputs, outputs, kernel, stride, norm="none", act="leaky_relu")
+
+
 class Comparison(nn.Module):
     """Whether what was done is what was asked for: ``MLP([d; a; d * a])`` of the two codes.
 
@@ -73,3 +77,34 @@ class Comparison(nn.Module):
         wanted = self.asked(asked)
         logits: Tensor = self.logit(torch.cat([done, wanted.expand_as(done), done * wanted], -1))[..., 0]
         return logits
+
+
+class StepNames(nn.Module):
+    """Which operators a code speaks of, and by how much they act: to be learned beside, so that codes say that.
+
+    Args:
+        width: Of the code.
+        operators: How many there are.
+    """
+
+    def __init__(self, width: int, operators: int) -> None:
+        super().__init__()
+        self.names = nn.Linear(width, operators)
+        self.amounts = nn.Linear(width, operators)
+
+    def loss(self, codes: Tensor, named: Tensor, amounts: Tensor, known: Tensor) -> Tensor:
+        """Cross entropy of the names, and the squared error of the amounts of those that are there.
+
+        Args:
+            codes: [B, width].
+            named: float [B, operators], 1 for operators of the steps.
+            amounts: [B, operators], how far each one's first parameter is from where it does nothing.
+            known: bool [B]; of others nothing counts.
+        """
+        entropy = nn.functional.binary_cross_entropy_with_logits(
+            self.names(codes).float(), named, known[:, None].to(named), reduction="sum"
+        )
+        counted = named * known[:, None]
+        errors = (self.amounts(codes).float() - amounts).square() * counted
+        labels = known.sum() * named.shape[1]
+        return entropy / labels.clamp(min=1) + errors.sum() / counted.sum().clamp(min=1)

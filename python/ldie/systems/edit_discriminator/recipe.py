@@ -19,6 +19,8 @@ from ldie.systems.edit_discriminator.model import EditDiscriminator
 from ldie.tasks.editing.negatives import asks_for_other, negative_picture, target_of
 from ldie.tasks.editing.reading import load_word_vectors, padded, preview, small_region, stacked_regions
 from ldie.tasks.editing.sample import EditSample
+from ldie_ext import EditOp
+from ldie_ext.ops.editing.edit_op import EDIT_OPERATORS
 
 SHARES = {"earlier": 0.3, "amount": 0.25, "random_edit": 0.3, "black": 0.05, "constant": 0.1}
 """How often a negative is of a kind; those that look like a target are harder, so there are more of them."""
@@ -50,6 +52,12 @@ class JudgedBatch:
     """int64 [B, W]."""
     others: Tensor
     """bool [B], whether the request before in the batch asks for something else."""
+    known: Tensor
+    """bool [B], whether the steps that lead to the target are known."""
+    named: Tensor
+    """float32 [B, operators], 1 for those of the steps."""
+    amounts: Tensor
+    """float32 [B, operators], how far the first parameter of each is from where it does nothing."""
 
 
 class DiscriminatorRecipe(Recipe):
@@ -100,33 +108,55 @@ class DiscriminatorRecipe(Recipe):
     def collate(self, items: Sequence[JudgedItem]) -> JudgedBatch:
         """See :meth:`Recipe.collate`."""
         samples = [item.sample for item in items]
+        named, amounts = zip(*(named_steps(sample, self.model.operators) for sample in samples), strict=True)
         return JudgedBatch(
             torch.stack([sample.source for sample in samples]),
             torch.stack([item.pictures for item in items]),
             stacked_regions([sample.region for sample in samples], samples[0].source.shape[1:]),
             padded([item.words for item in items]),
             torch.tensor([asks_for_other(sample, samples[row - 1]) for row, sample in enumerate(samples)]),
+            torch.tensor([sample.steps is not None for sample in samples]),
+            torch.stack(named),
+            torch.stack(amounts),
         )
 
     def train_step(self, batch: JudgedBatch, step: int) -> dict[str, Tensor]:
         """See :meth:`Recipe.train_step`."""
         with self.runtime.autocast():
-            answers, pictures, requests = self._logits(batch)
-        answered = nn.functional.softplus(-answers).mean()
-        negatives = torch.cat([pictures.flatten(), requests])
-        weights = torch.cat([torch.ones_like(pictures).flatten(), batch.others.to(requests)])
+            done, asked = self._codes(batch)
+            logits = self.model.comparison(done, asked[:, None]).float()
+            others = self.model.comparison(done[:, 0], asked.roll(1, 0)).float()
+            steps = self._steps_loss(done[:, 0], asked, batch)
+        negatives = torch.cat([logits[:, 1:].flatten(), others])
+        weights = torch.cat([torch.ones_like(logits[:, 1:]).flatten(), batch.others.to(others)])
+        answered = nn.functional.softplus(-logits[:, 0]).mean()
         refused = (nn.functional.softplus(negatives) * weights).sum() / weights.sum()
-        self.runtime.update(self._optimizer, (answered + refused) / 2, self.config.solver.gradient_clip)
-        right = ((answers > 0).float().mean() + ((negatives <= 0) * weights).sum() / weights.sum()) / 2
-        terms = {"answer_loss": answered, "negative_loss": refused, "accuracy": right}
+        loss = (answered + refused) / 2 + self.config.solver.steps_weight * steps
+        self.runtime.update(self._optimizer, loss, self.config.solver.gradient_clip)
+        right = ((logits[:, 0] > 0).float().mean() + ((negatives <= 0) * weights).sum() / weights.sum()) / 2
+        terms = {"answer_loss": answered, "negative_loss": refused, "steps_loss": steps, "accuracy": right}
         return {name: term.detach() for name, term in terms.items()}
 
-    def _logits(self, batch: JudgedBatch) -> tuple[Tensor, Tensor, Tensor]:
-        """Of the answers [B], of the other pictures [B, N], and of the answers under another's request [B]."""
+    def _codes(self, batch: JudgedBatch) -> tuple[Tensor, Tensor]:
+        """Of what was done [B, 1 + N, E], and of what was asked for [B, D]."""
         count, shown = batch.pictures.shape[:2]
         regions = None if batch.regions is None else batch.regions.repeat_interleave(shown, 0)
         sources = (batch.sources.float() / 255).repeat_interleave(shown, 0)
-        done = self.model.see(sources, batch.pictures.flatten(0, 1).float() / 255, regions).unflatten(0, (count, shown))
-        asked = self.model.read(batch.words)
-        logits = self.model.comparison(done, asked[:, None]).float()
-        return logits[:, 0], logits[:, 1:], self.model.comparison(done[:, 0], asked.roll(1, 0)).float()
+        done = self.model.see(sources, batch.pictures.flatten(0, 1).float() / 255, regions)
+        return done.unflatten(0, (count, shown)), self.model.read(batch.words)
+
+    def _steps_loss(self, done: Tensor, asked: Tensor, batch: JudgedBatch) -> Tensor:
+        """Of naming the steps that lead to the target by either code; requests without known steps do not count."""
+        truth = batch.named, batch.amounts, batch.known
+        return self.model.done_steps.loss(done, *truth) + self.model.asked_steps.loss(asked, *truth)
+
+
+def named_steps(sample: EditSample, operators: Sequence[EditOp]) -> tuple[Tensor, Tensor]:
+    """Which operators [operators] a sample's steps have, and by how much each acts; zeros where none is known."""
+    named, amounts = torch.zeros(len(operators)), torch.zeros(len(operators))
+    if sample.steps is not None:
+        for op, row in zip(sample.steps.ops.tolist(), sample.steps.params, strict=True):
+            place = operators.index(EditOp(op))
+            named[place] = 1
+            amounts[place] = row[0] - EDIT_OPERATORS[EditOp(op)].start
+    return named, amounts

@@ -148,13 +148,13 @@ class PublishedPairs(Dataset[EditSample]):
         masks = self._masks(record)
         region = torch.zeros(size, dtype=torch.bool)
         for place in record.places:
-            chosen = [mask_at(masks(number), picture, size, record.input) for number in place.masks]
+            chosen = [mask_at(masks[number], picture, size, record.input) for number in place.masks]
             union = torch.stack(chosen).any(0)
             region |= ~union if place.exclusive else union
         return region
 
-    def _masks(self, record: PairRecord) -> Any:
-        """What gives a mask of the record's input, bool [H, W], by its number."""
+    def _masks(self, record: PairRecord) -> Mapping[int, Tensor]:
+        """Masks of the record's input, bool [H, W], by their numbers: those that its places name."""
         raise DataError(f"{self.origin}: has no masks")
 
 

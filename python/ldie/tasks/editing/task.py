@@ -13,7 +13,7 @@ import torch
 from ldie.config import RunConfig
 from ldie.contract import Facts, Results, Task
 from ldie.errors import ConfigError, DataError, short
-from ldie.files import make_folder
+from ldie.files import make_folder, write_text
 from ldie.stages import stage
 from ldie.tasks.detection.images import to_image
 from ldie.tasks.detection.visualization import save_picture
@@ -22,7 +22,9 @@ from ldie.tasks.editing.data_config import EditDataConfig
 from ldie.tasks.editing.dataset import EditDataset
 from ldie.tasks.editing.model import EditingModel
 from ldie.tasks.editing.request_metrics import edit_metrics
+from ldie.tasks.editing.request_pages import request_page
 from ldie.tasks.editing.request_sheet import request_sheet
+from ldie.tasks.editing.run_index import RUN_PAGE, SHEET
 from ldie.tasks.editing.sample import EditInput, EditPrediction, EditSample
 from ldie.tasks.editing.vocabulary import Vocabulary
 from ldie_ext import EditOp
@@ -40,6 +42,7 @@ class EditingTask(Task):
     Facts: ``operators``, the names that a sequence chooses from, and ``vocabulary``, the words that requests may have.
     """
 
+    files = (RUN_PAGE,)
     data = EditDataConfig
 
     def prepare(self, config: RunConfig) -> None:
@@ -104,13 +107,13 @@ class EditingTask(Task):
         return {name: value for name, value in metrics.items() if name.rpartition("/")[2] in _HEADLINE}
 
     def report(self, folder: Path, dataset: EditDataset, results: Results, model: Any) -> None:
-        """See :meth:`Task.report`: a sheet of the first samples."""
-        samples = [dataset[index] for index in range(min(_SHOWN, len(dataset)))]
+        """See :meth:`Task.report`: a sheet of the first samples, and a page of the worst ones."""
+        samples, found = [dataset[index] for index in range(len(dataset))], list(results.values())
         if samples:
-            make_folder(folder / "pictures")
-            save_picture(
-                request_sheet(samples, [results[each.key] for each in samples]), folder / "pictures" / "edits.png"
-            )
+            make_folder((folder / SHEET).parent)
+            save_picture(request_sheet(samples[:_SHOWN], found[:_SHOWN]), folder / SHEET)
+        page = request_page(folder.resolve().name, samples, found, self.metrics(dataset, results))
+        write_text(folder / RUN_PAGE, page)
 
     def infer(self, model: EditingModel, inputs: Any, batch_size: int = 1) -> list[EditPrediction]:
         """See :meth:`Task.infer`.

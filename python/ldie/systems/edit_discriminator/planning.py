@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Edits planned on what a discriminator makes of their results: no target is needed, only a request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ldie.errors import ConfigError
+from ldie.systems.edit_discriminator.model import EditDiscriminator, Judge
+from ldie.tasks.editing.reading import preview, small_region
+from ldie.tasks.editing.replay import edited_batch
+from ldie.tasks.editing.sample import EditSequence
+from ldie_ext import EditOp
+from ldie_ext.ops.editing.edit_op import EDIT_OPERATORS, NUM_PARAMETERS
+
+LEVELS = 8
+"""Magnitudes that a step is tried with before the best is refined."""
+REFINEMENTS = 12
+"""Steps of gradient ascent on a step's parameters."""
+LEAST_GAIN = 0.01
+"""By how much realness must rise for another step."""
+_RATE = 0.02
+"""Of Adam, in shares of a parameter's range."""
+_CURVE = 8
+"""Weights of a curve."""
+_WEIGHTS = (0.2, 5.0)
+"""Of a curve; they matter by their ratios alone."""
+
+
+@dataclass(frozen=True)
+class DiscriminatorPlan:
+    """Steps, and how well the discriminator thinks their result answers the request."""
+
+    steps: EditSequence
+    realness: float
+    start: float
+    """The realness of the source as it is."""
+
+
+@dataclass(frozen=True)
+class _Beam:
+    """A sequence of the search."""
+
+    ops: tuple[EditOp, ...]
+    params: Tensor
+    """[K, 24]."""
+    picture: Tensor
+    """float [3, H, W], after its steps."""
+    realness: float
+
+
+def plan_by_discriminator(
+    model: EditDiscriminator,
+    source: Tensor,
+    request: str,
+    operators: Sequence[EditOp],
+    max_steps: int,
+    beam: int = 3,
+    region: Tensor | None = None,
+) -> DiscriminatorPlan:
+    """The sequence whose result D(source, result, request) takes for an answer: :func:`plan_by_judge` on a preview.
+
+    Args:
+        model: In eval mode.
+        source: uint8 [3, H, W], RGB.
+        request: One sentence.
+        operators: Those that a sequence may have, each once.
+        max_steps: Of a sequence.
+        beam: Sequences that are kept after each level.
+        region: bool [H, W], where the steps act; None: everywhere.
+
+    Raises:
+        ConfigError: As :func:`plan_by_judge`.
+    """
+    size = model.config.model.pair.size
+    small = preview(source, size).to(model.device).float() / 255
+    where = small_region(region, size)
+    place = None if where is None else where.to(model.device)
+    return plan_by_judge(model.judge(source, request, region), small, operators, max_steps, beam, place)
+
+
+def plan_by_judge(
+    judge: Judge,
+    source: Tensor,
+    operators: Sequence[EditOp],
+    max_steps: int,
+    beam: int = 3,
+    region: Tensor | None = None,
+) -> DiscriminatorPlan:
+    """Beam search over sequences of different operators, by the realness of what they make of a picture.
+
+    At each level every sequence is continued by every operator that it does not have: first at some magnitudes, the
+    best of which is refined by gradient ascent through the edit, all candidates in one batch. A step is optimised on
+    the picture that the steps before it have left; the published code optimises it on the source from the second on. A
+    candidate enters if it is realer than all of the level before, by :data:`LEAST_GAIN`; the search ends when none is.
+
+    Args:
+        judge: Realness [B] in [0, 1] of pictures float [B, 3, H, W]; differentiable.
+        source: float [3, H, W], RGB in [0, 1].
+        operators: To choose from; those whose parameters have no gradient are tried at their start only.
+        max_steps: At most so many.
+        beam: Sequences that are kept after each level.
+        region: bool [H, W], where steps act; None: everywhere.
+
+    Raises:
+        ConfigError: No operators, or ``max_steps`` or ``beam`` below 1.
+
+    Source: beam search of T2ONet's planner (Shi et al., arXiv:2106.13156), the distance being 1 - D.
+    """
+    if not operators or max_steps < 1 or beam < 1:
+        given = f"{len(operators)}, {max_steps} and {beam}"
+        raise ConfigError(f"operators, max_steps and beam must be at least 1 each, got {given}")
+    with torch.no_grad():
+        start = float(judge(source[None])[0])
+    root = _Beam((), source.new_zeros(0, NUM_PARAMETERS), source, start)
+    kept, best = [root], root
+    for _ in range(min(max_steps, len(set(operators)))):
+        continued = _continued(judge, kept, operators, region)
+        found = [each for each in continued if each.realness > best.realness + LEAST_GAIN]
+        if not found:
+            break
+        kept = sorted(found, key=lambda each: -each.realness)[:beam]
+        best = kept[0]
+    steps = EditSequence(torch.tensor(best.ops, dtype=torch.int64), best.params.float().cpu())
+    return DiscriminatorPlan(steps, best.realness, start)
+
+
+def _continued(judge: Judge, beams: Sequence[_Beam], operators: Sequence[EditOp], region: Tensor | None) -> list[_Beam]:
+    """Each sequence with each operator that it does not have, its parameters the best that were found."""
+    pairs = [(each, op) for each in beams for op in dict.fromkeys(operators) if op not in each.ops]
+    ops = torch.tensor([op for _, op in pairs])
+    pictures = torch.stack([each.picture for each, _ in pairs])
+    starts = [_starts(op).to(pictures) for _, op in pairs]
+    counts = [len(rows) for rows in starts]
+    owners = torch.arange(len(pairs)).repeat_interleave(torch.tensor(counts))
+    with torch.no_grad():
+        scores = judge(_edited(pictures[owners], ops[owners], torch.cat(starts), region))
+    rows = torch.stack([each[part.argmax()] for each, part in zip(starts, scores.split(counts), strict=True)])
+    rows = _refined(judge, pictures, ops, rows, region)
+    with torch.no_grad():
+        results = _edited(pictures, ops, rows, region)
+        realness = judge(results).tolist()
+    return [
+        _Beam((*each.ops, op), torch.cat([each.params, row[None]]), result, score)
+        for (each, op), row, result, score in zip(pairs, rows, results, realness, strict=True)
+    ]
+
+
+def _starts(op: EditOp) -> Tensor:
+    """Parameters [N, 24] to try: levels of a single one; of several, levels in each of some directions."""
+    known = EDIT_OPERATORS[op]
+    if not known.differentiable:
+        return known.row()[None]
+    shares = torch.linspace(-1, 1, LEVELS + 1)
+    shares = shares[shares != 0]
+    if known.parameters == 1:
+        low, high = _limits(op)
+        reach = torch.where(shares < 0, known.start - low, high - known.start)
+        return known.row((known.start + shares * reach).unique()[:, None])
+    return known.row(torch.exp(shares[:, None, None] * _directions(known.parameters)).flatten(0, 1))
+
+
+def _directions(count: int) -> Tensor:
+    """Logarithms [D, count] of weights.
+
+    Of a curve: falling, steeper in the middle, at the dark end, at the light one; where each channel has a curve, of
+    one after the other; of three factors, one more than the others.
+    """
+    if count % _CURVE:
+        return torch.eye(count) / 4
+    falling = torch.linspace(1, -1, _CURVE)
+    middle = torch.cos(torch.linspace(-torch.pi, torch.pi, _CURVE))
+    shapes = 0.7 * torch.stack([falling, middle, falling.clamp(min=0), falling.clamp(max=0)])
+    return torch.einsum("ce,ds->cdes", torch.eye(count // _CURVE), shapes).reshape(-1, count)
+
+
+def _limits(op: EditOp) -> tuple[float, float]:
+    """Between which a search may move each parameter."""
+    known = EDIT_OPERATORS[op]
+    if known.parameters % _CURVE == 0:
+        return _WEIGHTS
+    return (-1.0 if op is EditOp.SATURATION else known.low), known.high
+
+
+def _refined(judge: Judge, pictures: Tensor, ops: Tensor, rows: Tensor, region: Tensor | None) -> Tensor:
+    """The best parameters [N, 24] that some steps of Adam towards realness come by; each row is on its own."""
+    low, high = (column.to(rows) for column in torch.tensor([_limits(EditOp(op)) for op in ops.tolist()]).T[..., None])
+    moved = torch.zeros_like(rows, requires_grad=True)
+    optimizer = torch.optim.Adam([moved], _RATE)
+    best, best_scores = rows, rows.new_full((len(rows),), -torch.inf)
+    for _ in range(REFINEMENTS):
+        current = (rows + moved * (high - low)).clamp(low, high)
+        scores = judge(_edited(pictures, ops, current, region))
+        better = scores.detach() > best_scores
+        best = torch.where(better[:, None], current.detach(), best)
+        best_scores = torch.where(better, scores.detach(), best_scores)
+        (moved.grad,) = torch.autograd.grad(-scores.clamp(min=1e-6).log().sum(), [moved])
+        optimizer.step()
+    return torch.stack([_own(EditOp(op), row) for op, row in zip(ops.tolist(), best, strict=True)])
+
+
+def _own(op: EditOp, row: Tensor) -> Tensor:
+    """A row [24] with zeros behind the operator's parameters."""
+    return EDIT_OPERATORS[op].row(row[: EDIT_OPERATORS[op].parameters])
+
+
+def _edited(pictures: Tensor, ops: Tensor, rows: Tensor, region: Tensor | None) -> Tensor:
+    """Pictures [B, 3, H, W] after one step each."""
+    regions = None if region is None else region.expand(len(pictures), -1, -1)
+    return edited_batch(pictures, ops.to(pictures.device)[:, None], rows[:, None], regions)
