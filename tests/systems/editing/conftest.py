@@ -13,12 +13,16 @@ from ldie.engine.runtime import TrainingRuntime
 from ldie.schedule import set_learning_rates
 from ldie.systems.editing import Editor, EditorRecipe
 from ldie.tasks.editing.sample import EditSample, EditSequence
-from systems.editing.helpers import FACTS, SIZE, steps, tiny_config
+from systems.editing.helpers import SIZE, steps, tiny_config
 
 from ldie_ext import EditOp
 
-WORDS = "make it brighter darker vivid pale much and the disc fix nothing keep please remove left of on red brighten"
-KNOWN = {**FACTS, "vocabulary": sorted(WORDS.split())}
+WORDS = (
+    "make it brighter darker vivid pale much and the disc fix nothing keep please remove left of on red brighten "
+    "warmer bit more contrast brightness"
+)
+OPERATORS = (EditOp.BRIGHTNESS, EditOp.CONTRAST, EditOp.SATURATION, EditOp.WHITE_BALANCE)
+KNOWN = {"operators": [op.name for op in OPERATORS], "vocabulary": sorted(WORDS.split())}
 MAX_WORDS = 8
 _LIGHT, _COLOR = EditOp.BRIGHTNESS, EditOp.SATURATION
 _ADJECTIVES = {
@@ -28,7 +32,12 @@ _ADJECTIVES = {
 
 def _requests() -> dict[str, EditSequence]:
     """What is learned by heart."""
-    known = {"nothing": steps(), "nothing please": steps()}
+    known = {
+        "nothing": steps(),
+        "nothing please": steps(),
+        "make it warmer and a bit brighter": steps((EditOp.WHITE_BALANCE, 1.1), (_LIGHT, 0.3)),
+        "more contrast": steps((EditOp.CONTRAST, 0.5)),
+    }
     for word, step in _ADJECTIVES.items():
         opening = "brighten {}" if word == "brighter" else f"make {{}} {word}"
         texts = [word, f"{word} please", opening.format("it"), opening.format("the red disc"), f"make it {word}"]
@@ -43,13 +52,15 @@ def _requests() -> dict[str, EditSequence]:
 
 
 def _samples() -> list[EditSample]:
-    """Flat pictures; how a picture is fixed depends on it."""
-    wanted = {text: {60 + 140 * (k % 2): sequence} for k, (text, sequence) in enumerate(_requests().items())}
-    wanted["fix it"] = {60: steps((_LIGHT, 0.4)), 200: steps((_LIGHT, -0.4))}
+    """Dark and light pictures; how one is fixed depends on which it is."""
+    noise = torch.randint(-40, 41, (3, SIZE, SIZE), generator=torch.Generator().manual_seed(0))
+    wanted = {text: {60: sequence, 200: sequence} for text, sequence in _requests().items()}
+    for text in ("fix it", "fix the brightness"):
+        wanted[text] = {60: steps((_LIGHT, 0.4)), 200: steps((_LIGHT, -0.4))}
     samples = []
     for text, answers in wanted.items():
         for level, sequence in answers.items():
-            picture = torch.full((3, SIZE, SIZE), level, dtype=torch.uint8)
+            picture = (level + noise).to(torch.uint8)
             samples.append(EditSample(f"{len(samples)}", picture, text, picture, None, sequence))
     return samples
 

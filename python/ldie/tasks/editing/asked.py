@@ -22,27 +22,9 @@ from dataclasses import dataclass
 from ldie.tasks.editing.rule_words import Role, Word, read_words
 from ldie.tasks.editing.vocabulary import tokenise
 
-_DEFINITE = frozenset(["the", "this", "that", "these", "those", "my", "its", "his", "her", "their", "our", "your"])
-_NO_OBJECTS = frozenset(
-    [
-        "same",
-        "most",
-        "least",
-        "best",
-        "worst",
-        "whole",
-        "way",
-        "midtone",
-        "midtones",
-        "black",
-        "blacks",
-        "white",
-        "whites",
-    ]
-)
-_TONAL = frozenset(
-    ["part", "parts", "area", "areas", "region", "regions", "spot", "spots", "pixel", "pixels", "end", "ends"]
-)
+_DEFINITE = frozenset(tokenise("the this that these those my its his her their our your"))
+_NO_OBJECTS = frozenset(tokenise("same most least best worst whole way midtone midtones black blacks white whites"))
+_TONAL = frozenset(tokenise("part parts area areas region regions spot spots pixel pixels end ends"))
 """Of tones where an adjective is before them: the dark parts."""
 _OF_LENSES = ("noise", "haze", "sharpness")
 """Qualities whose nouns have the names of things before them: film grain, lens blur."""
