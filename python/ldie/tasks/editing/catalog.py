@@ -33,7 +33,7 @@ class Chosen(Dataset[EditSample]):
     """
 
     def __init__(self, dataset: RequestSource, count: int, data: EditDataConfig) -> None:
-        self.dataset, self.min_count, self._data = dataset, data.min_count, data
+        self.dataset, self._data = dataset, data
         self.origin, self.operators, self.labels = dataset.origin, dataset.operators, labels_of(dataset)
         self._count = min(count or len(dataset), len(dataset))
 

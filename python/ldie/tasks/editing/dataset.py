@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from ldie.tasks.editing.sample import EditSample
+from ldie.tasks.editing.vocabulary import Vocabulary
 
 
 class RequestSource(Protocol):
@@ -31,9 +32,8 @@ class RequestSource(Protocol):
 class EditDataset(RequestSource, Protocol):
     """Requests as a configuration asks for them."""
 
-    @property
-    def min_count(self) -> int:
-        """Words that its requests have less often are unknown to a model."""
+    def vocabulary(self) -> Vocabulary:
+        """The words that are known to a model."""
 
 
 def labels_of(dataset: RequestSource) -> tuple[str, ...]:

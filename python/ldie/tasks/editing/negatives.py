@@ -19,7 +19,7 @@ from ldie.tasks.editing.dataset import EditDataset
 from ldie.tasks.editing.replay import edited_batch
 from ldie.tasks.editing.request_metrics import NEGATIVE
 from ldie.tasks.editing.sample import EditSample
-from ldie.tasks.editing.vocabulary import tokenise
+from ldie.tasks.editing.vocabulary import Vocabulary, tokenise
 from ldie_ext import EditOp
 from ldie_ext.ops.editing.edit_op import EDIT_OPERATORS
 
@@ -136,7 +136,7 @@ class WithNegatives:
 
     def __init__(self, dataset: EditDataset) -> None:
         self.dataset = dataset
-        self.origin, self.operators, self.min_count = dataset.origin, dataset.operators, dataset.min_count
+        self.origin, self.operators = dataset.origin, dataset.operators
 
     def __len__(self) -> int:
         return 2 * len(self.dataset)
@@ -153,6 +153,10 @@ class WithNegatives:
     def requests(self) -> list[str]:
         """All of them, without a picture being opened; those of negatives are the same or others'."""
         return list(self.dataset.requests()) * 2
+
+    def vocabulary(self) -> Vocabulary:
+        """Those of the samples."""
+        return self.dataset.vocabulary()
 
     def _negative(self, sample: EditSample, number: int) -> EditSample:
         kind, rng = KINDS[number % len(KINDS)], default_rng(number)
