@@ -61,7 +61,7 @@ def test_scores_are_written_for_every_picture(tmp_path):
 
 def test_what_cannot_be_judged_is_said():
     given = sample("brighter")
-    with pytest.raises(DataError, match="input 1: a JudgedInput .* is required, got EditInput"):
+    with pytest.raises(DataError, match=r"input 1: a JudgedInput .* is required, got EditInput"):
         JUDGING.infer(None, [JUDGING.inputs([given])[0], EditInput(given.source, "brighter")])
     with pytest.raises(DataError, match="input 0: picture and image must have one size"):
         JUDGING.infer(None, JudgedInput(given.source, "brighter", picture=given.source[:, :3]))
