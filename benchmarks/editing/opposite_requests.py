@@ -17,12 +17,11 @@ from pathlib import Path
 
 import torch
 from editing.planning_pairs import PHOTOGRAPHS, photographs
-from torch import Tensor
-
 from ldie.engine import checkpoint
 from ldie.inference import load_checkpoint
 from ldie.tasks.detection.images import read_image
 from ldie.tasks.editing.sample import EditInput
+from torch import Tensor
 
 
 def luminance(image: Tensor) -> Tensor:
