@@ -49,7 +49,12 @@ TINY_ADAPT_GAN = replace(TINY_GAN, solver=replace(TINY_GAN.solver, training="ada
 TINY_REINFORCE = replace(
     TINY,
     model=replace(TINY.model, decoder=replace(TINY.model.decoder, levels=20)),
-    solver=replace(TINY.solver, training="reinforce", reinforce=ReinforceSolver(warmup=100)),
+    solver=replace(
+        TINY.solver,
+        training="reinforce",
+        parameter_weight=1.0,
+        reinforce=ReinforceSolver(warmup=200, baseline="constant"),
+    ),
 )
 """Learns from rewards, after few known steps; with ``solver.reinforce.warmup=0`` from rewards alone."""
 
