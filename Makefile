@@ -30,7 +30,7 @@ GPU_PYTHON ?= python3.12
 GPU_TORCH ?= 2.11.0
 GPU_BIN ?= .venv-gpu/bin
 
-.PHONY: FORCE help setup train test sanitize sanitize-asan sanitize-race hostile lint format bench parity gpu-package gpu-check clean
+.PHONY: FORCE help setup train train-editing test sanitize sanitize-asan sanitize-race hostile lint format bench parity gpu-package gpu-check clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,8 +65,14 @@ setup: $(VENV)/installed  ## create .venv, build and install
 train: setup  ## train the default system on the generated shapes dataset, with metrics and pictures
 	$(BIN)/ldie train centernet --data shapes --work-dir $(WORK_DIR) --overwrite
 
+# A test process for each core. Two threads each: what is threaded runs on threads, and they do not crowd the cores.
+WORKERS := -n auto --maxprocesses=8 --dist=worksteal
+test: export OMP_NUM_THREADS ?= 2
+train-editing: setup  ## train the editor on generated requests into runs/editing, for ldie edit
+	$(BIN)/ldie train editing --work-dir runs/editing --overwrite
+
 test: setup  ## run all tests (CUDA kernels on the CPU through the emulator, and on a GPU where there is one)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(WORKERS)
 
 sanitize: setup  ## the CUDA kernels on the CPU under ASan + UBSan, and under the race checker
 	$(BIN)/python tests/emulator/build.py asan race

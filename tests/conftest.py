@@ -35,7 +35,11 @@ def needs_torchvision(item: pytest.Item) -> bool:
 
 @pytest.hookimpl(tryfirst=True)  # before -m looks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Marks the comparisons with torchvision, and leaves out the cases of backends that are not wanted."""
+    """Marks the comparisons with torchvision, and leaves out the cases of backends that are not wanted.
+
+    Slow tests come first, so that the other workers of pytest-xdist are done no earlier than theirs.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     for item in items:
         if isinstance(item, pytest.Function) and needs_torchvision(item):
             item.add_marker(pytest.mark.parity)
@@ -48,6 +52,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     config.hook.pytest_deselected(items=[item for item in items if not kept(item)])
     items[:] = [item for item in items if kept(item)]
+
+
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    """A file may name cases by what it draws as it is imported: all workers of pytest-xdist must name them alike."""
+    if isinstance(collector, pytest.Module):
+        torch.manual_seed(0)
 
 
 @pytest.fixture(autouse=True)

@@ -342,6 +342,10 @@ class Task(ABC):
             A result for each, with what is needed to understand and to draw it.
         """
 
+    def pictured(self, images: Sequence[Any]) -> Sequence[Any]:
+        """What :meth:`infer` takes where there are pictures alone, to be measured: these, by default."""
+        return images
+
     @abstractmethod
     def predict(
         self, model: Any, inputs: Sequence[Path], out: Path, *, batch_size: int = 1, min_score: float = 0.0

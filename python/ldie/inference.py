@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -17,6 +17,10 @@ from ldie.engine.checkpoint import Header
 from ldie.errors import CheckpointError, ConfigError
 from ldie.nn.weights import copy_whole
 from ldie.systems import SYSTEMS, get_system
+
+if TYPE_CHECKING:
+    from ldie.tasks.editing.edited import Edited
+    from ldie.tasks.editing.model import StepModel
 
 logger = logging.getLogger("ldie")
 
@@ -53,6 +57,44 @@ class Predictor(nn.Module):
             batch_size: How many go through the model together.
         """
         return self.system.task.infer(self.model, inputs, batch_size)
+
+    @property
+    def editor(self) -> StepModel:
+        """The model of the system ``editing``.
+
+        Raises:
+            ConfigError: It is another system's.
+        """
+        from ldie.tasks.editing.model import StepModel  # with Pillow's writers, which detection does without
+
+        if not isinstance(self.model, StepModel):
+            raise ConfigError(
+                f"{self.origin}: is a model of {self.system.name}, which edits no pictures; give one of editing"
+            )
+        return self.model
+
+    def edit(self, image: Any, request: str, *, strength: float = 1.0, region: Any = None) -> Edited:
+        """Does what a request in words asks for; decided on a small preview, applied to all pixels.
+
+        Args:
+            image: Path of a file, Pillow image, array [H,W,3] of uint8 or uint16, or tensor [3,H,W] of uint8 or floats
+                from 0 to 1.
+            request: In English: ``make it warmer and a bit brighter``.
+            strength: How much of the steps, from 0 to 1.
+            region: Where they act: bool [H,W] of the picture's aspect, or a box x1, y1, x2, y2; None: everywhere.
+
+        Returns:
+            The edited image, as one of the given kind, with its recipe, the steps in words, unknown words, and how much
+            of each step came from each word. No steps where the model decides on none.
+
+        Raises:
+            ConfigError: A model that does not edit; a request that cannot be done as it is asked for (``crop it``,
+                ``remove the car`` without a region), or of which no word is known; another strength or region.
+            DataError: The image cannot be read.
+        """
+        from ldie.tasks.editing.edited import edited  # as above
+
+        return edited(self.editor, image, request, strength, region)
 
 
 def load(source: str | Path, device: str | torch.device | None = None) -> Predictor:

@@ -6,6 +6,7 @@ import logging
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from datetime import datetime
 
@@ -22,14 +23,15 @@ def starts(work_dir):
     return read_log(work_dir / "log.jsonl", ("start",))
 
 
-def test_a_log_begins_with_where_it_comes_from(data_dir, tmp_path, caplog):
+def test_a_log_begins_with_where_it_comes_from(data_dir, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "ldie", "train", "two words"])
     before = datetime.now().astimezone().replace(microsecond=0)
     with caplog.at_level(logging.INFO, "ldie"):
         make_trainer(data_dir, tmp_path / "run", "solver.max_iter=2").run()
     make_trainer(data_dir, tmp_path / "run", "solver.max_iter=3", resume=True).run()
     first = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[0])
     assert (first["kind"], first["step"], first["host"]) == ("start", 0, socket.gethostname())
-    assert first["work_dir"] == str(tmp_path / "run") and "pytest" in first["command"]
+    assert first["work_dir"] == str(tmp_path / "run") and first["command"] == "python -m ldie train 'two words'"
     assert before <= datetime.fromisoformat(first["time"]) <= datetime.now().astimezone()
     line = next(message for message in caplog.messages if message.startswith("start: "))
     assert all(f"{name} {first[name]}" in line for name in ("time", "host", "work_dir", "command"))

@@ -23,9 +23,10 @@ from ldie.engine.lock import RunLock
 from ldie.engine.log import RunLog, configure_console, logger, read_log
 from ldie.engine.trainer import Trainer
 from ldie.errors import CheckpointError, DataError
-from ldie.systems import centernet, rcnn
+from ldie.systems import centernet, editing, rcnn
 from ldie.tasks.detection import build_shapes
 from systems.centernet.helpers import small_config
+from systems.editing.helpers import tiny_config
 from systems.rcnn.helpers import SMALL
 
 CPU = torch.device("cpu")
@@ -110,13 +111,25 @@ RCNN = dataclasses.replace(
         )
     },
 )
-SYSTEMS = {system.name: system for system in (toy.SYSTEM, sums.SYSTEM, CENTERNET, RCNN)}
+EDITING = dataclasses.replace(
+    editing.SYSTEM,
+    presets={
+        "tiny": tiny_config(
+            model={"language": {"dropout": 0.2}, "discriminator": {"scales": 1, "widths": [4], "text": 4, "hidden": 4}},
+            solver={"training": "adapt_gan", "batch_size": 2},
+            dataset={"count": 6, "val_count": 3},
+        )
+    },
+)
+SYSTEMS = {system.name: system for system in (toy.SYSTEM, sums.SYSTEM, CENTERNET, RCNN, EDITING)}
 
 
 @pytest.mark.parametrize("system", SYSTEMS.values(), ids=SYSTEMS)
 def test_a_run_killed_twenty_times_ends_as_one_that_was_not(data_dir, tmp_path, system):
     if system is not toy.SYSTEM:
-        data_dir = None if system is sums.SYSTEM else build_shapes(tmp_path / "shapes", train=6, val=3, size=64)
+        data_dir = (
+            None if system in (sums.SYSTEM, EDITING) else build_shapes(tmp_path / "shapes", train=6, val=3, size=64)
+        )
     settings = (*OFTEN, "solver.max_iter=12")
     train(data_dir, tmp_path / "straight", *settings, system=system)
     rng = random.Random(1)

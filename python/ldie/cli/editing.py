@@ -6,8 +6,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ldie.cli.arguments import LONGEST, SEEDS, add_strength, box, command, score, whole
+from ldie.cli.arguments import LONGEST, SEEDS, add_device, add_strength, box, command, score, whole
 
+_EDIT_EXAMPLES = """examples:
+  ldie edit photo.jpg "make it warmer and a bit brighter"      into edited/photo.jpg, with the steps as photo.jpg.json
+  ldie edit holidays/ "more contrast" --dry-run                what it would do to each photograph
+  ldie edit photo.jpg "brighten the car" --box 100,50,400,300  only there
+"""
 _PLAN_EXAMPLES = """examples:
   ldie plan before.jpg after.jpg                          which edits, in which order; into plan/
   ldie plan before.jpg after.jpg --apply-to holidays/     and do them to other photographs, into plan/applied/
@@ -20,13 +25,28 @@ MORE_OPERATORS = (*_EDITS, "color_bg", "colorize", "inpaint_obj")
 
 
 def add_editing_commands(commands: argparse._SubParsersAction) -> None:
-    """Adds ``apply``, ``recipe``, ``plan``, ``plans``, ``synth`` and ``split``."""
+    """Adds ``edit``, ``apply``, ``recipe``, ``plan``, ``plans``, ``synth`` and ``split``."""
+    _add_edit(commands)
     _add_apply(commands)
     _add_recipe(commands)
     _add_plan(commands)
     _add_plans(commands)
     _add_synth(commands)
     _add_split(commands)
+
+
+def _add_edit(commands: argparse._SubParsersAction) -> None:
+    parser = command(commands, "edit", "edit photographs as a request in words asks for; they stay as they are")
+    parser.epilog = _EDIT_EXAMPLES
+    parser.add_argument("photos", type=Path, metavar="IMAGE|DIR", help="a photograph, or a folder of them")
+    parser.add_argument("request", metavar="REQUEST", help="what to do, in quotes: one sentence in English")
+    text = "of the system editing: a .safetensors file, or a run's work folder (default: %(default)s)"
+    parser.add_argument("--checkpoint", type=Path, default=Path("runs/editing"), metavar="RUN", help=text)
+    text = "for the edited photographs and their recipes, by the same names (default: %(default)s)"
+    parser.add_argument("--out", type=Path, default=Path("edited"), metavar="DIR", help=text)
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and write nothing")
+    _add_way(parser)
+    add_device(parser)
 
 
 def _add_apply(commands: argparse._SubParsersAction) -> None:
@@ -38,6 +58,11 @@ def _add_apply(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("photos", type=Path, metavar="IMAGE|DIR", help="a photograph, or a folder of them")
     text = "for the edited photographs, by the same names; another folder than theirs"
     parser.add_argument("--out", type=Path, metavar="DIR", required=True, help=text)
+    _add_way(parser)
+
+
+def _add_way(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of how steps are done to photographs."""
     parser.add_argument("--steps", action="store_true", help="write the result after each step, too")
     text = "leave the last N steps out"
     parser.add_argument("--undo", type=whole(0), default=0, metavar="N", help=text)

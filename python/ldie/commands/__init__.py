@@ -9,6 +9,7 @@ from collections.abc import Callable
 from ldie.commands.apply import apply
 from ldie.commands.benchmark import benchmark
 from ldie.commands.convert import convert
+from ldie.commands.edit import edit
 from ldie.commands.evaluate import evaluate
 from ldie.commands.export import export
 from ldie.commands.import_weights import import_weights
@@ -32,6 +33,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "benchmark": benchmark,
     "export": export,
     "apply": apply,
+    "edit": edit,
     "recipe": recipe,
     "plan": plan,
     "plans": plans,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 from ldie import console
@@ -38,15 +39,20 @@ def apply(options: argparse.Namespace) -> int:
 
 
 def apply_to_files(application: Application, files: list[Path]) -> int:
+    """Edits photographs by a recipe; see :func:`each_photograph`."""
+    return each_photograph(files, lambda file: _apply(application, file), "apply")
+
+
+def each_photograph(files: list[Path], edit: Callable[[Path], None], name: str) -> int:
     """Edits photographs; what is wrong with one is said, and the others are still edited. Returns the exit code."""
     if len(files) == 1:
-        _apply(application, files[0])
+        edit(files[0])
         return 0
     failed = 0
-    with progress_bar(len(files), 0, "apply") as bar:
+    with progress_bar(len(files), 0, name) as bar:
         for file in files:
             try:
-                _apply(application, file)
+                edit(file)
             except BrokenPipeError:
                 raise
             except Exception as error:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from ldie.systems.editing.discriminator import Judgement
 from ldie.systems.editing.episode import drawn, run_episode
 from ldie.systems.editing.losses import pictures_between
 from ldie.systems.editing.objectives.adversarial import feature_distance, score_loss
-from systems.editing.helpers import FACTS, batch, tiny_config, tiny_editor
+from systems.editing.helpers import FACTS, batch, samples, tiny_config, tiny_editor
 from torch import Tensor, nn
 
 SMALL = {"scales": 2, "widths": [4, 6], "text": 5, "hidden": 7}
@@ -113,6 +114,25 @@ def test_a_step_learns_what_its_losses_say(training: str, loss: str) -> None:
             found = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
             wanted = torch.zeros_like(parameter) if gradient is None else gradient
             torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_where_no_steps_are_known_the_target_alone_is_real() -> None:
+    """A source that nothing was done to is no example of a request carried out."""
+    known, unknown = samples()[:2]
+    unknown = replace(unknown, steps=None)
+    terms = []
+    for training in ("gan", "adapt_gan"):
+        made = recipe(training)
+        torch.manual_seed(0)
+        terms.append(made.train_step(batch(made.model, [unknown, unknown]), 1))
+    torch.testing.assert_close(*terms)
+    for training in ("gan", "adapt_gan"):
+        made = recipe(training)
+        torch.manual_seed(0)
+        planned = replace(known, target=255 - known.target)
+        terms.append(made.train_step(batch(made.model, [planned, unknown]), 1))
+    assert terms[2]["gan_loss"] == terms[3]["gan_loss"]
+    assert terms[2]["discriminator_loss"] != terms[3]["discriminator_loss"]
 
 
 def test_nothing_is_learned_from_the_draws() -> None:

@@ -29,6 +29,7 @@ from ldie.systems.editing.objectives.reinforce import (
     allowed_tokens,
     decided_steps,
     discounted,
+    distances,
     missing_entropy,
     rewards,
 )
@@ -49,9 +50,7 @@ def configured(levels: int = 2, max_steps: int = 2, lr: float = 1e-2, explore: f
             image=ImageConfig(size=8, widths=(4, 8), blocks=0, code=8),
             decoder=DecoderConfig(embedding=4, levels=levels, max_steps=max_steps),
         ),
-        solver=EditorSolver(
-            batch_size=4, training="reinforce", lr=lr, explore=explore, reinforce=ReinforceSolver(**own)
-        ),
+        solver=EditorSolver(training="reinforce", explore=explore, reinforce=ReinforceSolver(lr=lr, **own)),
     )
 
 
@@ -81,22 +80,18 @@ def test_returns_are_discounted_sums_of_what_follows():
         torch.testing.assert_close(discounted(gained, discount), torch.tensor(plain))
 
 
-def episode_of(tokens: list[list[int]], images: list[torch.Tensor]) -> Episode:
-    rows = torch.tensor(tokens)
-    return Episode(rows, rows, torch.zeros(*rows.shape, 24), torch.zeros(*rows.shape, 4), images, None)
-
-
 def test_rewards_penalties_and_what_is_behind_END():
-    levels = [[0.5, 0.4, 0.1, 0.1], [0.5, 0.5, 0.5, 0.5], [0.5, 0.7, 0.7, 0.7]]
-    images = [torch.stack([torch.full((3, 2, 2), row[t]) for row in levels]) for t in range(4)]
-    zeros = torch.zeros(3, 3, 2, 2, dtype=torch.uint8)
+    tokens = torch.tensor([[2, 2, 3], [END, END, END], [1, END, END]])
+    grey = torch.tensor([[0.5, 0.4, 0.1, 0.1], [0.5, 0.5, 0.5, 0.5], [0.5, 0.7, 0.7, 0.7]])
+    images = [column[:, None, None, None].expand(3, 3, 2, 2) for column in grey.unbind(1)]
+    episode = Episode(tokens, tokens, torch.zeros(3, 3, 24), torch.zeros(3, 3, 4), images, None)
+    away = distances(episode, torch.full((3, 3, 2, 2), 51, dtype=torch.uint8))
+    torch.testing.assert_close(away, (grey - 0.2).abs())
     known = torch.tensor([[2, 1, END], [3, END, END], [1, END, END]])
-    batch = EditBatch(zeros, zeros, None, zeros[:, 0, 0], known, torch.zeros(3, 3, 24), torch.tensor([2, 1, 1]))
-    episode = episode_of([[2, 2, 3], [END, END, END], [1, END, END]], images)
     solver = ReinforceSolver(step_penalty=0.01, repeat_penalty=0.2, operator_reward=0.5, allow_repeats=True)
-    expected = [[0.1 - 0.01 + 0.5, 0.3 - 0.01 - 0.2, -0.01], [0, 0, 0], [-0.2 - 0.01 + 0.5, 0, 0]]
-    torch.testing.assert_close(rewards(episode, batch, solver), torch.tensor(expected))
-    assert decided_steps(episode.tokens).tolist() == [[True, True, True], [True, False, False], [True, True, False]]
+    expected = [[0.1 - 0.01 + 0.5, 0.1 - 0.01 - 0.2, -0.01], [0, 0, 0], [-0.2 - 0.01 + 0.5, 0, 0]]
+    torch.testing.assert_close(rewards(away, tokens, known, solver), torch.tensor(expected))
+    assert decided_steps(tokens).tolist() == [[True, True, True], [True, False, False], [True, True, False]]
 
 
 def test_missing_entropy_is_zero_where_all_is_even_and_its_descent_spreads():
@@ -138,14 +133,9 @@ class Captured(TrainingRuntime):
         """Leaves everything as it is."""
 
 
-def forced(tokens: tuple[int, ...], levels: tuple[int, ...]):
-    """Chooses these tokens, and these levels for all parameters, instead of drawing."""
-
-    def choose(log_probs: torch.Tensor, step: int) -> torch.Tensor:
-        wanted = tokens if log_probs.dim() == 2 else levels
-        return torch.full(log_probs.shape[:-1], wanted[step])
-
-    return choose
+def forced(wanted: tuple[int, ...]):
+    """Chooses these instead of drawing."""
+    return lambda log_probs, step: torch.full(log_probs.shape[:-1], wanted[step])
 
 
 def all_episodes():
@@ -164,17 +154,19 @@ def test_the_expected_gradient_is_that_of_the_expected_return(monkeypatch, basel
     mean = [torch.zeros_like(weight) for weight in weights]
     expected_return, total = torch.zeros(()), 0.0
     for tokens, levels in all_episodes():
-        monkeypatch.setattr(reinforce, "drawn", lambda explore, episode=(tokens, levels): forced(*episode))
+        choosers = {0.2: forced(tokens), 0.0: forced(levels)}
+        monkeypatch.setattr(reinforce, "drawn", choosers.get)
         recipe.load_resume_state({"mean_returns": torch.tensor([0.3, -0.2]), "batches": 9})
         recipe.train_step(batch, 0)
-        episode = run_episode(model, batch.source / 255, None, model.read(batch.words), forced(tokens, levels))
+        language = model.read(batch.words)
+        episode = run_episode(model, batch.source / 255, None, language, forced(tokens), levels=forced(levels))
         probability = torch.ones(())
         for step in range(2 if tokens[0] else 1):
             even = 1 / (3 - step)
             probability = probability * (0.8 * episode.log_probs[0, step, tokens[step]].exp() + 0.2 * even)
             if tokens[step]:
                 level = episode.levels.log_probs[0, step, 0, levels[step]].exp()
-                probability = probability * (0.8 * level + 0.2 / 2)
+                probability = probability * level
         target = batch.target / 255
         gain = (batch.source / 255 - target).abs().mean() - (episode.result - target).abs().mean()
         penalty = 0.05 * sum(token != END for token in tokens)
@@ -300,7 +292,7 @@ def test_known_steps_come_first():
     batch = batch_of(recipe, 4)
     terms = [set(recipe.train_step(batch, step)) for step in range(4)]
     assert terms[0] == terms[1] == {"operator_loss", "parameter_loss"}
-    assert terms[2] == terms[3] == {"policy_loss", "reward", "greedy_reward", "steps", "missing_entropy"}
+    assert terms[2] == terms[3] == {"policy_loss", "reward", "greedy_reward", "l1_gain", "steps", "missing_entropy"}
 
 
 @pytest.mark.parametrize("baseline", BASELINES)
@@ -315,7 +307,8 @@ def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(baseline):
     for step in range(2):
         stopped.train_step(batch, step)
     resumed.model.load_state_dict(stopped.model.state_dict())
-    resumed.optimizers["editor"].load_state_dict(stopped.optimizers["editor"].state_dict())
+    for name, optimizer in stopped.optimizers.items():
+        resumed.optimizers[name].load_state_dict(optimizer.state_dict())
     resumed.load_resume_state(stopped.resume_state())
     for step in range(2, 4):
         again = resumed.train_step(batch, step)

@@ -153,13 +153,20 @@ def test_masks_that_are_refused(tmp_path: Path) -> None:
         Gier(root, "train")
     masks(root, "a_a", LEFT)
     with pytest.raises(DataError, match=r"has 1 masks, but record 0 .* names number 1"):
-        Gier(root, "train")[0]
+        Gier(root, "train")
     path = root / "masks" / "a_a_mask.json"
     good = json.loads(path.read_text())[0]
     for bad in ({**good, "counts": "xyz"}, {"size": [6, 8]}, {**good, "size": [0, 8]}):
         path.write_text(json.dumps([good, bad]))
         with pytest.raises(DataError, match=r"a_a_mask.json: mask 1: "):
-            Gier(root, "train")[0]
+            Gier(root, "train")
+
+
+def test_names_with_folders_are_of_files_without(tmp_path: Path) -> None:
+    root = gier(tmp_path, train=[record("a/a.png", "a/b.png", "x", operator={"hue": local(0)})])
+    masks(root, "a_a", LEFT)
+    assert sorted(path.name for path in (root / "images").iterdir()) == ["a_a.png", "a_b.png"]
+    assert np.array_equal(Gier(root)[0].region.numpy(), LEFT)
 
 
 @pytest.fixture

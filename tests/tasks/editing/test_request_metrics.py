@@ -186,6 +186,23 @@ def test_values_by_hand() -> None:
     assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
 
 
+def test_pictures_of_any_sizes_weigh_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measured together or one by one."""
+    generator = torch.Generator().manual_seed(0)
+    sizes = [(6, 8), (6, 8), (6, 8), (20, 3), (6, 8), (20, 3), (20, 3)]
+    source, target, found = (
+        [torch.randint(256, (3, *size), generator=generator, dtype=torch.uint8) for size in sizes] for _ in range(3)
+    )
+    samples = [EditSample(str(k), *pair[:1], "", pair[1]) for k, pair in enumerate(zip(source, target))]
+    together = edit_metrics(samples, [EditPrediction(image=each) for each in found])
+    alone = [edit_metrics([one], [EditPrediction(image=each)]) for one, each in zip(samples, found)]
+    for name in ("l1", "ssim", "l1_input", "ssim_input"):
+        mean = np.mean([each[f"actor/{name}"] for each in alone])
+        assert together[f"actor/{name}"] == pytest.approx(mean, abs=1e-6)
+    monkeypatch.setattr("ldie.tasks.editing.request_metrics._BATCH_PIXELS", 100)
+    assert edit_metrics(samples, [EditPrediction(image=each) for each in found]) == pytest.approx(together, abs=1e-6)
+
+
 def test_what_is_not_there_is_left_out() -> None:
     full = sample("a", sequence((EditOp.BRIGHTNESS, 0.3)))
     assert edit_metrics([full], [EditPrediction()]) == edit_metrics([], []) == {}

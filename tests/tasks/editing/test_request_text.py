@@ -6,9 +6,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from itertools import combinations
+from pathlib import Path
 
 import pytest
 import torch
+from ldie.errors import ConfigError
+from ldie.tasks.editing import request_text
 from ldie.tasks.editing.draws import Draws
 from ldie.tasks.editing.request_bank import PLACE, bank
 from ldie.tasks.editing.request_draws import ASKED, DrawnRequest, RequestChoice, draw_request
@@ -81,6 +84,12 @@ def test_each_aim_has_ten_phrases_and_some_that_are_held_out() -> None:
                 assert any(phrase.fits(degree) and phrase.command for group in bank(aim, kind) for phrase in group)
 
 
+def test_the_documentation_counts_right() -> None:
+    seen, held = (sum(len(group) for aim in (*AIMS, FIX) for group in bank(aim, kind)) for kind in (False, True))
+    page = Path(__file__).parents[3] / "docs" / "synedit.md"
+    assert f"| in all | | {seen:,}, {held} |" in page.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("split", SPLITS)
 def test_requests_are_short_plain_words(split: str) -> None:
     for request in drawn(split, 300):
@@ -121,6 +130,12 @@ def test_few_operators_will_do() -> None:
     assert all(plans(scalars.operators, scalars.steps, split) for split in SPLITS)
     alone = RequestChoice((EditOp.BLACK_WHITE,), steps=(1, 3), local=1)
     assert {len(request.asks) for request in drawn("paraphrase", 20, alone)} == {1}
+
+
+def test_steps_that_the_words_do_not_do_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_text, "MOST_WORDS", 1)
+    with pytest.raises(ConfigError, match=r"steps must be few enough for a request of 15 words, got \(2, 2\)"):
+        drawn("combination", 1, RequestChoice(steps=(2, 2)))
 
 
 def matching(name: str) -> list[SceneObject]:

@@ -14,20 +14,19 @@ from ldie.nn.blocks import ConvBlock
 class PairEncoder(nn.Module):
     """What was done to a picture, as a vector: convolutions over source, picture, difference and region.
 
-    The first keeps the size and two of 1 x 1 follow it, for most edits act on single pixels; means inside the region
-    and over the whole picture are taken of every map from there on. There is no normalisation over the batch or the
-    picture: by how much a picture changed is what counts, and the mixture of negatives in a batch is not that of an
-    evaluation.
+    Two of 1 x 1 follow the first, for most edits act on single pixels; means inside the region and over the whole
+    picture are taken of every map from there on. There is no normalisation over the batch or the picture: by how much
+    a picture changed is what counts, and the mixture of negatives in a batch is not that of an evaluation.
 
     Args:
-        widths: Channels of the convolutions; all but the first halve the map.
+        widths: Channels of the convolutions, each of which halves the map.
         outputs: Width of the vector.
     """
 
     def __init__(self, widths: Sequence[int], outputs: int) -> None:
         super().__init__()
         first, *others = widths
-        pixels = (_block(10, first, 3), _block(first, first, 1), _block(first, first, 1))
+        pixels = (_block(10, first, 3, 2), _block(first, first, 1), _block(first, first, 1))
         halving = (_block(inputs, width, 3, 2) for inputs, width in zip(widths, others, strict=False))
         self.maps = nn.ModuleList([nn.Sequential(*pixels), *halving])
         self.code = nn.Sequential(nn.Linear(2 * sum(widths), outputs), nn.LeakyReLU())

@@ -91,12 +91,14 @@ class GanSolver(OwnSchedule):
 
 
 @dataclass(frozen=True)
-class ReinforceSolver:
+class ReinforceSolver(OwnSchedule):
     """Learning from rewards (REINFORCE): operators and discrete parameters are drawn, and what helped becomes likelier.
 
     A step's reward is by how much it brings the picture nearer to the target.
     """
 
+    lr: LearningRate = 5e-4
+    """Of the steps that learn from rewards; they have an optimizer of their own."""
     baseline: Literal["self_critical", "constant", "none"] = "self_critical"
     """What a return is compared with: that of the greedy episode, a running mean, or nothing."""
     discount: Share = 1.0
@@ -132,7 +134,7 @@ class EditorSolver(SolverConfig):
     parameter_weight: Weight = 1.0
     """Of the squared error of parameters beside the operators' cross entropy."""
     explore: Share = 0.05
-    """Share of an episode's draws, of operators and of discrete parameters, that ignore the probabilities."""
+    """Share of an episode's draws of operators that ignore the probabilities."""
     gradient_clip: Weight = 0.0
     """Largest gradient norm; 0: no clipping."""
     pretrained: str = ""

@@ -17,7 +17,7 @@ from ldie.tasks.editing.replay import edited_batch
 
 Choose = Callable[[Tensor, int], Tensor]
 """Numbers [...] from their logarithmic probabilities [..., C], and the step's number; what may not be chosen has minus
-infinity. It chooses tokens, C = 1 + operators, and the levels of discrete parameters."""
+infinity."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,7 @@ def run_episode(
     language: LanguageCode,
     choose: Choose = greedy,
     *,
+    levels: Choose = greedy,
     repeats: bool = False,
     allowed: Tensor | None = None,
 ) -> Episode:
@@ -112,7 +113,8 @@ def run_episode(
         images: float [B, 3, H, W], RGB in [0, 1].
         regions: bool [B, H, W], where edits act; None: everywhere.
         language: The requests.
-        choose: Which token, and which level of a discrete parameter.
+        choose: Which token, C = 1 + operators.
+        levels: Which of the values of a discrete parameter.
         repeats: Whether a sequence may take an operator twice.
         allowed: bool [B, T, 1 + operators], tokens to choose from at each step, END among them once there is nothing
             else; None: all.
@@ -125,7 +127,7 @@ def run_episode(
     used = torch.zeros(count, len(model.codes), dtype=torch.bool, device=images.device)
     ended = torch.zeros(count, dtype=torch.bool, device=images.device)
     state = model.decoder.start(language)
-    tokens, params, log_probs, levels, attention, pictures = [], [], [], [], [], [images]
+    tokens, params, log_probs, discrete, attention, pictures = [], [], [], [], [], [images]
     for step in range(steps):
         codes = model.see(pictures[-1], regions)
         thoughts = model.decoder(token[:, None], None if codes is None else codes[:, None], language, state)
@@ -141,8 +143,8 @@ def run_episode(
         heads = model.decoder.parameters_of
         if isinstance(heads, DiscreteHeads):
             at_levels = heads.log_probs(hidden, token)
-            levels.append((choose(at_levels.detach(), step), at_levels, heads.used(token)))
-            params.append(heads.parameters_at(levels[-1][0], token))
+            discrete.append((levels(at_levels.detach(), step), at_levels, heads.used(token)))
+            params.append(heads.parameters_at(discrete[-1][0], token))
         else:
             params.append(model.parameters_of(hidden, token))
         pictures.append(edited_batch(pictures[-1], model.codes[token][:, None], params[-1][:, None], regions))
@@ -157,5 +159,5 @@ def run_episode(
         torch.stack(log_probs, 1),
         pictures,
         torch.stack(attention, 1) if attention else None,
-        Levels(*(torch.stack(items, 1) for items in zip(*levels, strict=True))) if levels else None,
+        Levels(*(torch.stack(items, 1) for items in zip(*discrete, strict=True))) if discrete else None,
     )

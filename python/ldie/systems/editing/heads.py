@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
@@ -17,6 +18,7 @@ CURVES = (EditOp.COLOR_CURVE, EditOp.TONE_CURVE)
 _SEGMENTS = 8
 """Weights of one curve; a colour curve has three of them."""
 _LARGEST_LOG = 2.0
+_LARGEST_LOG_LEVEL = math.log(2.0)
 _TINY = 1e-6
 
 Saturation = Literal["full", "legacy"]
@@ -55,8 +57,8 @@ class ParameterHeads(nn.Module):
 class DiscreteHeads(nn.Module):
     """A small network for each operator that chooses each of its parameters among a few values.
 
-    They are ``EditOperator.levels``: evenly over the operator's range. ``full`` saturation is -1 to 1; weights of
-    curves are exponentials of numbers evenly between -2 and 2.
+    They are ``EditOperator.levels``: evenly over the operator's range. ``full`` saturation is -1 to 1. Weights of
+    curves are 1/2 to 2, even in their logarithms.
 
     Args:
         width: Of the input.
@@ -157,7 +159,7 @@ def _positive(raw: Tensor) -> Tensor:
 
 def _levels(op: EditOp, saturation: Saturation, count: int) -> Tensor:
     if op in CURVES:
-        return torch.linspace(-_LARGEST_LOG, _LARGEST_LOG, count).exp()
+        return torch.linspace(-_LARGEST_LOG_LEVEL, _LARGEST_LOG_LEVEL, count).exp()
     operator = EDIT_OPERATORS[op]
     if op is EditOp.SATURATION and saturation == "full":
         operator = replace(operator, low=-1.0, high=1.0)

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ldie.contract import Facts
+from ldie.export.exportable import Exportable
 from ldie.nn.image_code import ImageEncoder
 from ldie.nn.language import LanguageCode, LanguageEncoder
 from ldie.stages import stage
@@ -16,7 +18,8 @@ from ldie.systems.editing.config import EditorConfig
 from ldie.systems.editing.decoder import Decoder
 from ldie.systems.editing.discriminator import Discriminator
 from ldie.systems.editing.episode import Episode, run_episode
-from ldie.tasks.editing.model import EditingModel
+from ldie.systems.editing.graph import exportable
+from ldie.tasks.editing.model import StepModel
 from ldie.tasks.editing.reading import language_encoder, padded, previews
 from ldie.tasks.editing.replay import replayed
 from ldie.tasks.editing.sample import EditInput, EditPrediction, EditSequence
@@ -24,7 +27,7 @@ from ldie.tasks.editing.vocabulary import END, START, Vocabulary
 from ldie_ext import EditOp
 
 
-class Editor(EditingModel):
+class Editor(StepModel):
     """Reads a request, looks at a small preview of the picture, and decides steps that any size of it can take.
 
     Args:
@@ -65,6 +68,16 @@ class Editor(EditingModel):
         solver = self.config.solver
         return solver.training == "reinforce" and solver.reinforce.allow_repeats
 
+    @property
+    def max_words(self) -> int:
+        """See :attr:`StepModel.max_words`."""
+        return self.config.model.language.max_words
+
+    @property
+    def preview_size(self) -> int:
+        """See :attr:`StepModel.preview_size`."""
+        return self.config.model.image.size
+
     def editor_parameters(self) -> list[nn.Parameter]:
         """Those that decide edits."""
         networks = (self.language, self.images, self.decoder)
@@ -103,9 +116,8 @@ class Editor(EditingModel):
 
     def predict(self, inputs: Sequence[EditInput]) -> list[EditPrediction]:
         """The steps for each picture and request, and what they make of the whole picture."""
-        language, size = self.config.model.language, self.config.model.image.size
-        sentences = [self.vocabulary.encode(item.request, language.max_words) for item in inputs]
-        images, regions = previews(inputs, size)
+        sentences = [self.vocabulary.encode(item.request, self.max_words) for item in inputs]
+        images, regions = previews(inputs, self.preview_size)
         words = padded([sentence.ids for sentence in sentences]).to(self.device)
         with stage("networks"):
             regions = None if regions is None else regions.to(self.device)
@@ -115,6 +127,10 @@ class Editor(EditingModel):
                 _prediction(episode, row, item, sentence.words)
                 for row, (item, sentence) in enumerate(zip(inputs, sentences, strict=True))
             ]
+
+    def exportable(self, size: tuple[int, int] | None, batch_size: int, inputs: Sequence[Any] = ()) -> Exportable:
+        """See :meth:`ldie.contract.Model.exportable`."""
+        return exportable(self, size, batch_size, inputs)
 
 
 def _prediction(episode: Episode, row: int, item: EditInput, words: tuple[str, ...]) -> EditPrediction:

@@ -49,7 +49,8 @@ class EditorRecipe(Recipe):
     def lr_factor(self, name: str, step: int) -> float:
         """See :meth:`Recipe.lr_factor`; the objective's optimizers have schedules of their own."""
         solver = self.config.solver
-        return lr_factor(solver if name == "editor" else solver.gan.over(solver), step)
+        own = solver.reinforce if solver.training == "reinforce" else solver.gan
+        return lr_factor(solver if name == "editor" else own.over(solver), step)
 
     def check_data(self, dataset: Any) -> None:
         """See :meth:`Recipe.check_data`."""

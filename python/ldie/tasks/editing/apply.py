@@ -41,6 +41,10 @@ class Application:
     """Write the result after each step, too."""
     page: bool = False
     """Write a page with before and after."""
+    heading: str = ""
+    """Of the page, beside the photograph's name."""
+    notes: tuple[str, ...] = ()
+    """On the page, one for each step."""
     mask: Tensor | None = None
     """bool [H, W]: the region to edit."""
     box: Box | None = None
@@ -129,18 +133,27 @@ def check_targets(targets: Iterable[Path], read: Iterable[Path]) -> None:
 
 
 def apply_to_file(application: Application, file: Path) -> Times:
-    """Edits one photograph and writes what is asked for; either all of it is computed, or nothing written.
+    """Edits one photograph and writes what is asked for; see :func:`apply_to_photo`.
 
     Raises:
         DataError: The photograph cannot be read, or recipe or region do not fit it.
     """
     started = time.perf_counter()
     photo = read_photo(file)
-    read = time.perf_counter()
-    mask = application.mask
-    if mask is not None and not is_same_aspect((mask.shape[0], mask.shape[1]), photo.size):
-        wanted, found = (f"{height} x {width}" for height, width in (photo.size, mask.shape))
-        raise DataError(f"{file}: --mask must have the photograph's aspect, {wanted}, got {found}")
+    read = time.perf_counter() - started
+    times = apply_to_photo(application, photo)
+    return Times(times.edit, times.files + read)
+
+
+def apply_to_photo(application: Application, photo: Photo) -> Times:
+    """Edits a photograph that was read; either all of it is computed, or nothing written.
+
+    Raises:
+        DataError: Recipe or region do not fit it.
+    """
+    started, file = time.perf_counter(), photo.path
+    if application.mask is not None:
+        check_mask(application.mask, photo)
     each = (application.every_step or application.page) and application.count > 0
     kept, pictures = [], []
     for count in range(1, application.count + 1) if each else [application.count]:
@@ -156,9 +169,24 @@ def apply_to_file(application: Application, file: Path) -> Times:
     for path, pixels in zip(application.steps_of(file), kept):
         write_photo(photo, pixels, path)
     if application.page:
-        steps = application.recipe.steps[: application.count]
-        write_text(application.page_of(file), before_and_after(file.name, photo.pixels, pictures, steps))
-    return Times(done - read, read - started + time.perf_counter() - done)
+        steps, notes = application.recipe.steps[: application.count], application.notes
+        title = ": ".join(filter(None, (file.name, application.heading)))
+        write_text(application.page_of(file), before_and_after(title, photo.pixels, pictures, steps, notes))
+    return Times(done - started, time.perf_counter() - done)
+
+
+def check_mask(mask: Tensor, photo: Photo) -> None:
+    """Raises a DataError for a mask of another aspect than a photograph's."""
+    if not is_same_aspect((mask.shape[0], mask.shape[1]), photo.size):
+        wanted, found = (f"{height} x {width}" for height, width in (photo.size, mask.shape))
+        raise DataError(f"{photo.path}: --mask must have the photograph's aspect, {wanted}, got {found}")
+
+
+def check_box(box: Box, photo: Photo) -> None:
+    """Raises a DataError for a box that is not inside a photograph."""
+    height, width = photo.size
+    if box[2] > width or box[3] > height:
+        raise DataError(f"{photo.path}: is {width} pixels wide and {height} high; the box must lie in it")
 
 
 def _edited(application: Application, photo: Photo, count: int) -> NDArray[Any]:
@@ -175,9 +203,7 @@ def _edited(application: Application, photo: Photo, count: int) -> NDArray[Any]:
 def _inside(box: Box, photo: Photo, edited: NDArray[Any]) -> NDArray[Any]:
     """The edited pixels in a box, and the photograph's around it."""
     x1, y1, x2, y2 = box
-    height, width = photo.size
-    if x2 > width or y2 > height:
-        raise DataError(f"{photo.path}: is {width} pixels wide and {height} high; the box must lie in it")
+    check_box(box, photo)
     if edited.shape != photo.pixels.shape:
         raise DataError(f"{photo.path}: a recipe that changes the size cannot be kept to a box")
     whole = photo.pixels.copy()

@@ -33,7 +33,12 @@ class EditDataset(RequestSource, Protocol):
     """Requests as a configuration asks for them."""
 
     def vocabulary(self) -> Vocabulary:
-        """The words that are known to a model."""
+        """The words that are known to a model which learns from it.
+
+        Raises:
+            ConfigError: There are none.
+            DataError: A file of words cannot be read.
+        """
 
 
 def labels_of(dataset: RequestSource) -> tuple[str, ...]:

@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from ldie.errors import DataError
-from ldie.tasks.detection.annotations import brief, run_lengths
+from ldie.files import is_file
+from ldie.tasks.detection.annotations import Rle, brief, run_lengths
 from ldie.tasks.editing.gier_modes import rows_of
 from ldie.tasks.editing.plans import Plans
 from ldie.tasks.editing.published import (
@@ -116,32 +116,35 @@ class Gier(PublishedPairs):
         return PairRecord(number, source, target, requests, operators, places)
 
     def _check_masks(self) -> None:
+        """Looks at all masks that are needed, so that none of them ends a training."""
         for record in self.records:
-            if record.places and not self._mask_file(record).is_file():
-                raise DataError(
-                    f"{self._mask_file(record)}: no such file, but record {record.number} of {self.origin} has edits "
-                    "in some of its masks; restore the folder of masks"
-                )
+            if record.places:
+                self._run_lengths(record)
 
-    def _mask_file(self, record: PairRecord) -> Path:
-        return self.root / MASKS / f"{Path(record.input).stem}_mask.json"
-
-    def _masks(self, record: PairRecord) -> Callable[[int], Tensor]:
-        path = self._mask_file(record)
-        masks = read_records(path)
-
-        def mask(number: int) -> Tensor:
-            if number >= len(masks):
-                raise DataError(
-                    f"{path}: has {len(masks)} masks, but record {record.number} of {self.origin} names number "
-                    f"{number}; correct the one or the other"
-                )
+    def _run_lengths(self, record: PairRecord) -> dict[int, Rle]:
+        """Those of the masks that a record names."""
+        path = self.root / MASKS / f"{Path(record.input).stem}_mask.json"
+        if not is_file(path):
+            raise DataError(
+                f"{path}: no such file, but record {record.number} of {self.origin} has edits in some of its masks; "
+                "restore the folder of masks"
+            )
+        masks, named = read_records(path), {number for place in record.places for number in place.masks}
+        if max(named) >= len(masks):
+            raise DataError(
+                f"{path}: has {len(masks)} masks, but record {record.number} of {self.origin} names number "
+                f"{max(named)}; correct the one or the other"
+            )
+        found = {}
+        for number in named:
             try:
-                return rle_decode(RLE.from_coco([run_lengths(masks[number])]))[0]
+                found[number] = run_lengths(masks[number])
             except ValueError as error:
                 raise DataError(f"{path}: mask {number}: {error}; fetch the file again") from None
+        return found
 
-        return mask
+    def _masks(self, record: PairRecord) -> dict[int, Tensor]:
+        return {number: rle_decode(RLE.from_coco([rle]))[0] for number, rle in self._run_lengths(record).items()}
 
 
 def split_file(root: Path, split: str, splits: str | Path | None = None) -> Path:

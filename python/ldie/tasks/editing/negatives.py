@@ -155,7 +155,7 @@ class WithNegatives:
         return list(self.dataset.requests()) * 2
 
     def vocabulary(self) -> Vocabulary:
-        """Those of the samples."""
+        """The data set's."""
         return self.dataset.vocabulary()
 
     def _negative(self, sample: EditSample, number: int) -> EditSample:

@@ -99,7 +99,9 @@ def gallery_page(title: str, rows: Mapping[str, Sequence[NDArray[Any]]]) -> str:
     )
 
 
-def before_and_after(name: str, before: NDArray[Any], results: Sequence[str], steps: Sequence[RecipeStep]) -> str:
+def before_and_after(
+    name: str, before: NDArray[Any], results: Sequence[str], steps: Sequence[RecipeStep], notes: Sequence[str] = ()
+) -> str:
     """The page of a photograph: a slider between before and after, and a button for each step.
 
     Args:
@@ -107,10 +109,14 @@ def before_and_after(name: str, before: NDArray[Any], results: Sequence[str], st
         before: uint8 or uint16 [H, W, 3].
         results: After each step, by :func:`picture_link`.
         steps: What was done.
+        notes: Why, for each of them, or nothing.
     """
     pictures = ["", *results]  # the first is in the page already
     labels = ["<small>before</small>original"]
-    labels += [f"<small>step {k}</small>{step_label(step)}" for k, step in enumerate(steps, 1)]
+    reasons = [f"<small>{html.escape(note)}</small>" for note in notes] or [""] * len(steps)
+    labels += [
+        f"<small>step {k}</small>{step_label(step)}{note}" for k, (step, note) in enumerate(zip(steps, reasons), 1)
+    ]
     buttons = "\n".join(
         f'<li><button type="button" data-picture="{picture}">{label}</button></li>'
         for label, picture in zip(labels, pictures)

@@ -18,7 +18,7 @@ from ldie.errors import ConfigError, DataError, short
 from ldie.files import first_line, is_file, is_folder
 from ldie.tasks.detection.annotations import brief, read_json
 from ldie.tasks.detection.images import read_image
-from ldie.tasks.editing.plans import Plans
+from ldie.tasks.editing.plans import Pair, Plans
 from ldie.tasks.editing.sample import EditSample
 from ldie_ext import EditOp
 from ldie_ext.ops.editing.regions import check_aspect, nearest_pixels
@@ -134,6 +134,10 @@ class PublishedPairs(Dataset[EditSample]):
         known = [op.name for op in EditOp if op.name in named]
         return (*known, *sorted(named.difference(known)))
 
+    def pairs(self) -> dict[Pair, int]:
+        """Rows of the records by the names of their pictures."""
+        return {(record.input, record.output): row for row, record in enumerate(self.records)}
+
     def read_pair(self, row: int) -> tuple[Tensor, Tensor, Tensor | None]:
         """The source, the target and the region of a pair, by its row in :attr:`records`; see :class:`EditSample`."""
         record = self.records[row]
@@ -148,13 +152,13 @@ class PublishedPairs(Dataset[EditSample]):
         masks = self._masks(record)
         region = torch.zeros(size, dtype=torch.bool)
         for place in record.places:
-            chosen = [mask_at(masks(number), picture, size, record.input) for number in place.masks]
+            chosen = [mask_at(masks[number], picture, size, record.input) for number in place.masks]
             union = torch.stack(chosen).any(0)
             region |= ~union if place.exclusive else union
         return region
 
-    def _masks(self, record: PairRecord) -> Any:
-        """What gives a mask of the record's input, bool [H, W], by its number."""
+    def _masks(self, record: PairRecord) -> Mapping[int, Tensor]:
+        """Masks of the record's input, bool [H, W], by their numbers: those that its places name."""
         raise DataError(f"{self.origin}: has no masks")
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -22,6 +23,8 @@ from ldie_ext.ops.editing.recipe_step import EDIT_KINDS, is_curve
 NEGATIVE = "negative"
 """The kind of a sample whose target is no answer to its request: what a discriminator has to tell from others."""
 
+_BATCH_PIXELS = 2**18
+"""Of the pictures that are measured together; more fit into no cache."""
 Match = tuple[int, int, int]
 """An operator's number, its step in the truth, its step in the prediction."""
 
@@ -216,19 +219,31 @@ def _errors_of(sample: EditSample, prediction: EditPrediction) -> list[tuple[Edi
 
 def _picture_metrics(pairs: Iterable[_Pair]) -> dict[str, float]:
     values: dict[str, list[float]] = defaultdict(list)
-    for (sample, _), picture in _pictures(pairs):
-        assert sample.target is not None
-        for suffix, image in (("", picture), ("_input", sample.source)):
-            values[f"l1{suffix}"].append(float(l1(image[None], sample.target[None])))
-            values[f"ssim{suffix}"].append(float(ssim(image[None], sample.target[None])))
+    for pictures, sources, targets in _stacked(_pictures(pairs)):
+        for suffix, images in (("", pictures), ("_input", sources)):
+            values[f"l1{suffix}"] += l1(images, targets).tolist()
+            values[f"ssim{suffix}"] += ssim(images, targets).tolist()
     metrics = {f"actor/{name}": _mean(each) for name, each in values.items()}
     if metrics.get("actor/l1"):
         metrics["actor/l1_gain"] = metrics["actor/l1_input"] / metrics["actor/l1"]
     return metrics
 
 
-def _pictures(pairs: Iterable[_Pair]) -> Iterator[tuple[_Pair, Tensor]]:
-    """Those with a target, and what the prediction makes of the source."""
+def _stacked(triples: Iterable[tuple[Tensor, Tensor, Tensor]]) -> Iterator[tuple[Tensor, ...]]:
+    """Batches of those that follow on each other with one size, of few enough pixels."""
+    for _, same in groupby(triples, key=lambda triple: triple[0].shape):
+        batch: list[tuple[Tensor, Tensor, Tensor]] = []
+        for triple in same:
+            batch.append(triple)
+            if (len(batch) + 1) * triple[0][0].numel() > _BATCH_PIXELS:
+                yield tuple(map(torch.stack, zip(*batch, strict=True)))
+                batch = []
+        if batch:
+            yield tuple(map(torch.stack, zip(*batch, strict=True)))
+
+
+def _pictures(pairs: Iterable[_Pair]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """What predictions make of the source, the source, and the target, where there is one."""
     for sample, prediction in pairs:
         picture = picture_of(sample, prediction)
         if sample.target is None or picture is None:
@@ -237,7 +252,7 @@ def _pictures(pairs: Iterable[_Pair]) -> Iterator[tuple[_Pair, Tensor]]:
             if image.shape != sample.target.shape:
                 wanted, found = list(sample.target.shape), list(image.shape)
                 raise DataError(f"sample {sample.key!r}: the {name} must have the target's shape {wanted}, got {found}")
-        yield (sample, prediction), picture
+        yield picture.cpu(), sample.source, sample.target
 
 
 def picture_of(sample: EditSample, prediction: EditPrediction) -> Tensor | None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -22,7 +23,8 @@ from ldie.errors import ConfigError, DataError
 from ldie.files import first_line
 from ldie.tasks.editing.cached_folder import ensure_folder, seal
 from ldie.tasks.editing.draws import Draws
-from ldie.tasks.editing.request_draws import RequestChoice, draw_request
+from ldie.tasks.editing.plans import Pair, Plans
+from ldie.tasks.editing.request_draws import DrawnRequest, RequestChoice, draw_request
 from ldie.tasks.editing.request_edits import carry_out
 from ldie.tasks.editing.request_plans import SPLITS
 from ldie.tasks.editing.request_text import Ask
@@ -98,7 +100,9 @@ class SynRequests(Dataset[EditSample]):
     def __init__(self, cache: str | Path, config: SynRequestsConfig, split: str) -> None:
         config.check(split)
         self.config, self.split = config, split
+        self.operators = tuple(op.name for op in config.operators)
         self.folder = Path(cache) / f"synrequests-{split}-{config.key(split)}"
+        self.origin = str(self.folder)
         ensure_folder(self.folder, NAMES, lambda staged: _write(staged, config, split))
         self._records: list[dict[str, Any]] = json.loads((self.folder / RECORDS).read_bytes())["samples"]
         self._sources, self._targets, self._regions = (_opened(self.folder / name) for name in PICTURES)
@@ -107,18 +111,26 @@ class SynRequests(Dataset[EditSample]):
         return len(self._records)
 
     @property
-    def operators(self) -> tuple[str, ...]:
-        """Names of those that steps may have, whether or not this split has one of each."""
-        return tuple(op.name for op in self.config.operators)
+    def size(self) -> int:
+        """Pixels along each side."""
+        return self.config.size
 
-    @property
-    def origin(self) -> str:
-        """Where it is, for messages."""
-        return str(self.folder)
+    def pairs(self) -> dict[Pair, int]:
+        """Numbers of the samples by names for their pictures."""
+        return {pair_of(self._key(number)): number for number in range(len(self))}
+
+    def read_pair(self, row: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        """A sample's source, target and region."""
+        sample = self[row]
+        assert sample.target is not None
+        return sample.source, sample.target, sample.region
 
     def requests(self) -> list[str]:
         """All samples' requests; no picture is opened."""
         return [record["request"] for record in self._records]
+
+    def _key(self, number: int) -> str:
+        return f"{self.split}-{number:06d}"
 
     def __getitem__(self, index: int) -> EditSample:
         """The sample, its pictures copied from the files.
@@ -135,7 +147,7 @@ class SynRequests(Dataset[EditSample]):
         rows = [EDIT_OPERATORS[op].row(torch.tensor(step["params"])) for op, step in zip(ops, steps, strict=True)]
         region = None if record["region"] < 0 else torch.from_numpy(self._regions[record["region"]].astype(bool))
         return EditSample(
-            key=f"{self.split}-{number:06d}",
+            key=self._key(number),
             source=torch.from_numpy(np.array(self._sources[number])),
             request=record["request"],
             target=torch.from_numpy(np.array(self._targets[number])),
@@ -144,6 +156,43 @@ class SynRequests(Dataset[EditSample]):
             operators=frozenset(op.name for op in ops),
             kind=record["kind"],
         )
+
+
+class Planned(Dataset[EditSample]):
+    """Generated requests with the steps of plans in place of the truth.
+
+    Args:
+        dataset: Whose pictures and requests.
+        plans: For its first pairs or all of them, as :func:`ldie.tasks.editing.plan_pairs.plan_pairs` makes them; the
+            others are left out.
+    """
+
+    def __init__(self, dataset: SynRequests, plans: Plans) -> None:
+        self.dataset, self.plans = dataset, plans
+        self.origin, self.operators = plans.origin, dataset.operators
+        self._count = next(
+            (number for pair, number in dataset.pairs().items() if pair not in plans.plans), len(dataset)
+        )
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> EditSample:
+        """The request of a number from 0 on."""
+        if not 0 <= index < self._count:
+            raise IndexError(f"index must be below {self._count}, got {index}")
+        sample = self.dataset[index]
+        steps = self.plans.steps(*pair_of(sample.key))
+        return replace(sample, steps=steps, operators=frozenset(EditOp(op).name for op in steps.ops.tolist()))
+
+    def requests(self) -> list[str]:
+        """All requests."""
+        return self.dataset.requests()[: self._count]
+
+
+def pair_of(key: str) -> Pair:
+    """Names for the pictures of a generated sample."""
+    return f"{key}-source", f"{key}-target"
 
 
 def _opened(path: Path) -> NDArray[Any]:
@@ -158,14 +207,23 @@ def _opened(path: Path) -> NDArray[Any]:
 
 def _write(folder: Path, config: SynRequestsConfig, split: str) -> None:
     count = getattr(config, split)
-    parts = [_made(config, split, range(i, min(i + _AT_ONCE, count))) for i in range(0, count, _AT_ONCE)]
-    for name, arrays in zip(PICTURES, zip(*(part.pictures for part in parts), strict=True), strict=True):
-        np.save(folder / name, np.concatenate(arrays))
-    samples, regions = [], 0
-    for part in parts:
-        for record in part.records:
-            samples.append({**record, "region": regions if record["region"] else -1})
-            regions += record["region"]
+    shape = (count, 3, config.size, config.size)
+    sources, targets = (open_memmap(folder / name, "w+", np.uint8, shape) for name in PICTURES[:2])
+    regions: list[NDArray[np.bool_]] = []
+    samples: list[dict[str, Any]] = []
+    for first in range(0, count, _AT_ONCE):
+        part = _made(config, split, range(first, min(first + _AT_ONCE, count)))
+        last = first + len(part.requests)
+        sources[first:last], targets[first:last] = part.sources.numpy(), part.targets.numpy()
+        for request, region, params in zip(part.requests, part.regions, part.params, strict=True):
+            named = request.named >= 0
+            steps = [_step(ask, row) for ask, row in zip(request.asks, params, strict=False)]
+            place = len(regions) if named else -1
+            samples.append({"request": request.text, "kind": request.kind, "region": place, "steps": steps})
+            regions += [region.numpy()] * named
+    sources.flush()
+    targets.flush()
+    np.save(folder / PICTURES[2], np.array(regions, bool).reshape(-1, *shape[2:]))
     content = {"config": asdict(config), "split": split, "samples": samples}
     (folder / RECORDS).write_text(json.dumps(content), encoding="utf-8")
     seal(folder, NAMES)
@@ -175,33 +233,27 @@ def _write(folder: Path, config: SynRequestsConfig, split: str) -> None:
 class _Part:
     """Some of a split's samples."""
 
-    pictures: tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_]]
-    """Sources and targets [N, 3, S, S], and the regions [R, S, S] of those samples that have one."""
-    records: list[dict[str, Any]]
-    """What is written of each sample; ``region``: whether it has one."""
+    requests: list[DrawnRequest]
+    sources: Tensor
+    targets: Tensor
+    """uint8 [N, 3, S, S], as the sources."""
+    regions: Tensor
+    """bool [N, S, S]."""
+    params: Tensor
+    """float32 [N, K, 24]."""
 
 
 def _made(config: SynRequestsConfig, split: str, numbers: range) -> _Part:
     stream = SPLITS.index(split)
     scenes = [synedit_scene(Draws(config.seed, stream, number, 0), config.size) for number in numbers]
-    drawn = [
+    requests = [
         draw_request(Draws(config.seed, stream, number, 1), scene.objects, config, split)
         for number, scene in zip(numbers, scenes, strict=True)
     ]
-    regions = torch.stack([request.region(scene.masks) for request, scene in zip(drawn, scenes, strict=True)])
+    regions = torch.stack([request.region(scene.masks) for request, scene in zip(requests, scenes, strict=True)])
     sources = torch.stack([scene.image for scene in scenes]).permute(0, 3, 1, 2).contiguous()
-    targets, _, params = carry_out(sources, [request.asks for request in drawn], regions)
-    named = torch.tensor([request.named >= 0 for request in drawn])
-    records = [
-        {
-            "request": request.text,
-            "kind": request.kind,
-            "region": request.named >= 0,
-            "steps": [_step(ask, row) for ask, row in zip(request.asks, rows, strict=False)],
-        }
-        for request, rows in zip(drawn, params, strict=True)
-    ]
-    return _Part((sources.numpy(), targets.numpy(), regions[named].numpy()), records)
+    targets, _, params = carry_out(sources, [request.asks for request in requests], regions)
+    return _Part(requests, sources, targets, regions, params)
 
 
 def _step(ask: Ask, row: Tensor) -> dict[str, Any]:

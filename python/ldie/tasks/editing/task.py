@@ -8,23 +8,31 @@ from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ldie.config import RunConfig
 from ldie.contract import Facts, Results, Task
 from ldie.errors import ConfigError, DataError, short
-from ldie.files import make_folder
+from ldie.files import make_folder, write_text
+from ldie.stages import stage
+from ldie.tasks.detection.images import to_image
 from ldie.tasks.detection.visualization import save_picture
 from ldie.tasks.editing.catalog import make_data, open_split
 from ldie.tasks.editing.data_config import EditDataConfig
 from ldie.tasks.editing.dataset import EditDataset
 from ldie.tasks.editing.model import EditingModel
 from ldie.tasks.editing.request_metrics import edit_metrics
+from ldie.tasks.editing.request_pages import request_page
 from ldie.tasks.editing.request_sheet import request_sheet
+from ldie.tasks.editing.run_index import RUN_PAGE, SHEET
 from ldie.tasks.editing.sample import EditInput, EditPrediction, EditSample
 from ldie.tasks.editing.vocabulary import Vocabulary
 from ldie_ext import EditOp
 
 logger = logging.getLogger("ldie")
 _SHOWN = 24
+_REQUEST = "make it a bit brighter and more colorful"
+"""For pictures that come without one, to be measured: as long as most."""
 _HEADLINE = ("sequence_exact", "parameter_mae", "l1_input", "l1", "ssim", "auc", "accuracy")
 
 
@@ -34,6 +42,7 @@ class EditingTask(Task):
     Facts: ``operators``, the names that a sequence chooses from, and ``vocabulary``, the words that requests may have.
     """
 
+    files = (RUN_PAGE,)
     data = EditDataConfig
 
     def prepare(self, config: RunConfig) -> None:
@@ -98,17 +107,38 @@ class EditingTask(Task):
         return {name: value for name, value in metrics.items() if name.rpartition("/")[2] in _HEADLINE}
 
     def report(self, folder: Path, dataset: EditDataset, results: Results, model: Any) -> None:
-        """See :meth:`Task.report`: a sheet of the first samples."""
-        samples = [dataset[index] for index in range(min(_SHOWN, len(dataset)))]
+        """See :meth:`Task.report`: a sheet of the first samples, and a page of the worst ones."""
+        samples, found = [dataset[index] for index in range(len(dataset))], list(results.values())
         if samples:
-            make_folder(folder / "pictures")
-            save_picture(
-                request_sheet(samples, [results[each.key] for each in samples]), folder / "pictures" / "edits.png"
-            )
+            make_folder((folder / SHEET).parent)
+            save_picture(request_sheet(samples[:_SHOWN], found[:_SHOWN]), folder / SHEET)
+        page = request_page(folder.resolve().name, samples, found, self.metrics(dataset, results))
+        write_text(folder / RUN_PAGE, page)
 
     def infer(self, model: EditingModel, inputs: Any, batch_size: int = 1) -> list[EditPrediction]:
-        """See :meth:`Task.infer`: pairs (picture, request), one or a list; or triples with a region."""
-        raise NotImplementedError
+        """See :meth:`Task.infer`.
+
+        Args:
+            model: In eval mode.
+            inputs: (picture, request), or (picture, request, region), or a list of these; pictures as
+                :func:`ldie.tasks.detection.images.to_image` takes them, regions bool [H, W] of the picture's size.
+            batch_size: How many go through the model together.
+
+        Raises:
+            DataError: Neither, or a picture that cannot be read.
+        """
+        given = [inputs] if isinstance(inputs, EditInput) or _is_one(inputs) else list(inputs)
+        found: list[EditPrediction] = []
+        with torch.no_grad():
+            for first in range(0, len(given), batch_size):
+                with stage("read"):
+                    batch = [edit_input(each) for each in given[first : first + batch_size]]
+                found += model.predict(batch)
+        return found
+
+    def pictured(self, images: Sequence[Any]) -> list[tuple[Any, str]]:
+        """See :meth:`Task.pictured`: all with the same request."""
+        return [(image, _REQUEST) for image in images]
 
     def predict(
         self, model: EditingModel, inputs: Sequence[Path], out: Path, *, batch_size: int = 1, min_score: float = 0.0
@@ -122,3 +152,24 @@ class EditingTask(Task):
         samples = [dataset[index] for index in range(min(count, len(dataset)))]
         save_picture(request_sheet(samples, [None] * len(samples)), out / f"{split}.png")
         logger.info("%d of %d requests: %s", len(samples), len(dataset), out)
+
+
+def edit_input(given: Any) -> EditInput:
+    """A picture with a request, as people have them, for a model.
+
+    Raises:
+        DataError: None, or a picture that cannot be read, or a region of another size.
+    """
+    if isinstance(given, EditInput):
+        return given
+    if not _is_one(given):
+        raise DataError(f"expected a picture with a request, (picture, text), got {type(given).__name__}; pair them")
+    image, region = to_image(given[0]), None if len(given) < 3 or given[2] is None else torch.as_tensor(given[2])
+    if region is not None and (region.dtype != torch.bool or region.shape != image.shape[1:]):
+        came = f"{region.dtype} {list(region.shape)}"
+        raise DataError(f"expected a region bool {list(image.shape[1:])}, as the picture, got {came}; resize it")
+    return EditInput(image, given[1], region)
+
+
+def _is_one(given: Any) -> bool:
+    return isinstance(given, tuple) and len(given) in (2, 3) and isinstance(given[1], str)

@@ -56,7 +56,7 @@ class Adversarial(Objective):
         """See :meth:`Objective.train_step`; ``editor`` learns in supervised steps only."""
         model, solver = self.model, self.config.solver
         source, target = batch.source.float() / 255, batch.target.float() / 255
-        reals = [target, self._planned(source, batch)] if solver.training == "adapt_gan" else [target]
+        reals = [target, self._planned(source, target, batch)] if solver.training == "adapt_gan" else [target]
         with self.runtime.autocast():
             result = run_episode(model, source, batch.regions, model.read(batch.words), drawn(solver.explore)).result
             text = self.discriminator.read(batch.words)
@@ -70,10 +70,11 @@ class Adversarial(Objective):
         terms |= {"discriminator_loss": critic, "l1": (result - target).abs().mean()}
         return {name: term.detach() for name, term in terms.items()}
 
-    def _planned(self, source: Tensor, batch: EditBatch) -> Tensor:
-        """What the known steps make of the sources."""
+    def _planned(self, source: Tensor, target: Tensor, batch: EditBatch) -> Tensor:
+        """What the known steps make of the sources; the targets where none are known."""
         with torch.no_grad():
-            return edited_batch(source, self.model.codes[batch.tokens], batch.params, batch.regions)
+            planned = edited_batch(source, self.model.codes[batch.tokens], batch.params, batch.regions)
+        return torch.where(batch.counts[:, None, None, None] > 0, planned, target)
 
     def _editor_terms(
         self,

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import Adam, Optimizer
 
 from ldie.contract import Runtime
 from ldie.nn.language import LanguageCode
@@ -33,9 +33,10 @@ class Reinforce(Objective):
 
         sum over t of -(G_t - b) log p(a_t) + entropy (log n_t - H_t),
 
-    p the probability with which the operator and the levels of its parameters were *drawn*, exploration included, and
-    H the entropy of the operators' probabilities without it, n the number of those to choose from. So what is climbed
-    is exactly the expected return of the policy that explores; nothing needs weights for draws from another policy.
+    p the probability with which the operator, exploration included, and the levels of its parameters were *drawn*, H
+    the entropy of the operators' probabilities without exploration, n the number of those to choose from. So what is
+    climbed is exactly the expected return of the policy that explores; no draw needs a weight for having come from
+    another policy.
 
     Baselines: ``self_critical`` compares whole episodes, G_1 with that of the greedy episode (Rennie et al., CVPR 2017,
     arXiv:1612.00563; in eval mode, as it will be used), for all steps alike; ``constant`` is a running mean of G_t for
@@ -48,25 +49,37 @@ class Reinforce(Objective):
         super().__init__(model, config, runtime)
         self._mean = torch.zeros(config.model.decoder.max_steps, device=runtime.device)
         self._batches = 0
+        self._optimizer = Adam(model.editor_parameters(), config.solver.reinforce.lr)
+
+    @property
+    def optimizers(self) -> Mapping[str, Optimizer]:
+        """See :attr:`Objective.optimizers`: the editor's in these steps."""
+        return {"policy": self._optimizer}
 
     def is_due(self, step: int) -> bool:
         """See :meth:`Objective.is_due`: always, once the warm-up is over."""
         return step >= self.config.solver.reinforce.warmup
 
     def train_step(self, batch: EditBatch, editor: Optimizer) -> dict[str, Tensor]:
-        """See :meth:`Objective.train_step`."""
+        """See :meth:`Objective.train_step`; ``editor`` learns in supervised steps only."""
         solver = self.config.solver
         own = solver.reinforce
         with self.runtime.autocast():
-            episode = self._episode(batch, self.model.read(batch.words), drawn(solver.explore))
-        gained = rewards(episode, batch, own)
+            episode = self._episode(batch, self.model.read(batch.words), drawn(solver.explore), drawn(0.0))
+        away = distances(episode, batch.target)
+        gained = rewards(away, episode.tokens, batch.tokens, own)
         decided = decided_steps(episode.tokens)
         returns = discounted(gained, own.discount)
-        terms = {"reward": gained.sum(1).mean(), "steps": (episode.tokens != END).sum(1).float().mean()}
+        terms = {
+            "reward": gained.sum(1).mean(),
+            "l1_gain": (away[:, 0] - away[:, -1]).mean(),
+            "steps": (episode.tokens != END).sum(1).float().mean(),
+        }
         if own.baseline == "self_critical":
-            critic = rewards(self._greedy_episode(batch), batch, own)
-            advantages = (returns - discounted(critic, own.discount))[:, :1].expand_as(returns)
-            terms["greedy_reward"] = critic.sum(1).mean()
+            greedily = self._greedy_episode(batch)
+            compared = rewards(distances(greedily, batch.target), greedily.tokens, batch.tokens, own)
+            advantages = (returns - discounted(compared, own.discount))[:, :1].expand_as(returns)
+            terms["greedy_reward"] = compared.sum(1).mean()
         elif own.baseline == "constant":
             advantages = returns - self._mean
             self._follow(returns, decided)
@@ -76,10 +89,10 @@ class Reinforce(Objective):
         terms["missing_entropy"] = (lacking.detach() * decided).sum() / decided.sum()
         losses = own.entropy * lacking - advantages * log_followed(episode, solver.explore)
         loss = (losses * decided).sum(1).mean()
-        self.runtime.update(editor, loss, solver.gradient_clip)
+        self.runtime.update(self._optimizer, loss, solver.gradient_clip)
         return {"policy_loss": loss.detach(), **terms}
 
-    def _episode(self, batch: EditBatch, language: LanguageCode, choose: Choose) -> Episode:
+    def _episode(self, batch: EditBatch, language: LanguageCode, choose: Choose, levels: Choose) -> Episode:
         own, steps = self.config.solver.reinforce, self.config.model.decoder.max_steps
         return run_episode(
             self.model,
@@ -87,6 +100,7 @@ class Reinforce(Objective):
             batch.regions,
             language,
             choose,
+            levels=levels,
             repeats=own.allow_repeats or own.given == "order",
             allowed=allowed_tokens(batch.tokens, own.given, len(self.model.operators), steps),
         )
@@ -96,7 +110,7 @@ class Reinforce(Objective):
         training = self.model.training
         self.model.eval()
         with self.runtime.autocast():
-            episode = self._episode(batch, self.model.read(batch.words), greedy)
+            episode = self._episode(batch, self.model.read(batch.words), greedy, greedy)
         self.model.train(training)
         return episode
 
@@ -118,15 +132,25 @@ class Reinforce(Objective):
 
 
 @torch.no_grad()
-def rewards(episode: Episode, batch: EditBatch, solver: ReinforceSolver) -> Tensor:
-    """What each step earns [B, T], without gradient; END and what is behind it 0."""
-    target = batch.target.float() / 255
-    distances = torch.stack([(image.float() - target).abs().mean((1, 2, 3)) for image in episode.images], 1)
-    tokens = episode.tokens
+def distances(episode: Episode, target: Tensor) -> Tensor:
+    """Mean absolute differences [B, T + 1] of the source and of the picture after each step from uint8 targets."""
+    wanted = target.float() / 255
+    return torch.stack([(image.float() - wanted).abs().mean((1, 2, 3)) for image in episode.images], 1)
+
+
+def rewards(away: Tensor, tokens: Tensor, known: Tensor, solver: ReinforceSolver) -> Tensor:
+    """What each step earns [B, T]; END and what is behind it 0.
+
+    Args:
+        away: [B, T + 1], see :func:`distances`.
+        tokens: int64 [B, T], the steps.
+        known: int64 [B, K], the true ones.
+        solver: What is added and taken off.
+    """
     repeated = (tokens[:, :, None] == tokens[:, None]).tril(-1).any(2)
-    known = _sets(batch.tokens, episode.log_probs.shape[2]).gather(1, tokens)
-    gained = distances[:, :-1] - distances[:, 1:] - solver.step_penalty
-    gained = gained + solver.operator_reward * (known & ~repeated) - solver.repeat_penalty * repeated
+    right = (tokens[:, :, None] == known[:, None]).any(2) & ~repeated
+    gained = away[:, :-1] - away[:, 1:] - solver.step_penalty
+    gained = gained + solver.operator_reward * right - solver.repeat_penalty * repeated
     return gained * (tokens != END)
 
 
@@ -172,7 +196,7 @@ def log_followed(episode: Episode, explore: float) -> Tensor:
     chosen = log_drawn(episode.log_probs, episode.tokens, explore)
     if episode.levels is None:
         return chosen
-    levels = log_drawn(episode.levels.log_probs, episode.levels.chosen, explore)
+    levels = log_drawn(episode.levels.log_probs, episode.levels.chosen, 0.0)
     return chosen + (levels * episode.levels.used).sum(2)
 
 

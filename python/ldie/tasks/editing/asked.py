@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a request asks for that no sequence of edits can do, told by its words before a model reads it.
+
+A model turns every sentence into steps, also one that it was never taught. So three things are looked for by rules
+(:mod:`ldie.tasks.editing.rule_words`), and each is refused rather than done in some other way:
+
+* what is no edit of colours and sharpness: ``crop``, ``rotate``, ``add a hat``;
+* an object that is to go: ``remove the car``;
+* an object, or a part of the picture, that edits are to be kept to: ``brighten the car``. That is a noun which says
+  nothing of colours or sharpness, behind ``the``, ``this``, ``my``, ..., or right behind a verb: every word that the
+  rules have no other meaning for. ``The dark parts`` are tones, no object; nor is ``the look``.
+
+What follows ``don't`` or ``keep`` is not looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ldie.tasks.editing.rule_words import Role, Word, read_words
+from ldie.tasks.editing.vocabulary import tokenise
+
+_DEFINITE = frozenset(["the", "this", "that", "these", "those", "my", "its", "his", "her", "their", "our", "your"])
+_NO_OBJECTS = frozenset(
+    [
+        "same",
+        "most",
+        "least",
+        "best",
+        "worst",
+        "whole",
+        "way",
+        "midtone",
+        "midtones",
+        "black",
+        "blacks",
+        "white",
+        "whites",
+    ]
+)
+_TONAL = frozenset(
+    ["part", "parts", "area", "areas", "region", "regions", "spot", "spots", "pixel", "pixels", "end", "ends"]
+)
+"""Of tones where an adjective is before them: the dark parts."""
+_BUT = ("except", "besides")
+"""Before an object that edits act around."""
+_BEFORE_A_NOUN = (Role.ADJECTIVE, Role.DEGREE, Role.UNKNOWN, Role.BACKGROUND, Role.WHITE)
+_SKIPPED = (Role.ARTICLE, Role.FILLER, Role.DEGREE, Role.LINK)
+_TELLING = (Role.QUALITY, Role.VERB, Role.ADJECTIVE, Role.NOUN, Role.LOOK, Role.CHANGE, Role.UNKNOWN)
+"""Words that can say what to edit, without others."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a request asks for beside edits of the whole picture."""
+
+    impossible: str = ""
+    """The word for it, or ``add a hat``."""
+    erased: tuple[str, ...] = ()
+    """Objects that are to go."""
+    objects: tuple[str, ...] = ()
+    """Objects, or parts of the picture, that it names; those to erase are among them."""
+    telling: tuple[str, ...] = ()
+    """Words that a model knows and that say what to edit."""
+    without_names: str = ""
+    """The request with ``it`` in place of the objects for which a model has no word; as it was where there are none."""
+
+
+def asked(text: str, known: Container[str]) -> Asked:
+    """Looks for what a request asks for.
+
+    Args:
+        text: The request.
+        known: The words that a model knows.
+
+    Example:
+        >>> asked("brighten the red car", {"brighten", "red", "it"})
+        Asked(impossible='', erased=(), objects=('car',), telling=('brighten',), without_names='brighten it')
+        >>> asked("remove the car", {"remove"}).erased, asked("remove the blur", {"remove"}).erased
+        (('car',), ())
+    """
+    words = _without_kept([_plain(word) for word in read_words(text)])
+    impossible = next((word.text for word in words if word.role is Role.IMPOSSIBLE), "")
+    erased, phrases = [], list(_phrases(words))
+    for k, word in enumerate(words):
+        if word.role not in (Role.ERASE, Role.ADD):
+            continue
+        first = _behind(words, k + 1)
+        thing = _noun(words, first)
+        if word.role is Role.ERASE and (thing or first == len(words) or words[first].role is Role.JOIN):
+            erased.append(words[thing.stop - 1].text if thing else "it")
+            phrases += [thing] if thing else []
+        elif thing and not _all_known(words[thing.stop - 1].text, known):
+            impossible = impossible or f"{word.text} {words[thing.stop - 1].text}"
+    objects = [*erased, *(words[phrase.stop - 1].text for phrase in phrases)]
+    inside = {k for phrase in phrases for k in phrase}
+    telling = [
+        word.text
+        for k, word in enumerate(words)
+        if word.role in _TELLING and k not in inside and _all_known(word.text, known)
+    ]
+    return Asked(
+        impossible, tuple(erased), tuple(dict.fromkeys(objects)), tuple(telling), _renamed(text, words, phrases, known)
+    )
+
+
+def _renamed(text: str, words: Sequence[Word], phrases: Iterable[range], known: Container[str]) -> str:
+    """The text with ``it`` for objects that no word is known for."""
+    for phrase in phrases if "it" in known else ():
+        if not _all_known(words[phrase.stop - 1].text, known):
+            name = r"(?:['\u2019]s)?\W+".join(re.escape(words[k].text) for k in phrase)
+            text = re.sub(rf"\b(?:(?:{'|'.join(_DEFINITE)})\s+)?{name}\b", "it", text, count=1, flags=re.IGNORECASE)
+    return text
+
+
+def _plain(word: Word) -> Word:
+    """The word without the ending of a genitive: the photo's."""
+    stem = word.text.removesuffix("'s")
+    return read_words(stem)[0] if word.role is Role.UNKNOWN and stem != word.text else word
+
+
+def _without_kept(words: Sequence[Word]) -> list[Word]:
+    """The words but for those, up to the next part, that are behind "keep" or "don't"."""
+    kept, rest = False, []
+    for word in words:
+        if word.role is Role.JOIN:
+            kept = False
+        keeps = word.role is Role.KEEP and word.text not in _BUT
+        kept = kept or keeps or word.text in ("don't", "dont", "never")
+        if not kept:
+            rest.append(word)
+    return rest
+
+
+def _behind(words: Sequence[Word], first: int) -> int:
+    """The place from ``first`` on of what a verb is about, without articles and the like."""
+    while first < len(words) and words[first].role in _SKIPPED:
+        first += 1
+    return first
+
+
+def _noun(words: Sequence[Word], first: int) -> range | None:
+    """The words from ``first`` on up to a noun that the rules have no other meaning for; None where there is none."""
+    last = first
+    while last < len(words) and words[last].role in _BEFORE_A_NOUN:
+        last += 1
+    phrase, after = list(words[first:last]), words[last].role if last < len(words) else None
+    if after is Role.LOOK or (after in (Role.QUALITY, Role.NOUN) and phrase and phrase[-1].role is Role.UNKNOWN):
+        return None  # the vintage look, the film grain
+    while phrase and (phrase[-1].role not in (Role.UNKNOWN, Role.BACKGROUND) or phrase[-1].text.endswith("ly")):
+        phrase.pop()  # make the car dark, make the car completely grey
+    if not phrase or phrase[-1].text in _NO_OBJECTS:
+        return None
+    tonal = phrase[-1].text in _TONAL and any(word.role in (Role.ADJECTIVE, Role.WHITE) for word in phrase)
+    return None if tonal else range(first, first + len(phrase))
+
+
+def _phrases(words: Sequence[Word]) -> Iterator[range]:
+    """Phrases that name objects."""
+    for k, word in enumerate(words):
+        found = None
+        if word.text in _DEFINITE or word.role in (Role.VERB, Role.MAKE, Role.CHANGE):
+            found = _noun(words, k + 1)
+        elif word.role is Role.BACKGROUND:
+            found = range(k, k + 1)
+        if found is not None:
+            yield found
+
+
+def _all_known(text: str, known: Container[str]) -> bool:
+    return all(token in known for token in tokenise(text))
