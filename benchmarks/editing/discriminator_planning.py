@@ -51,7 +51,12 @@ def main() -> None:
     parser.add_argument("--beam", type=int, default=3)
     parser.add_argument("--cache", help="folder with generated requests (default: the run's)")
     arguments = parser.parse_args()
-    model: Any = ldie.load(arguments.checkpoint, "cpu").model
+    predictor = ldie.load(arguments.checkpoint, "cpu")
+    model: Any = predictor.model
+    if not isinstance(model, EditDiscriminator):
+        parser.error(
+            f"{predictor.origin} is of system {predictor.system.name}, not edit_discriminator; give one of that"
+        )
     config = model.config
     if arguments.cache:
         config = replace(config, dataset=replace(config.dataset, cache=arguments.cache))

@@ -4,7 +4,8 @@
     PYTHONPATH=.:..:../python python -m editing.request_study --work ../runs/request_study
 
 Every setting is trained by ``ldie train`` with the options that stand in ``SETTINGS``, in a folder of its own; what is
-there already is not trained again. All learn from the same 8000 requests and are measured on three splits: *random*
+there already is not trained again. All learn from the same 8000 requests, or from the first 1000 of
+them with the steps that ``plan_edits`` finds between source and target, and are measured on three splits: *random*
 (other pictures), *paraphrase* (other phrases of the same words) and *combination* (operators together, or in an order,
 as never in training). Controls learn nothing: keyword rules, the full setting given the requests of other samples
 (*shuffled*), and the source as it is (*identity*).
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import json
 import os
 import subprocess
@@ -29,9 +31,10 @@ import torch
 from ldie.contract import Model
 from ldie.inference import load_checkpoint
 from ldie.systems import get_system
-from ldie.tasks.editing.catalog import open_split
+from ldie.tasks.editing.catalog import generated, open_split
 from ldie.tasks.editing.dataset import EditDataset
 from ldie.tasks.editing.image_metrics import language_sensitivity, request_variance
+from ldie.tasks.editing.plan_pairs import plan_pairs
 from ldie.tasks.editing.request_metrics import edit_metrics
 from ldie.tasks.editing.rule_parser import predict_by_rules
 from ldie.tasks.editing.sample import EditInput, EditPrediction, EditSample, EditSequence
@@ -40,6 +43,7 @@ SPLITS = {"random": "val", "paraphrase": "paraphrase", "combination": "combinati
 PICTURES = 50
 """Whose answers to the ten fixed requests are compared."""
 AT_ONCE = 100
+PLANNED = 1000
 Predict = Callable[[Sequence[EditInput]], Sequence[EditPrediction]]
 
 
@@ -62,7 +66,8 @@ SETTINGS = {
     "GAN": Setting(1, preset="tiny_gan"),
     "AdaptGAN": Setting(1, preset="tiny_adapt_gan"),
     "REINFORCE": Setting(3, preset="tiny_reinforce"),
-    "from plans": Setting(1, ("dataset.plans={work}/plans.json",)),
+    "1000 with steps known": Setting(1, ("dataset.limit=1000",)),
+    "1000 with steps planned": Setting(1, ("dataset.plans={work}/plans.json",)),
     "classifier": Setting(1, system="edit_classifier"),
     "classifier, no image": Setting(1, ("model.image.enabled=false",), system="edit_classifier"),
     "self-discriminator": Setting(1, system="edit_discriminator"),
@@ -72,6 +77,25 @@ SETTINGS = {
 def folder_of(work: Path, name: str, seed: int) -> Path:
     """Where a setting's run is."""
     return work / f"{name.replace(' ', '_').replace(',', '')}_{seed}"
+
+
+def plan(work: Path) -> None:
+    """Plans the first pairs, unless they are planned."""
+    config = dataclasses.replace(get_system("editing").preset("tiny"), output_dir=str(work))
+    dataset = generated(config, config.dataset, "train")
+    first = itertools.islice(dataset.pairs().items(), PLANNED)
+
+    class First:
+        size, read_pair = dataset.size, staticmethod(dataset.read_pair)
+        pairs = staticmethod(lambda: dict(first))
+
+    found = plan_pairs(First(), work / "plans.json", operators=dataset.operators, max_steps=3)
+    right = [
+        sorted(found.steps(*pair).ops.tolist()) == sorted(dataset[row].steps.ops.tolist())
+        for pair, row in dataset.pairs().items()
+        if pair in found.plans
+    ]
+    print(f"plans of {len(right)} pairs have the true operators in {mean(right):.3f} of them", flush=True)
 
 
 def train(work: Path, name: str, seed: int, threads: int) -> None:
@@ -219,6 +243,8 @@ def main() -> int:
     options = parser.parse_args()
     work = options.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
+    if any("plans.json" in option for name in options.settings for option in SETTINGS[name].options):
+        plan(work)
     runs = [(name, seed) for name in options.settings for seed in range(SETTINGS[name].seeds)]
     with ThreadPoolExecutor(options.jobs) as pool:
         list(pool.map(lambda run: train(work, *run, options.threads), runs))

@@ -24,7 +24,7 @@ def plans(options: argparse.Namespace) -> int:
         max_steps=options.max_steps,
         method=options.method,
     )
-    ends = [found.plans[record.input, record.output].distances for record in dataset.records]
+    ends = [found.plans[pair].distances for pair in dataset.pairs()]
     steps = fmean(len(distances) - 1 for distances in ends)
     before, after = fmean(distances[0] for distances in ends), fmean(distances[-1] for distances in ends)
     logger.info("%d pairs, %.1f steps each: mean difference %.4f, after them %.4f", len(ends), steps, before, after)

@@ -22,7 +22,7 @@ class PairConfig:
     size: Positive = 128
     """Height and width of the previews that are compared."""
     widths: tuple[Positive, ...] = (64, 128, 256, 512)
-    """Channels of the convolutions; all but the first halve the map."""
+    """Channels of the convolutions, each of which halves the map."""
     code: Positive = 512
     """Width of the vector that a pair becomes."""
 
@@ -63,5 +63,5 @@ class DiscriminatorConfig(RunConfig):
     def check(self) -> None:
         """Raises a ConfigError for keys that do not fit together."""
         pair = self.model.pair
-        if not pair.widths or pair.size < 2 ** (len(pair.widths) - 1):
+        if not pair.widths or pair.size < 2 ** len(pair.widths):
             raise ConfigError(f"model.pair.size is too small for {len(pair.widths)} convolutions, got {pair.size}")

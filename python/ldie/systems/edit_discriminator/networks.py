@@ -10,27 +10,48 @@ from torch import Tensor, nn
 
 from ldie.nn.blocks import ConvBlock
 
+_DARK = 0.05
+"""Keeps logarithms and quotients finite at black."""
+_INPUTS = 3 * 6 + 1
 
-class PairEncoder(nn.Module):
-    """What was done to a picture, as a vector: convolutions over source, picture, difference and region.
 
-    The first keeps the size and two of 1 x 1 follow it, for most edits act on single pixels; means inside the region
-    and over the whole picture are taken of every map from there on. There is no normalisation over the batch or the
-    picture: by how much a picture changed is what counts, and the mixture of negatives in a batch is not that of an
-    evaluation.
+def described(images: Tensor) -> Tensor:
+    """What edits change, at each pixel: RGB, log V and S of HSV, and how much the luminance stands out.
+
+    An edit of brightness adds a constant to log V, one of saturation scales S, one of sharpness the last; all of them
+    stay finite at black.
 
     Args:
-        widths: Channels of the convolutions; all but the first halve the map.
+        images: [B, 3, H, W], RGB in [0, 1].
+
+    Returns:
+        [B, 6, H, W].
+    """
+    value, least = images.amax(1, keepdim=True), images.amin(1, keepdim=True)
+    light = (images * images.new_tensor([0.27, 0.67, 0.06])[:, None, None]).sum(1, keepdim=True)
+    around = nn.functional.avg_pool2d(nn.functional.pad(light, (1, 1, 1, 1), mode="replicate"), 3, 1)
+    return torch.cat([images, (value + _DARK).log(), (value - least) / (value + _DARK), 4 * (light - around).abs()], 1)
+
+
+class PairEncoder(nn.Module):
+    """What was done to a picture, as a vector: convolutions over what describes source, picture and their difference.
+
+    Two of 1 x 1 follow the first, for most edits act on single pixels; means inside the region and over the whole
+    picture are taken of the input and of every map. There is no normalisation over the batch or the picture: by how
+    much a picture changed is what counts, and the mixture of negatives in a batch is not that of an evaluation.
+
+    Args:
+        widths: Channels of the convolutions, each of which halves the map.
         outputs: Width of the vector.
     """
 
     def __init__(self, widths: Sequence[int], outputs: int) -> None:
         super().__init__()
         first, *others = widths
-        pixels = (_block(10, first, 3), _block(first, first, 1), _block(first, first, 1))
+        pixels = (_block(_INPUTS, first, 3, 2), _block(first, first, 1), _block(first, first, 1))
         halving = (_block(inputs, width, 3, 2) for inputs, width in zip(widths, others, strict=False))
         self.maps = nn.ModuleList([nn.Sequential(*pixels), *halving])
-        self.code = nn.Sequential(nn.Linear(2 * sum(widths), outputs), nn.LeakyReLU())
+        self.code = nn.Sequential(nn.Linear(2 * (_INPUTS + sum(widths)), outputs), nn.LeakyReLU())
 
     def forward(self, sources: Tensor, pictures: Tensor, regions: Tensor) -> Tensor:
         """The codes of pairs.
@@ -43,14 +64,20 @@ class PairEncoder(nn.Module):
         Returns:
             [B, outputs].
         """
-        maps = torch.cat([sources * 2 - 1, pictures * 2 - 1, 4 * (pictures - sources), regions], 1)
-        means = []
+        before, after = described(sources), described(pictures)
+        maps = torch.cat([before, after, 4 * (after - before), regions], 1)
+        means = _means(maps, regions)
         for block in self.maps:
             maps = block(maps)
-            weights = nn.functional.adaptive_avg_pool2d(regions, (maps.shape[2], maps.shape[3])) + 1e-6
-            means += [(maps * weights).sum((2, 3)) / weights.sum((2, 3)), maps.mean((2, 3))]
+            means += _means(maps, regions)
         code: Tensor = self.code(torch.cat(means, 1))
         return code
+
+
+def _means(maps: Tensor, regions: Tensor) -> list[Tensor]:
+    """Of maps [B, C, H, W] inside the regions and everywhere, each [B, C]."""
+    weights = nn.functional.adaptive_avg_pool2d(regions, (maps.shape[2], maps.shape[3])) + 1e-6
+    return [(maps * weights).sum((2, 3)) / weights.sum((2, 3)), maps.mean((2, 3))]
 
 
 def _block(inputs: int, outputs: int, kernel: int, stride: int = 1) -> ConvBlock:

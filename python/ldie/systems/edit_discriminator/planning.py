@@ -19,12 +19,12 @@ from ldie_ext.ops.editing.edit_op import EDIT_OPERATORS, NUM_PARAMETERS
 
 LEVELS = 8
 """Magnitudes that a step is tried with before the best is refined."""
-REFINEMENTS = 12
-"""Steps of gradient ascent on a step's parameters."""
+REFINEMENTS = (12, 30)
+"""Steps of gradient ascent on a sequence's parameters: of every candidate, and more of those that are kept."""
 LEAST_GAIN = 0.01
 """By how much realness must rise for another step."""
-_RATE = 0.02
-"""Of Adam, in shares of a parameter's range."""
+_RATES = (0.02, 0.01)
+"""Of Adam at first in either, in shares of a parameter's range; they fall to nothing."""
 _CURVE = 8
 """Weights of a curve."""
 _WEIGHTS = (0.2, 5.0)
@@ -93,9 +93,10 @@ def plan_by_judge(
 ) -> DiscriminatorPlan:
     """Beam search over sequences of different operators, by the realness of what they make of a picture.
 
-    At each level every sequence is continued by every operator that it does not have: first at some magnitudes, the
-    best of which is refined by gradient ascent through the edit, all candidates in one batch. A step is optimised on
-    the picture that the steps before it have left; the published code optimises it on the source from the second on. A
+    At each level every sequence is continued by every operator that it does not have: first at some magnitudes, on the
+    picture that the steps before have left; the published code tries them on the source from the second step on. From
+    the best of them on, the parameters of all steps are refined together by gradient ascent through the edits, all
+    candidates in one batch: what an earlier step did too much of is taken back there, not by a further operator. A
     candidate enters if it is realer than all of the level before, by :data:`LEAST_GAIN`; the search ends when none is.
 
     Args:
@@ -119,35 +120,46 @@ def plan_by_judge(
     root = _Beam((), source.new_zeros(0, NUM_PARAMETERS), source, start)
     kept, best = [root], root
     for _ in range(min(max_steps, len(set(operators)))):
-        continued = _continued(judge, kept, operators, region)
+        continued = _continued(judge, source, kept, operators, region)
         found = [each for each in continued if each.realness > best.realness + LEAST_GAIN]
         if not found:
             break
-        kept = sorted(found, key=lambda each: -each.realness)[:beam]
+        kept = _polished(judge, source, sorted(found, key=_worst_last)[:beam], region)
         best = kept[0]
     steps = EditSequence(torch.tensor(best.ops, dtype=torch.int64), best.params.float().cpu())
     return DiscriminatorPlan(steps, best.realness, start)
 
 
-def _continued(judge: Judge, beams: Sequence[_Beam], operators: Sequence[EditOp], region: Tensor | None) -> list[_Beam]:
-    """Each sequence with each operator that it does not have, its parameters the best that were found."""
+def _continued(
+    judge: Judge, source: Tensor, beams: Sequence[_Beam], operators: Sequence[EditOp], region: Tensor | None
+) -> list[_Beam]:
+    """Each sequence with each operator that it does not have, the parameters the best that were found."""
     pairs = [(each, op) for each in beams for op in dict.fromkeys(operators) if op not in each.ops]
-    ops = torch.tensor([op for _, op in pairs])
-    pictures = torch.stack([each.picture for each, _ in pairs])
-    starts = [_starts(op).to(pictures) for _, op in pairs]
+    firsts = _first_rows(judge, pairs, region)
+    ops = torch.tensor([(*each.ops, op) for each, op in pairs])
+    rows = torch.stack([torch.cat([each.params, row[None]]) for (each, _), row in zip(pairs, firsts, strict=True)])
+    return _refined(judge, source, ops, rows, region, 0)
+
+
+def _polished(judge: Judge, source: Tensor, beams: Sequence[_Beam], region: Tensor | None) -> list[_Beam]:
+    """The same sequences with better parameters, the best first."""
+    ops, rows = torch.tensor([each.ops for each in beams]), torch.stack([each.params for each in beams])
+    return sorted(_refined(judge, source, ops, rows, region, 1), key=_worst_last)
+
+
+def _worst_last(each: _Beam) -> float:
+    return -each.realness
+
+
+def _first_rows(judge: Judge, pairs: Sequence[tuple[_Beam, EditOp]], region: Tensor | None) -> list[Tensor]:
+    """Parameters [24] for one step more of each sequence, the best of those that are tried."""
+    starts = [_starts(op).to(each.picture) for each, op in pairs]
     counts = [len(rows) for rows in starts]
     owners = torch.arange(len(pairs)).repeat_interleave(torch.tensor(counts))
+    pictures, ops = torch.stack([each.picture for each, _ in pairs]), torch.tensor([[op] for _, op in pairs])
     with torch.no_grad():
-        scores = judge(_edited(pictures[owners], ops[owners], torch.cat(starts), region))
-    rows = torch.stack([each[part.argmax()] for each, part in zip(starts, scores.split(counts), strict=True)])
-    rows = _refined(judge, pictures, ops, rows, region)
-    with torch.no_grad():
-        results = _edited(pictures, ops, rows, region)
-        realness = judge(results).tolist()
-    return [
-        _Beam((*each.ops, op), torch.cat([each.params, row[None]]), result, score)
-        for (each, op), row, result, score in zip(pairs, rows, results, realness, strict=True)
-    ]
+        scores = judge(_edited(pictures[owners], ops[owners], torch.cat(starts)[:, None], region))
+    return [rows[part.argmax()] for rows, part in zip(starts, scores.split(counts), strict=True)]
 
 
 def _starts(op: EditOp) -> Tensor:
@@ -186,29 +198,37 @@ def _limits(op: EditOp) -> tuple[float, float]:
     return (-1.0 if op is EditOp.SATURATION else known.low), known.high
 
 
-def _refined(judge: Judge, pictures: Tensor, ops: Tensor, rows: Tensor, region: Tensor | None) -> Tensor:
-    """The best parameters [N, 24] that some steps of Adam towards realness come by; each row is on its own."""
-    low, high = (column.to(rows) for column in torch.tensor([_limits(EditOp(op)) for op in ops.tolist()]).T[..., None])
+def _refined(judge: Judge, source: Tensor, ops: Tensor, rows: Tensor, region: Tensor | None, phase: int) -> list[_Beam]:
+    """Sequences [N, K] from parameters [N, K, 24] on: the best that some steps of Adam towards realness come by."""
+    limits = torch.tensor([[_limits(EditOp(op)) for op in each] for each in ops.tolist()]).to(rows)
+    low, high = limits[..., :1], limits[..., 1:]
+    used = torch.stack([torch.stack([_used(EditOp(op)) for op in each]) for each in ops.tolist()]).to(rows)
+    sources = source.expand(len(ops), -1, -1, -1)
     moved = torch.zeros_like(rows, requires_grad=True)
-    optimizer = torch.optim.Adam([moved], _RATE)
-    best, best_scores = rows, rows.new_full((len(rows),), -torch.inf)
-    for _ in range(REFINEMENTS):
-        current = (rows + moved * (high - low)).clamp(low, high)
-        scores = judge(_edited(pictures, ops, current, region))
-        better = scores.detach() > best_scores
-        best = torch.where(better[:, None], current.detach(), best)
-        best_scores = torch.where(better, scores.detach(), best_scores)
+    optimizer = torch.optim.Adam([moved], _RATES[phase])
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, REFINEMENTS[phase])
+    best, pictures, realness = rows, sources, rows.new_full((len(rows),), -torch.inf)
+    for _ in range(REFINEMENTS[phase]):
+        current = (rows + moved * (high - low)).clamp(low, high) * used
+        results = _edited(sources, ops, current, region)
+        scores = judge(results)
+        better = scores.detach() > realness
+        best = torch.where(better[:, None, None], current.detach(), best)
+        pictures = torch.where(better[:, None, None, None], results.detach(), pictures)
+        realness = torch.where(better, scores.detach(), realness)
         (moved.grad,) = torch.autograd.grad(-scores.clamp(min=1e-6).log().sum(), [moved])
         optimizer.step()
-    return torch.stack([_own(EditOp(op), row) for op, row in zip(ops.tolist(), best, strict=True)])
+        schedule.step()
+    found = zip(ops.tolist(), best, pictures, realness.tolist(), strict=True)
+    return [_Beam(tuple(map(EditOp, each)), params, picture, score) for each, params, picture, score in found]
 
 
-def _own(op: EditOp, row: Tensor) -> Tensor:
-    """A row [24] with zeros behind the operator's parameters."""
-    return EDIT_OPERATORS[op].row(row[: EDIT_OPERATORS[op].parameters])
+def _used(op: EditOp) -> Tensor:
+    """1 where a row [24] has a parameter of the operator, 0 behind them."""
+    return (torch.arange(NUM_PARAMETERS) < EDIT_OPERATORS[op].parameters).float()
 
 
 def _edited(pictures: Tensor, ops: Tensor, rows: Tensor, region: Tensor | None) -> Tensor:
-    """Pictures [B, 3, H, W] after one step each."""
+    """Pictures [B, 3, H, W] after K steps each."""
     regions = None if region is None else region.expand(len(pictures), -1, -1)
-    return edited_batch(pictures, ops.to(pictures.device)[:, None], rows[:, None], regions)
+    return edited_batch(pictures, ops.to(pictures.device), rows, regions)

@@ -15,7 +15,7 @@ from ldie.tasks.editing.reading import LanguageConfig
 TINY = DiscriminatorConfig(
     model=DiscriminatorModel(
         language=LanguageConfig(embedding=64, hidden=64, layers=1, dropout=0.1),
-        pair=PairConfig(size=32, widths=(24, 48, 96), code=128),
+        pair=PairConfig(size=32, widths=(48, 64, 96), code=128),
     ),
     solver=DiscriminatorSolver(max_iter=1500, lr=2e-3, lr_schedule="cosine", warmup_iter=50),
 )

@@ -15,10 +15,11 @@ from ldie.tasks.editing.data_config import GENERATED, EditDataConfig
 from ldie.tasks.editing.dataset import RequestSource, labels_of
 from ldie.tasks.editing.fivek import FiveK
 from ldie.tasks.editing.gier import Gier
+from ldie.tasks.editing.plans import Plans
 from ldie.tasks.editing.published import TRAINING_SIZE
 from ldie.tasks.editing.published_folder import open_published
 from ldie.tasks.editing.sample import EditSample
-from ldie.tasks.editing.syn_requests import SynRequests, SynRequestsConfig
+from ldie.tasks.editing.syn_requests import Planned, SynRequests, SynRequestsConfig
 from ldie.tasks.editing.vocabulary import Vocabulary, build_vocabulary
 from ldie.tasks.editing.word_files import read_class_names, read_vocabulary
 
@@ -82,11 +83,14 @@ def open_split(config: RunConfig, split: str) -> Chosen:
     assert isinstance(data, EditDataConfig)
     limit = data.limit if split == data.train else 0
     if data.root == GENERATED:
-        return Chosen(_generated(config, data, split), limit, data)
+        dataset = generated(config, data, split)
+        planned = Planned(dataset, Plans.load(data.plans)) if data.plans and split == data.train else dataset
+        return Chosen(planned, limit, data)
     return Chosen(_published(Path(data.root), data, split), limit, data)
 
 
-def _generated(config: RunConfig, data: EditDataConfig, split: str) -> SynRequests:
+def generated(config: RunConfig, data: EditDataConfig, split: str) -> SynRequests:
+    """A part of the generated requests that a configuration asks for, with the steps that are known."""
     cache = Path(data.cache or config.output_dir) / GENERATED
     count = data.val_count
     choice = SynRequestsConfig(

@@ -5,17 +5,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from ldie.errors import ConfigError, DataError
 from ldie.files import first_line, is_file
-from ldie.tasks.editing.plans import MAX_STEPS, Plan, Plans
-from ldie.tasks.editing.published import PublishedPairs
+from ldie.tasks.editing.plans import MAX_STEPS, Pair, Plan, Plans
 from ldie_ext import Recipe, RecipeStep, plan_edits
 from ldie_ext.ops.editing.plan_edits import OPERATORS
 from ldie_ext.ops.editing.quantisation import as_unit
@@ -27,8 +26,22 @@ SAVE_SECONDS = 60.0
 """Between two states of the file that a killed process leaves behind."""
 
 
+class PairSource(Protocol):
+    """What has pairs to plan."""
+
+    @property
+    def size(self) -> int | None:
+        """Pixels along each side of the pictures; None: they are as their files are."""
+
+    def pairs(self) -> Mapping[Pair, int]:
+        """Rows by the names of the pairs."""
+
+    def read_pair(self, row: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Source and target uint8 [3, H, W], and the region bool [H, W] if there is one."""
+
+
 def plan_pairs(
-    dataset: PublishedPairs,
+    dataset: PairSource,
     path: str | Path,
     *,
     operators: Sequence[str] = PLANNED,
@@ -58,11 +71,7 @@ def plan_pairs(
     path = Path(path)
     options = {"operators": list(operators), "max_steps": max_steps, "method": method, "seed": seed}
     plans = _begun(path, {**options, "size": dataset.size}, learnt)
-    missing = {
-        (record.input, record.output): row
-        for row, record in enumerate(dataset.records)
-        if (record.input, record.output) not in plans.plans
-    }
+    missing = {pair: row for pair, row in dataset.pairs().items() if pair not in plans.plans}
     begun, saved = len(plans), time.monotonic()
     try:
         for done, (pair, row) in enumerate(missing.items(), start=1):
@@ -91,7 +100,7 @@ def _begun(path: Path, settings: dict[str, Any], learnt: int) -> Plans:
     return plans
 
 
-def _plan(dataset: PublishedPairs, row: int, options: dict[str, Any]) -> Plan:
+def _plan(dataset: PairSource, row: int, options: dict[str, Any]) -> Plan:
     source, target, region = dataset.read_pair(row)
     if region is not None:
         target = torch.where(region, target, source)

@@ -18,7 +18,7 @@ from ldie.errors import ConfigError, DataError, short
 from ldie.files import first_line, is_file, is_folder
 from ldie.tasks.detection.annotations import brief, read_json
 from ldie.tasks.detection.images import read_image
-from ldie.tasks.editing.plans import Plans
+from ldie.tasks.editing.plans import Pair, Plans
 from ldie.tasks.editing.sample import EditSample
 from ldie_ext import EditOp
 from ldie_ext.ops.editing.regions import check_aspect, nearest_pixels
@@ -133,6 +133,10 @@ class PublishedPairs(Dataset[EditSample]):
         named = {name for record in self.records for name in record.operators}
         known = [op.name for op in EditOp if op.name in named]
         return (*known, *sorted(named.difference(known)))
+
+    def pairs(self) -> dict[Pair, int]:
+        """Rows of the records by the names of their pictures."""
+        return {(record.input, record.output): row for row, record in enumerate(self.records)}
 
     def read_pair(self, row: int) -> tuple[Tensor, Tensor, Tensor | None]:
         """The source, the target and the region of a pair, by its row in :attr:`records`; see :class:`EditSample`."""

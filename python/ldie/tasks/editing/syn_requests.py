@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from ldie.errors import ConfigError, DataError
 from ldie.files import first_line
 from ldie.tasks.editing.cached_folder import ensure_folder, seal
 from ldie.tasks.editing.draws import Draws
+from ldie.tasks.editing.plans import Pair, Plans
 from ldie.tasks.editing.request_draws import DrawnRequest, RequestChoice, draw_request
 from ldie.tasks.editing.request_edits import carry_out
 from ldie.tasks.editing.request_plans import SPLITS
@@ -109,9 +110,27 @@ class SynRequests(Dataset[EditSample]):
     def __len__(self) -> int:
         return len(self._records)
 
+    @property
+    def size(self) -> int:
+        """Pixels along each side."""
+        return self.config.size
+
+    def pairs(self) -> dict[Pair, int]:
+        """Numbers of the samples by names for their pictures."""
+        return {pair_of(self._key(number)): number for number in range(len(self))}
+
+    def read_pair(self, row: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        """A sample's source, target and region."""
+        sample = self[row]
+        assert sample.target is not None
+        return sample.source, sample.target, sample.region
+
     def requests(self) -> list[str]:
         """All samples' requests; no picture is opened."""
         return [record["request"] for record in self._records]
+
+    def _key(self, number: int) -> str:
+        return f"{self.split}-{number:06d}"
 
     def __getitem__(self, index: int) -> EditSample:
         """The sample, its pictures copied from the files.
@@ -128,7 +147,7 @@ class SynRequests(Dataset[EditSample]):
         rows = [EDIT_OPERATORS[op].row(torch.tensor(step["params"])) for op, step in zip(ops, steps, strict=True)]
         region = None if record["region"] < 0 else torch.from_numpy(self._regions[record["region"]].astype(bool))
         return EditSample(
-            key=f"{self.split}-{number:06d}",
+            key=self._key(number),
             source=torch.from_numpy(np.array(self._sources[number])),
             request=record["request"],
             target=torch.from_numpy(np.array(self._targets[number])),
@@ -137,6 +156,43 @@ class SynRequests(Dataset[EditSample]):
             operators=frozenset(op.name for op in ops),
             kind=record["kind"],
         )
+
+
+class Planned(Dataset[EditSample]):
+    """Generated requests with the steps of plans in place of the truth.
+
+    Args:
+        dataset: Whose pictures and requests.
+        plans: For its first pairs or all of them, as :func:`ldie.tasks.editing.plan_pairs.plan_pairs` makes them; the
+            others are left out.
+    """
+
+    def __init__(self, dataset: SynRequests, plans: Plans) -> None:
+        self.dataset, self.plans = dataset, plans
+        self.origin, self.operators = plans.origin, dataset.operators
+        self._count = next(
+            (number for pair, number in dataset.pairs().items() if pair not in plans.plans), len(dataset)
+        )
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> EditSample:
+        """The request of a number from 0 on."""
+        if not 0 <= index < self._count:
+            raise IndexError(f"index must be below {self._count}, got {index}")
+        sample = self.dataset[index]
+        steps = self.plans.steps(*pair_of(sample.key))
+        return replace(sample, steps=steps, operators=frozenset(EditOp(op).name for op in steps.ops.tolist()))
+
+    def requests(self) -> list[str]:
+        """All requests."""
+        return self.dataset.requests()[: self._count]
+
+
+def pair_of(key: str) -> Pair:
+    """Names for the pictures of a generated sample."""
+    return f"{key}-source", f"{key}-target"
 
 
 def _opened(path: Path) -> NDArray[Any]:
