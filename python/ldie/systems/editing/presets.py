@@ -54,7 +54,7 @@ TINY_REINFORCE = replace(
         max_iter=2000,
         training="reinforce",
         parameter_weight=1.0,
-        reinforce=ReinforceSolver(warmup=120, lr=3e-4, baseline="constant", entropy=0.002),
+        reinforce=ReinforceSolver(warmup=120, lr=3e-4, baseline="constant", entropy=0.002, step_penalty=0.001),
     ),
 )
 """Learns from rewards, after few known steps. Of a gradient's square a few hundredths are signal, so rates are low; the
