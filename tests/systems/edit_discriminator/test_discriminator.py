@@ -28,7 +28,7 @@ SMALL = {
         "language": {"embedding": 16, "hidden": 16, "dropout": 0.0},
         "pair": {"size": 16, "widths": [16, 24], "code": 32},
     },
-    "solver": {"batch_size": 16, "max_iter": 150, "lr": 0.005, "warmup_iter": 0, "log_step": 150},
+    "solver": {"batch_size": 16, "max_iter": 60, "lr": 0.006, "warmup_iter": 0, "log_step": 60},
 }
 
 
