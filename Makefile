@@ -65,12 +65,12 @@ setup: $(VENV)/installed  ## create .venv, build and install
 train: setup  ## train the default system on the generated shapes dataset, with metrics and pictures
 	$(BIN)/ldie train centernet --data shapes --work-dir $(WORK_DIR) --overwrite
 
-# A test process for each core. Two threads each: what is threaded runs on threads, and they do not crowd the cores.
-WORKERS := -n auto --maxprocesses=8 --dist=worksteal
-test: export OMP_NUM_THREADS ?= 2
 train-editing: setup  ## train the editor on generated requests into runs/editing, for ldie edit
 	$(BIN)/ldie train editing --work-dir runs/editing --overwrite
 
+# A test process for each core. Two threads each: what is threaded runs on threads, and they do not crowd the cores.
+WORKERS := -n auto --maxprocesses=8 --dist=worksteal
+test: export OMP_NUM_THREADS ?= 2
 test: setup  ## run all tests (CUDA kernels on the CPU through the emulator, and on a GPU where there is one)
 	$(BIN)/python -m pytest $(WORKERS)
 

@@ -30,7 +30,9 @@ def load(source: str | Path, device: str | torch.device | None = None) -> Predic
 
     Returns:
         ``model(images)`` gives a list of :class:`ldie.tasks.detection.Detections`, one for each of the images: paths,
-        Pillow images, uint8 arrays [H,W,3] or tensors [3,H,W], one or a list.
+        Pillow images, uint8 arrays [H,W,3] or tensors [3,H,W], one or a list. A model of the system ``editing`` takes
+        pairs of image and request instead, and has ``model.edit(image, "make it warmer")``:
+        :meth:`ldie.inference.Predictor.edit`.
 
     Raises:
         CheckpointError: Nothing there, not readable, or of another version.

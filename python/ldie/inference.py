@@ -53,7 +53,8 @@ class Predictor(nn.Module):
 
         Args:
             inputs: One or a list; for detection images as paths, Pillow images, uint8 arrays [H,W,3] or tensors
-                [3,H,W], for which the results are :class:`ldie.tasks.detection.Detections`.
+                [3,H,W], for which the results are :class:`ldie.tasks.detection.Detections`; for editing pairs (image,
+                request), for which they are :class:`ldie.tasks.editing.sample.EditPrediction`.
             batch_size: How many go through the model together.
         """
         return self.system.task.infer(self.model, inputs, batch_size)

@@ -25,7 +25,7 @@ MORE_OPERATORS = (*_EDITS, "color_bg", "colorize", "inpaint_obj")
 
 
 def add_editing_commands(commands: argparse._SubParsersAction) -> None:
-    """Adds ``edit``, ``apply``, ``recipe``, ``plan``, ``plans``, ``synth`` and ``split``."""
+    """Adds ``edit``, ``apply``, ``recipe``, ``plan``, ``plans``, ``synth``, ``split`` and ``index``."""
     _add_edit(commands)
     _add_apply(commands)
     _add_recipe(commands)
@@ -33,6 +33,7 @@ def add_editing_commands(commands: argparse._SubParsersAction) -> None:
     _add_plans(commands)
     _add_synth(commands)
     _add_split(commands)
+    _add_index(commands)
 
 
 def _add_edit(commands: argparse._SubParsersAction) -> None:
@@ -174,3 +175,11 @@ def _add_split(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--ratios", nargs=3, type=score, default=(0.8, 0.1, 0.1), metavar=("TRAIN", "VAL", "TEST"), help=text
     )
+
+
+def _add_index(commands: argparse._SubParsersAction) -> None:
+    parser = command(commands, "index", "write a page over several runs: metrics, a picture and a link to each")
+    parser.epilog = "example:\n  ldie index runs/* --out runs/index.html"
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="work folders of ldie train")
+    text = "the page (default: %(default)s)"
+    parser.add_argument("--out", type=Path, default=Path("runs.html"), metavar="FILE", help=text)

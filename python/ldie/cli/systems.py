@@ -61,6 +61,8 @@ def _add_eval(commands: argparse._SubParsersAction) -> None:
     parser.epilog = "example:\n  ldie eval runs/centernet --data ~/coco --out runs/centernet/coco"
     add_checkpoint(parser)
     add_data(parser, "to evaluate on (default: that of the training run)")
+    text = "which part of the data (default: that of the training run, dataset.val)"
+    parser.add_argument("--split", metavar="NAME", help=text)
     text = "also AP, AP50 and number of objects of each class, in metrics.json too"
     parser.add_argument("--per-class", action="store_true", help=text)
     text = "for metrics.json, detections.json and pictures/ (default: eval/ in the run's work folder)"

@@ -13,6 +13,7 @@ from ldie.commands.edit import edit
 from ldie.commands.evaluate import evaluate
 from ldie.commands.export import export
 from ldie.commands.import_weights import import_weights
+from ldie.commands.index import index
 from ldie.commands.info import info
 from ldie.commands.plan import plan
 from ldie.commands.plans import plans
@@ -39,5 +40,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "plans": plans,
     "synth": synth,
     "split": split,
+    "index": index,
     "info": info,
 }

@@ -23,9 +23,10 @@ def chosen_device(name: str | None) -> torch.device:
     return device
 
 
-def with_data(config: RunConfig, root: str | None) -> RunConfig:
-    """The configuration with the data that ``--data`` names, if it does."""
-    return config if root is None else merge(config, {"dataset": {"root": root}})
+def with_data(config: RunConfig, root: str | None, split: str | None = None) -> RunConfig:
+    """The configuration with the data that ``--data`` names, if it does, and the part to evaluate on."""
+    given = {"root": root, "val": split}
+    return merge(config, {"dataset": {key: value for key, value in given.items() if value is not None}})
 
 
 def open_data(task: Task, config: RunConfig, splits: Sequence[str]) -> list[Any]:

@@ -23,7 +23,9 @@ def evaluate(options: argparse.Namespace) -> int:
         task, model = predictor.system.task, predictor.model
         out = options.out or run_folder(path) / "eval"
         make_folder(out)
-        config = dataclasses.replace(with_data(model.config, options.data), output_dir=str(run_folder(path)))
+        config = dataclasses.replace(
+            with_data(model.config, options.data, options.split), output_dir=str(run_folder(path))
+        )
         (val_set,) = open_data(task, config, [config.dataset.val])
         task.check(val_set, model.facts, str(path))
         found = evaluation.evaluate(model, task, val_set, options.batch_size, detailed=options.per_class)

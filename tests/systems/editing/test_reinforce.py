@@ -287,6 +287,14 @@ def test_a_step_on_two_batches_has_their_mean_gradient():
     assert max(grad.abs().max() for grad in together) > 0
 
 
+def test_steps_that_learn_from_rewards_have_rates_of_their_own():
+    config = configured(lr=0.1, lr_schedule="step")
+    recipe = made(replace(config, solver=replace(config.solver, lr_schedule="cosine", max_iter=10)))
+    assert recipe.lr_factor("policy", 5) == 1
+    assert recipe.lr_factor("editor", 5) == pytest.approx(0.5)
+    assert recipe.optimizers["policy"].param_groups[0]["lr"] == 0.1
+
+
 def test_known_steps_come_first():
     recipe = made(configured(warmup=2))
     batch = batch_of(recipe, 4)

@@ -4,32 +4,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from ldie.errors import ConfigError, ExportError
 from ldie.export.exportable import Example, Exportable
+from ldie.tasks.editing.model import StepModel
 from ldie.tasks.editing.reading import padded, previews
 from ldie.tasks.editing.sample import EditInput
 from ldie.tasks.editing.vocabulary import END, PAD, SPECIAL, START, UNKNOWN
-
-if TYPE_CHECKING:
-    from ldie.systems.editing.model import Editor
 
 TOLERANCE = 1e-4
 """By which a parameter may differ."""
 
 
 class EditorGraph(nn.Module):
-    """What :meth:`Editor.predict` decides, in tensors of fixed shapes.
+    """What an editor decides, in tensors of fixed shapes.
 
     Args:
         model: In eval mode.
     """
 
-    def __init__(self, model: Editor) -> None:
+    def __init__(self, model: StepModel) -> None:
         super().__init__()
         self.model = model
 
@@ -48,13 +45,15 @@ class EditorGraph(nn.Module):
         return episode.ops, episode.params.float()
 
 
-def exportable(model: Editor, size: tuple[int, int] | None, batch_size: int, inputs: Sequence[EditInput]) -> Exportable:
-    """See :meth:`ldie.contract.Model.exportable`.
+def exportable(
+    model: StepModel, steps: int, size: tuple[int, int] | None, batch_size: int, inputs: Sequence[EditInput]
+) -> Exportable:
+    """See :meth:`ldie.contract.Model.exportable`; the model's forward gives an episode of ``steps`` steps.
 
     Raises:
         ConfigError: Another size than that of the model's previews.
     """
-    side, width, steps = model.preview_size, model.max_words + 2, model.config.model.decoder.max_steps
+    side, width = model.preview_size, model.max_words + 2
     if size not in (None, (side, side)):
         raise ConfigError(f"--size must be left out or {side}x{side}, what this editor sees of a picture, got {size}")
     examples = {"noise": _noise(model, batch_size)}
@@ -83,7 +82,7 @@ def exportable(model: Editor, size: tuple[int, int] | None, batch_size: int, inp
     )
 
 
-def _noise(model: Editor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+def _noise(model: StepModel, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """Random pixels, words of the vocabulary, and regions of half the picture."""
     generator, side, width = torch.Generator().manual_seed(0), model.preview_size, model.max_words + 2
     images = torch.randint(256, (count, 3, side, side), generator=generator, dtype=torch.uint8)
@@ -97,7 +96,7 @@ def _noise(model: Editor, count: int) -> tuple[Tensor, Tensor, Tensor]:
 class _Comparison:
     """Says how near a file's outputs are to the model's on the same inputs."""
 
-    def __init__(self, model: Editor, inputs: tuple[Tensor, Tensor, Tensor]) -> None:
+    def __init__(self, model: StepModel, inputs: tuple[Tensor, Tensor, Tensor]) -> None:
         with torch.no_grad():
             self.ops, self.params = EditorGraph(model)(*inputs)
 

@@ -130,7 +130,7 @@ class Editor(StepModel):
 
     def exportable(self, size: tuple[int, int] | None, batch_size: int, inputs: Sequence[Any] = ()) -> Exportable:
         """See :meth:`ldie.contract.Model.exportable`."""
-        return exportable(self, size, batch_size, inputs)
+        return exportable(self, self.config.model.decoder.max_steps, size, batch_size, inputs)
 
 
 def _prediction(episode: Episode, row: int, item: EditInput, words: tuple[str, ...]) -> EditPrediction:

@@ -22,28 +22,12 @@ from dataclasses import dataclass
 from ldie.tasks.editing.rule_words import Role, Word, read_words
 from ldie.tasks.editing.vocabulary import tokenise
 
-_DEFINITE = frozenset(["the", "this", "that", "these", "those", "my", "its", "his", "her", "their", "our", "your"])
-_NO_OBJECTS = frozenset(
-    [
-        "same",
-        "most",
-        "least",
-        "best",
-        "worst",
-        "whole",
-        "way",
-        "midtone",
-        "midtones",
-        "black",
-        "blacks",
-        "white",
-        "whites",
-    ]
-)
-_TONAL = frozenset(
-    ["part", "parts", "area", "areas", "region", "regions", "spot", "spots", "pixel", "pixels", "end", "ends"]
-)
+_DEFINITE = frozenset(tokenise("the this that these those my its his her their our your"))
+_NO_OBJECTS = frozenset(tokenise("same most least best worst whole way midtone midtones black blacks white whites"))
+_TONAL = frozenset(tokenise("part parts area areas region regions spot spots pixel pixels end ends"))
 """Of tones where an adjective is before them: the dark parts."""
+_OF_LENSES = ("noise", "haze", "sharpness")
+"""Qualities whose nouns have the names of things before them: film grain, lens blur."""
 _BUT = ("except", "besides")
 """Before an object that edits act around."""
 _BEFORE_A_NOUN = (Role.ADJECTIVE, Role.DEGREE, Role.UNKNOWN, Role.BACKGROUND, Role.WHITE)
@@ -89,6 +73,8 @@ def asked(text: str, known: Container[str]) -> Asked:
             continue
         first = _behind(words, k + 1)
         thing = _noun(words, first)
+        if thing and thing.stop < len(words) and words[thing.stop].role in (Role.QUALITY, Role.NOUN):
+            continue  # remove the sky's colour
         if word.role is Role.ERASE and (thing or first == len(words) or words[first].role is Role.JOIN):
             erased.append(words[thing.stop - 1].text if thing else "it")
             phrases += [thing] if thing else []
@@ -146,8 +132,8 @@ def _noun(words: Sequence[Word], first: int) -> range | None:
     last = first
     while last < len(words) and words[last].role in _BEFORE_A_NOUN:
         last += 1
-    phrase, after = list(words[first:last]), words[last].role if last < len(words) else None
-    if after is Role.LOOK or (after in (Role.QUALITY, Role.NOUN) and phrase and phrase[-1].role is Role.UNKNOWN):
+    phrase, after = list(words[first:last]), words[last] if last < len(words) else None
+    if after and (after.role is Role.LOOK or (after.role is Role.NOUN and after.quality in _OF_LENSES)):
         return None  # the vintage look, the film grain
     while phrase and (phrase[-1].role not in (Role.UNKNOWN, Role.BACKGROUND) or phrase[-1].text.endswith("ly")):
         phrase.pop()  # make the car dark, make the car completely grey
