@@ -22,7 +22,7 @@ from ldie.tasks.editing.sample import EditSample
 from ldie_ext import EditOp
 from ldie_ext.ops.editing.edit_op import EDIT_OPERATORS
 
-SHARES = {"earlier": 0.3, "amount": 0.25, "random_edit": 0.3, "black": 0.05, "constant": 0.1}
+SHARES = {"earlier": 0.25, "amount": 0.25, "random_edit": 0.4, "black": 0.05, "constant": 0.05}
 """How often a negative is of a kind; those that look like a target are harder, so there are more of them."""
 
 

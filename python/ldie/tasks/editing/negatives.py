@@ -52,14 +52,18 @@ def amount(sample: EditSample, operators: Sequence[EditOp], rng: Generator) -> T
 
 
 def random_edit(sample: EditSample, operators: Sequence[EditOp], rng: Generator) -> Tensor:
-    """A random step where the request acts, instead of what it asks for or on top of it."""
-    op = operators[int(rng.integers(len(operators)))]
+    """One or two random steps where the request acts: instead of all it asks for, or of some, or on top of it."""
+    start = target_of(sample) if rng.integers(3) == 0 else earlier(sample, operators, rng)
+    chosen = [operators[place] for place in rng.integers(len(operators), size=rng.integers(1, 3))]
+    return _edited(start, torch.tensor(chosen), torch.stack([_random_row(op, rng) for op in chosen]), sample.region)
+
+
+def _random_row(op: EditOp, rng: Generator) -> Tensor:
+    """Parameters [24] within an operator's limits; small changes are more frequent."""
     known = EDIT_OPERATORS[op]
     limits = torch.tensor([known.low, known.high])[torch.from_numpy(rng.integers(2, size=known.parameters))]
-    share = torch.from_numpy(rng.uniform(size=known.parameters)).float() ** 2  # small ones are more frequent
-    row = known.row(known.start + (limits - known.start) * share)
-    start = sample.source if rng.integers(2) else target_of(sample)
-    return _edited(start, torch.tensor([op]), row[None], sample.region)
+    share = torch.from_numpy(rng.uniform(size=known.parameters)).float() ** 2
+    return known.row(known.start + (limits - known.start) * share)
 
 
 def black(sample: EditSample, operators: Sequence[EditOp], rng: Generator) -> Tensor:
