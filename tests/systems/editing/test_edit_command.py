@@ -204,6 +204,8 @@ def test_what_is_not_read_is_said(place: Path, capsys: Said) -> None:
     assert "pleeease: not known" in said and "20: not read, for numbers mean nothing here" in said
     edit("photo.png", "please make it brighter and vivid and and left right off")
     assert "left, right, off: not read, as only 8 words are" in capsys.readouterr().out
+    edit("photo.png", "please make it brighter and vivid" + " and" * 400)
+    assert len(capsys.readouterr().out) < 1000
 
 
 def test_a_region_keeps_all_steps_to_it(place: Path, capsys: Said) -> None:

@@ -89,6 +89,8 @@ def test_what_edits_cannot_do(text: str, erased: list[str], impossible: str) -> 
 def test_words_that_say_what_to_edit() -> None:
     assert asked("make the red car brighter, more contrast", KNOWN).telling == ("brighter", "contrast")
     assert asked("make it much more sepia", KNOWN).telling == () == asked("", KNOWN).telling
+    assert asked("do not brighten it", KNOWN).telling == () == asked("don't brighten it", KNOWN).telling
+    assert asked("do not brighten it, more contrast", KNOWN).telling == ("contrast",)
 
 
 @pytest.mark.parametrize("split", ["train", "paraphrase", "combination"])

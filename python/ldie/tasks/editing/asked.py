@@ -10,7 +10,7 @@ A model turns every sentence into steps, also one that it was never taught. So t
   nothing of colours or sharpness, behind ``the``, ``this``, ``my``, ..., or right behind a verb: every word that the
   rules have no other meaning for. ``The dark parts`` are tones, no object; nor is ``the look``.
 
-What follows ``don't`` or ``keep`` is not looked at.
+What follows ``don't``, ``do not`` or ``keep`` is not looked at.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from ldie.tasks.editing.rule_words import Role, Word, read_words
 from ldie.tasks.editing.vocabulary import tokenise
@@ -108,13 +109,14 @@ def _plain(word: Word) -> Word:
 
 
 def _without_kept(words: Sequence[Word]) -> list[Word]:
-    """The words but for those, up to the next part, that are behind "keep" or "don't"."""
+    """The words but for those, up to the next part, that are behind "keep", "don't" or "do not"."""
     kept, rest = False, []
-    for word in words:
+    for word, following in zip_longest(words, words[1:]):
         if word.role is Role.JOIN:
             kept = False
         keeps = word.role is Role.KEEP and word.text not in _BUT
-        kept = kept or keeps or word.text in ("don't", "dont", "never")
+        forbids = word.text == "do" and following is not None and following.text == "not"
+        kept = kept or keeps or forbids or word.text in ("don't", "dont", "never")
         if not kept:
             rest.append(word)
     return rest
