@@ -35,8 +35,8 @@ class Reinforce(Objective):
 
     p the probability with which the operator, exploration included, and the levels of its parameters were *drawn*, H
     the entropy of the operators' probabilities without exploration, n the number of those to choose from, H' those of
-    the L levels. So what is climbed is exactly the expected return of the policy that explores; no draw needs a weight
-    for having come from another policy.
+    the L levels. So with ``discount`` 1 what is climbed is exactly the expected return of the policy that explores; no
+    draw needs a weight for having come from another policy.
 
     Baselines: ``self_critical`` compares whole episodes, G_1 with that of the greedy episode (Rennie et al., CVPR 2017,
     arXiv:1612.00563; in eval mode, as it will be used), for all steps alike; ``constant`` is a running mean of G_t for
