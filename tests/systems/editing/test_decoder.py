@@ -157,6 +157,8 @@ def test_what_is_switched_off_is_not_looked_at(switch: str) -> None:
         found, same = model.predict([EditInput(first.source, first.request), EditInput(picture, other)])
     assert torch.equal(found.steps.ops, same.steps.ops)
     torch.testing.assert_close(found.steps.params, same.steps.params)
+    if switch == "language":
+        assert (found.words, found.attention) == ((), None)
 
 
 def test_an_empty_request_is_one() -> None:

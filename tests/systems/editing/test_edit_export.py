@@ -18,6 +18,7 @@ from engine.command import error_line
 from ldie.cli import main
 from ldie.errors import ConfigError, DataError, ExportError
 from ldie.inference import Predictor
+from ldie.tasks.editing.decision import decide, take_order
 from ldie.tasks.editing.sample import EditInput
 from ldie.tasks.editing.vocabulary import END, START
 from PIL import Image
@@ -62,6 +63,15 @@ def test_what_was_done_is_told(editor: Predictor) -> None:
     none = editor.edit(PIXELS, "nothing")
     assert none.steps == () and np.array_equal(none.image, PIXELS)
     assert np.array_equal(editor.edit(PIXELS, "pale", strength=0.0).image, PIXELS)
+
+
+def test_an_editor_that_does_not_look_at_words_tells_steps_alone() -> None:
+    model = tiny_editor(model={"decoder": {"attention": False}}).eval()
+    with torch.no_grad():
+        model.decoder.choice.bias[0] -= 9  # not to end at once
+    found = decide(model, PIXELS, take_order(model, "much brighter", with_region=False))
+    assert found.steps and found.reasons == () and found.attention is None
+    assert found.lines == [f"{k}. {step}" for k, step in enumerate(found.steps, 1)]
 
 
 def test_regions_in_python(editor: Predictor) -> None:

@@ -122,9 +122,10 @@ class Editor(StepModel):
         with stage("networks"):
             regions = None if regions is None else regions.to(self.device)
             episode = self(images.to(self.device).float() / 255, words, regions)
+        hears = self.config.model.language.enabled
         with stage("edit"):
             return [
-                _prediction(episode, row, item, sentence.words)
+                _prediction(episode, row, item, sentence.words if hears else ())
                 for row, (item, sentence) in enumerate(zip(inputs, sentences, strict=True))
             ]
 
@@ -138,7 +139,7 @@ def _prediction(episode: Episode, row: int, item: EditInput, words: tuple[str, .
     count = int((ops != EditOp.NONE).sum())
     steps = EditSequence(ops[:count], episode.params[row, :count].float().cpu())
     attention = None
-    if episode.attention is not None:
+    if episode.attention is not None and words:
         shown = episode.attention[row, :count, 1 : 1 + len(words)].float().cpu()  # the sentence's START and END not
         attention = shown / shown.sum(1, keepdim=True).clamp(min=1e-12)
     return EditPrediction(steps, replayed(item.image, steps, item.region), words, attention)
