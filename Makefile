@@ -79,7 +79,7 @@ sanitize: setup  ## the CUDA kernels on the CPU under ASan + UBSan, and under th
 	+$(MAKE) --no-print-directory --output-sync=target -j2 sanitize-asan sanitize-race
 
 sanitize-asan:
-	LDIE_EMULATOR_MODE=asan SIMT_SCHEDULE=reverse $(ASAN) $(EMULATED)
+	LDIE_EMULATOR_MODE=asan SIMT_SCHEDULE=reverse $(ASAN) $(EMULATED) -n 2 --dist=worksteal  # the slower of the two
 
 sanitize-race:
 	LDIE_EMULATOR_MODE=race SIMT_SCHEDULE=random:1 $(EMULATED)

@@ -18,19 +18,18 @@ from typing import Any
 
 import ldie
 from ldie.systems.edit_discriminator import EditDiscriminator
-from ldie.systems.edit_discriminator.planning import plan_by_discriminator
+from ldie.systems.edit_discriminator.planning import REFINEMENTS, UNREFINED, plan_by_discriminator
 from ldie.tasks.editing import TASK
 from ldie.tasks.editing.image_metrics import l1
 from ldie.tasks.editing.replay import replayed
 from ldie.tasks.editing.sample import EditSample
 
 
-def planned(model: EditDiscriminator, sample: EditSample, max_steps: int, beam: int) -> dict[str, float]:
+def planned(model: EditDiscriminator, sample: EditSample, max_steps: int, beam: int, refine: bool) -> dict[str, float]:
     """How a plan compares with a sample's truth."""
     assert sample.steps is not None and sample.target is not None
-    plan = plan_by_discriminator(
-        model, sample.source, sample.request, model.operators, max_steps, beam, region=sample.region
-    )
+    search = (model.operators, max_steps, beam, sample.region, REFINEMENTS if refine else UNREFINED)
+    plan = plan_by_discriminator(model, sample.source, sample.request, *search)
     found, truth = plan.steps.ops.tolist(), sample.steps.ops.tolist()
     result = replayed(sample.source, plan.steps, sample.region)
     return {
@@ -49,6 +48,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100, help="requests, the first of the split")
     parser.add_argument("--split", default="val")
     parser.add_argument("--beam", type=int, default=3)
+    parser.add_argument("--refine", action="store_true", help="refine parameters by gradient ascent")
     parser.add_argument("--cache", help="folder with generated requests (default: the run's)")
     arguments = parser.parse_args()
     predictor = ldie.load(arguments.checkpoint, "cpu")
@@ -66,7 +66,7 @@ def main() -> None:
     rows, start = defaultdict(list), time.perf_counter()
     for sample in samples:
         assert sample.steps is not None
-        rows[len(sample.steps)].append(planned(model, sample, longest, arguments.beam))
+        rows[len(sample.steps)].append(planned(model, sample, longest, arguments.beam, arguments.refine))
     seconds = (time.perf_counter() - start) / len(samples)
     print(f"{arguments.split}, {len(model.operators)} operators, beam {arguments.beam}, {seconds:.2f} s a request\n")
     print("| K | n | set match | chance | operators found | steps | realness | L1 in | L1 out |")

@@ -229,7 +229,30 @@ def _cell(values: Sequence[float]) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.2g}" if abs(value) < 0.001 else f"{value:.3f}" if abs(value) < 0.1 else f"{value:.2f}"
+    return f"{value:.3g}"
+
+
+def rewards(work: Path) -> dict[str, list[float]]:
+    """Of each run that learned from rewards: the mean reward of an episode, log line by log line."""
+    curves = {}
+    for seed in range(SETTINGS["REINFORCE"].seeds):
+        log = folder_of(work, "REINFORCE", seed) / "log.jsonl"
+        if log.exists():
+            records = map(json.loads, log.read_text().splitlines())
+            curves[f"seed {seed}"] = [record["reward"] for record in records if record.get("reward") is not None]
+    return curves
+
+
+def reward_table(curves: dict[str, list[float]]) -> str:
+    """The first, a middle and the last reward of each run."""
+    lines = [
+        "\n**Rewards of REINFORCE**, the mean of 50 steps\n",
+        "| run | first | middle | last |",
+        "|---|---|---|---|",
+    ]
+    for name, curve in curves.items():
+        lines.append(f"| {name} | " + " | ".join(_number(curve[place]) for place in (0, len(curve) // 2, -1)) + " |")
+    return "\n".join(lines) + "\n"
 
 
 def main() -> int:
@@ -248,10 +271,12 @@ def main() -> int:
     runs = [(name, seed) for name in options.settings for seed in range(SETTINGS[name].seeds)]
     with ThreadPoolExecutor(options.jobs) as pool:
         list(pool.map(lambda run: train(work, *run, options.threads), runs))
-    rows = measure(work)
-    options.out.write_text(json.dumps({"machine": machine.describe(), "rows": rows}, indent=1) + "\n")
-    options.out.with_suffix(".md").write_text(table(rows))
-    print(table(rows))
+    rows, curves = measure(work), rewards(work)
+    content = {"machine": machine.describe(), "rows": rows, "rewards": curves}
+    options.out.write_text(json.dumps(content, indent=1) + "\n")
+    text = table(rows) + (reward_table(curves) if curves else "")
+    options.out.with_suffix(".md").write_text(text)
+    print(text)
     return 0
 
 

@@ -103,8 +103,8 @@ def test_a_discriminator_is_planned_on_at_its_own_size():
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-@pytest.mark.parametrize("change", [{"operators": ()}, {"max_steps": 0}, {"beam": 0}])
+@pytest.mark.parametrize("change", [{"operators": ()}, {"max_steps": 0}, {"beam": 0}, {"refinements": (1, 0)}])
 def test_what_cannot_be_searched_is_said(change):
     arguments = {"operators": OPS, "max_steps": 1, "beam": 1, **change}
-    with pytest.raises(ConfigError, match="operators, max_steps and beam must be at least 1 each, got"):
+    with pytest.raises(ConfigError, match="operators, max_steps, beam and refinements must be at least 1 each, got"):
         plan_by_judge(likes(source(0)), source(0), **arguments)

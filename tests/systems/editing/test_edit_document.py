@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from documents import ROOT, python_blocks
-from ldie.cli import main
+from ldie.cli import build_parser, main
 from ldie.packages import is_installed
 from PIL import Image
 
@@ -27,8 +27,7 @@ def test_the_commands_and_the_program_run(
     for name in ("photo.jpg", "holidays/a.jpg", "holidays/b.png"):
         Image.fromarray(pixels).save(name)
     Image.new("L", (240, 160), 255).save("sky.png")
-    (commands,) = re.findall(r"^```sh\n(.*?)^```", DOCUMENT.read_text(), flags=re.DOTALL | re.MULTILINE)
-    lines = [shlex.split(line, comments=True) for line in commands.splitlines()]
+    lines = _commands(0)
     assert len(lines) == 10
     for program, command, photo, request, *options in lines:
         if "remove" in request and not is_installed("cv2"):
@@ -40,6 +39,21 @@ def test_the_commands_and_the_program_run(
     capsys.readouterr()
     exec(compile(code, str(DOCUMENT), "exec"), {})
     assert "white balance" in capsys.readouterr().out and Path("look.json").exists()
+
+
+def test_what_trains_is_configured_as_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
+    for program, command, *options in _commands(1):
+        build_parser().parse_args([command, *options])
+        assert program == "ldie"
+        if command == "train":
+            assert main([command, *options, "--print-config"]) == 0, options
+    assert "training: l1" in capsys.readouterr().out
+
+
+def _commands(block: int) -> list[list[str]]:
+    """The lines of one of the document's blocks of commands."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", DOCUMENT.read_text(), flags=re.DOTALL | re.MULTILINE)
+    return [shlex.split(line, comments=True) for line in blocks[block].splitlines()]
 
 
 def _names(folder: str) -> list[str]:

@@ -21,7 +21,7 @@ from ldie.systems.editing.config import (
     ReinforceSolver,
 )
 from ldie.systems.editing.decoder import END
-from ldie.systems.editing.episode import Episode, drawn, log_drawn, run_episode
+from ldie.systems.editing.episode import Episode, Levels, drawn, log_drawn, run_episode
 from ldie.systems.editing.model import Editor
 from ldie.systems.editing.objectives import reinforce
 from ldie.systems.editing.objectives.reinforce import (
@@ -31,6 +31,7 @@ from ldie.systems.editing.objectives.reinforce import (
     discounted,
     distances,
     missing_entropy,
+    missing_level_entropy,
     rewards,
 )
 from ldie.systems.editing.recipe import EditorRecipe
@@ -104,6 +105,17 @@ def test_missing_entropy_is_zero_where_all_is_even_and_its_descent_spreads():
     (gradient,) = torch.autograd.grad(lacking.sum(), logits)
     assert gradient.isfinite().all()
     assert missing_entropy((logits - gradient).log_softmax(1))[1] < lacking[1]
+
+
+def test_the_entropy_of_levels_is_the_mean_over_the_parameters_that_there_are():
+    tokens = torch.tensor([[1, END]])
+    logits = torch.randn(1, 2, 3, 4)
+    used = torch.tensor([[[True, True, False], [False, False, False]]])
+    levels = Levels(torch.zeros(1, 2, 3, dtype=torch.int64), logits.log_softmax(3), used)
+    episode = Episode(tokens, tokens, torch.zeros(1, 2, 24), torch.zeros(1, 2, 3), [], None, levels)
+    plain = torch.tensor(4.0).log() - torch.distributions.Categorical(logits=logits[0, 0, :2]).entropy().mean()
+    torch.testing.assert_close(missing_level_entropy(episode), torch.stack([plain, torch.zeros(())])[None])
+    assert not missing_level_entropy(replace(episode, levels=None)).any()
 
 
 @pytest.mark.parametrize("explore", [0.0, 0.3, 1.0])

@@ -147,7 +147,7 @@ def sample(key: str, steps: EditSequence, kind: str = "plain") -> EditSample:
 def test_the_truth_is_perfect() -> None:
     samples = [
         sample("a", sequence((EditOp.BRIGHTNESS, 0.3), (EditOp.CONTRAST, -0.5))),
-        sample("b", sequence((EditOp.SATURATION, 0.5)), "fix"),
+        sample("b", sequence((EditOp.BRIGHTNESS, 0.5)), "fix"),
     ]
     metrics = edit_metrics(samples, [EditPrediction(steps=each.steps) for each in samples])
     perfect = ("sequence_exact", "set_exact", "precision", "recall", "bleu1", "ssim")
@@ -159,9 +159,12 @@ def test_the_truth_is_perfect() -> None:
 def test_values_by_hand() -> None:
     samples = [
         sample("a", sequence((EditOp.BRIGHTNESS, 0.3), (EditOp.CONTRAST, -0.5))),
-        sample("b", sequence((EditOp.BRIGHTNESS, 0.4)), "fix"),
+        sample("b", sequence((EditOp.BRIGHTNESS, 0.4), (EditOp.HUE, 0.1)), "fix"),
     ]
-    steps = [sequence((EditOp.CONTRAST, -0.1), (EditOp.BRIGHTNESS, 0.3)), sequence((EditOp.BRIGHTNESS, 0.6))]
+    steps = [
+        sequence((EditOp.CONTRAST, -0.1), (EditOp.BRIGHTNESS, 0.3)),
+        sequence((EditOp.BRIGHTNESS, 0.6), (EditOp.HUE, 0.2)),
+    ]
     metrics = edit_metrics(samples, [EditPrediction(steps=each) for each in steps], detailed=True)
     wanted = {
         "sequence_exact": 0.5,
@@ -169,8 +172,8 @@ def test_values_by_hand() -> None:
         "precision": 1.0,
         "recall": 1.0,
         "bleu1": 1.0,
-        "parameter_mae": (0.4 + 0 + 0.2) / 3,
-        "parameter_mse": (0.16 + 0 + 0.04) / 3,
+        "parameter_mae": (0.4 + 0 + 0.2 + 0.1) / 4,
+        "parameter_mse": (0.16 + 0 + 0.04 + 0.01) / 4,
         "fix_mae": 0.2,
         "parameter_mae-BRIGHTNESS": 0.1,
         "parameter_mae-CONTRAST": 0.4,

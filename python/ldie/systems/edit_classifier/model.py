@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ldie.contract import Facts
 from ldie.nn.image_code import ImageEncoder
+from ldie.stages import stage
 from ldie.systems.edit_classifier.config import ClassifierConfig
 from ldie.tasks.editing.model import EditingModel
 from ldie.tasks.editing.reading import language_encoder, padded, previews
@@ -79,8 +80,9 @@ class EditClassifier(EditingModel):
         sentences = [self.vocabulary.encode(item.request, model.language.max_words) for item in inputs]
         images, regions = previews(inputs, model.image.size)
         words = padded([sentence.ids for sentence in sentences]).to(self.device)
-        regions = None if regions is None else regions.to(self.device)
-        scores = self(images.to(self.device).float() / 255, words, regions).float().sigmoid().cpu()
+        with stage("networks"):
+            regions = None if regions is None else regions.to(self.device)
+            scores = self(images.to(self.device).float() / 255, words, regions).float().sigmoid().cpu()
         return [
             EditPrediction(words=sentence.words, operator_scores=row, labels=self.labels)
             for sentence, row in zip(sentences, scores, strict=True)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ldie.contract import Facts
+from ldie.stages import stage
 from ldie.systems.edit_discriminator.config import DiscriminatorConfig
 from ldie.systems.edit_discriminator.networks import Comparison, PairEncoder, StepNames
 from ldie.tasks.editing.model import EditingModel
@@ -115,7 +116,8 @@ class EditDiscriminator(EditingModel):
         sentences = [self.vocabulary.encode(item.request, model.language.max_words).ids for item in inputs]
         sources, regions = previews(inputs, model.pair.size)
         pictures = torch.stack([preview(item.picture, model.pair.size) for item in inputs])
-        shown, edited = (images.to(self.device).float() / 255 for images in (sources, pictures))
-        regions = None if regions is None else regions.to(self.device)
-        logits: Tensor = self(shown, edited, padded(sentences).to(self.device), regions)
-        return logits.float().sigmoid().cpu()
+        with stage("networks"):
+            shown, edited = (images.to(self.device).float() / 255 for images in (sources, pictures))
+            regions = None if regions is None else regions.to(self.device)
+            logits: Tensor = self(shown, edited, padded(sentences).to(self.device), regions)
+            return logits.float().sigmoid().cpu()

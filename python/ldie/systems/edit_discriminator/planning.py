@@ -21,6 +21,10 @@ LEVELS = 8
 """Magnitudes that a step is tried with before the best is refined."""
 REFINEMENTS = (12, 30)
 """Steps of gradient ascent on a sequence's parameters: of every candidate, and more of those that are kept."""
+UNREFINED = (1, 1)
+"""The magnitudes as they are tried. Gradients find what a trained discriminator takes for an answer and is none: with
+:data:`REFINEMENTS` .47 of the true operators were found and the distance from the target ended at .065, with these .63
+and .053 (the same discriminator after 600 steps, 60 and 50 generated requests)."""
 LEAST_GAIN = 0.01
 """By how much realness must rise for another step."""
 _RATES = (0.02, 0.01)
@@ -61,6 +65,7 @@ def plan_by_discriminator(
     max_steps: int,
     beam: int = 3,
     region: Tensor | None = None,
+    refinements: tuple[int, int] = UNREFINED,
 ) -> DiscriminatorPlan:
     """The sequence whose result D(source, result, request) takes for an answer: :func:`plan_by_judge` on a preview.
 
@@ -72,6 +77,7 @@ def plan_by_discriminator(
         max_steps: Of a sequence.
         beam: Sequences that are kept after each level.
         region: bool [H, W], where the steps act; None: everywhere.
+        refinements: See :func:`plan_by_judge`.
 
     Raises:
         ConfigError: As :func:`plan_by_judge`.
@@ -80,7 +86,8 @@ def plan_by_discriminator(
     small = preview(source, size).to(model.device).float() / 255
     where = small_region(region, size)
     place = None if where is None else where.to(model.device)
-    return plan_by_judge(model.judge(source, request, region), small, operators, max_steps, beam, place)
+    judge = model.judge(source, request, region)
+    return plan_by_judge(judge, small, operators, max_steps, beam, place, refinements)
 
 
 def plan_by_judge(
@@ -90,6 +97,7 @@ def plan_by_judge(
     max_steps: int,
     beam: int = 3,
     region: Tensor | None = None,
+    refinements: tuple[int, int] = REFINEMENTS,
 ) -> DiscriminatorPlan:
     """Beam search over sequences of different operators, by the realness of what they make of a picture.
 
@@ -106,45 +114,47 @@ def plan_by_judge(
         max_steps: At most so many.
         beam: Sequences that are kept after each level.
         region: bool [H, W], where steps act; None: everywhere.
+        refinements: Steps of gradient ascent on every candidate, and on those that are kept; the first leaves
+            parameters as they are.
 
     Raises:
-        ConfigError: No operators, or ``max_steps`` or ``beam`` below 1.
+        ConfigError: No operators, or ``max_steps``, ``beam`` or a number of refinements below 1.
 
     Source: beam search of T2ONet's planner (Shi et al., arXiv:2106.13156), the distance being 1 - D.
     """
-    if not operators or max_steps < 1 or beam < 1:
-        given = f"{len(operators)}, {max_steps} and {beam}"
-        raise ConfigError(f"operators, max_steps and beam must be at least 1 each, got {given}")
+    if not operators or min(max_steps, beam, *refinements) < 1:
+        given = f"{len(operators)}, {max_steps}, {beam} and {refinements}"
+        raise ConfigError(f"operators, max_steps, beam and refinements must be at least 1 each, got {given}")
     with torch.no_grad():
         start = float(judge(source[None])[0])
     root = _Beam((), source.new_zeros(0, NUM_PARAMETERS), source, start)
     kept, best = [root], root
     for _ in range(min(max_steps, len(set(operators)))):
-        continued = _continued(judge, source, kept, operators, region)
+        continued = _continued(judge, source, kept, operators, region, refinements[0])
         found = [each for each in continued if each.realness > best.realness + LEAST_GAIN]
         if not found:
             break
-        kept = _polished(judge, source, sorted(found, key=_worst_last)[:beam], region)
+        kept = _polished(judge, source, sorted(found, key=_worst_last)[:beam], region, refinements[1])
         best = kept[0]
     steps = EditSequence(torch.tensor(best.ops, dtype=torch.int64), best.params.float().cpu())
     return DiscriminatorPlan(steps, best.realness, start)
 
 
 def _continued(
-    judge: Judge, source: Tensor, beams: Sequence[_Beam], operators: Sequence[EditOp], region: Tensor | None
+    judge: Judge, source: Tensor, beams: Sequence[_Beam], operators: Sequence[EditOp], region: Tensor | None, count: int
 ) -> list[_Beam]:
     """Each sequence with each operator that it does not have, the parameters the best that were found."""
     pairs = [(each, op) for each in beams for op in dict.fromkeys(operators) if op not in each.ops]
     firsts = _first_rows(judge, pairs, region)
     ops = torch.tensor([(*each.ops, op) for each, op in pairs])
     rows = torch.stack([torch.cat([each.params, row[None]]) for (each, _), row in zip(pairs, firsts, strict=True)])
-    return _refined(judge, source, ops, rows, region, 0)
+    return _refined(judge, source, ops, rows, region, count, _RATES[0])
 
 
-def _polished(judge: Judge, source: Tensor, beams: Sequence[_Beam], region: Tensor | None) -> list[_Beam]:
+def _polished(judge: Judge, source: Tensor, beams: Sequence[_Beam], region: Tensor | None, count: int) -> list[_Beam]:
     """The same sequences with better parameters, the best first."""
     ops, rows = torch.tensor([each.ops for each in beams]), torch.stack([each.params for each in beams])
-    return sorted(_refined(judge, source, ops, rows, region, 1), key=_worst_last)
+    return sorted(_refined(judge, source, ops, rows, region, count, _RATES[1]), key=_worst_last)
 
 
 def _worst_last(each: _Beam) -> float:
@@ -198,17 +208,19 @@ def _limits(op: EditOp) -> tuple[float, float]:
     return (-1.0 if op is EditOp.SATURATION else known.low), known.high
 
 
-def _refined(judge: Judge, source: Tensor, ops: Tensor, rows: Tensor, region: Tensor | None, phase: int) -> list[_Beam]:
+def _refined(
+    judge: Judge, source: Tensor, ops: Tensor, rows: Tensor, region: Tensor | None, count: int, rate: float
+) -> list[_Beam]:
     """Sequences [N, K] from parameters [N, K, 24] on: the best that some steps of Adam towards realness come by."""
     limits = torch.tensor([[_limits(EditOp(op)) for op in each] for each in ops.tolist()]).to(rows)
     low, high = limits[..., :1], limits[..., 1:]
     used = torch.stack([torch.stack([_used(EditOp(op)) for op in each]) for each in ops.tolist()]).to(rows)
     sources = source.expand(len(ops), -1, -1, -1)
     moved = torch.zeros_like(rows, requires_grad=True)
-    optimizer = torch.optim.Adam([moved], _RATES[phase])
-    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, REFINEMENTS[phase])
+    optimizer = torch.optim.Adam([moved], rate)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, count)
     best, pictures, realness = rows, sources, rows.new_full((len(rows),), -torch.inf)
-    for _ in range(REFINEMENTS[phase]):
+    for _ in range(count):
         current = (rows + moved * (high - low)).clamp(low, high) * used
         results = _edited(sources, ops, current, region)
         scores = judge(results)

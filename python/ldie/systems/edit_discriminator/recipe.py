@@ -86,6 +86,11 @@ class DiscriminatorRecipe(Recipe):
             raise DataError(f"{dataset.origin}: has no requests to train on; give other data or another dataset.mode")
         if dataset[0].target is None:
             raise DataError(f"{dataset.origin}: has no targets to tell from other pictures; give data with targets")
+        if not dataset.operators:
+            raise DataError(
+                f"{dataset.origin}: names no operators to make other pictures with; plan steps first "
+                "(docs/editing_data.md) and set dataset.plans"
+            )
 
     def load_pretrained(self) -> None:
         """See :meth:`Recipe.load_pretrained`: word vectors."""

@@ -106,6 +106,8 @@ class ReinforceSolver(OwnSchedule):
     """Factor of a reward for every step that it lies ahead."""
     entropy: Weight = 0.01
     """Of what the entropy of the operators' probabilities lacks of the largest: keeps them from collapsing into one."""
+    level_entropy: Weight = 0.0
+    """The same of the levels of a step's parameters, of which it is the mean."""
     step_penalty: Weight = 0.005
     """Taken off the reward of every step but END, so that ending is better than a step that changes little."""
     allow_repeats: bool = False

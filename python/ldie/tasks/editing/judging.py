@@ -8,9 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ldie.config import RunConfig
 from ldie.contract import Results
 from ldie.errors import ConfigError, DataError
+from ldie.tasks.detection.images import to_image
 from ldie.tasks.editing.data_config import JudgedDataConfig
 from ldie.tasks.editing.dataset import EditDataset, each_of
 from ldie.tasks.editing.model import EditingModel
@@ -81,8 +84,14 @@ class JudgingTask(EditingTask):
             if item.picture.shape != item.image.shape:
                 sizes = f"{list(item.picture.shape)}, image {list(item.image.shape)}"
                 raise DataError(f"input {place}: picture and image must have one size, got picture {sizes}; resize one")
-        batches = (listed[start : start + batch_size] for start in range(0, len(listed), batch_size))
-        return [result for batch in batches for result in model.predict(batch)]
+        with torch.no_grad():
+            batches = (listed[start : start + batch_size] for start in range(0, len(listed), batch_size))
+            return [result for batch in batches for result in model.predict(batch)]
+
+    def pictured(self, images: Sequence[Any]) -> list[Any]:
+        """See :meth:`Task.pictured`: each is judged against itself, by the same request."""
+        given = [(to_image(image), request) for image, request in super().pictured(images)]
+        return [JudgedInput(image, request, picture=image) for image, request in given]
 
     def predict(
         self, model: EditingModel, inputs: Sequence[Path], out: Path, *, batch_size: int = 1, min_score: float = 0.0

@@ -160,6 +160,8 @@ class Plans:
             DataError: No such file, none of plans, or a plan that is malformed or there twice.
         """
         path = Path(path)
+        if not path.exists():
+            raise DataError(f"{path}: no such file of plans; make one by ldie plans")
         content = read_json(path)
         if not isinstance(content, dict) or content.get("format") != FORMAT or not isinstance(content["plans"], list):
             raise DataError(f'{path}: expected plans ("format": "{FORMAT}"); give a file that ldie wrote')

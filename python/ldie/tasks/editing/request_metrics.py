@@ -25,6 +25,9 @@ NEGATIVE = "negative"
 
 _BATCH_PIXELS = 2**18
 """Of the pictures that are measured together; more fit into no cache."""
+FIXED = EditOp.BRIGHTNESS
+"""The operator whose amount is left to the picture in requests of kind ``fix``."""
+
 Match = tuple[int, int, int]
 """An operator's number, its step in the truth, its step in the prediction."""
 _Pair = tuple[EditSample, EditPrediction]
@@ -47,7 +50,7 @@ def edit_metrics(
     ``actor/bleu1``                :func:`bleu1` of operators
     ``actor/parameter_mae``        mean |p - p*| of steps with the right operator; see :func:`parameter_errors`
     ``actor/parameter_mse``        mean (p - p*)^2 of them
-    ``actor/fix_mae``              ``parameter_mae`` of the requests of kind ``fix`` alone
+    ``actor/fix_mae``              mean |p - p*| of BRIGHTNESS in requests of kind ``fix``, which only the picture tells
     ``actor/l1``, ``actor/ssim``   between picture and target, the mean over samples
     ``actor/l1_input``             between source and target; ``actor/ssim_input`` likewise
     ``actor/l1_gain``              ``l1_input / l1``; left out where ``l1`` is 0
@@ -212,7 +215,7 @@ def _parameter_metrics(pairs: Sequence[_Pair], detailed: bool) -> dict[str, floa
         for op, absolute, squared in _errors_of(sample, prediction):
             values["parameter_mae"].append(absolute)
             values["parameter_mse"].append(squared)
-            if sample.kind == "fix":
+            if sample.kind == "fix" and op is FIXED:
                 values["fix_mae"].append(absolute)
             if detailed:
                 values[f"parameter_mae-{op.name}"].append(absolute)

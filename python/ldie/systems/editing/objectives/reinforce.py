@@ -31,12 +31,12 @@ class Reinforce(Objective):
     episode without it ends at ``decoder.max_steps``; steps behind END are not learned from. With G_t the discounted sum
     of the rewards from t on and b the baseline, the loss is the mean over episodes of
 
-        sum over t of -(G_t - b) log p(a_t) + entropy (log n_t - H_t),
+        sum over t of -(G_t - b) log p(a_t) + entropy (log n_t - H_t) + level_entropy (log L - mean of H'_t),
 
     p the probability with which the operator, exploration included, and the levels of its parameters were *drawn*, H
-    the entropy of the operators' probabilities without exploration, n the number of those to choose from. So what is
-    climbed is exactly the expected return of the policy that explores; no draw needs a weight for having come from
-    another policy.
+    the entropy of the operators' probabilities without exploration, n the number of those to choose from, H' those of
+    the L levels. So with ``discount`` 1 what is climbed is exactly the expected return of the policy that explores; no
+    draw needs a weight for having come from another policy.
 
     Baselines: ``self_critical`` compares whole episodes, G_1 with that of the greedy episode (Rennie et al., CVPR 2017,
     arXiv:1612.00563; in eval mode, as it will be used), for all steps alike; ``constant`` is a running mean of G_t for
@@ -87,7 +87,8 @@ class Reinforce(Objective):
             advantages = returns
         lacking = missing_entropy(episode.log_probs)
         terms["missing_entropy"] = (lacking.detach() * decided).sum() / decided.sum()
-        losses = own.entropy * lacking - advantages * log_followed(episode, solver.explore)
+        collapse = own.entropy * lacking + own.level_entropy * missing_level_entropy(episode)
+        losses = collapse - advantages * log_followed(episode, solver.explore)
         loss = (losses * decided).sum(1).mean()
         self.runtime.update(self._optimizer, loss, solver.gradient_clip)
         return {"policy_loss": loss.detach(), **terms}
@@ -212,3 +213,11 @@ def missing_entropy(log_probs: Tensor) -> Tensor:
     allowed = log_probs > -torch.inf
     finite = log_probs.masked_fill(~allowed, 0.0)
     return (finite.exp() * finite * allowed).sum(-1) + allowed.sum(-1).log()
+
+
+def missing_level_entropy(episode: Episode) -> Tensor:
+    """The mean of :func:`missing_entropy` [B, T] over the parameters of each step; 0 where it has none."""
+    if episode.levels is None:
+        return torch.zeros_like(episode.params[..., 0])
+    used = episode.levels.used
+    return (missing_entropy(episode.levels.log_probs) * used).sum(2) / used.sum(2).clamp(min=1)
