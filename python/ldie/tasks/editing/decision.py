@@ -135,6 +135,8 @@ def _not_understood(request: str, encoded: EncodedRequest, found: Asked) -> str:
         return f"{request!r} cannot be done: {found.impossible!r} is no edit of colours or sharpness"
     if found.erased:
         return ""
+    if found.unheard:
+        return f"{request!r} says what to leave alone, but {found.unheard!r} is not known: say only what is to change"
     if not encoded.words:
         return f"{request!r} has no words"
     if len(encoded.unknown) == len(encoded.words):
