@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,11 +148,12 @@ class EditingTask(Task):
         raise ConfigError('ldie predict has no request to give an editor; use ldie edit IMAGE "make it brighter"')
 
     def show(self, config: RunConfig, split: str, count: int, out: Path) -> None:
-        """See :meth:`Task.show`: pictures, requests and what was meant, on one sheet."""
-        (dataset,) = self.open(config, [split])
+        """See :meth:`Task.show`: pictures, requests and what was meant, on one sheet; no more are generated."""
+        first = replace(config.dataset, train=split, limit=count)
+        (dataset,) = self.open(replace(config, dataset=first), [split])
         samples = [dataset[index] for index in range(min(count, len(dataset)))]
         save_picture(request_sheet(samples, [None] * len(samples)), out / f"{split}.png")
-        logger.info("%d of %d requests: %s", len(samples), len(dataset), out)
+        logger.info("%d requests: %s", len(samples), out)
 
 
 def edit_input(given: Any) -> EditInput:
