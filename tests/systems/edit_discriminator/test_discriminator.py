@@ -129,6 +129,8 @@ def test_data_that_teaches_nothing_is_refused():
         recipe.check_data(data)
     with pytest.raises(DataError, match="small requests: names no operators"):
         recipe.check_data(SmallRequests(2, operators=()))
+    with pytest.raises(ConfigError, match=r"model.pair.widths must have the channels of at least one convolution"):
+        small_config(model={"pair": {"widths": []}}).check()
     with pytest.raises(ConfigError, match=r"model.pair.size is too small for 6 convolutions, got 16"):
         recipe_for(SmallRequests(4), model={"pair": {"widths": [4] * 6}})
 

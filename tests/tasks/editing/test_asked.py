@@ -97,7 +97,7 @@ def test_words_that_say_what_to_edit() -> None:
     ("text", "unheard"),
     [
         ("make it warmer but don't brighten it", "don't"),
-        ("warmer, do not brighten it", "do"),
+        ("warmer, do not brighten it", "do not"),
         ("more contrast without changing the color", "without"),
         ("keep the color, but brighten it", "keep"),
         ("brighter rather than warmer", "rather than"),

@@ -121,6 +121,13 @@ def test_files_that_are_refused(tmp_path: Path, change: dict[str, Any], message:
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_a_file_without_plans(tmp_path: Path) -> None:
+    path = tmp_path / "plans.json"
+    path.write_text(json.dumps({"format": "ldie plans", "version": 1}))
+    with pytest.raises(DataError, match="expected plans"):
+        Plans.load(path)
+
+
 @pytest.fixture
 def edited(tmp_path: Path) -> FiveK:
     """Two edits of one picture."""
@@ -137,6 +144,8 @@ SCALARS = ("BRIGHTNESS", "CONTRAST", "SATURATION")
 def test_planning_finds_what_was_done(edited: FiveK, tmp_path: Path) -> None:
     plans = plan_pairs(edited, tmp_path / "plans.json", operators=SCALARS, max_steps=2)
     assert Plans.load(tmp_path / "plans.json").plans == plans.plans
+    planned = FiveK(edited.root, "train", plans=plans)
+    assert planned.labels == planned.operators == ("BRIGHTNESS", "CONTRAST") and edited.labels == ()
     for name, step in (("a", BRIGHT), ("b", CONTRAST)):
         plan = plans.plans["o.png", f"{name}.png"]
         assert [each.name for each in plan.steps] == [step.name]

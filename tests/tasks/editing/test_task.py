@@ -98,6 +98,8 @@ def test_what_is_no_data(tmp_path: Path) -> None:
         TASK.open(config_of(tmp_path, root=str(tmp_path)), ("train",))
     with pytest.raises(ConfigError, match="split must be one of"):
         TASK.open(config_of(tmp_path), ("train2017",))
+    with pytest.raises(ConfigError, match=r"dataset.categories does nothing for requests, got \('cat',\)"):
+        TASK.open(config_of(tmp_path, categories=["cat"]), ("train",))
 
 
 def test_show_draws_a_sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

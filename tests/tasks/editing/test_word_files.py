@@ -58,6 +58,13 @@ def test_class_names(tmp_path: Path) -> None:
             read_class_names(written(tmp_path / "panoptic.json", content))
 
 
+def test_files_of_words_that_are_not_there(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none.json: no such file; give a published vocabulary"):
+        read_vocabulary(tmp_path / "none.json")
+    with pytest.raises(DataError, match=r"none.json: no such file; give an annotation file"):
+        read_class_names(tmp_path / "none.json")
+
+
 def test_words_of_a_configuration(tmp_path: Path) -> None:
     requests = ["warm it", "warm it", "once"]
     records = [{"input": "o.png", "output": f"{n}.png", "request": text} for n, text in enumerate(requests)]

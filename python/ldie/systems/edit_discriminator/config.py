@@ -63,5 +63,7 @@ class DiscriminatorConfig(RunConfig):
     def check(self) -> None:
         """Raises a ConfigError for keys that do not fit together."""
         pair = self.model.pair
-        if not pair.widths or pair.size < 2 ** len(pair.widths):
+        if not pair.widths:
+            raise ConfigError("model.pair.widths must have the channels of at least one convolution, got none")
+        if pair.size < 2 ** len(pair.widths):
             raise ConfigError(f"model.pair.size is too small for {len(pair.widths)} convolutions, got {pair.size}")

@@ -140,7 +140,7 @@ def _unheard(parts: Iterable[Sequence[Word]], known: Container[str]) -> str:
     for first, *behind in parts:
         told = any(word.role in _TELLING and _all_known(word.text, known) for word in behind)
         if told and not _all_known(first.text, known):
-            return first.text
+            return "do not" if first.text == "do" else first.text
     return ""
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch.utils.data import Dataset
 
 from ldie.config import RunConfig
-from ldie.errors import DataError
+from ldie.errors import ConfigError, DataError
 from ldie.files import is_folder
 from ldie.tasks.editing.data_config import GENERATED, EditDataConfig
 from ldie.tasks.editing.dataset import RequestSource, labels_of
@@ -82,6 +82,7 @@ def open_split(config: RunConfig, split: str) -> Chosen:
     data = config.dataset
     assert isinstance(data, EditDataConfig)
     limit = data.limit if split == data.train else 0
+    _check_keys(data)
     if data.root == GENERATED:
         dataset = generated(config, data, split, limit)
         planned = Planned(dataset, Plans.load(data.plans)) if data.plans and split == data.train else dataset
@@ -101,6 +102,13 @@ def generated(config: RunConfig, data: EditDataConfig, split: str, limit: int = 
         seed=data.seed,
     )  # fmt: skip
     return SynRequests(cache, choice, split)
+
+
+def _check_keys(data: EditDataConfig) -> None:
+    """Raises a ConfigError for keys of other tasks, which would do nothing."""
+    for name in ("categories", "drop_empty", "aspect_grouping"):
+        if value := getattr(data, name):
+            raise ConfigError(f"dataset.{name} does nothing for requests, got {value!r}; leave it out")
 
 
 def _published(root: Path, data: EditDataConfig, split: str) -> FiveK | Gier:

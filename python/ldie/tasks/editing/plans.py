@@ -163,7 +163,8 @@ class Plans:
         if not path.exists():
             raise DataError(f"{path}: no such file of plans; make one by ldie plans")
         content = read_json(path)
-        if not isinstance(content, dict) or content.get("format") != FORMAT or not isinstance(content["plans"], list):
+        ours = isinstance(content, dict) and content.get("format") == FORMAT
+        if not ours or not isinstance(content.get("plans"), list):
             raise DataError(f'{path}: expected plans ("format": "{FORMAT}"); give a file that ldie wrote')
         if content.get("version") != VERSION:
             raise DataError(f"{path}: version must be {VERSION}, got {brief(content.get('version'))}; update ldie")

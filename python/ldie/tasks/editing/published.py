@@ -129,8 +129,11 @@ class PublishedPairs(Dataset[EditSample]):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Names of all operators that annotators name: those of ``EditOp`` in its order, then others by name."""
-        named = {name for record in self.records for name in record.operators}
+        """Names of all operators that annotators name: those of ``EditOp`` in its order, then others by name.
+
+        Where they name none, those of the plans' steps.
+        """
+        named = {name for record in self.records for name in record.operators} or set(self.operators)
         known = [op.name for op in EditOp if op.name in named]
         return (*known, *sorted(named.difference(known)))
 

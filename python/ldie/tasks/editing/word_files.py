@@ -19,6 +19,7 @@ def read_vocabulary(path: str | Path) -> Vocabulary:
         DataError: The file cannot be read, is something else, or has a word that no request can have.
     """
     path = Path(path)
+    _check_there(path, "a published vocabulary, or none for the requests' own words")
     content = read_json(path)
     tokens = sorted(content, key=lambda token: str(content[token]).zfill(9)) if isinstance(content, dict) else []
     if not tokens or [content[token] for token in tokens] != list(range(len(tokens))):
@@ -38,6 +39,7 @@ def read_class_names(path: str | Path) -> list[str]:
     Raises:
         DataError: The file cannot be read, or has no classes with names.
     """
+    _check_there(Path(path), "an annotation file with names of classes, or none")
     content = read_json(Path(path))
     categories = content.get("categories") if isinstance(content, dict) else None
     entries = [each for each in categories if isinstance(each, dict)] if isinstance(categories, list) else []
@@ -45,3 +47,9 @@ def read_class_names(path: str | Path) -> list[str]:
     if not names or len(names) < len(categories or ()):
         raise DataError(f"{path}: expected COCO's object with names of categories; give an annotation file")
     return names
+
+
+def _check_there(path: Path, wanted: str) -> None:
+    """Raises a DataError for a file that is not there, which says what it is to be."""
+    if not path.exists():
+        raise DataError(f"{path}: no such file; give {wanted}")
