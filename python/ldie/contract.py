@@ -362,7 +362,7 @@ class Task(ABC):
 
     @abstractmethod
     def show(self, config: RunConfig, split: str, count: int, out: Path) -> None:
-        """Writes pictures of the first ``count`` samples of a split."""
+        """Writes pictures of the first ``count`` samples of a split; what has to be made for that is made first."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,5 @@ def show(options: argparse.Namespace) -> int:
     split = options.split or task.data().train
     data = task.data(root=options.data, train=split, val=split)
     config = RunConfig(dataset=data, output_dir=str(options.out), seed=options.seed)
-    task.prepare(config)
     task.show(config, split, options.count, options.out)
     return 0

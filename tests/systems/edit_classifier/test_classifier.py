@@ -108,3 +108,10 @@ def test_fresh_weights_load_by_name():
     model = ldie.load("edit_classifier", device="cpu").model
     assert get_system("edit_classifier") is SYSTEM
     assert len(model.predict([EditInput(sample("brighter").source, "more contrast")])[0].operator_scores) == 6
+
+
+def test_keys_that_cannot_be():
+    with pytest.raises(ConfigError, match=r"model.image.widths must have the channels of at least one stage, got none"):
+        small_config(model={"image": {"widths": []}}).check()
+    with pytest.raises(ConfigError, match=r"solver.batch_size must be at least 2"):
+        recipe_for(SmallRequests(4), solver={"batch_size": 1})

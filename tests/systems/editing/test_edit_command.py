@@ -163,6 +163,7 @@ def test_no_step_is_said_and_nothing_is_written(place: Path, capsys: Said) -> No
         ("12%!", [], "'12%!' has no words"),
         ("", [], "'' has no words"),
         ("remove the car, make it brighter", ["--box", "1,1,9,9"], "and edits as well: ask for one after the other"),
+        ("brighter but don't make it vivid", [], '"don\'t" is not known: say only what is to change'),
         ("brighter", ["--box", "1,1,37,9"], "photo.png: is 36 pixels wide and 24 high; the box must lie in it"),
         ("brighter", ["--mask", "wide.png"], "--mask must have the photograph's aspect, 24 x 36, got 24 x 99"),
         ("brighter", ["--mask", "black.png"], "photo.png: the region to edit is empty"),
@@ -204,6 +205,8 @@ def test_what_is_not_read_is_said(place: Path, capsys: Said) -> None:
     assert "pleeease: not known" in said and "20: not read, for numbers mean nothing here" in said
     edit("photo.png", "please make it brighter and vivid and and left right off")
     assert "left, right, off: not read, as only 8 words are" in capsys.readouterr().out
+    edit("photo.png", "please make it brighter and vivid" + " and" * 400)
+    assert len(capsys.readouterr().out) < 1000
 
 
 def test_a_region_keeps_all_steps_to_it(place: Path, capsys: Said) -> None:

@@ -89,6 +89,26 @@ def test_what_edits_cannot_do(text: str, erased: list[str], impossible: str) -> 
 def test_words_that_say_what_to_edit() -> None:
     assert asked("make the red car brighter, more contrast", KNOWN).telling == ("brighter", "contrast")
     assert asked("make it much more sepia", KNOWN).telling == () == asked("", KNOWN).telling
+    assert asked("do not brighten it", KNOWN).telling == () == asked("don't brighten it", KNOWN).telling
+    assert asked("do not brighten it, more contrast", KNOWN).telling == ("contrast",)
+
+
+@pytest.mark.parametrize(
+    ("text", "unheard"),
+    [
+        ("make it warmer but don't brighten it", "don't"),
+        ("warmer, do not brighten it", "do"),
+        ("more contrast without changing the color", "without"),
+        ("keep the color, but brighten it", "keep"),
+        ("brighter rather than warmer", "rather than"),
+        ("don't crop it, make it brighter", ""),
+        ("keep the sky, but brighten the rest", ""),
+        ("much darker", ""),
+    ],
+)
+def test_what_is_to_be_left_alone_must_be_understood(text: str, unheard: str) -> None:
+    assert asked(text, KNOWN).unheard == unheard
+    assert asked(text, KNOWN.union(tokenise("don't do not without keep rather than"))).unheard == ""
 
 
 @pytest.mark.parametrize("split", ["train", "paraphrase", "combination"])
@@ -102,7 +122,7 @@ def test_generated_requests_are_understood(split: str) -> None:
     named = missed = 0
     for request in requests:
         found = asked(request.text, vocabulary)
-        assert not found.impossible and not found.erased and found.telling, request.text
+        assert not found.impossible and not found.erased and not found.unheard and found.telling, request.text
         if request.named < 0:
             assert not found.objects, request.text
         named, missed = named + (request.named >= 0), missed + (request.named >= 0 and not found.objects)

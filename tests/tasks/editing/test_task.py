@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from ldie.cli import main
 from ldie.config import merge
 from ldie.errors import ConfigError, DataError
@@ -37,7 +38,8 @@ def test_splits_by_name(cache: Path) -> None:
     (first,) = TASK.open(config_of(cache, limit=5), ("train",))
     assert len(first) == 5
     assert len(first.requests()) == 5
-    assert first[4].request == train[4].request
+    assert first[4].request == train[4].request and torch.equal(first[4].target, train[4].target)
+    assert len(first.dataset) == 5  # no more are made
     with pytest.raises(IndexError):
         first[5]
 

@@ -12,7 +12,7 @@ from ldie.config import LearningRate, ModelConfig, Positive, RunConfig, SolverCo
 from ldie.durations import Steps
 from ldie.errors import ConfigError
 from ldie.tasks.editing.data_config import EditDataConfig
-from ldie.tasks.editing.reading import ImageConfig, LanguageConfig
+from ldie.tasks.editing.reading import ImageConfig, LanguageConfig, check_images
 
 
 @dataclass(frozen=True)
@@ -48,3 +48,4 @@ class ClassifierConfig(RunConfig):
         """Raises a ConfigError for keys that do not fit together."""
         if not self.model.image.enabled and not self.model.language.enabled:
             raise ConfigError("one of model.image.enabled and model.language.enabled must be true")
+        check_images(self.model.image)

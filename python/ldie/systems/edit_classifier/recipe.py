@@ -17,7 +17,7 @@ from ldie.errors import DataError
 from ldie.systems.edit_classifier.config import ClassifierConfig
 from ldie.systems.edit_classifier.model import EditClassifier
 from ldie.tasks.editing.dataset import labels_of
-from ldie.tasks.editing.reading import load_word_vectors, padded, preview, small_region, stacked_regions
+from ldie.tasks.editing.reading import check_batch, load_word_vectors, padded, preview, small_region, stacked_regions
 from ldie.tasks.editing.request_metrics import asked_for
 from ldie.tasks.editing.sample import EditSample
 
@@ -53,6 +53,7 @@ class ClassifierRecipe(Recipe):
     fixed_on_resume: ClassVar[tuple[str, ...]] = ("model.language.glove",)
 
     def __init__(self, model: EditClassifier, config: ClassifierConfig, runtime: Runtime) -> None:
+        check_batch(config.solver.batch_size, model)
         self.model: EditClassifier = model
         self.config: ClassifierConfig = config
         self.runtime = runtime

@@ -14,6 +14,7 @@ from ldie.errors import ConfigError
 from ldie.tasks.editing.data_config import EditDataConfig
 from ldie.tasks.editing.reading import ImageConfig as ImageConfig
 from ldie.tasks.editing.reading import LanguageConfig as LanguageConfig
+from ldie.tasks.editing.reading import check_images
 
 SMALLEST = 16
 """Side of a picture that VGG19's four poolings leave a cell of."""
@@ -185,7 +186,6 @@ class EditorConfig(RunConfig):
             )
         if not model.image.enabled and not model.language.enabled:
             raise ConfigError("one of model.image.enabled and model.language.enabled must be true")
-        if model.image.size < 2 ** (len(model.image.widths) + (model.image.blocks > 0)):
-            raise ConfigError(
-                f"model.image.size is too small for {len(model.image.widths)} stages, got {model.image.size}"
-            )
+        if adversarial and not model.discriminator.widths:
+            raise ConfigError("model.discriminator.widths must have the channels of at least one layer, got none")
+        check_images(model.image)

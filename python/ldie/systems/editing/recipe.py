@@ -20,7 +20,7 @@ from ldie.systems.editing.losses import supervised_losses
 from ldie.systems.editing.model import Editor
 from ldie.systems.editing.objectives import objective_of
 from ldie.systems.editing.pretrained import load_pretrained
-from ldie.tasks.editing.reading import load_word_vectors
+from ldie.tasks.editing.reading import check_batch, load_word_vectors
 from ldie.tasks.editing.sample import EditSample
 
 
@@ -35,6 +35,7 @@ class EditorRecipe(Recipe):
     fixed_on_resume: ClassVar[tuple[str, ...]] = ("model.language.glove", "solver.pretrained", "solver.training")
 
     def __init__(self, model: Editor, config: EditorConfig, runtime: Runtime) -> None:
+        check_batch(config.solver.batch_size, model)
         self.model: Editor = model
         self.config: EditorConfig = config
         self.runtime = runtime

@@ -142,6 +142,7 @@ class DetectionTask(Task):
 
     def show(self, config: RunConfig, split: str, count: int, out: Path) -> None:
         """See :meth:`Task.show`: boxes, masks, keypoints and crowds of images, one by one and side by side."""
+        self.prepare(config)
         (dataset,) = self.open(config, [split])
         count = min(count, len(dataset))
         first = []  # of many pictures, not all are kept

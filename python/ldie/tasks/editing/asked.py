@@ -10,7 +10,8 @@ A model turns every sentence into steps, also one that it was never taught. So t
   nothing of colours or sharpness, behind ``the``, ``this``, ``my``, ..., or right behind a verb: every word that the
   rules have no other meaning for. ``The dark parts`` are tones, no object; nor is ``the look``.
 
-What follows ``don't`` or ``keep`` is not looked at.
+What follows ``don't``, ``do not`` or ``keep`` is not looked at. A model that does not know such a word would do what is
+to be left alone, so that is refused as well.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from ldie.tasks.editing.rule_words import Role, Word, read_words
 from ldie.tasks.editing.vocabulary import tokenise
@@ -30,6 +32,7 @@ _OF_LENSES = ("noise", "haze", "sharpness")
 """Qualities whose nouns have the names of things before them: film grain, lens blur."""
 _BUT = ("except", "besides")
 """Before an object that edits act around."""
+_NEVER = ("don't", "dont", "never")
 _BEFORE_A_NOUN = (Role.ADJECTIVE, Role.DEGREE, Role.UNKNOWN, Role.BACKGROUND, Role.WHITE)
 _SKIPPED = (Role.ARTICLE, Role.FILLER, Role.DEGREE, Role.LINK)
 _TELLING = (Role.QUALITY, Role.VERB, Role.ADJECTIVE, Role.NOUN, Role.LOOK, Role.CHANGE, Role.UNKNOWN)
@@ -48,6 +51,8 @@ class Asked:
     """Objects, or parts of the picture, that it names; those to erase are among them."""
     telling: tuple[str, ...] = ()
     """Words that a model knows and that say what to edit."""
+    unheard: str = ""
+    """The word, unknown to a model, behind which stands what is to be left alone, by words that it knows."""
     without_names: str = ""
     """The request with ``it`` in place of the objects for which a model has no word; as it was where there are none."""
 
@@ -60,12 +65,13 @@ def asked(text: str, known: Container[str]) -> Asked:
         known: The words that a model knows.
 
     Example:
-        >>> asked("brighten the red car", {"brighten", "red", "it"})
-        Asked(impossible='', erased=(), objects=('car',), telling=('brighten',), without_names='brighten it')
+        >>> found = asked("brighten the red car", {"brighten", "red", "it"})
+        >>> found.objects, found.telling, found.without_names
+        (('car',), ('brighten',), 'brighten it')
         >>> asked("remove the car", {"remove"}).erased, asked("remove the blur", {"remove"}).erased
         (('car',), ())
     """
-    words = _without_kept([_plain(word) for word in read_words(text)])
+    words, kept = _without_kept([_plain(word) for word in read_words(text)])
     impossible = next((word.text for word in words if word.role is Role.IMPOSSIBLE), "")
     erased, phrases = [], list(_phrases(words))
     for k, word in enumerate(words):
@@ -88,7 +94,12 @@ def asked(text: str, known: Container[str]) -> Asked:
         if word.role in _TELLING and k not in inside and _all_known(word.text, known)
     ]
     return Asked(
-        impossible, tuple(erased), tuple(dict.fromkeys(objects)), tuple(telling), _renamed(text, words, phrases, known)
+        impossible,
+        tuple(erased),
+        tuple(dict.fromkeys(objects)),
+        tuple(telling),
+        _unheard(kept, known),
+        _renamed(text, words, phrases, known),
     )
 
 
@@ -107,17 +118,30 @@ def _plain(word: Word) -> Word:
     return read_words(stem)[0] if word.role is Role.UNKNOWN and stem != word.text else word
 
 
-def _without_kept(words: Sequence[Word]) -> list[Word]:
-    """The words but for those, up to the next part, that are behind "keep" or "don't"."""
-    kept, rest = False, []
-    for word in words:
+def _without_kept(words: Sequence[Word]) -> tuple[list[Word], list[list[Word]]]:
+    """The words but for those that are to be left alone, and these: each "keep", "don't" or "do not" up to a joint."""
+    rest: list[Word] = []
+    parts: list[list[Word]] = []
+    inside = False
+    for word, following in zip_longest(words, words[1:]):
         if word.role is Role.JOIN:
-            kept = False
+            inside = False
         keeps = word.role is Role.KEEP and word.text not in _BUT
-        kept = kept or keeps or word.text in ("don't", "dont", "never")
-        if not kept:
-            rest.append(word)
-    return rest
+        forbids = word.text == "do" and following is not None and following.text == "not"
+        if not inside and (keeps or forbids or word.text in _NEVER):
+            inside = True
+            parts.append([])
+        (parts[-1] if inside else rest).append(word)
+    return rest, parts
+
+
+def _unheard(parts: Iterable[Sequence[Word]], known: Container[str]) -> str:
+    """See :attr:`Asked.unheard`."""
+    for first, *behind in parts:
+        told = any(word.role in _TELLING and _all_known(word.text, known) for word in behind)
+        if told and not _all_known(first.text, known):
+            return first.text
+    return ""
 
 
 def _behind(words: Sequence[Word], first: int) -> int:

@@ -83,18 +83,21 @@ def open_split(config: RunConfig, split: str) -> Chosen:
     assert isinstance(data, EditDataConfig)
     limit = data.limit if split == data.train else 0
     if data.root == GENERATED:
-        dataset = generated(config, data, split)
+        dataset = generated(config, data, split, limit)
         planned = Planned(dataset, Plans.load(data.plans)) if data.plans and split == data.train else dataset
         return Chosen(planned, limit, data)
     return Chosen(_published(Path(data.root), data, split), limit, data)
 
 
-def generated(config: RunConfig, data: EditDataConfig, split: str) -> SynRequests:
-    """A part of the generated requests that a configuration asks for, with the steps that are known."""
+def generated(config: RunConfig, data: EditDataConfig, split: str, limit: int = 0) -> SynRequests:
+    """A part of the generated requests that a configuration asks for, with the steps that are known.
+
+    Only so many are made as the limit leaves, unless it is 0: each is the same whatever their number is.
+    """
     cache = Path(data.cache or config.output_dir) / GENERATED
-    count = data.val_count
+    train, count = (min(number, limit or number) for number in (data.count, data.val_count))
     choice = SynRequestsConfig(
-        train=data.count, val=count, paraphrase=count, combination=count, size=data.size, local=data.local,
+        train=train, val=count, paraphrase=count, combination=count, size=data.size, local=data.local,
         seed=data.seed,
     )  # fmt: skip
     return SynRequests(cache, choice, split)

@@ -3,14 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from ldie.tasks.editing.sample import EditSample
 from ldie.tasks.editing.vocabulary import Vocabulary
 
 
-class RequestSource(Protocol):
+class Samples(Protocol):
+    """Samples by index, each read anew, as they may be more than there is memory for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> EditSample: ...
+
+
+class RequestSource(Samples, Protocol):
     """Requests by index, each read anew, as they are in files."""
 
     @property
@@ -20,10 +28,6 @@ class RequestSource(Protocol):
     @property
     def operators(self) -> tuple[str, ...]:
         """Names in ``EditOp`` of the operators that its steps use."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> EditSample: ...
 
     def requests(self) -> Iterable[str]:
         """All requests, without a picture being opened."""
@@ -39,6 +43,11 @@ class EditDataset(RequestSource, Protocol):
             ConfigError: There are none.
             DataError: A file of words cannot be read.
         """
+
+
+def each_of(samples: Samples) -> Iterator[EditSample]:
+    """One after the other; none is kept."""
+    return (samples[index] for index in range(len(samples)))
 
 
 def labels_of(dataset: RequestSource) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ldie.errors import ConfigError, DataError
+from ldie.errors import ConfigError, DataError, short
 from ldie.files import first_line
 from ldie.packages import is_installed
 from ldie.tasks.editing.asked import Asked, asked
@@ -31,6 +31,8 @@ _GLANCE = 16
 """A picture is shrunk to so many times the preview's size before the preview is made, which is done in floats."""
 _SHARE, _MOST_WORDS = 0.5, 3
 """A step's words are the fewest that together have this share of its attention, and so many at most."""
+_MOST_NAMED = 10
+"""Words of a request that a message names."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Order:
             "not read, for numbers mean nothing here": self.encoded.skipped,
             f"not read, as only {len(self.encoded.words)} words are": self.encoded.cut,
         }
-        said = [f"{', '.join(words)}: {note}" for note, words in notes.items() if words]
+        said = [f"{short(dict.fromkeys(words), _MOST_NAMED)}: {note}" for note, words in notes.items() if words]
         return [] if self.erases else [*renamed, *said]
 
 
@@ -133,6 +135,8 @@ def _not_understood(request: str, encoded: EncodedRequest, found: Asked) -> str:
         return f"{request!r} cannot be done: {found.impossible!r} is no edit of colours or sharpness"
     if found.erased:
         return ""
+    if found.unheard:
+        return f"{request!r} says what to leave alone, but {found.unheard!r} is not known: say only what is to change"
     if not encoded.words:
         return f"{request!r} has no words"
     if len(encoded.unknown) == len(encoded.words):
@@ -195,4 +199,4 @@ def _heeded(words: Sequence[str], weights: Tensor) -> list[str]:
 
 
 def _listed(words: Iterable[str]) -> str:
-    return ", ".join(map(repr, words))
+    return short(map(repr, dict.fromkeys(words)), _MOST_NAMED)

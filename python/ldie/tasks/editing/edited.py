@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ldie.errors import ConfigError
+from ldie.errors import ConfigError, DataError
 from ldie.tasks.detection.images import to_image
 from ldie.tasks.editing.decision import Decision, decide, take_order
 from ldie.tasks.editing.model import StepModel
@@ -68,6 +69,8 @@ def _pixels(given: Any) -> NDArray[Any]:
     """uint8 or uint16 [H, W, 3]."""
     if isinstance(given, np.ndarray) and given.dtype == np.uint16 and given.ndim == 3 and given.shape[2] == 3:
         return given
+    if isinstance(given, Tensor) and given.is_floating_point() and not bool(((given >= 0) & (given <= 1)).all()):
+        raise DataError("an image of floats must be from 0 to 1, got others; divide it by 255, or clamp it")
     return np.ascontiguousarray(to_image(given).permute(1, 2, 0).numpy())
 
 
@@ -91,6 +94,8 @@ def _inside(region: Region | None, size: tuple[int, int]) -> Tensor | None:
         return None
     if isinstance(region, tuple):
         inside = _box(region, size)
+    elif not isinstance(region, (Tensor, np.ndarray)):
+        raise ConfigError(f"region must be bool [H, W] or a box x1, y1, x2, y2, got {type(region).__name__}")
     else:
         inside = torch.as_tensor(region).cpu()
         if inside.dtype != torch.bool or inside.dim() != 2 or 0 in inside.shape:
@@ -104,7 +109,7 @@ def _inside(region: Region | None, size: tuple[int, int]) -> Tensor | None:
 
 
 def _box(box: tuple[int, ...], size: tuple[int, int]) -> Tensor:
-    whole = len(box) == 4 and all(isinstance(value, int) for value in box)
+    whole = len(box) == 4 and all(isinstance(value, Integral) for value in box)
     if not whole or not (0 <= box[0] < box[2] <= size[1] and 0 <= box[1] < box[3] <= size[0]):
         raise ConfigError(f"region must be x1, y1, x2, y2 inside of {size[1]} x {size[0]} pixels, got {box}")
     inside = torch.zeros(size, dtype=torch.bool)

@@ -15,7 +15,7 @@ from ldie.contract import Results
 from ldie.errors import ConfigError, DataError
 from ldie.tasks.detection.images import to_image
 from ldie.tasks.editing.data_config import JudgedDataConfig
-from ldie.tasks.editing.dataset import EditDataset
+from ldie.tasks.editing.dataset import EditDataset, each_of
 from ldie.tasks.editing.model import EditingModel
 from ldie.tasks.editing.negatives import KINDS, WithNegatives, kind_of, target_of
 from ldie.tasks.editing.request_metrics import NEGATIVE, edit_metrics
@@ -44,7 +44,8 @@ class JudgingTask(EditingTask):
 
     def metrics(self, dataset: EditDataset, results: Results, *, detailed: bool = False) -> dict[str, float]:
         """See :meth:`Task.metrics`; ``discriminator/negatives-black``, ... are those of each kind of negatives."""
-        pairs = [(dataset[index], result) for index, result in zip(range(len(dataset)), results.values(), strict=True)]
+        samples = (sample.without_pictures() for sample in each_of(dataset))
+        pairs = list(zip(samples, results.values(), strict=True))
         by_kind = defaultdict(list)
         for pair in pairs:
             if pair[0].kind == NEGATIVE:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ldie.contract import Facts, Results
 from ldie.errors import DataError, short
-from ldie.tasks.editing.dataset import EditDataset, labels_of
+from ldie.tasks.editing.dataset import EditDataset, each_of, labels_of
 from ldie.tasks.editing.request_metrics import asked_for, edit_metrics
 from ldie.tasks.editing.sample import EditPrediction
 from ldie.tasks.editing.scores import write_scores
@@ -50,8 +50,8 @@ class LabellingTask(EditingTask):
 
     def metrics(self, dataset: EditDataset, results: Results, *, detailed: bool = False) -> dict[str, float]:
         """See :meth:`Task.metrics`; labels that only the model knows count as not asked for."""
-        samples, predictions = [dataset[index] for index in range(len(dataset))], list(results.values())
-        return edit_metrics(samples, predictions, _labels(predictions), detailed=detailed)
+        predictions = list(results.values())
+        return edit_metrics(each_of(dataset), predictions, _labels(predictions), detailed=detailed)
 
     def report(self, folder: Path, dataset: EditDataset, results: Results, model: Any) -> None:
         """See :meth:`Task.report`: ``scores.csv``, a line for each request with what it asks for and all scores."""

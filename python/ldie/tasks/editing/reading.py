@@ -59,6 +59,25 @@ class ImageConfig:
     """False: pictures are not looked at, to see what is due to them."""
 
 
+def check_images(config: ImageConfig) -> None:
+    """Raises a ConfigError for pictures that cannot be seen so."""
+    if not config.enabled:
+        return
+    if not config.widths:
+        raise ConfigError("model.image.widths must have the channels of at least one stage, got none")
+    least = 2 ** (len(config.widths) + (config.blocks > 0))
+    if config.size < least:
+        raise ConfigError(
+            f"model.image.size must be at least {least} for {len(config.widths)} stages, got {config.size}"
+        )
+
+
+def check_batch(size: int, model: nn.Module) -> None:
+    """Raises a ConfigError where a batch of one is to be normalised: a single vector has no variance to learn from."""
+    if size == 1 and any(isinstance(layer, nn.BatchNorm1d) for layer in model.modules()):
+        raise ConfigError("solver.batch_size must be at least 2 for the batch normalisation of this model, got 1")
+
+
 def language_encoder(config: LanguageConfig, vocabulary: Vocabulary) -> LanguageEncoder:
     """The network that reads requests, with fresh weights."""
     embedding = WordEmbedding(SPECIAL, len(vocabulary.words), config.embedding, config.fix_embedding)

@@ -30,11 +30,12 @@ FIXED = EditOp.BRIGHTNESS
 
 Match = tuple[int, int, int]
 """An operator's number, its step in the truth, its step in the prediction."""
+_Pair = tuple[EditSample, EditPrediction]
 
 
 def edit_metrics(
-    samples: Sequence[EditSample],
-    predictions: Sequence[EditPrediction],
+    samples: Iterable[EditSample],
+    predictions: Iterable[EditPrediction],
     operators: Sequence[str] = (),
     *,
     detailed: bool = False,
@@ -59,7 +60,7 @@ def edit_metrics(
     =============================  ====================================================================================
 
     Args:
-        samples: The truth; negatives are for discriminators only.
+        samples: The truth; negatives are for discriminators only. Each is taken once, and its pictures are not kept.
         predictions: One for each. A picture that is not there is made of the steps.
         operators: The facts' operators, which ``operator_scores`` are of.
         detailed: Add ``actor/parameter_mae-BRIGHTNESS``, ... and ``actor/recall-BRIGHTNESS``, ... of single operators.
@@ -69,11 +70,12 @@ def edit_metrics(
             another size than the target; one line names the sample.
         ValueError: Not as many predictions as samples.
     """
-    pairs = list(zip(samples, predictions, strict=True))
+    pairs: list[_Pair] = []
+    of_pictures = _picture_metrics(_edits(zip(samples, predictions, strict=True), pairs))
     edits = [pair for pair in pairs if pair[0].kind != NEGATIVE]
     return {
         **_step_metrics([pair for pair in edits if pair[0].steps is not None and pair[1].steps is not None], detailed),
-        **_picture_metrics(edits),
+        **of_pictures,
         **_label_metrics([pair for pair in edits if pair[1].operator_scores is not None], operators),
         **_realness_metrics([pair for pair in pairs if pair[1].realness is not None]),
     }
@@ -177,7 +179,15 @@ def roc_auc(scores: Tensor, labels: Tensor) -> float | None:
     return (float(ranks[positive].sum()) - positives * (positives + 1) / 2) / pairs
 
 
-_Pair = tuple[EditSample, EditPrediction]
+def _edits(pairs: Iterable[_Pair], seen: list[_Pair]) -> Iterator[_Pair]:
+    """Those that are no negatives, one at a time, as pictures are large; ``seen`` gets all, samples without theirs."""
+    for sample, prediction in pairs:
+        seen.append((sample.without_pictures(), prediction))
+        if sample.kind == NEGATIVE:
+            continue
+        if sample.steps is not None and prediction.steps is not None:
+            _errors_of(sample, prediction)  # no picture can be made of wrong ones
+        yield sample, prediction
 
 
 def _step_metrics(pairs: Sequence[_Pair], detailed: bool) -> dict[str, float]:

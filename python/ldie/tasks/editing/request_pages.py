@@ -20,6 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from ldie.console import escaped
+from ldie.tasks.editing.dataset import Samples, each_of
 from ldie.tasks.editing.image_metrics import l1
 from ldie.tasks.editing.pages import picture_link, step_label
 from ldie.tasks.editing.replay import after_each_step
@@ -91,7 +92,7 @@ $body
 
 def request_page(
     title: str,
-    samples: Sequence[EditSample],
+    samples: Samples,
     predictions: Sequence[EditPrediction],
     metrics: Mapping[str, float] | None = None,
     most: int = MOST,
@@ -117,9 +118,9 @@ def request_page(
     return PAGE.substitute(title=text(title), style=STYLE + _STYLE, body=body, script=script)
 
 
-def worst_first(samples: Sequence[EditSample], predictions: Sequence[EditPrediction]) -> list[int]:
+def worst_first(samples: Samples, predictions: Sequence[EditPrediction]) -> list[int]:
     """Numbers of samples by their distance to the target, the largest first; last those without one."""
-    distances = [_distances(*pair)[1] for pair in zip(samples, predictions, strict=True)]
+    distances = [_distances(*pair)[1] for pair in zip(each_of(samples), predictions, strict=True)]
     return sorted(range(len(samples)), key=lambda index: (math.isnan(distances[index]), -distances[index]))
 
 

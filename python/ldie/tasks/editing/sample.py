@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -49,6 +49,10 @@ class EditSample:
     """Names of the operators that annotators say the request asks for, those without a number in ``EditOp`` too."""
     kind: str = "plain"
     """``plain``: words alone decide; ``fix``: the picture decides how much; ``referring``: names an object."""
+
+    def without_pictures(self) -> EditSample:
+        """The same, as far as it takes no room."""
+        return replace(self, source=self.source.new_empty(3, 0, 0), target=None, region=None)
 
 
 @dataclass(frozen=True)

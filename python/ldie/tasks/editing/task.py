@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from ldie.tasks.detection.images import to_image
 from ldie.tasks.detection.visualization import save_picture
 from ldie.tasks.editing.catalog import make_data, open_split
 from ldie.tasks.editing.data_config import EditDataConfig
-from ldie.tasks.editing.dataset import EditDataset
+from ldie.tasks.editing.dataset import EditDataset, each_of
 from ldie.tasks.editing.model import EditingModel
 from ldie.tasks.editing.request_metrics import edit_metrics
 from ldie.tasks.editing.request_pages import request_page
@@ -99,8 +100,7 @@ class EditingTask(Task):
 
     def metrics(self, dataset: EditDataset, results: Results, *, detailed: bool = False) -> dict[str, float]:
         """See :meth:`Task.metrics`."""
-        samples = [dataset[index] for index in range(len(dataset))]
-        return edit_metrics(samples, list(results.values()), dataset.operators, detailed=detailed)
+        return edit_metrics(each_of(dataset), results.values(), dataset.operators, detailed=detailed)
 
     def headline(self, metrics: Mapping[str, float]) -> Mapping[str, float]:
         """How often all steps are right, how far their parameters are off, and how near the results come."""
@@ -108,11 +108,12 @@ class EditingTask(Task):
 
     def report(self, folder: Path, dataset: EditDataset, results: Results, model: Any) -> None:
         """See :meth:`Task.report`: a sheet of the first samples, and a page of the worst ones."""
-        samples, found = [dataset[index] for index in range(len(dataset))], list(results.values())
-        if samples:
+        found = list(results.values())
+        if found:
             make_folder((folder / SHEET).parent)
-            save_picture(request_sheet(samples[:_SHOWN], found[:_SHOWN]), folder / SHEET)
-        page = request_page(folder.resolve().name, samples, found, self.metrics(dataset, results))
+            shown = found[:_SHOWN]
+            save_picture(request_sheet([dataset[index] for index in range(len(shown))], shown), folder / SHEET)
+        page = request_page(folder.resolve().name, dataset, found, self.metrics(dataset, results))
         write_text(folder / RUN_PAGE, page)
 
     def infer(self, model: EditingModel, inputs: Any, batch_size: int = 1) -> list[EditPrediction]:
@@ -147,11 +148,12 @@ class EditingTask(Task):
         raise ConfigError('ldie predict has no request to give an editor; use ldie edit IMAGE "make it brighter"')
 
     def show(self, config: RunConfig, split: str, count: int, out: Path) -> None:
-        """See :meth:`Task.show`: pictures, requests and what was meant, on one sheet."""
-        (dataset,) = self.open(config, [split])
+        """See :meth:`Task.show`: pictures, requests and what was meant, on one sheet; no more are generated."""
+        first = replace(config.dataset, train=split, limit=count)
+        (dataset,) = self.open(replace(config, dataset=first), [split])
         samples = [dataset[index] for index in range(min(count, len(dataset)))]
         save_picture(request_sheet(samples, [None] * len(samples)), out / f"{split}.png")
-        logger.info("%d of %d requests: %s", len(samples), len(dataset), out)
+        logger.info("%d requests: %s", len(samples), out)
 
 
 def edit_input(given: Any) -> EditInput:
