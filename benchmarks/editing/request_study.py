@@ -147,6 +147,7 @@ def identity(inputs: Sequence[EditInput]) -> list[EditPrediction]:
     return [EditPrediction(EditSequence.empty(), each.image) for each in inputs]
 
 
+@torch.no_grad()
 def measure(work: Path) -> dict[str, Any]:
     """Metrics of all that is trained, and of the controls, by split."""
     config = dataclasses.replace(get_system("editing").preset("tiny"), output_dir=str(work))
@@ -180,7 +181,6 @@ def measure(work: Path) -> dict[str, Any]:
     return rows
 
 
-@torch.no_grad()
 def measured_rows(models: Sequence[Model], samples: dict[str, list[EditSample]]) -> dict[str, list[dict[str, float]]]:
     """Of each model on each split; on the first also how it listens."""
     rows = {split: [measured(model.predict, each) for model in models] for split, each in samples.items()}
