@@ -153,7 +153,7 @@ def test_the_truth_is_perfect() -> None:
     perfect = ("sequence_exact", "set_exact", "precision", "recall", "bleu1", "ssim")
     assert {name: metrics[f"actor/{name}"] for name in perfect} == pytest.approx(dict.fromkeys(perfect, 1.0))
     assert all(metrics[f"actor/{name}"] == 0 for name in ("parameter_mae", "parameter_mse", "fix_mae", "l1"))
-    assert metrics["actor/l1_input"] > 0 and "actor/l1_gain" not in metrics
+    assert metrics["actor/l1_gain"] == pytest.approx(metrics["actor/l1_input"] / 1e-6) and metrics["actor/l1_gain"] > 0
 
 
 def test_values_by_hand() -> None:
@@ -223,7 +223,7 @@ def test_nothing_to_do_and_nothing_done() -> None:
     still = sample("a", EditSequence.empty())
     metrics = edit_metrics([still], [EditPrediction(steps=EditSequence.empty())])
     assert metrics["actor/sequence_exact"] == metrics["actor/bleu1"] == metrics["actor/precision"] == 1
-    assert "actor/parameter_mae" not in metrics and "actor/l1_gain" not in metrics
+    assert "actor/parameter_mae" not in metrics and metrics["actor/l1_gain"] == 0
 
 
 def test_classifier_and_discriminator() -> None:

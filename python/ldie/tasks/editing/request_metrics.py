@@ -25,6 +25,8 @@ NEGATIVE = "negative"
 
 _BATCH_PIXELS = 2**18
 """Of the pictures that are measured together; more fit into no cache."""
+LEAST_L1 = 1e-6
+"""Smaller distances are none: so that a perfect model has a gain, too."""
 FIXED = EditOp.BRIGHTNESS
 """The operator whose amount is left to the picture in requests of kind ``fix``."""
 
@@ -53,7 +55,7 @@ def edit_metrics(
     ``actor/fix_mae``              mean |p - p*| of BRIGHTNESS in requests of kind ``fix``, which only the picture tells
     ``actor/l1``, ``actor/ssim``   between picture and target, the mean over samples
     ``actor/l1_input``             between source and target; ``actor/ssim_input`` likewise
-    ``actor/l1_gain``              ``l1_input / l1``; left out where ``l1`` is 0
+    ``actor/l1_gain``              ``l1_input / l1``, ``l1`` counted as at least :data:`LEAST_L1`
     ``classifier/auc``             :func:`roc_auc` over all pairs of sample and operator
     ``discriminator/accuracy``     share of samples with ``realness > .5``, or, of kind ``negative``, not above it
     ``discriminator/negatives``    the same of negatives alone
@@ -237,8 +239,8 @@ def _picture_metrics(pairs: Iterable[_Pair]) -> dict[str, float]:
             values[f"l1{suffix}"] += l1(images, targets).tolist()
             values[f"ssim{suffix}"] += ssim(images, targets).tolist()
     metrics = {f"actor/{name}": _mean(each) for name, each in values.items()}
-    if metrics.get("actor/l1"):
-        metrics["actor/l1_gain"] = metrics["actor/l1_input"] / metrics["actor/l1"]
+    if "actor/l1" in metrics:
+        metrics["actor/l1_gain"] = metrics["actor/l1_input"] / max(metrics["actor/l1"], LEAST_L1)
     return metrics
 
 
