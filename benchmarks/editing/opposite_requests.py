@@ -20,6 +20,7 @@ from editing.planning_pairs import PHOTOGRAPHS, photographs
 from ldie.engine import checkpoint
 from ldie.inference import load_checkpoint
 from ldie.tasks.detection.images import read_image
+from ldie.tasks.editing.replay import picture_of
 from ldie.tasks.editing.sample import EditInput
 from torch import Tensor
 
@@ -50,8 +51,9 @@ def shares(run: Path) -> dict[str, float]:
         for file in files:
             image = read_image(file)
             for name, (more, less, measure) in MOVED.items():
-                up, down = model.predict([EditInput(image, more), EditInput(image, less)])
-                right[name] += measure(up.image) > measure(image) > measure(down.image)
+                inputs = [EditInput(image, more), EditInput(image, less)]
+                up, down = (picture_of(*pair) for pair in zip(inputs, model.predict(inputs), strict=True))
+                right[name] += measure(up) > measure(image) > measure(down)
     return {"photographs": len(files)} | {name: count / len(files) for name, count in right.items()}
 
 

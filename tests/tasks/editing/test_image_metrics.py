@@ -129,5 +129,5 @@ def test_what_cannot_be_measured_is_refused(measure: object) -> None:
         measure(brightened, [])  # type: ignore[operator]
     with pytest.raises(ValueError, match="requests must be two or more, got 1"):
         measure(brightened, [image], ["a"])  # type: ignore[operator]
-    with pytest.raises(DataError, match="request 'increase the brightness': the prediction must have a picture"):
+    with pytest.raises(DataError, match="request 'increase the brightness': the prediction must have steps"):
         measure(lambda inputs: [EditPrediction() for _ in inputs], [image])  # type: ignore[operator]

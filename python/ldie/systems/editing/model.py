@@ -21,7 +21,6 @@ from ldie.systems.editing.episode import Episode, run_episode
 from ldie.systems.editing.graph import exportable
 from ldie.tasks.editing.model import StepModel
 from ldie.tasks.editing.reading import language_encoder, padded, previews
-from ldie.tasks.editing.replay import replayed
 from ldie.tasks.editing.sample import EditInput, EditPrediction, EditSequence
 from ldie.tasks.editing.vocabulary import END, START, Vocabulary
 from ldie_ext import EditOp
@@ -115,7 +114,7 @@ class Editor(StepModel):
         return run_episode(self, images, regions, self.read(words), repeats=self.repeats)
 
     def predict(self, inputs: Sequence[EditInput]) -> list[EditPrediction]:
-        """The steps for each picture and request, and what they make of the whole picture."""
+        """The steps for each picture and request; what they make of it is another matter, at any size."""
         sentences = [self.vocabulary.encode(item.request, self.max_words) for item in inputs]
         images, regions = previews(inputs, self.preview_size)
         words = padded([sentence.ids for sentence in sentences]).to(self.device)
@@ -123,18 +122,14 @@ class Editor(StepModel):
             regions = None if regions is None else regions.to(self.device)
             episode = self(images.to(self.device).float() / 255, words, regions)
         hears = self.config.model.language.enabled
-        with stage("edit"):
-            return [
-                _prediction(episode, row, item, sentence.words if hears else ())
-                for row, (item, sentence) in enumerate(zip(inputs, sentences, strict=True))
-            ]
+        return [_prediction(episode, row, sentence.words if hears else ()) for row, sentence in enumerate(sentences)]
 
     def exportable(self, size: tuple[int, int] | None, batch_size: int, inputs: Sequence[Any] = ()) -> Exportable:
         """See :meth:`ldie.contract.Model.exportable`."""
         return exportable(self, self.config.model.decoder.max_steps, size, batch_size, inputs)
 
 
-def _prediction(episode: Episode, row: int, item: EditInput, words: tuple[str, ...]) -> EditPrediction:
+def _prediction(episode: Episode, row: int, words: tuple[str, ...]) -> EditPrediction:
     ops = episode.ops[row].cpu()
     count = int((ops != EditOp.NONE).sum())
     steps = EditSequence(ops[:count], episode.params[row, :count].float().cpu())
@@ -142,4 +137,4 @@ def _prediction(episode: Episode, row: int, item: EditInput, words: tuple[str, .
     if episode.attention is not None and words:
         shown = episode.attention[row, :count, 1 : 1 + len(words)].float().cpu()  # the sentence's START and END not
         attention = shown / shown.sum(1, keepdim=True).clamp(min=1e-12)
-    return EditPrediction(steps, replayed(item.image, steps, item.region), words, attention)
+    return EditPrediction(steps, words=words, attention=attention)

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ldie.errors import DataError
+from ldie.tasks.editing.replay import picture_of
 from ldie.tasks.editing.sample import EditInput, EditPrediction
 from ldie_ext.ops.editing.quantisation import as_unit
 
@@ -101,18 +102,20 @@ def answers(predict: Predict, image: Tensor, requests: Sequence[str] = TEN_REQUE
     """What a model makes of one picture at each of some requests: float32 [requests, 3, H, W] in [0, 1].
 
     Args:
-        predict: A model's; it must give pictures.
+        predict: A model's; it must edit.
         image: uint8 [3, H, W].
         requests: What it is asked for.
 
     Raises:
-        DataError: A prediction has no picture.
+        DataError: A prediction has neither picture nor steps.
     """
     pictures = []
-    for request, prediction in zip(requests, predict([EditInput(image, request) for request in requests]), strict=True):
-        if prediction.image is None:
-            raise DataError(f"request {request!r}: the prediction must have a picture; give a model that edits")
-        pictures.append(prediction.image)
+    inputs = [EditInput(image, request) for request in requests]
+    for given, prediction in zip(inputs, predict(inputs), strict=True):
+        picture = picture_of(given, prediction)
+        if picture is None:
+            raise DataError(f"request {given.request!r}: the prediction must have steps; give a model that edits")
+        pictures.append(picture)
     return as_unit(torch.stack(pictures))
 
 
@@ -129,7 +132,7 @@ def request_variance(predict: Predict, images: Iterable[Tensor], requests: Seque
 
     Raises:
         ValueError: No picture, or fewer than two requests.
-        DataError: A prediction has no picture.
+        DataError: A prediction has neither picture nor steps.
     """
     _check_requests(requests)
     return _mean_over_images(answers(predict, image, requests).var(0).mean() for image in images)
@@ -147,7 +150,7 @@ def language_sensitivity(predict: Predict, images: Iterable[Tensor], requests: S
 
     Raises:
         ValueError: No picture, or fewer than two requests.
-        DataError: A prediction has no picture.
+        DataError: A prediction has neither picture nor steps.
     """
     _check_requests(requests)
     first, second = map(list, zip(*combinations(range(len(requests)), 2), strict=True))

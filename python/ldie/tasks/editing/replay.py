@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ldie.tasks.editing.sample import EditSequence
+from ldie.tasks.editing.sample import EditInput, EditPrediction, EditSample, EditSequence
 from ldie_ext import EditOp, Recipe, apply_edits
 
 
@@ -34,6 +34,14 @@ def replayed(source: Tensor, steps: EditSequence, region: Tensor | None = None) 
         return source
     regions = None if region is None else region.cpu()[None]
     return edited_batch(source.cpu()[None], steps.ops.cpu()[None], steps.params.cpu()[None], regions)[0]
+
+
+def picture_of(given: EditSample | EditInput, prediction: EditPrediction) -> Tensor | None:
+    """What a prediction makes of a picture, uint8 [3, H, W]; None where it says nothing about that."""
+    if prediction.image is not None or prediction.steps is None:
+        return prediction.image
+    source = given.source if isinstance(given, EditSample) else given.image
+    return replayed(source, prediction.steps, given.region)
 
 
 def edited_batch(images: Tensor, ops: Tensor, params: Tensor, regions: Tensor | None) -> Tensor:

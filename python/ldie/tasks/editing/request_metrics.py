@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ldie.errors import DataError
 from ldie.tasks.editing.image_metrics import l1, ssim
-from ldie.tasks.editing.replay import replayed
+from ldie.tasks.editing.replay import picture_of
 from ldie.tasks.editing.sample import EditPrediction, EditSample, EditSequence
 from ldie_ext import EditOp
 from ldie_ext.ops.editing.edit_op import EDIT_OPERATORS
@@ -268,13 +268,6 @@ def _pictures(pairs: Iterable[_Pair]) -> Iterator[tuple[Tensor, Tensor, Tensor]]
                 wanted, found = list(sample.target.shape), list(image.shape)
                 raise DataError(f"sample {sample.key!r}: the {name} must have the target's shape {wanted}, got {found}")
         yield picture.cpu(), sample.source, sample.target
-
-
-def picture_of(sample: EditSample, prediction: EditPrediction) -> Tensor | None:
-    """What a prediction makes of its sample's source, uint8 [3, H, W]; None where it says nothing about that."""
-    if prediction.image is not None or prediction.steps is None:
-        return prediction.image
-    return replayed(sample.source, prediction.steps, sample.region)
 
 
 def _label_metrics(pairs: Sequence[_Pair], operators: Sequence[str]) -> dict[str, float]:

@@ -23,8 +23,7 @@ from ldie.console import escaped
 from ldie.tasks.editing.dataset import Samples, each_of
 from ldie.tasks.editing.image_metrics import l1
 from ldie.tasks.editing.pages import picture_link, step_label
-from ldie.tasks.editing.replay import after_each_step
-from ldie.tasks.editing.request_metrics import picture_of
+from ldie.tasks.editing.replay import after_each_step, picture_of
 from ldie.tasks.editing.request_sheet import outlined
 from ldie.tasks.editing.sample import EditPrediction, EditSample, EditSequence
 from ldie.tasks.editing.step_words import words

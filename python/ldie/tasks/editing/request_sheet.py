@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ldie.tasks.detection.fonts import font_for
 from ldie.tasks.detection.visualization import grid
+from ldie.tasks.editing.replay import picture_of
 from ldie.tasks.editing.sample import EditPrediction, EditSample, EditSequence
 from ldie.tasks.editing.step_words import words
 from ldie_ext import Recipe
@@ -30,8 +31,9 @@ def request_sheet(
 def _cell(sample: EditSample, prediction: EditPrediction | None) -> Image.Image:
     pictures = [_scaled(outlined(sample.source, sample.region))]
     lines = [sample.request]
-    if prediction is not None and prediction.image is not None:
-        pictures.append(_scaled(prediction.image))
+    made = None if prediction is None else picture_of(sample, prediction)
+    if prediction is not None and made is not None:
+        pictures.append(_scaled(made))
         lines.append("made: " + _in_words(prediction.steps))
     if sample.target is not None:
         pictures.append(_scaled(sample.target))

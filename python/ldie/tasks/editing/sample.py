@@ -81,7 +81,8 @@ class EditPrediction:
     steps: EditSequence | None = None
     """The steps that it would take."""
     image: Tensor | None = None
-    """uint8 [3, H, W]: what they make of the sample's source, at its size."""
+    """uint8 [3, H, W]: what they make of the picture, at its size; None: nobody has asked yet, see
+    :func:`ldie.tasks.editing.replay.picture_of`. Of a data set, many predictions are kept at a time."""
     words: tuple[str, ...] = ()
     """The request's words as the model read them."""
     attention: Tensor | None = None

@@ -22,6 +22,7 @@ from ldie.tasks.editing.catalog import make_data, open_split
 from ldie.tasks.editing.data_config import EditDataConfig
 from ldie.tasks.editing.dataset import EditDataset, each_of
 from ldie.tasks.editing.model import EditingModel
+from ldie.tasks.editing.replay import picture_of
 from ldie.tasks.editing.request_metrics import edit_metrics
 from ldie.tasks.editing.request_pages import request_page
 from ldie.tasks.editing.request_sheet import request_sheet
@@ -134,7 +135,9 @@ class EditingTask(Task):
             for first in range(0, len(given), batch_size):
                 with stage("read"):
                     batch = [edit_input(each) for each in given[first : first + batch_size]]
-                found += model.predict(batch)
+                predictions = model.predict(batch)
+                with stage("edit"):
+                    found += [replace(each, image=picture_of(item, each)) for item, each in zip(batch, predictions)]
         return found
 
     def pictured(self, images: Sequence[Any]) -> list[tuple[Any, str]]:
