@@ -20,7 +20,7 @@ import ldie
 from ldie.systems.edit_discriminator import EditDiscriminator
 from ldie.systems.edit_discriminator.planning import REFINEMENTS, UNREFINED, plan_by_discriminator
 from ldie.tasks.editing import TASK
-from ldie.tasks.editing.image_metrics import l1
+from ldie.tasks.editing.metrics.image_metrics import l1
 from ldie.tasks.editing.replay import replayed
 from ldie.tasks.editing.sample import EditSample
 

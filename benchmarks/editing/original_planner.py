@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from editing.planning_pairs import ALL, TUNING_SEED
-from ldie.tasks.editing.synedit_pairs import syn_pair
+from ldie.tasks.editing.synedit.synedit_pairs import syn_pair
 from torch import Tensor
 
 from ldie_ext import EditOp

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from ldie.tasks.editing.synedit_pairs import SynPair, syn_edit, syn_pair
+from ldie.tasks.editing.synedit.synedit_pairs import SynPair, syn_edit, syn_pair
 from PIL import Image
 from torch import Tensor
 

@@ -33,11 +33,11 @@ from ldie.inference import load_checkpoint
 from ldie.systems import get_system
 from ldie.tasks.editing.catalog import generated, open_split
 from ldie.tasks.editing.dataset import EditDataset
-from ldie.tasks.editing.image_metrics import language_sensitivity, request_variance
-from ldie.tasks.editing.plan_pairs import plan_pairs
-from ldie.tasks.editing.request_metrics import edit_metrics
-from ldie.tasks.editing.rule_parser import predict_by_rules
+from ldie.tasks.editing.metrics.image_metrics import language_sensitivity, request_variance
+from ldie.tasks.editing.metrics.request_metrics import edit_metrics
+from ldie.tasks.editing.published.plan_pairs import plan_pairs
 from ldie.tasks.editing.sample import EditInput, EditPrediction, EditSample, EditSequence
+from ldie.tasks.editing.words.rule_parser import predict_by_rules
 
 SPLITS = {"random": "val", "paraphrase": "paraphrase", "combination": "combination"}
 PICTURES = 50

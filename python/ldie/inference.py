@@ -19,8 +19,8 @@ from ldie.nn.weights import copy_whole
 from ldie.systems import SYSTEMS, get_system
 
 if TYPE_CHECKING:
-    from ldie.tasks.editing.edited import Edited
     from ldie.tasks.editing.model import StepModel
+    from ldie.tasks.editing.photographs.edited import Edited
 
 logger = logging.getLogger("ldie")
 
@@ -93,7 +93,7 @@ class Predictor(nn.Module):
                 ``remove the car`` without a region), or of which no word is known; another strength or region.
             DataError: The image cannot be read.
         """
-        from ldie.tasks.editing.edited import edited  # as above
+        from ldie.tasks.editing.photographs.edited import edited  # as above
 
         return edited(self.editor, image, request, strength, region)
 

@@ -11,8 +11,8 @@ from ldie import console
 from ldie.engine.log import configure_console, logger, progress_bar
 from ldie.errors import ConfigError
 from ldie.tasks.detection.images import files_of
-from ldie.tasks.editing.apply import Application, apply_to_file, check_targets, load_recipe, read_region
-from ldie.tasks.editing.photos import check_photo
+from ldie.tasks.editing.photographs.apply import Application, apply_to_file, check_targets, load_recipe, read_region
+from ldie.tasks.editing.photographs.photos import check_photo
 from ldie_ext.memory import keep_pages
 
 

@@ -13,11 +13,11 @@ from ldie.engine.log import configure_console, logger
 from ldie.errors import CheckpointError
 from ldie.inference import load_checkpoint
 from ldie.tasks.detection.images import files_of
-from ldie.tasks.editing.apply import check_targets, read_region
-from ldie.tasks.editing.decision import take_order
 from ldie.tasks.editing.model import StepModel
-from ldie.tasks.editing.photo_edits import PhotoEdits
-from ldie.tasks.editing.photos import check_photo, read_photo
+from ldie.tasks.editing.photographs.apply import check_targets, read_region
+from ldie.tasks.editing.photographs.decision import take_order
+from ldie.tasks.editing.photographs.photo_edits import PhotoEdits
+from ldie.tasks.editing.photographs.photos import check_photo, read_photo
 
 
 def edit(options: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ import argparse
 from ldie.engine.log import configure_console, logger
 from ldie.errors import ConfigError
 from ldie.files import is_folder, make_folder
-from ldie.tasks.editing.run_index import write_index
+from ldie.tasks.editing.pages.run_index import write_index
 
 
 def index(options: argparse.Namespace) -> int:

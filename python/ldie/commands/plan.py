@@ -10,10 +10,10 @@ from ldie.commands.apply import apply_to_files
 from ldie.engine.log import configure_console, logger
 from ldie.errors import ConfigError
 from ldie.tasks.detection.images import files_of
-from ldie.tasks.editing import planning
-from ldie.tasks.editing.apply import Application, check_targets
-from ldie.tasks.editing.photos import check_photo
-from ldie.tasks.editing.step_words import words
+from ldie.tasks.editing.pages.step_words import words
+from ldie.tasks.editing.photographs import planning
+from ldie.tasks.editing.photographs.apply import Application, check_targets
+from ldie.tasks.editing.photographs.photos import check_photo
 
 NEED_A_MASK = ("color_bg", "inpaint_obj")
 

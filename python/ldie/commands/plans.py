@@ -7,8 +7,8 @@ import argparse
 from statistics import fmean
 
 from ldie.engine.log import configure_console, logger
-from ldie.tasks.editing.plan_pairs import plan_pairs
-from ldie.tasks.editing.published_folder import open_published
+from ldie.tasks.editing.published.plan_pairs import plan_pairs
+from ldie.tasks.editing.published.published_folder import open_published
 
 
 def plans(options: argparse.Namespace) -> int:

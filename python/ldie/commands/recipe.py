@@ -8,10 +8,10 @@ import argparse
 from ldie.engine.log import configure_console, logger
 from ldie.errors import ConfigError, DataError
 from ldie.files import first_line, is_same_file, write_text
-from ldie.tasks.editing.apply import check_targets, load_recipe
-from ldie.tasks.editing.gallery import targets, write_gallery
-from ldie.tasks.editing.photos import read_photo
-from ldie.tasks.editing.step_words import numbers
+from ldie.tasks.editing.pages.step_words import numbers
+from ldie.tasks.editing.photographs.apply import check_targets, load_recipe
+from ldie.tasks.editing.photographs.gallery import targets, write_gallery
+from ldie.tasks.editing.photographs.photos import read_photo
 
 
 def recipe(options: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 
 from ldie.engine.log import configure_console, logger
-from ldie.tasks.editing.leakage import write_leak_free
+from ldie.tasks.editing.published.leakage import write_leak_free
 
 
 def split(options: argparse.Namespace) -> int:

@@ -13,12 +13,12 @@ from ldie.errors import ConfigError, DataError
 from ldie.files import is_folder
 from ldie.packages import is_installed
 from ldie.tasks.detection.coco import CocoDataset
-from ldie.tasks.editing.coco_scenes import coco_scenes
-from ldie.tasks.editing.draws import Draws
-from ldie.tasks.editing.scene import Scene
-from ldie.tasks.editing.sessions import write_session
-from ldie.tasks.editing.synedit_scene import synedit_scene
-from ldie.tasks.editing.synthesis import usable_objects
+from ldie.tasks.editing.synedit.coco_scenes import coco_scenes
+from ldie.tasks.editing.synedit.draws import Draws
+from ldie.tasks.editing.synedit.scene import Scene
+from ldie.tasks.editing.synedit.sessions import write_session
+from ldie.tasks.editing.synedit.synedit_scene import synedit_scene
+from ldie.tasks.editing.synedit.synthesis import usable_objects
 from ldie_ext import RecipeExecutor
 
 GENERATED = "synedit"

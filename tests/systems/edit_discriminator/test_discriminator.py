@@ -16,7 +16,7 @@ from ldie.errors import ConfigError, DataError
 from ldie.systems import get_system
 from ldie.systems.edit_discriminator import SYSTEM, DiscriminatorConfig, DiscriminatorRecipe, EditDiscriminator
 from ldie.systems.edit_discriminator.recipe import named_steps
-from ldie.tasks.editing.negatives import WithNegatives
+from ldie.tasks.editing.judges.negatives import WithNegatives
 from ldie.tasks.editing.sample import EditInput, JudgedInput
 from tasks.editing.small_requests import SmallRequests, sample
 

@@ -14,7 +14,7 @@ from ldie.systems.editing.config import EditorModel
 from ldie.systems.editing.discriminator import Discriminator
 from ldie.systems.editing.perceptual import PerceptualLoss
 from ldie.systems.editing.pretrained import load_pretrained
-from ldie.tasks.editing.vocabulary import Vocabulary
+from ldie.tasks.editing.words.vocabulary import Vocabulary
 from safetensors.torch import save_file
 from systems.editing.helpers import WORDS, tiny_config, tiny_editor
 from torch import Tensor, nn

@@ -238,7 +238,7 @@ def test_an_object_is_taken_away_where_it_is(place: Path, capsys: Said) -> None:
 
 
 def test_taking_away_without_opencv(place: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ldie.tasks.editing.decision.is_installed", lambda package: False)
+    monkeypatch.setattr("ldie.tasks.editing.photographs.decision.is_installed", lambda package: False)
     line = refused(capsys, "photo.png", "remove the car", "--box", "9,7,17,13")
     assert "pip install ldie-ext[inpaint]" in line and written() == ["photo.png"]
 

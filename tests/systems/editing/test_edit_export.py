@@ -18,9 +18,9 @@ from engine.command import error_line
 from ldie.cli import main
 from ldie.errors import ConfigError, DataError, ExportError
 from ldie.inference import Predictor
-from ldie.tasks.editing.decision import decide, take_order
+from ldie.tasks.editing.photographs.decision import decide, take_order
 from ldie.tasks.editing.sample import EditInput
-from ldie.tasks.editing.vocabulary import END, START
+from ldie.tasks.editing.words.vocabulary import END, START
 from PIL import Image
 from systems.editing.conftest import MAX_WORDS
 from systems.editing.helpers import SIZE, tiny_editor

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from ldie.cli import main
-from ldie.tasks.editing.syn_requests import SynRequests, SynRequestsConfig
+from ldie.tasks.editing.synedit.syn_requests import SynRequests, SynRequestsConfig
 
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 

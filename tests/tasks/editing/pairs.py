@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 
 import torch
-from ldie.tasks.editing.synedit_pairs import SynPair, syn_pair
+from ldie.tasks.editing.synedit.synedit_pairs import SynPair, syn_pair
 from torch import Tensor
 
 FIELDS = ("source", "target", "ops", "params", "masks", "mask_index", "exclusive")

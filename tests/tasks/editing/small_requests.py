@@ -8,7 +8,7 @@ from itertools import product
 import torch
 from ldie.tasks.editing.replay import replayed
 from ldie.tasks.editing.sample import EditSample, EditSequence
-from ldie.tasks.editing.vocabulary import Vocabulary, build_vocabulary
+from ldie.tasks.editing.words.vocabulary import Vocabulary, build_vocabulary
 
 from ldie_ext import EditOp
 from ldie_ext.ops.editing.edit_op import EDIT_OPERATORS

@@ -16,7 +16,7 @@ import torch
 from editing.cube_file import read_cube
 from engine.command import error_line
 from ldie.cli import main
-from ldie.tasks.editing.photos import read_photo
+from ldie.tasks.editing.photographs.photos import read_photo
 from numpy.typing import NDArray
 from PIL import Image
 from tasks.editing.deep_pictures import read_png, write_png, write_tiff

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import pytest
-from ldie.tasks.editing.asked import asked
-from ldie.tasks.editing.draws import Draws
-from ldie.tasks.editing.request_draws import RequestChoice, draw_request
-from ldie.tasks.editing.synedit_scene import synedit_scene
-from ldie.tasks.editing.vocabulary import build_vocabulary, tokenise
+from ldie.tasks.editing.synedit.draws import Draws
+from ldie.tasks.editing.synedit.request_draws import RequestChoice, draw_request
+from ldie.tasks.editing.synedit.synedit_scene import synedit_scene
+from ldie.tasks.editing.words.asked import asked
+from ldie.tasks.editing.words.vocabulary import build_vocabulary, tokenise
 
 KNOWN = frozenset(
     tokenise(

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import numpy as np
-from ldie.tasks.editing.draws import Draws
+from ldie.tasks.editing.synedit.draws import Draws
 
 
 def test_numbers_are_pcg64s_own_bits() -> None:

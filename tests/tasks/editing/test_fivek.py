@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from ldie.errors import ConfigError, DataError
-from ldie.tasks.editing.fivek import FiveK
+from ldie.tasks.editing.published.fivek import FiveK
 from PIL import Image
 from tasks.editing.published_folders import fivek, picture
 

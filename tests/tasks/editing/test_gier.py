@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from ldie.errors import ConfigError, DataError
-from ldie.tasks.editing.gier import NAMES, Gier
+from ldie.tasks.editing.published.gier import NAMES, Gier
 from tasks.editing.published_folders import gier, masks, picture, record
 
 NAN = float("nan")

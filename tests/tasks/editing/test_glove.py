@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from ldie.errors import ConfigError, DataError
-from ldie.tasks.editing.glove import read_glove
+from ldie.tasks.editing.words.glove import read_glove
 
 LINES = "the 0.5 -1 2\n. . . 1 2 3\nwarm 1e-1 0 -0.25\nthe 9 9 9\n"
 
@@ -67,7 +67,7 @@ def test_no_file_and_no_words(tmp_path: Path) -> None:
 
 def test_hdf5_without_h5py(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "h5py", None)
-    monkeypatch.setattr("ldie.tasks.editing.glove.is_installed", lambda package: False)
+    monkeypatch.setattr("ldie.tasks.editing.words.glove.is_installed", lambda package: False)
     path = tmp_path / "glove.h5"
     path.write_bytes(b"\x89HDF\r\n\x1a\n")
     with pytest.raises(ConfigError, match=r"pip install ldie-ext\[hdf5\]"):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from ldie.errors import DataError
-from ldie.tasks.editing.image_metrics import TEN_REQUESTS, l1, language_sensitivity, request_variance, ssim
+from ldie.tasks.editing.metrics.image_metrics import TEN_REQUESTS, l1, language_sensitivity, request_variance, ssim
 from ldie.tasks.editing.sample import EditInput, EditPrediction
 from torch import Tensor
 

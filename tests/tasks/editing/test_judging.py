@@ -7,10 +7,10 @@ import csv
 import pytest
 import torch
 from ldie.errors import ConfigError, DataError
-from ldie.tasks.editing.judging import JudgingTask
-from ldie.tasks.editing.labels import LabellingTask
-from ldie.tasks.editing.negatives import KINDS, WithNegatives, kind_of
-from ldie.tasks.editing.request_metrics import NEGATIVE
+from ldie.tasks.editing.judges.judging import JudgingTask
+from ldie.tasks.editing.judges.labels import LabellingTask
+from ldie.tasks.editing.judges.negatives import KINDS, WithNegatives, kind_of
+from ldie.tasks.editing.metrics.request_metrics import NEGATIVE
 from ldie.tasks.editing.sample import EditInput, EditPrediction, JudgedInput
 from tasks.editing.small_requests import SmallRequests, sample
 

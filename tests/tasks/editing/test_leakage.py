@@ -11,9 +11,9 @@ import pytest
 from engine.command import error_line
 from ldie.cli import main
 from ldie.errors import ConfigError, DataError
-from ldie.tasks.editing.fivek import FiveK
-from ldie.tasks.editing.gier import Gier
-from ldie.tasks.editing.leakage import Leakage, PublishedSplits, leak_free, write_leak_free
+from ldie.tasks.editing.published.fivek import FiveK
+from ldie.tasks.editing.published.gier import Gier
+from ldie.tasks.editing.published.leakage import Leakage, PublishedSplits, leak_free, write_leak_free
 from tasks.editing.published_folders import SPLITS, fivek, gier, picture, record
 
 INPAINT = {"inpaint_obj": {"local": False, "ids": []}}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from ldie.systems.edit_discriminator.recipe import SHARES
-from ldie.tasks.editing.negatives import (
+from ldie.tasks.editing.judges.negatives import (
     KINDS,
     LEAST_DISTANCE,
     OTHER_REQUEST,
@@ -20,7 +20,7 @@ from ldie.tasks.editing.negatives import (
     kind_of,
     negative_picture,
 )
-from ldie.tasks.editing.request_metrics import NEGATIVE
+from ldie.tasks.editing.metrics.request_metrics import NEGATIVE
 from ldie.tasks.editing.sample import EditSequence
 from tasks.editing.small_requests import SmallRequests, sample
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from ldie.errors import DataError
-from ldie.tasks.editing.panoptic import PanopticFile, Segment, region_of, two_channel_ids
+from ldie.tasks.editing.published.panoptic import PanopticFile, Segment, region_of, two_channel_ids
 from PIL import Image
 
 IDS = np.array([[0, 7, 7], [300, 300, 70000]])

@@ -10,11 +10,11 @@ import torch
 from ldie.errors import ConfigError, DataError
 from ldie.tasks.detection.coco import CocoDataset
 from ldie.tasks.detection.shapes import build_shapes
-from ldie.tasks.editing.coco_scenes import coco_scenes
-from ldie.tasks.editing.photo_requests import PhotoRequests
 from ldie.tasks.editing.replay import replayed
-from ldie.tasks.editing.request_draws import RequestChoice
-from ldie.tasks.editing.scene import Scene
+from ldie.tasks.editing.synedit.coco_scenes import coco_scenes
+from ldie.tasks.editing.synedit.photo_requests import PhotoRequests
+from ldie.tasks.editing.synedit.request_draws import RequestChoice
+from ldie.tasks.editing.synedit.scene import Scene
 
 from ldie_ext import EditOp
 

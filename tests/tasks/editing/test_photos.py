@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from ldie.errors import CheckpointError, DataError
-from ldie.tasks.editing.photos import check_photo, read_photo, write_photo
+from ldie.tasks.editing.photographs.photos import check_photo, read_photo, write_photo
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps
 from PIL.PngImagePlugin import PngInfo
@@ -258,7 +258,7 @@ def test_sixteen_bit_tiff_keeps_its_exif_directory(tmp_path: Path) -> None:
 
 def test_sixteen_bit_without_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_png(tmp_path / "a.png", pixels(dtype=np.uint16))
-    monkeypatch.setattr("ldie.tasks.editing.deep_files.is_installed", lambda name: False)
+    monkeypatch.setattr("ldie.tasks.editing.photographs.deep_files.is_installed", lambda name: False)
     with pytest.raises(DataError, match=r"a.png: has 16 bits a channel, for which pyvips is needed; pip install "):
         read_photo(tmp_path / "a.png")
 

@@ -13,8 +13,8 @@ import torch
 from engine.command import error_line
 from ldie.cli import main
 from ldie.cli.editing import MORE_OPERATORS, PLAN_OPERATORS
-from ldie.tasks.editing import planning
-from ldie.tasks.editing.step_words import words
+from ldie.tasks.editing.pages.step_words import words
+from ldie.tasks.editing.photographs import planning
 from PIL import Image
 
 from ldie_ext import Recipe, RecipeStep, rle_encode

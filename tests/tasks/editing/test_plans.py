@@ -13,13 +13,13 @@ import torch
 from engine.command import error_line
 from ldie.cli import main
 from ldie.errors import ConfigError, DataError
-from ldie.tasks.editing import plan_pairs as planner
-from ldie.tasks.editing.fivek import FiveK
-from ldie.tasks.editing.gier import Gier
-from ldie.tasks.editing.plan_pairs import plan_pairs
-from ldie.tasks.editing.plans import Plan, Plans, kept, row_of
-from ldie.tasks.editing.published_folder import open_published
-from ldie.tasks.editing.published_plans import read_published_plans
+from ldie.tasks.editing.published import plan_pairs as planner
+from ldie.tasks.editing.published.fivek import FiveK
+from ldie.tasks.editing.published.gier import Gier
+from ldie.tasks.editing.published.plan_pairs import plan_pairs
+from ldie.tasks.editing.published.plans import Plan, Plans, kept, row_of
+from ldie.tasks.editing.published.published_folder import open_published
+from ldie.tasks.editing.published.published_plans import read_published_plans
 from PIL import Image
 from tasks.editing.published_folders import fivek, gier, masks, picture, record
 

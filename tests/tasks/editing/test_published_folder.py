@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from ldie.errors import ConfigError, DataError
-from ldie.tasks.editing.fivek import FiveK
-from ldie.tasks.editing.gier import Gier
-from ldie.tasks.editing.plans import Plan, Plans
-from ldie.tasks.editing.published_folder import open_published
+from ldie.tasks.editing.published.fivek import FiveK
+from ldie.tasks.editing.published.gier import Gier
+from ldie.tasks.editing.published.plans import Plan, Plans
+from ldie.tasks.editing.published.published_folder import open_published
 from tasks.editing.published_folders import fivek, gier, record
 
 from ldie_ext import RecipeStep

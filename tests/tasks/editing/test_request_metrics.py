@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 import torch
 from ldie.errors import DataError
-from ldie.tasks.editing.replay import after_each_step, replayed
-from ldie.tasks.editing.request_metrics import (
+from ldie.tasks.editing.metrics.request_metrics import (
     NEGATIVE,
     bleu1,
     edit_metrics,
@@ -21,6 +20,7 @@ from ldie.tasks.editing.request_metrics import (
     roc_auc,
     step_scores,
 )
+from ldie.tasks.editing.replay import after_each_step, replayed
 from ldie.tasks.editing.sample import EditPrediction, EditSample, EditSequence
 
 from ldie_ext import EditOp
@@ -202,7 +202,7 @@ def test_pictures_of_any_sizes_weigh_alike(monkeypatch: pytest.MonkeyPatch) -> N
     for name in ("l1", "ssim", "l1_input", "ssim_input"):
         mean = np.mean([each[f"actor/{name}"] for each in alone])
         assert together[f"actor/{name}"] == pytest.approx(mean, abs=1e-6)
-    monkeypatch.setattr("ldie.tasks.editing.request_metrics._BATCH_PIXELS", 100)
+    monkeypatch.setattr("ldie.tasks.editing.metrics.request_metrics._BATCH_PIXELS", 100)
     assert edit_metrics(samples, [EditPrediction(image=each) for each in found]) == pytest.approx(together, abs=1e-6)
 
 

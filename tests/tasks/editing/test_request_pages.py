@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import torch
 from ldie.errors import DataError
+from ldie.tasks.editing.pages.request_pages import request_page, worst_first
+from ldie.tasks.editing.pages.run_index import index_of_runs, write_index
 from ldie.tasks.editing.replay import replayed
-from ldie.tasks.editing.request_pages import request_page, worst_first
-from ldie.tasks.editing.run_index import index_of_runs, write_index
 from ldie.tasks.editing.sample import EditPrediction, EditSample, EditSequence
 from PIL import Image
 

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 import torch
 from ldie.errors import ConfigError
-from ldie.tasks.editing import request_text
-from ldie.tasks.editing.draws import Draws
-from ldie.tasks.editing.request_bank import PLACE, bank
-from ldie.tasks.editing.request_draws import ASKED, DrawnRequest, RequestChoice, draw_request
-from ldie.tasks.editing.request_edits import fixing_brightness
-from ldie.tasks.editing.request_objects import name_of
-from ldie.tasks.editing.request_phrases import AIMS, DEGREES, FIX, SPELLINGS
-from ldie.tasks.editing.request_plans import CONTRADICTIONS, HELD_ORDERS, HELD_PAIRS, SPLITS, plans
-from ldie.tasks.editing.scene import COLUMNS, ROWS, SceneObject
+from ldie.tasks.editing.synedit import request_text
+from ldie.tasks.editing.synedit.draws import Draws
+from ldie.tasks.editing.synedit.request_bank import PLACE, bank
+from ldie.tasks.editing.synedit.request_draws import ASKED, DrawnRequest, RequestChoice, draw_request
+from ldie.tasks.editing.synedit.request_edits import fixing_brightness
+from ldie.tasks.editing.synedit.request_objects import name_of
+from ldie.tasks.editing.synedit.request_phrases import AIMS, DEGREES, FIX, SPELLINGS
+from ldie.tasks.editing.synedit.request_plans import CONTRADICTIONS, HELD_ORDERS, HELD_PAIRS, SPLITS, plans
+from ldie.tasks.editing.synedit.scene import COLUMNS, ROWS, SceneObject
 
 from ldie_ext import EditOp, apply_edits
 

@@ -6,10 +6,10 @@ from __future__ import annotations
 import pytest
 import torch
 from ldie.errors import ConfigError
-from ldie.tasks.editing.draws import Draws
-from ldie.tasks.editing.reverse import REVERSES, reverse_edit
-from ldie.tasks.editing.synedit_pairs import MAGNITUDES
-from ldie.tasks.editing.synedit_scene import synedit_scene
+from ldie.tasks.editing.synedit.draws import Draws
+from ldie.tasks.editing.synedit.reverse import REVERSES, reverse_edit
+from ldie.tasks.editing.synedit.synedit_pairs import MAGNITUDES
+from ldie.tasks.editing.synedit.synedit_scene import synedit_scene
 from torch import Tensor
 
 import ldie_ext

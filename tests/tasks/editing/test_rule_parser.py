@@ -8,13 +8,13 @@ from collections import Counter
 
 import pytest
 import torch
-from ldie.tasks.editing import rule_words
-from ldie.tasks.editing.request_metrics import edit_metrics
-from ldie.tasks.editing.rule_actions import DOES, things_to_ask_for
-from ldie.tasks.editing.rule_parser import parse_request, predict_by_rules
-from ldie.tasks.editing.rule_words import WORDS, Role, read_words
+from ldie.tasks.editing.metrics.request_metrics import edit_metrics
 from ldie.tasks.editing.sample import EditInput, EditPrediction, EditSample
-from ldie.tasks.editing.synedit_pairs import MAGNITUDES
+from ldie.tasks.editing.synedit.synedit_pairs import MAGNITUDES
+from ldie.tasks.editing.words import rule_words
+from ldie.tasks.editing.words.rule_actions import DOES, things_to_ask_for
+from ldie.tasks.editing.words.rule_parser import parse_request, predict_by_rules
+from ldie.tasks.editing.words.rule_words import WORDS, Role, read_words
 
 from ldie_ext import EditOp, Recipe, RecipeStep, rle_encode
 from ldie_ext.ops.editing.recipe_step import EDIT_KINDS

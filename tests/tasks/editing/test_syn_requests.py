@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 from ldie.errors import ConfigError, DataError
-from ldie.tasks.editing import syn_requests
-from ldie.tasks.editing.request_plans import SPLITS
 from ldie.tasks.editing.sample import EditSample
-from ldie.tasks.editing.syn_requests import SynRequests, SynRequestsConfig
+from ldie.tasks.editing.synedit import syn_requests
+from ldie.tasks.editing.synedit.request_plans import SPLITS
+from ldie.tasks.editing.synedit.syn_requests import SynRequests, SynRequestsConfig
 
 from ldie_ext import EditOp, apply_edits
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 from ldie.errors import ConfigError, DataError
-from ldie.tasks.editing import synedit
-from ldie.tasks.editing.synedit import SynEdit, SynEditConfig
-from ldie.tasks.editing.synedit_pairs import OPERATORS, syn_pair
+from ldie.tasks.editing.synedit import synedit
+from ldie.tasks.editing.synedit.synedit import SynEdit, SynEditConfig
+from ldie.tasks.editing.synedit.synedit_pairs import OPERATORS, syn_pair
 from tasks.editing.pairs import same
 
 CONFIG = SynEditConfig(count=3, seed=5, size=32, local=0.5)

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import torch
 from ldie.errors import ConfigError
-from ldie.tasks.editing.draws import Draws
-from ldie.tasks.editing.scene import box_of, position_of
-from ldie.tasks.editing.synedit_pairs import CURVES, MAGNITUDES, OPERATORS, syn_edit, syn_pair
-from ldie.tasks.editing.synedit_scene import LEAST_VISIBLE, RADII, synedit_scene
+from ldie.tasks.editing.synedit.draws import Draws
+from ldie.tasks.editing.synedit.scene import box_of, position_of
+from ldie.tasks.editing.synedit.synedit_pairs import CURVES, MAGNITUDES, OPERATORS, syn_edit, syn_pair
+from ldie.tasks.editing.synedit.synedit_scene import LEAST_VISIBLE, RADII, synedit_scene
 from tasks.editing.pairs import digest, same
 from torch import Tensor
 

@@ -15,12 +15,12 @@ from engine.command import error_line
 from ldie.cli import main
 from ldie.tasks.detection.coco import CocoDataset
 from ldie.tasks.detection.shapes import build_shapes
-from ldie.tasks.editing.coco_scenes import coco_scenes
-from ldie.tasks.editing.draws import Draws
-from ldie.tasks.editing.scene import Scene, SceneObject
-from ldie.tasks.editing.sessions import write_session
-from ldie.tasks.editing.synedit_scene import synedit_scene
-from ldie.tasks.editing.synthesis import KINDS, usable_objects
+from ldie.tasks.editing.synedit.coco_scenes import coco_scenes
+from ldie.tasks.editing.synedit.draws import Draws
+from ldie.tasks.editing.synedit.scene import Scene, SceneObject
+from ldie.tasks.editing.synedit.sessions import write_session
+from ldie.tasks.editing.synedit.synedit_scene import synedit_scene
+from ldie.tasks.editing.synedit.synthesis import KINDS, usable_objects
 from PIL import Image
 from torch import Tensor
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ldie.errors import ConfigError
-from ldie.tasks.editing.vocabulary import END, PAD, START, UNKNOWN, Vocabulary, build_vocabulary, tokenise
+from ldie.tasks.editing.words.vocabulary import END, PAD, START, UNKNOWN, Vocabulary, build_vocabulary, tokenise
 
 
 @pytest.mark.parametrize(

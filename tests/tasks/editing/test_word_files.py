@@ -13,8 +13,8 @@ from ldie.config import RunConfig
 from ldie.errors import DataError
 from ldie.tasks.editing.catalog import open_split
 from ldie.tasks.editing.data_config import EditDataConfig
-from ldie.tasks.editing.vocabulary import Vocabulary
-from ldie.tasks.editing.word_files import read_class_names, read_vocabulary
+from ldie.tasks.editing.words.vocabulary import Vocabulary
+from ldie.tasks.editing.words.word_files import read_class_names, read_vocabulary
 from tasks.editing.published_folders import fivek
 
 SPECIAL = {"<NONE>": 0, "<START>": 1, "<END>": 2, "<UNK>": 3}

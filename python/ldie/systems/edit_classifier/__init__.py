@@ -6,7 +6,7 @@ from ldie.systems.edit_classifier.config import ClassifierConfig
 from ldie.systems.edit_classifier.model import EditClassifier
 from ldie.systems.edit_classifier.presets import PRESETS
 from ldie.systems.edit_classifier.recipe import ClassifierRecipe
-from ldie.tasks.editing.labels import LabellingTask
+from ldie.tasks.editing.judges.labels import LabellingTask
 
 SYSTEM = System("edit_classifier", LabellingTask(), EditClassifier, ClassifierRecipe, PRESETS)
 

@@ -15,7 +15,7 @@ from ldie.systems.edit_classifier.config import ClassifierConfig
 from ldie.tasks.editing.model import EditingModel
 from ldie.tasks.editing.reading import language_encoder, padded, previews
 from ldie.tasks.editing.sample import EditInput, EditPrediction
-from ldie.tasks.editing.vocabulary import END, START, Vocabulary
+from ldie.tasks.editing.words.vocabulary import END, START, Vocabulary
 
 
 class EditClassifier(EditingModel):
@@ -26,7 +26,7 @@ class EditClassifier(EditingModel):
 
     Args:
         config: Networks and training.
-        facts: Of :class:`ldie.tasks.editing.labels.LabellingTask`.
+        facts: Of :class:`ldie.tasks.editing.judges.labels.LabellingTask`.
 
     Raises:
         ConfigError: Keys that do not fit together.

@@ -17,8 +17,8 @@ from ldie.errors import DataError
 from ldie.systems.edit_classifier.config import ClassifierConfig
 from ldie.systems.edit_classifier.model import EditClassifier
 from ldie.tasks.editing.dataset import labels_of
+from ldie.tasks.editing.metrics.request_metrics import asked_for
 from ldie.tasks.editing.reading import check_batch, load_word_vectors, padded, preview, small_region, stacked_regions
-from ldie.tasks.editing.request_metrics import asked_for
 from ldie.tasks.editing.sample import EditSample
 
 

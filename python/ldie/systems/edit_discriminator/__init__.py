@@ -6,7 +6,7 @@ from ldie.systems.edit_discriminator.config import DiscriminatorConfig
 from ldie.systems.edit_discriminator.model import EditDiscriminator
 from ldie.systems.edit_discriminator.presets import PRESETS
 from ldie.systems.edit_discriminator.recipe import DiscriminatorRecipe
-from ldie.tasks.editing.judging import JudgingTask
+from ldie.tasks.editing.judges.judging import JudgingTask
 
 SYSTEM = System("edit_discriminator", JudgingTask(), EditDiscriminator, DiscriminatorRecipe, PRESETS)
 

@@ -16,7 +16,7 @@ from ldie.systems.edit_discriminator.networks import Comparison, PairEncoder, St
 from ldie.tasks.editing.model import EditingModel
 from ldie.tasks.editing.reading import language_encoder, padded, preview, previews, small_region
 from ldie.tasks.editing.sample import EditInput, EditPrediction, JudgedInput
-from ldie.tasks.editing.vocabulary import END, START, Vocabulary
+from ldie.tasks.editing.words.vocabulary import END, START, Vocabulary
 from ldie_ext import EditOp
 
 Judge: TypeAlias = Callable[[Tensor], Tensor]

@@ -16,7 +16,7 @@ from ldie.contract import Recipe, Runtime
 from ldie.errors import DataError
 from ldie.systems.edit_discriminator.config import DiscriminatorConfig
 from ldie.systems.edit_discriminator.model import EditDiscriminator
-from ldie.tasks.editing.negatives import asks_for_other, negative_picture, target_of
+from ldie.tasks.editing.judges.negatives import asks_for_other, negative_picture, target_of
 from ldie.tasks.editing.reading import load_word_vectors, padded, preview, small_region, stacked_regions
 from ldie.tasks.editing.sample import EditSample
 from ldie_ext import EditOp

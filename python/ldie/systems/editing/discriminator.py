@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ldie.systems.editing.config import DiscriminatorConfig, EditorModel
 from ldie.tasks.editing.reading import language_encoder
-from ldie.tasks.editing.vocabulary import Vocabulary
+from ldie.tasks.editing.words.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)

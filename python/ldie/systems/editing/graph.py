@@ -13,7 +13,7 @@ from ldie.export.exportable import Example, Exportable
 from ldie.tasks.editing.model import StepModel
 from ldie.tasks.editing.reading import padded, previews
 from ldie.tasks.editing.sample import EditInput
-from ldie.tasks.editing.vocabulary import END, PAD, SPECIAL, START, UNKNOWN
+from ldie.tasks.editing.words.vocabulary import END, PAD, SPECIAL, START, UNKNOWN
 
 TOLERANCE = 1e-4
 """By which a parameter may differ."""

@@ -22,7 +22,7 @@ from ldie.systems.editing.graph import exportable
 from ldie.tasks.editing.model import StepModel
 from ldie.tasks.editing.reading import language_encoder, padded, previews
 from ldie.tasks.editing.sample import EditInput, EditPrediction, EditSequence
-from ldie.tasks.editing.vocabulary import END, START, Vocabulary
+from ldie.tasks.editing.words.vocabulary import END, START, Vocabulary
 from ldie_ext import EditOp
 
 

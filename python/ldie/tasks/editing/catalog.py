@@ -13,15 +13,15 @@ from ldie.errors import ConfigError, DataError
 from ldie.files import is_folder
 from ldie.tasks.editing.data_config import GENERATED, EditDataConfig
 from ldie.tasks.editing.dataset import RequestSource, labels_of
-from ldie.tasks.editing.fivek import FiveK
-from ldie.tasks.editing.gier import Gier
-from ldie.tasks.editing.plans import Plans
-from ldie.tasks.editing.published import TRAINING_SIZE
-from ldie.tasks.editing.published_folder import open_published
+from ldie.tasks.editing.published.fivek import FiveK
+from ldie.tasks.editing.published.gier import Gier
+from ldie.tasks.editing.published.pairs import TRAINING_SIZE
+from ldie.tasks.editing.published.plans import Plans
+from ldie.tasks.editing.published.published_folder import open_published
 from ldie.tasks.editing.sample import EditSample
-from ldie.tasks.editing.syn_requests import Planned, SynRequests, SynRequestsConfig
-from ldie.tasks.editing.vocabulary import Vocabulary, build_vocabulary
-from ldie.tasks.editing.word_files import read_class_names, read_vocabulary
+from ldie.tasks.editing.synedit.syn_requests import Planned, SynRequests, SynRequestsConfig
+from ldie.tasks.editing.words.vocabulary import Vocabulary, build_vocabulary
+from ldie.tasks.editing.words.word_files import read_class_names, read_vocabulary
 
 
 class Chosen(Dataset[EditSample]):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from ldie.tasks.editing.sample import EditSample
-from ldie.tasks.editing.vocabulary import Vocabulary
+from ldie.tasks.editing.words.vocabulary import Vocabulary
 
 
 class Samples(Protocol):

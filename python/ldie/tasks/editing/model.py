@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ldie.contract import Model
 from ldie.tasks.editing.sample import EditInput, EditPrediction
-from ldie.tasks.editing.vocabulary import Vocabulary
+from ldie.tasks.editing.words.vocabulary import Vocabulary
 from ldie_ext import EditOp
 
 

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from ldie.config import Count, Positive
 from ldie.errors import ConfigError
 from ldie.nn.language import PAD, LanguageEncoder, WordEmbedding
-from ldie.tasks.editing.glove import read_glove
 from ldie.tasks.editing.sample import EditInput
-from ldie.tasks.editing.vocabulary import SPECIAL, Vocabulary
+from ldie.tasks.editing.words.glove import read_glove
+from ldie.tasks.editing.words.vocabulary import SPECIAL, Vocabulary
 
 logger = logging.getLogger("ldie")
 
@@ -88,7 +88,7 @@ def load_word_vectors(encoder: LanguageEncoder, config: LanguageConfig, vocabula
     """Starts the words from the vectors in the file that the configuration names, if it names one.
 
     Raises:
-        DataError: It cannot be read; see :func:`ldie.tasks.editing.glove.read_glove`.
+        DataError: It cannot be read; see :func:`ldie.tasks.editing.words.glove.read_glove`.
         ConfigError: They are of another width.
     """
     if not config.glove:

@@ -21,14 +21,14 @@ from ldie.tasks.detection.visualization import save_picture
 from ldie.tasks.editing.catalog import make_data, open_split
 from ldie.tasks.editing.data_config import EditDataConfig
 from ldie.tasks.editing.dataset import EditDataset, each_of
+from ldie.tasks.editing.metrics.request_metrics import edit_metrics
 from ldie.tasks.editing.model import EditingModel
+from ldie.tasks.editing.pages.request_pages import request_page
+from ldie.tasks.editing.pages.request_sheet import request_sheet
+from ldie.tasks.editing.pages.run_index import RUN_PAGE, SHEET
 from ldie.tasks.editing.replay import picture_of
-from ldie.tasks.editing.request_metrics import edit_metrics
-from ldie.tasks.editing.request_pages import request_page
-from ldie.tasks.editing.request_sheet import request_sheet
-from ldie.tasks.editing.run_index import RUN_PAGE, SHEET
 from ldie.tasks.editing.sample import EditInput, EditPrediction, EditSample
-from ldie.tasks.editing.vocabulary import Vocabulary
+from ldie.tasks.editing.words.vocabulary import Vocabulary
 from ldie_ext import EditOp
 
 logger = logging.getLogger("ldie")

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SynEdit: generated pictures, edits and requests whose truth is known."""
