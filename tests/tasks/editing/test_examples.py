@@ -11,6 +11,9 @@ import ldie.tasks.editing
 import pytest
 
 
-@pytest.mark.parametrize("name", [module.name for module in pkgutil.iter_modules(ldie.tasks.editing.__path__)])
+MODULES = [module.name for module in pkgutil.walk_packages(ldie.tasks.editing.__path__, "ldie.tasks.editing.")]
+
+
+@pytest.mark.parametrize("name", MODULES)
 def test_examples(name: str) -> None:
-    assert doctest.testmod(importlib.import_module(f"ldie.tasks.editing.{name}")).failed == 0
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
