@@ -98,6 +98,7 @@ class SumsTask(Task):
         write_text(out / "answers.json", json.dumps(dict(zip(texts, self.infer(model, texts)))))
 
     def show(self, config, split, count, out):
+        self.prepare(config)
         write_text(
             out / "questions.txt", "\n".join(question.text for question in self.open(config, [split])[0][:count])
         )

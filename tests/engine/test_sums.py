@@ -117,7 +117,7 @@ def test_the_commands_need_no_pictures(tmp_path, capsys):
 
 def test_an_unknown_task_is_named(capsys):
     assert main(["show", "--task", "sum", "--data", "sums"]) == 1
-    assert "unknown task 'sum'; known: detection, sums" in capsys.readouterr().err
+    assert "unknown task 'sum'; known: detection, editing, sums" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("recipe", two_ranks_sums.RECIPES)

@@ -10,7 +10,6 @@ import pkgutil
 import ldie.tasks.editing
 import pytest
 
-
 MODULES = [module.name for module in pkgutil.walk_packages(ldie.tasks.editing.__path__, "ldie.tasks.editing.")]
 
 
