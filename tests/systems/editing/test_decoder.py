@@ -2,9 +2,9 @@
 import pytest
 import torch
 from ldie.errors import ConfigError
-from ldie.systems.editing.batch import preview, small_region
 from ldie.systems.editing.episode import drawn, run_episode
 from ldie.systems.editing.losses import parameter_errors, pictures_between, supervised_losses
+from ldie.tasks.editing.reading import preview, small_region
 from ldie.tasks.editing.replay import after_each_step, replayed
 from ldie.tasks.editing.sample import EditInput
 from systems.editing.helpers import FACTS, OPERATORS, SIZE, batch, sample, samples, steps, tiny_config, tiny_editor

@@ -10,9 +10,8 @@ from pydantic import Field
 
 from ldie.config import LearningRate, ModelConfig, Positive, RunConfig, SolverConfig
 from ldie.durations import Steps
-from ldie.errors import ConfigError
 from ldie.tasks.editing.data_config import EditDataConfig
-from ldie.tasks.editing.reading import ImageConfig, LanguageConfig, check_images
+from ldie.tasks.editing.reading import ImageConfig, LanguageConfig, check_senses
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,4 @@ class ClassifierConfig(RunConfig):
 
     def check(self) -> None:
         """Raises a ConfigError for keys that do not fit together."""
-        if not self.model.image.enabled and not self.model.language.enabled:
-            raise ConfigError("one of model.image.enabled and model.language.enabled must be true")
-        check_images(self.model.image)
+        check_senses(self.model.language, self.model.image)

@@ -9,13 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from ldie.contract import Facts
-from ldie.nn.image_code import ImageEncoder
 from ldie.stages import stage
 from ldie.systems.edit_classifier.config import ClassifierConfig
 from ldie.tasks.editing.model import EditingModel
-from ldie.tasks.editing.reading import language_encoder, padded, previews
+from ldie.tasks.editing.reading import heard, image_encoder, language_encoder, padded, previews, shown
 from ldie.tasks.editing.sample import EditInput, EditPrediction
-from ldie.tasks.editing.words.vocabulary import END, START, Vocabulary
+from ldie.tasks.editing.words.vocabulary import Vocabulary
 
 
 class EditClassifier(EditingModel):
@@ -41,9 +40,7 @@ class EditClassifier(EditingModel):
         self.labels = tuple(facts["labels"])
         self.vocabulary = Vocabulary(facts["vocabulary"])
         self.language = language_encoder(language, self.vocabulary)
-        self.images = (
-            ImageEncoder(model.image.widths, model.image.blocks, model.image.code) if model.image.enabled else None
-        )
+        self.images = image_encoder(model.image)
         width = 2 * language.hidden + (model.image.code if model.image.enabled else 0)
         self.choice = nn.Sequential(
             nn.Dropout(language.dropout),
@@ -65,12 +62,9 @@ class EditClassifier(EditingModel):
             words: int64 [B, W], as the vocabulary numbers them, padded by 0.
             regions: bool [B, H, W], where the requests act; None: everywhere.
         """
-        if not self.config.model.language.enabled:
-            words = words.new_tensor([START, END]).expand(len(words), 2)
-        codes = [self.language(words).hidden[-1]]
+        codes = [self.language(heard(words, self.config.model.language)).hidden[-1]]
         if self.images is not None:
-            everywhere = images.new_ones(len(images), 1, *images.shape[2:])
-            codes.append(self.images(images, everywhere if regions is None else regions[:, None].to(images)))
+            codes.append(self.images(images, shown(images, regions)))
         logits: Tensor = self.choice(torch.cat(codes, 1))
         return logits
 

@@ -16,7 +16,7 @@ from ldie.contract import Recipe, Runtime
 from ldie.errors import DataError
 from ldie.systems.edit_classifier.config import ClassifierConfig
 from ldie.systems.edit_classifier.model import EditClassifier
-from ldie.tasks.editing.dataset import labels_of
+from ldie.tasks.editing.dataset import check_requests, labels_of
 from ldie.tasks.editing.metrics.request_metrics import asked_for
 from ldie.tasks.editing.reading import check_batch, load_word_vectors, padded, preview, small_region, stacked_regions
 from ldie.tasks.editing.sample import EditSample
@@ -67,8 +67,7 @@ class ClassifierRecipe(Recipe):
 
     def check_data(self, dataset: Any) -> None:
         """See :meth:`Recipe.check_data`."""
-        if len(dataset) == 0:
-            raise DataError(f"{dataset.origin}: has no requests to train on; give other data or another dataset.mode")
+        check_requests(dataset)
         if not labels_of(dataset):
             raise DataError(f"{dataset.origin}: says of no request what it asks for; give data with operators or plans")
 

@@ -14,9 +14,9 @@ from ldie.stages import stage
 from ldie.systems.edit_discriminator.config import DiscriminatorConfig
 from ldie.systems.edit_discriminator.networks import Comparison, PairEncoder, StepNames
 from ldie.tasks.editing.model import EditingModel
-from ldie.tasks.editing.reading import language_encoder, padded, preview, previews, small_region
+from ldie.tasks.editing.reading import heard, language_encoder, padded, preview, previews, shown, small_region
 from ldie.tasks.editing.sample import EditInput, EditPrediction, JudgedInput
-from ldie.tasks.editing.words.vocabulary import END, START, Vocabulary
+from ldie.tasks.editing.words.vocabulary import Vocabulary
 from ldie_ext import EditOp
 
 Judge: TypeAlias = Callable[[Tensor], Tensor]
@@ -57,14 +57,11 @@ class EditDiscriminator(EditingModel):
 
     def read(self, words: Tensor) -> Tensor:
         """Codes [B, D] of requests int64 [B, W]."""
-        if not self.config.model.language.enabled:
-            words = words.new_tensor([START, END]).expand(len(words), 2)
-        return self.language(words).hidden[-1]
+        return self.language(heard(words, self.config.model.language)).hidden[-1]
 
     def see(self, sources: Tensor, pictures: Tensor, regions: Tensor | None) -> Tensor:
         """Codes [B, E] of what was done to sources [B, 3, H, W] in [0, 1]; regions bool [B, H, W]."""
-        shown = sources.new_ones(len(sources), 1, *sources.shape[2:]) if regions is None else regions[:, None]
-        code: Tensor = self.pairs(sources, pictures, shown.to(sources))
+        code: Tensor = self.pairs(sources, pictures, shown(sources, regions))
         return code
 
     def forward(self, sources: Tensor, pictures: Tensor, words: Tensor, regions: Tensor | None = None) -> Tensor:
@@ -117,7 +114,7 @@ class EditDiscriminator(EditingModel):
         sources, regions = previews(inputs, model.pair.size)
         pictures = torch.stack([preview(item.picture, model.pair.size) for item in inputs])
         with stage("networks"):
-            shown, edited = (images.to(self.device).float() / 255 for images in (sources, pictures))
+            before, after = (images.to(self.device).float() / 255 for images in (sources, pictures))
             regions = None if regions is None else regions.to(self.device)
-            logits: Tensor = self(shown, edited, padded(sentences).to(self.device), regions)
+            logits: Tensor = self(before, after, padded(sentences).to(self.device), regions)
             return logits.float().sigmoid().cpu()

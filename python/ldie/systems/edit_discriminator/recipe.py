@@ -16,6 +16,7 @@ from ldie.contract import Recipe, Runtime
 from ldie.errors import DataError
 from ldie.systems.edit_discriminator.config import DiscriminatorConfig
 from ldie.systems.edit_discriminator.model import EditDiscriminator
+from ldie.tasks.editing.dataset import check_requests
 from ldie.tasks.editing.judges.negatives import asks_for_other, negative_picture, target_of
 from ldie.tasks.editing.reading import load_word_vectors, padded, preview, small_region, stacked_regions
 from ldie.tasks.editing.sample import EditSample
@@ -82,8 +83,7 @@ class DiscriminatorRecipe(Recipe):
 
     def check_data(self, dataset: Any) -> None:
         """See :meth:`Recipe.check_data`."""
-        if len(dataset) == 0:
-            raise DataError(f"{dataset.origin}: has no requests to train on; give other data or another dataset.mode")
+        check_requests(dataset)
         if dataset[0].target is None:
             raise DataError(f"{dataset.origin}: has no targets to tell from other pictures; give data with targets")
         if not dataset.operators:

@@ -10,9 +10,7 @@ import torch
 from torch import Tensor
 
 from ldie.systems.editing.decoder import END
-from ldie.tasks.editing.reading import padded as padded
-from ldie.tasks.editing.reading import preview, small_region, stacked_regions
-from ldie.tasks.editing.reading import previews as previews
+from ldie.tasks.editing.reading import padded, preview, small_region, stacked_regions
 from ldie.tasks.editing.sample import EditSample, EditSequence
 from ldie_ext import EditOp
 

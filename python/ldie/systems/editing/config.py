@@ -14,7 +14,7 @@ from ldie.errors import ConfigError
 from ldie.tasks.editing.data_config import EditDataConfig
 from ldie.tasks.editing.reading import ImageConfig as ImageConfig
 from ldie.tasks.editing.reading import LanguageConfig as LanguageConfig
-from ldie.tasks.editing.reading import check_images
+from ldie.tasks.editing.reading import check_senses
 
 SMALLEST = 16
 """Side of a picture that VGG19's four poolings leave a cell of."""
@@ -184,8 +184,6 @@ class EditorConfig(RunConfig):
             raise ConfigError(
                 f"model.image.size must be at least {SMALLEST} for solver.gan.perceptual, got {model.image.size}"
             )
-        if not model.image.enabled and not model.language.enabled:
-            raise ConfigError("one of model.image.enabled and model.language.enabled must be true")
         if adversarial and not model.discriminator.widths:
             raise ConfigError("model.discriminator.widths must have the channels of at least one layer, got none")
-        check_images(model.image)
+        check_senses(model.language, model.image)

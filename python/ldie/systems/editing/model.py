@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from ldie.contract import Facts
 from ldie.export.exportable import Exportable
-from ldie.nn.image_code import ImageEncoder
 from ldie.nn.language import LanguageCode, LanguageEncoder
 from ldie.stages import stage
 from ldie.systems.editing.config import EditorConfig
@@ -20,9 +19,9 @@ from ldie.systems.editing.discriminator import Discriminator
 from ldie.systems.editing.episode import Episode, run_episode
 from ldie.systems.editing.graph import exportable
 from ldie.tasks.editing.model import StepModel
-from ldie.tasks.editing.reading import language_encoder, padded, previews
+from ldie.tasks.editing.reading import heard, image_encoder, language_encoder, padded, previews, shown
 from ldie.tasks.editing.sample import EditInput, EditPrediction, EditSequence
-from ldie.tasks.editing.words.vocabulary import END, START, Vocabulary
+from ldie.tasks.editing.words.vocabulary import Vocabulary
 from ldie_ext import EditOp
 
 
@@ -50,9 +49,7 @@ class Editor(StepModel):
         self.vocabulary = Vocabulary(facts["vocabulary"])
         self.register_buffer("codes", torch.tensor([EditOp.NONE, *self.operators]), persistent=False)
         self.language = language_encoder(language, self.vocabulary)
-        self.images = (
-            ImageEncoder(model.image.widths, model.image.blocks, model.image.code) if model.image.enabled else None
-        )
+        self.images = image_encoder(model.image)
         self.decoder = Decoder(model, self.operators)
         self.discriminator = Discriminator(model, self.vocabulary) if model.discriminator.scales else None
 
@@ -88,16 +85,11 @@ class Editor(StepModel):
 
     def read(self, words: Tensor) -> LanguageCode:
         """Requests int64 [B, W]."""
-        if not self.config.model.language.enabled:
-            words = words.new_tensor([START, END]).expand(len(words), 2)
-        return self.language(words)
+        return self.language(heard(words, self.config.model.language))
 
     def see(self, images: Tensor, regions: Tensor | None) -> Tensor | None:
         """Codes [B, D] of pictures [B, 3, H, W] in [0, 1]; None where the editor does not look at them."""
-        if self.images is None:
-            return None
-        shown = images.new_ones(len(images), 1, *images.shape[2:]) if regions is None else regions[:, None].to(images)
-        return self.images(images, shown)
+        return None if self.images is None else self.images(images, shown(images, regions))
 
     def parameters_of(self, hidden: Tensor, tokens: Tensor) -> Tensor:
         """Parameters [N, 24] of each token's operator, from what the decoder has in mind [N, H]; zeros for END."""

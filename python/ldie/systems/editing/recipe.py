@@ -20,6 +20,7 @@ from ldie.systems.editing.losses import supervised_losses
 from ldie.systems.editing.model import Editor
 from ldie.systems.editing.objectives import objective_of
 from ldie.systems.editing.pretrained import load_pretrained
+from ldie.tasks.editing.dataset import check_requests
 from ldie.tasks.editing.reading import check_batch, load_word_vectors
 from ldie.tasks.editing.sample import EditSample
 
@@ -55,8 +56,7 @@ class EditorRecipe(Recipe):
 
     def check_data(self, dataset: Any) -> None:
         """See :meth:`Recipe.check_data`."""
-        if len(dataset) == 0:
-            raise DataError(f"{dataset.origin}: has no requests to train on; give other data or another dataset.mode")
+        check_requests(dataset)
         if not dataset.operators:
             raise DataError(
                 f"{dataset.origin}: has no steps to learn from; plan them first (docs/editing.md) and set dataset.plans"

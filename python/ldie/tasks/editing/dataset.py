@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
+from ldie.errors import DataError
 from ldie.tasks.editing.sample import EditSample
 from ldie.tasks.editing.words.vocabulary import Vocabulary
 
@@ -43,6 +44,12 @@ class EditDataset(RequestSource, Protocol):
             ConfigError: There are none.
             DataError: A file of words cannot be read.
         """
+
+
+def check_requests(dataset: RequestSource) -> None:
+    """Raises a DataError where there are no requests to train on."""
+    if len(dataset) == 0:
+        raise DataError(f"{dataset.origin}: has no requests to train on; give other data or another dataset.mode")
 
 
 def each_of(samples: Samples) -> Iterator[EditSample]:

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from ldie.config import Count, Positive
 from ldie.errors import ConfigError
+from ldie.nn.image_code import ImageEncoder
 from ldie.nn.language import PAD, LanguageEncoder, WordEmbedding
 from ldie.tasks.editing.sample import EditInput
 from ldie.tasks.editing.words.glove import read_glove
-from ldie.tasks.editing.words.vocabulary import SPECIAL, Vocabulary
+from ldie.tasks.editing.words.vocabulary import END, SPECIAL, START, Vocabulary
 
 logger = logging.getLogger("ldie")
 
@@ -59,17 +60,17 @@ class ImageConfig:
     """False: pictures are not looked at, to see what is due to them."""
 
 
-def check_images(config: ImageConfig) -> None:
-    """Raises a ConfigError for pictures that cannot be seen so."""
-    if not config.enabled:
+def check_senses(language: LanguageConfig, image: ImageConfig) -> None:
+    """Raises a ConfigError for a model that neither reads nor sees, or cannot see so."""
+    if not image.enabled:
+        if not language.enabled:
+            raise ConfigError("one of model.image.enabled and model.language.enabled must be true")
         return
-    if not config.widths:
+    if not image.widths:
         raise ConfigError("model.image.widths must have the channels of at least one stage, got none")
-    least = 2 ** (len(config.widths) + (config.blocks > 0))
-    if config.size < least:
-        raise ConfigError(
-            f"model.image.size must be at least {least} for {len(config.widths)} stages, got {config.size}"
-        )
+    least = 2 ** (len(image.widths) + (image.blocks > 0))
+    if image.size < least:
+        raise ConfigError(f"model.image.size must be at least {least} for {len(image.widths)} stages, got {image.size}")
 
 
 def check_batch(size: int, model: nn.Module) -> None:
@@ -82,6 +83,21 @@ def language_encoder(config: LanguageConfig, vocabulary: Vocabulary) -> Language
     """The network that reads requests, with fresh weights."""
     embedding = WordEmbedding(SPECIAL, len(vocabulary.words), config.embedding, config.fix_embedding)
     return LanguageEncoder(embedding, config.embedding, config.hidden, config.layers, config.dropout)
+
+
+def image_encoder(config: ImageConfig) -> ImageEncoder | None:
+    """The network that sees pictures, with fresh weights; None where they are not looked at."""
+    return ImageEncoder(config.widths, config.blocks, config.code) if config.enabled else None
+
+
+def heard(words: Tensor, config: LanguageConfig) -> Tensor:
+    """Requests int64 [B, W] as a model is told them: empty ones where it does not read."""
+    return words if config.enabled else words.new_tensor([START, END]).expand(len(words), 2)
+
+
+def shown(images: Tensor, regions: Tensor | None) -> Tensor:
+    """Where to look at pictures [B, 3, H, W], given regions bool [B, H, W]: 0 or 1 [B, 1, H, W], as the pictures."""
+    return images.new_ones(len(images), 1, *images.shape[2:]) if regions is None else regions[:, None].to(images)
 
 
 def load_word_vectors(encoder: LanguageEncoder, config: LanguageConfig, vocabulary: Vocabulary) -> None:

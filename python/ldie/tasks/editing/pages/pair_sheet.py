@@ -32,7 +32,7 @@ def pair_sheet(
 
 
 def _cell(source: NDArray[np.uint8], target: NDArray[np.uint8], recipe: Recipe, title: str) -> Image.Image:
-    pictures = [_scaled(pixels) for pixels in (source, target)]
+    pictures = [scaled(pixels, _SIDE) for pixels in (source, target)]
     text = textwrap.wrap("; ".join(map(words, recipe.steps)), _LETTERS, max_lines=_LINES)
     text = [*textwrap.wrap(title, _LETTERS, max_lines=_LINES), *text]
     width, height = pictures[0].size
@@ -44,10 +44,10 @@ def _cell(source: NDArray[np.uint8], target: NDArray[np.uint8], recipe: Recipe, 
     return cell
 
 
-def _scaled(pixels: NDArray[np.uint8]) -> Image.Image:
-    """At most as large as its place, pixels still square."""
+def scaled(pixels: NDArray[np.uint8], side: int) -> Image.Image:
+    """A picture [H, W, 3] whose longer side is so many pixels, its pixels still square."""
     height, width, _ = pixels.shape
-    scale = _SIDE / max(height, width)
+    scale = side / max(height, width)
     method = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS
     size = max(1, round(width * scale)), max(1, round(height * scale))
     return Image.fromarray(pixels).resize(size, method)

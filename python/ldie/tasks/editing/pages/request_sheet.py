@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ldie.tasks.detection.fonts import font_for
 from ldie.tasks.detection.visualization import grid
+from ldie.tasks.editing.pages.pair_sheet import scaled
 from ldie.tasks.editing.pages.step_words import words
 from ldie.tasks.editing.replay import picture_of
 from ldie.tasks.editing.sample import EditPrediction, EditSample, EditSequence
@@ -29,14 +30,14 @@ def request_sheet(
 
 
 def _cell(sample: EditSample, prediction: EditPrediction | None) -> Image.Image:
-    pictures = [_scaled(outlined(sample.source, sample.region))]
+    pictures = [_picture(outlined(sample.source, sample.region))]
     lines = [sample.request]
     made = None if prediction is None else picture_of(sample, prediction)
     if prediction is not None and made is not None:
-        pictures.append(_scaled(made))
+        pictures.append(_picture(made))
         lines.append("made: " + _in_words(prediction.steps))
     if sample.target is not None:
-        pictures.append(_scaled(sample.target))
+        pictures.append(_picture(sample.target))
     if sample.steps is not None:
         lines.append("meant: " + _in_words(sample.steps))
     text = "\n".join(textwrap.shorten(line, _LETTERS * len(pictures), placeholder=" ...") for line in lines)
@@ -63,10 +64,5 @@ def outlined(image: Tensor, region: Tensor | None) -> Tensor:
     return image.new_tensor(pixels).permute(2, 0, 1)
 
 
-def _scaled(image: Tensor) -> Image.Image:
-    """At most as large as its place, pixels still square."""
-    height, width = image.shape[1:]
-    scale = _SIDE / max(height, width)
-    method = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    return Image.fromarray(image.permute(1, 2, 0).numpy()).resize(size, method)
+def _picture(image: Tensor) -> Image.Image:
+    return scaled(image.permute(1, 2, 0).numpy(), _SIDE)
