@@ -14,7 +14,7 @@ from ldie_ext._register import register
 from ldie_ext.ops.losses._reduction import REDUCTIONS, Reduction
 from ldie_ext.ops.losses._smooth import Smooth, smooth_pair
 
-__all__: list[str] = []
+__all__ = ["gather_upsample_dice"]
 
 SIGMOIDS = ("after", "before")
 
@@ -75,3 +75,76 @@ def gather_upsample_dice(
         >>> gather_upsample_dice(logits, targets, cells=torch.tensor([2, 0, 2]), rows=torch.tensor([0, 1, -1]))
         tensor(0.0524)
     """
+    order, code = option_code("sigmoid", sigmoid, SIGMOIDS), option_code("reduction", reduction, REDUCTIONS)
+    loss, _, _ = _library.ops.gather_upsample_dice(
+        logits,
+        *_pixels(targets, packed_width, logits),
+        cells,
+        rows,
+        align_corners,
+        SIGMOIDS[order] == "before",
+        *smooth_pair(smooth),
+        code,
+    )
+    return loss
+
+
+def _pixels(targets: Tensor, packed_width: int | None, logits: Tensor) -> tuple[Tensor, int, bool]:
+    """The targets as the native op takes them, their width, and whether they are packed."""
+    if packed_width is None and targets.is_floating_point():
+        return targets.to(logits.dtype), targets.shape[-1], False
+    return mask_pixels(targets, packed_width)
+
+
+def _fake(
+    logits: Tensor,
+    targets: Tensor,
+    width: int,
+    packed: bool,
+    cells: Tensor | None,
+    rows: Tensor | None,
+    align_corners: bool,
+    sigmoid_first: bool,
+    smooth_numerator: float,
+    smooth_denominator: float,
+    reduction: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    count = next(len(given) for given in (cells, rows, logits) if given is not None)
+    dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
+    loss = logits.new_empty((count,) if reduction == REDUCTIONS.index("none") else (), dtype=dtype)
+    return loss, logits.new_empty((count, 2), dtype=torch.float64), logits.new_empty((), dtype=torch.float64)
+
+
+def _fake_backward(grad: Tensor, logits: Tensor, *_: Any) -> Tensor:
+    return logits.new_empty(logits.shape)
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    logits, targets, ctx.width, ctx.packed, cells, rows, ctx.align_corners, ctx.sigmoid_first, *_, ctx.reduction = inputs
+    ctx.mark_non_differentiable(*output[1:])
+    ctx.save_for_backward(logits, targets, cells, rows, *output[1:])
+
+
+def _backward(ctx: Any, grad: Tensor, *_: Tensor | None) -> tuple[Tensor | None, ...]:
+    if ctx.needs_input_grad[1]:
+        raise RuntimeError("ldie_ext.gather_upsample_dice is not differentiable in targets: detach them")
+    logits, targets, cells, rows, fractions, scale = ctx.saved_tensors
+    gradient = _library.ops.gather_upsample_dice_backward(
+        grad,
+        logits,
+        targets,
+        ctx.width,
+        ctx.packed,
+        cells,
+        rows,
+        ctx.align_corners,
+        ctx.sigmoid_first,
+        fractions,
+        scale,
+        ctx.reduction,
+    )
+    return gradient, *[None] * 10
+
+
+register("gather_upsample_dice", fake=_fake, setup_context=_setup_context, backward=_backward)
+register("gather_upsample_dice_backward", fake=_fake_backward)
