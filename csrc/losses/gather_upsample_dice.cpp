@@ -131,11 +131,11 @@ Tensor gather_upsample_dice_backward_op(const Tensor& grad_, const Tensor& logit
 }
 
 LDIE_OP(gather_upsample_dice, gather_upsample_dice_op,
-        "(Tensor logits, Tensor targets, int width, bool packed, Tensor? cells, Tensor? rows, bool align_corners,"
+        "(Tensor logits, Tensor targets, SymInt width, bool packed, Tensor? cells, Tensor? rows, bool align_corners,"
         " bool sigmoid_first, float smooth_numerator, float smooth_denominator, int reduction)"
         " -> (Tensor, Tensor, Tensor)");
 LDIE_OP(gather_upsample_dice_backward, gather_upsample_dice_backward_op,
-        "(Tensor grad, Tensor logits, Tensor targets, int width, bool packed, Tensor? cells, Tensor? rows,"
+        "(Tensor grad, Tensor logits, Tensor targets, SymInt width, bool packed, Tensor? cells, Tensor? rows,"
         " bool align_corners, bool sigmoid_first, Tensor fractions, Tensor scale, int reduction) -> Tensor");
 
 }  // namespace

@@ -138,7 +138,9 @@ def test_errors_name_the_argument(backend: Backend) -> None:
         call(inputs, targets, smooth=-1)
     with pytest.raises(ValueError, match=r"smooth must be at least 0, got \(0, -1\)"):
         call(inputs, targets, smooth=(0, -1))
-    with pytest.raises(ValueError, match=r"smooth must be a number or a pair \(numerator, denominator\), got \(1, 2, 3\)"):
+    with pytest.raises(
+        ValueError, match=r"smooth must be a number or a pair \(numerator, denominator\), got \(1, 2, 3\)"
+    ):
         call(inputs, targets, smooth=(1, 2, 3))
     fractions = torch.ones(4, 2, dtype=torch.float64, device=backend.device)
     backward = backend.op("dice_loss_backward")

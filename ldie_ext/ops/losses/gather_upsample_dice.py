@@ -73,7 +73,7 @@ def gather_upsample_dice(
         >>> logits = torch.tensor([[[2.0, -2.0]], [[0.0, 0.0]], [[-2.0, 2.0]]])
         >>> targets = torch.tensor([[[False, False, True, True]], [[True, True, False, False]]])
         >>> gather_upsample_dice(logits, targets, cells=torch.tensor([2, 0, 2]), rows=torch.tensor([0, 1, -1]))
-        tensor(0.0524)
+        tensor(0.0394)
     """
     order, code = option_code("sigmoid", sigmoid, SIGMOIDS), option_code("reduction", reduction, REDUCTIONS)
     loss, _, _ = _library.ops.gather_upsample_dice(
@@ -120,7 +120,9 @@ def _fake_backward(grad: Tensor, logits: Tensor, *_: Any) -> Tensor:
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    logits, targets, ctx.width, ctx.packed, cells, rows, ctx.align_corners, ctx.sigmoid_first, *_, ctx.reduction = inputs
+    logits, targets, ctx.width, ctx.packed, cells, rows, ctx.align_corners, ctx.sigmoid_first, *_, ctx.reduction = (
+        inputs
+    )
     ctx.mark_non_differentiable(*output[1:])
     ctx.save_for_backward(logits, targets, cells, rows, *output[1:])
 
