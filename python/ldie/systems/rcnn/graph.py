@@ -12,11 +12,12 @@ from torch.nn import functional
 
 from ldie.nn.precision import full_precision
 from ldie.systems.rcnn.config import RCNNConfig
-from ldie.systems.rcnn.inputs import evaluation_size, padded
 from ldie.systems.rcnn.postprocess import Found, draw_masks, image_keypoints, own_class
+from ldie.tasks.detection.batches import padded
 from ldie.tasks.detection.graph import DetectionGraph, FixedResize
 from ldie.tasks.detection.masks import Masks, Size
 from ldie.tasks.detection.transforms import normalize
+from ldie.tasks.detection.whole_images import evaluation_size
 
 
 class RCNNGraph(DetectionGraph):
@@ -70,7 +71,7 @@ class RCNNGraph(DetectionGraph):
         return self._in_slots(fields, offsets)
 
     def _input(self, images: Tensor) -> Tensor:
-        """As :func:`ldie.systems.rcnn.inputs.evaluation_image` has it, and filled up."""
+        """As :func:`ldie.tasks.detection.whole_images.evaluation_image` has it, and filled up."""
         options = self.config.input
         normal = normalize(self.pillow(images), options.mean, options.std, bgr=options.bgr)
         if self.config.model.convention == "torchvision":

@@ -8,10 +8,9 @@ from typing import Any
 
 from ldie.config import DatasetConfig
 from ldie.durations import Epochs
+from ldie.nn.backbone import BackboneConfig
 from ldie.systems.rcnn.config import (
-    BackboneConfig,
     BoxHeadConfig,
-    InputConfig,
     KeypointHeadConfig,
     LossConfig,
     MaskHeadConfig,
@@ -20,6 +19,7 @@ from ldie.systems.rcnn.config import (
     RCNNModel,
     RCNNSolver,
 )
+from ldie.tasks.detection.whole_images import InputConfig
 
 _BETA = 1 / 9
 """Where torchvision's losses of boxes turn linear."""
