@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ldie.config import Count, Positive
+from ldie.errors import ConfigError
 from ldie.nn.feature_pyramid import FeaturePyramid
 from ldie.nn.normed_conv import NormName, norm_layer
 from ldie.nn.resnet import ResNet
@@ -44,6 +45,18 @@ class BackboneConfig:
     def strides(self) -> tuple[int, ...]:
         """Pixels per cell of each level of the pyramid: one for each stage, and one twice as coarse."""
         return tuple(4 * 2**level for level in range(len(self.blocks) + 1))
+
+    def check(self) -> None:
+        """Checks what spans several keys.
+
+        Raises:
+            ConfigError: Naming the keys that do not fit together.
+        """
+        if not 1 <= len(self.blocks) == len(self.widths) <= 7:
+            raise ConfigError(
+                "model.backbone.blocks and model.backbone.widths need one entry for each of 1 to 7 stages, got "
+                f"{list(self.blocks)} and {list(self.widths)}"
+            )
 
 
 def build_backbone(config: BackboneConfig) -> FeaturePyramid:

@@ -199,11 +199,7 @@ class RCNNConfig(RunConfig):
             ConfigError: Naming the keys that do not fit together.
         """
         backbone, proposals = self.model.backbone, self.model.proposals
-        if not 1 <= len(backbone.blocks) == len(backbone.widths) <= 7:
-            raise ConfigError(
-                "model.backbone.blocks and model.backbone.widths need one entry for each of 1 to 7 stages, got "
-                f"{list(backbone.blocks)} and {list(backbone.widths)}"
-            )
+        backbone.check()
         levels, counts = len(backbone.strides), {len(sizes) for sizes in proposals.anchor_sizes}
         if len(proposals.anchor_sizes) != levels or len(counts) != 1 or 0 in counts:
             raise ConfigError(
