@@ -128,7 +128,8 @@ class PostprocessConfig:
     """Best places of an image that are looked at."""
     mask_threshold: _Open = 0.5
     min_area: Literal["stride", "none"] = "stride"
-    """``stride``: masks go that have no more cells, half as wide as those of the finest map, than their level's stride."""
+    """``stride``: masks go that have no more cells than their level's stride has pixels; cells are half as wide as those
+    of the finest map."""
     maskness: bool = True
     """Multiply scores by the mean probability within the mask."""
     nms: Literal["matrix", "greedy"] = "matrix"
