@@ -128,7 +128,7 @@ class PostprocessConfig:
     """Best places of an image that are looked at."""
     mask_threshold: _Open = 0.5
     min_area: Literal["stride", "none"] = "stride"
-    """``stride``: masks go that have no more cells than their level's stride has pixels; cells are half as wide as those
+    """``stride``: masks go that have no more cells than their level's stride has pixels; a cell is half as wide as one
     of the finest map."""
     maskness: bool = True
     """Multiply scores by the mean probability within the mask."""
