@@ -67,7 +67,8 @@ class SOLO(DetectionModel):
             with stage("networks"):
                 outlook = self(batch.to(self.device))
             for place, (index, inside) in enumerate(zip(members, sizes.tolist())):
-                frame = Frame((shape[0], shape[1]), (inside[0], inside[1]), tuple(inputs[index].shape[1:]))
+                file = inputs[index].shape[1:]
+                frame = Frame((shape[0], shape[1]), (inside[0], inside[1]), (file[0], file[1]))
                 with stage("results"):
                     results[index] = find_objects(self.head, outlook, place, frame, self.config)
         return [results[index] for index in range(len(inputs))]

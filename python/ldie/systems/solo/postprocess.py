@@ -52,10 +52,10 @@ def find_objects(head: SOLOHead, outlook: Outlook, image: int, frame: Frame, con
         align_corners=config.model.head.align_corners,
         rle=True,
     )
-    kept = (ldie_ext.rle_area(masks) >= test.min_pixels).nonzero().flatten().cpu()
-    drawn = select(ldie_ext.RLE(masks.counts.cpu(), masks.offsets.cpu(), masks.sizes.cpu()), kept)
-    boxes = ldie_ext.rle_to_boxes(drawn).float()
-    return Prediction(boxes, scores.cpu()[kept], labels.cpu()[kept], drawn, None, size)
+    runs = ldie_ext.RLE(masks.counts.cpu(), masks.offsets.cpu(), masks.sizes.cpu())
+    kept = (ldie_ext.rle_area(runs) >= test.min_pixels).nonzero().flatten()
+    boxes = ldie_ext.rle_to_boxes(runs)[kept]
+    return Prediction(boxes, scores.cpu()[kept], labels.cpu()[kept], select(runs, kept), None, size)
 
 
 def candidates(outlook: Outlook, image: int, config: SOLOConfig) -> Candidates:
