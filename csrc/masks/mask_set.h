@@ -27,6 +27,11 @@ struct MaskSet {
   LDIE_HD bool packed() const { return form == MaskForm::packed; }
   LDIE_HD bool has_pixels() const { return form == MaskForm::dense || packed(); }
   LDIE_HD const uint8_t* mask(int64_t n) const { return masks + n * mask_bytes(); }
+  // Whether a pixel belongs to a mask in memory.
+  LDIE_HD bool holds(int64_t n, int64_t y, int64_t x) const {
+    const uint8_t* const row = mask(n) + y * row_bytes();
+    return packed() ? (row[x / 8] >> (x % 8) & 1) != 0 : row[x] != 0;
+  }
 };
 
 // Pixels [left, right) x [top, bottom); empty at first.
