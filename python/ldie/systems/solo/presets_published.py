@@ -47,7 +47,7 @@ R50_1X = _scheduled(
     ),
     "1x",
 )
-"""SOLO with ResNet-50 and a feature pyramid as its authors and mmdetection have it, sixteen images a step: torchvision's
+"""SOLO with ResNet-50 and feature pyramid as its authors and mmdetection have it, sixteen images a step; torchvision's
 ResNet and its colours. The schedule is the authors'; mmdetection's falls after 8 and 11 epochs. There the factors of
 norms learn after the first stage; here they are constants."""
 
