@@ -44,6 +44,13 @@ def _heatmap_peaks(scores: Any, k: int, per_class: bool) -> tuple[Any, Any, Any,
     return values, labels, y, x
 
 
+def _points_nms(values: Any, scores: Any, wide: bool) -> Any:
+    side = 3 if wide else 2
+    highest = op.MaxPool(scores, kernel_shape=[side, side], pads=[1, 1, side - 2, side - 2])[0]
+    kept = op.And(op.Equal(scores, highest), op.Greater(scores, op.Constant(value_float=-math.inf)))
+    return op.Where(kept, values, op.Constant(value_float=0.0))
+
+
 def _nms(boxes: Any, scores: Any, iou_threshold: float) -> Any:
     found = op.NonMaxSuppression(
         op.Unsqueeze(_upright(boxes), _numbers(0)),
@@ -106,6 +113,7 @@ def translations() -> dict[Callable, Callable]:
     ops = torch.ops.ldie_ext
     return {
         ops.heatmap_peaks.default: _heatmap_peaks,
+        ops.points_nms.default: _points_nms,
         ops.nms.default: _nms,
         ops.deform_conv2d.default: _deform_conv2d,
         torch.ops.aten.sort.stable: _stable_sort,
