@@ -90,6 +90,8 @@ class SOLOHead(nn.Module):
     def masks(self, features: Tensor, level: int, counts: Sequence[int], places: Tensor) -> Tensor:
         """Logits [n,h,w] of single places of a level: the last layer of these alone, no other mask is computed.
 
+        Without any place all weights still have gradients, which are 0: other processes may have some.
+
         Args:
             features: [B,C,h,w] of the level.
             level: Which one.
@@ -99,12 +101,8 @@ class SOLOHead(nn.Module):
         last = self.conv_mask_list[level]
         assert isinstance(last, nn.Conv2d) and last.bias is not None
         weights = last.weight.flatten(1).to(features.dtype)[places]
-        parts = [
-            own @ image.flatten(1) for own, image, count in zip(weights.split(list(counts)), features, counts) if count
-        ]
-        height, width = features.shape[2:]
-        logits = torch.cat(parts) if parts else features.new_zeros(0, height * width)
-        return (logits + last.bias.to(features.dtype)[places, None]).unflatten(1, (height, width))
+        logits = torch.cat([own @ image.flatten(1) for own, image in zip(weights.split(list(counts)), features)])
+        return (logits + last.bias.to(features.dtype)[places, None]).unflatten(1, features.shape[2:])
 
 
 def coordinates(like: Tensor) -> Tensor:
