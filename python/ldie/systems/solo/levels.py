@@ -32,15 +32,15 @@ class Levels(nn.Module):
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Maps [B,C,h,w] of the pyramid -> those that the head has grids for, resized."""
         levels = []
-        for x, given, wanted in zip(maps, *self.strides):
+        for x, wanted in zip(maps, self.strides[1]):
             x = functional.relu(x) if self.relu else x
             for conv in self.fpn_convs:
                 x = conv(x)
-            levels.append(self._resized(x, given, wanted))
+            levels.append(self._resized(x, [side * self.strides[0][0] // wanted for side in maps[0].shape[2:]]))
         return levels
 
-    def _resized(self, x: Tensor, given: int, wanted: int) -> Tensor:
-        if given == wanted:
+    def _resized(self, x: Tensor, size: list[int]) -> Tensor:
+        """Of images whose sides the wanted strides divide; those of the coarsest maps need not."""
+        if list(x.shape[2:]) == size:
             return x
-        size = [side * given // wanted for side in x.shape[2:]]
         return functional.interpolate(x, size, mode="bilinear", align_corners=self.align_corners)
