@@ -47,6 +47,7 @@ from ldie_ext.ops.losses.center_focal_loss_from_boxes import center_focal_loss_f
 from ldie_ext.ops.losses.dice_loss import dice_loss as dice_loss
 from ldie_ext.ops.losses.sigmoid_focal_loss import sigmoid_focal_loss as sigmoid_focal_loss
 from ldie_ext.ops.losses.spatial_softmax_cross_entropy import spatial_softmax_cross_entropy as spatial_softmax_cross_entropy
+from ldie_ext.ops.masks.composite_masks import composite_masks as composite_masks
 from ldie_ext.ops.masks.crop_and_resize_masks import crop_and_resize_masks as crop_and_resize_masks
 from ldie_ext.ops.masks.mask_centers import mask_centers as mask_centers
 from ldie_ext.ops.masks.mask_iou import mask_iou as mask_iou

@@ -205,6 +205,12 @@ CASES = [
     Case("mask_centers", lambda: (masks(),), ldie_ext.mask_centers),
     Case("paste_masks", lambda: (torch.rand(COUNT, 1, 7, 7), boxes()),
          lambda *inputs: ldie_ext.paste_masks(*inputs, (H, W))),
+    Case("composite_masks", lambda: (torch.rand(COUNT, 7, 7), torch.randint(COUNT, (5,))),
+         lambda maps, index: ldie_ext.composite_masks(maps, (H, W), index=index, between=(20, 24), crop=(18, 24))),
+    Case("composite_masks", lambda: (torch.rand(COUNT, 7, 7), torch.rand(COUNT)),
+         lambda maps, scores: ldie_ext.composite_masks(maps, (H, W), scores=scores, exclusive=True), form="exclusive"),
+    Case("composite_masks", lambda: (torch.rand(COUNT, 7, 7),),
+         lambda maps: ldie_ext.composite_masks(maps, (H, W), rle=True), form="rle", waits=RUNS),
     Case("crop_and_resize_masks", lambda: (masks(), boxes()),
          lambda *inputs: ldie_ext.crop_and_resize_masks(*inputs, 7)),
     # editing
