@@ -62,6 +62,8 @@ from ldie_ext.ops.masks.rle_area import rle_area as rle_area
 from ldie_ext.ops.masks.rle_decode import rle_decode as rle_decode
 from ldie_ext.ops.masks.rle_encode import rle_encode as rle_encode
 from ldie_ext.ops.masks.rle_to_boxes import rle_to_boxes as rle_to_boxes
+from ldie_ext.ops.masks.solo_assign import SoloTargets as SoloTargets
+from ldie_ext.ops.masks.solo_assign import solo_assign as solo_assign
 from ldie_ext.ops.roi.multiscale_roi_align import multiscale_roi_align as multiscale_roi_align
 from ldie_ext.ops.roi.roi_align import roi_align as roi_align
 from ldie_ext.ops.suppression.batched_nms import batched_nms as batched_nms
@@ -69,6 +71,7 @@ from ldie_ext.ops.suppression.mask_nms import mask_nms as mask_nms
 from ldie_ext.ops.suppression.matrix_nms import matrix_nms as matrix_nms
 from ldie_ext.ops.suppression.nms import nms as nms
 from ldie_ext.ops.suppression.nms_padded import nms_padded as nms_padded
+from ldie_ext.ops.suppression.points_nms import points_nms as points_nms
 from ldie_ext.ops.suppression.soft_nms import soft_nms as soft_nms
 
 __version__: str
