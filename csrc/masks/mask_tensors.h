@@ -36,4 +36,8 @@ inline MaskSet mask_set(const RunSet& runs, int64_t height, int64_t width) {
   return {MaskForm::runs, nullptr, runs, runs.count, height, width};
 }
 
+inline MaskSet mask_set(const PolygonSet& polygons, int64_t height, int64_t width) {
+  return {MaskForm::polygons, nullptr, RunSet{}, polygons.instances, height, width, polygons};
+}
+
 }  // namespace ldie::masks

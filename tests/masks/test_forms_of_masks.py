@@ -25,6 +25,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "matrix_nms": lambda masks, **packed: ldie_ext.matrix_nms(masks, *labelled(masks), **packed),
     "rle_encode": lambda masks, **packed: ldie_ext.rle_encode(masks, **packed),
     "crop_and_resize_masks": lambda masks, **packed: ldie_ext.crop_and_resize_masks(masks, boxes(masks), 5, **packed),
+    "solo_assign": lambda masks, **packed: solo_assign(masks, **packed),
 }
 
 
@@ -37,6 +38,17 @@ def boxes(masks: Tensor) -> Tensor:
     generated = random_boxes(COUNT, HEIGHT, WIDTH)
     generated[:, 2:] += 2
     return generated.to(masks.device)
+
+
+def solo_assign(masks: Tensor, packed_width: int | None = None) -> tuple[Tensor, Tensor]:
+    """With regions of whole boxes, so that the masks decide about most cells."""
+    rectangles, (labels, _) = boxes(masks), labelled(masks)
+    centers = (rectangles[:, :2] + rectangles[:, 2:]) / 2
+    size = masks.shape[1], packed_width or masks.shape[2]
+    options = {"grids": [8], "scale_ranges": [(0, 99)], "masks": masks, "packed_width": packed_width}
+    return ldie_ext.solo_assign(
+        rectangles, labels, centers, labels + 1, torch.tensor([0, COUNT], device=masks.device), size, **options
+    )
 
 
 def tensors(result: Any) -> list[Tensor]:

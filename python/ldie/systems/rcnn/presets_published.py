@@ -4,10 +4,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from ldie.config import DatasetConfig
-from ldie.durations import Epochs
+from ldie.durations import epochs
 from ldie.nn.backbone import BackboneConfig
 from ldie.systems.rcnn.config import (
     BoxHeadConfig,
@@ -23,11 +22,6 @@ from ldie.tasks.detection.whole_images import InputConfig
 
 _BETA = 1 / 9
 """Where torchvision's losses of boxes turn linear."""
-
-
-def epochs(count: int) -> Any:
-    """What fields of type :data:`ldie.durations.Steps` also take."""
-    return Epochs(f"{count} epochs")
 
 
 MASK_R50 = RCNNConfig(

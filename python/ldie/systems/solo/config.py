@@ -43,6 +43,8 @@ class HeadConfig:
     published code has it, is the same as after it, as a 1 x 1 convolution does not care."""
     align_corners: bool = False
     """Interpolate so that corner cells stay corner cells, as ``upsample_bilinear`` does."""
+    mask_prior: _Open = 0.5
+    """Probability of each pixel of a mask at the start; the published code has .01."""
     sigmoid_after_up: bool = True
     """Probabilities of interpolated logits; otherwise probabilities are interpolated."""
 

@@ -59,10 +59,11 @@ class SOLOHead(nn.Module):
                 nn.init.normal_(conv.weight, std=0.01)
                 if conv.bias is not None:
                     nn.init.zeros_(conv.bias)
+        starts = [(conv, self.config.mask_prior) for conv in self.conv_mask_list]
         if self.config.category == "sigmoid":
-            for conv in last:
-                if conv.bias is not None:
-                    nn.init.constant_(conv.bias, -math.log((1 - _PRIOR) / _PRIOR))
+            starts += [(conv, _PRIOR) for conv in last]
+        for conv, probability in starts:
+            nn.init.constant_(conv.get_parameter("bias"), math.log(probability / (1 - probability)))
 
     def forward(self, maps: Sequence[Tensor]) -> Outlook:
         """Maps [B,C,h,w] by level, in their strides."""

@@ -32,15 +32,13 @@ class Levels(nn.Module):
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Maps [B,C,h,w] of the pyramid -> those that the head has grids for, resized."""
         levels = []
+        image = [side * self.strides[0][0] for side in maps[0].shape[2:]]
         for x, given, wanted in zip(maps, *self.strides):
             x = functional.relu(x) if self.relu else x
             for conv in self.fpn_convs:
                 x = conv(x)
-            levels.append(self._resized(x, given, wanted))
+            levels.append(x if given == wanted else self._resized(x, [side // wanted for side in image]))
         return levels
 
-    def _resized(self, x: Tensor, given: int, wanted: int) -> Tensor:
-        if given == wanted:
-            return x
-        size = [side * given // wanted for side in x.shape[2:]]
+    def _resized(self, x: Tensor, size: list[int]) -> Tensor:
         return functional.interpolate(x, size, mode="bilinear", align_corners=self.align_corners)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ldie.nn.backbone import BackboneConfig
+from ldie.systems.solo import presets_published
 from ldie.systems.solo.config import (
     AssignConfig,
     HeadConfig,
@@ -57,4 +58,4 @@ OVERFIT = replace(
 )
 """Learns a handful of images by heart: ``tiny`` without augmentation, to see that nothing is in the way of the data."""
 
-PRESETS = {"tiny": TINY, "overfit": OVERFIT}
+PRESETS = {"tiny": TINY, "overfit": OVERFIT, **presets_published.PRESETS}

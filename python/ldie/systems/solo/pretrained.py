@@ -1,10 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The spellings of weights that training can start from."""
+"""Weights to start from: a model of ours or of others, a backbone with its pyramid, or only a residual network."""
 
 from __future__ import annotations
 
 from ldie.nn.pretrained import Spelling
-from ldie.weights.names import NameTable
+from ldie.weights.rcnn import (
+    CAFFE2_RESNET,
+    DETECTRON2,
+    DETECTRON2_RESNET,
+    TORCHVISION,
+    TORCHVISION_RESNET,
+    with_statistics,
+)
+from ldie.weights.solo import MMDETECTION
 
-SPELLINGS = (Spelling(NameTable({"*": "*"})),)
-"""What a file may be in; ours first."""
+SPELLINGS = (
+    Spelling(DETECTRON2),
+    Spelling(MMDETECTION),
+    Spelling(TORCHVISION),
+    Spelling(TORCHVISION_RESNET),
+    Spelling(DETECTRON2_RESNET),
+    Spelling(CAFFE2_RESNET, with_statistics),
+)
+"""What a file may be in. Our backbone's names are detectron2's; of models other than SOLO backbone and pyramid fit."""
