@@ -80,13 +80,6 @@ def _threshold(value: float) -> float:
     return float(nearest if float(nearest) <= value else np.nextafter(nearest, np.float32(0)))
 
 
-def _points_nms(scores: Any, kernel: int) -> Any:
-    before = kernel // 2
-    after = kernel - 1 - before
-    highest = op.MaxPool(scores, kernel_shape=[kernel, kernel], pads=[before, before, after, after])[0]
-    return op.Where(op.Equal(scores, highest), scores, op.Constant(value_float=0.0))
-
-
 def _composite_masks(
     maps: Any, index: Any, scores: Any, height: int, width: int, threshold: float, *options: Any
 ) -> Any:
