@@ -200,7 +200,6 @@ def translations() -> dict[Callable, Callable]:
         ops.heatmap_peaks.default: _heatmap_peaks,
         ops.points_nms.default: _points_nms,
         ops.nms.default: _nms,
-        ops.points_nms.default: _points_nms,
         ops.composite_masks.default: _composite_masks,
         ops.masks_to_boxes.default: _masks_to_boxes,
         ops.matrix_nms.default: _matrix_nms,
