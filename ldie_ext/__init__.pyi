@@ -50,6 +50,8 @@ from ldie_ext.ops.losses.spatial_softmax_cross_entropy import spatial_softmax_cr
 from ldie_ext.ops.masks.crop_and_resize_masks import crop_and_resize_masks as crop_and_resize_masks
 from ldie_ext.ops.masks.mask_centers import mask_centers as mask_centers
 from ldie_ext.ops.masks.mask_iou import mask_iou as mask_iou
+from ldie_ext.ops.masks.mask_target_pyramid import MaskPyramid as MaskPyramid
+from ldie_ext.ops.masks.mask_target_pyramid import mask_target_pyramid as mask_target_pyramid
 from ldie_ext.ops.masks.masks_to_boxes import masks_to_boxes as masks_to_boxes
 from ldie_ext.ops.masks.paste_masks import paste_masks as paste_masks
 from ldie_ext.ops.masks.polygons import Polygons as Polygons
