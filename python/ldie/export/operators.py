@@ -73,11 +73,11 @@ def _threshold(value: float) -> float:
     return float(nearest if float(nearest) <= value else np.nextafter(nearest, np.float32(0)))
 
 
-def _points_nms(scores: Any, kernel: int) -> Any:
-    before = kernel // 2
-    after = kernel - 1 - before
-    highest = op.MaxPool(scores, kernel_shape=[kernel, kernel], pads=[before, before, after, after])[0]
-    return op.Where(op.Equal(scores, highest), scores, op.Constant(value_float=0.0))
+def _points_nms(values: Any, scores: Any, wide: bool) -> Any:
+    kernel, after = (3, 1) if wide else (2, 0)
+    highest = op.MaxPool(scores, kernel_shape=[kernel, kernel], pads=[1, 1, after, after])[0]
+    finite = op.Greater(scores, op.Constant(value_float=-math.inf))
+    return op.Where(op.And(op.Equal(scores, highest), finite), values, op.Constant(value_float=0.0))
 
 
 def _composite_masks(
@@ -97,16 +97,17 @@ def _composite_masks(
 
 
 def _resized(maps: Any, size: Sequence[int], align_corners: bool) -> Any:
-    """Maps [N,h,w] in another size, bilinearly."""
-    return op.Resize(
-        maps,
+    """Maps [N,h,w] in another size, bilinearly; as [N,1,h,w], for with three axes maps would mix with one another."""
+    resized = op.Resize(
+        op.Unsqueeze(maps, _numbers(1)),
         None,
         None,
         _numbers(*size),
-        axes=[1, 2],
+        axes=[2, 3],
         mode="linear",
         coordinate_transformation_mode="align_corners" if align_corners else "half_pixel",
     )
+    return op.Squeeze(resized, _numbers(1))
 
 
 def _masks_to_boxes(masks: Any, width: int, packed: bool, beyond: bool) -> Any:

@@ -11,12 +11,10 @@ import pytest
 import torch
 from engine.command import error_line
 from ldie.cli import main
-from ldie.commands.import_weights import convert
-from ldie.config import load_yaml, merge, to_yaml
+from ldie.config import merge
 from ldie.errors import CheckpointError
 from ldie.systems.solo import SYSTEM
 from ldie.systems.solo.model import SOLO
-from ldie.systems.solo.published import PUBLISHED
 from ldie.tasks.detection.coco_classes import COCO_CATEGORY_IDS, COCO_CLASSES, coco_facts
 from ldie.weights import read_weights
 from ldie.weights.solo import MMDETECTION
