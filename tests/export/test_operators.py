@@ -26,7 +26,8 @@ class Operators(nn.Module):
         more = ldie_ext.heatmap_peaks(scores, 50)  # than there are cells
         kept = [ldie_ext.nms(boxes, box_scores, threshold) for threshold in (0.6, 0.5, 0.0, 2.0)]
         order = box_scores.sort(descending=True, stable=True)
-        return (*peaks, *more, *kept, *order, box_scores.argsort(stable=True))
+        points = [ldie_ext.points_nms(scores, kernel=kernel) for kernel in (2, 3)]
+        return (*peaks, *more, *kept, *order, box_scores.argsort(stable=True), *points)
 
 
 def saved(graph: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> Path:
@@ -67,7 +68,6 @@ class MaskOperators(nn.Module):
     def forward(self, maps: Tensor, labels: Tensor, scores: Tensor) -> tuple[Tensor, ...]:
         masks, rows = maps > 0.5, scores.argsort(stable=True)
         return (
-            *(ldie_ext.points_nms(maps[None], kernel=kernel) for kernel in (2, 3)),
             ldie_ext.composite_masks(maps, (11, 17)),
             ldie_ext.composite_masks(maps, (11, 17), index=rows, between=(12, 20), crop=(10, 19), threshold=0.4),
             ldie_ext.composite_masks(maps, (5, 9), between=(12, 20), align_corners=True),
@@ -90,7 +90,7 @@ def test_masks_are_the_same(tmp_path):
     assert (expected[-1] == 0).any() and (expected[-1] < scores).sum() > (expected[-1] == scores).sum() > 1
     for number, (ours, theirs) in enumerate(zip(expected, map(torch.from_numpy, outputs), strict=True)):
         assert ours.any() and ours.dtype == theirs.dtype, number
-        torch.testing.assert_close(theirs, ours, rtol=0, atol=1e-6 if number > 6 else 0)
+        torch.testing.assert_close(theirs, ours, rtol=0, atol=1e-6 if number > 4 else 0)
 
 
 class Negative(nn.Module):

@@ -46,6 +46,13 @@ def _heatmap_peaks(scores: Any, k: int, per_class: bool) -> tuple[Any, Any, Any,
     return values, labels, y, x
 
 
+def _points_nms(values: Any, scores: Any, wide: bool) -> Any:
+    side = 3 if wide else 2
+    highest = op.MaxPool(scores, kernel_shape=[side, side], pads=[1, 1, side - 2, side - 2])[0]
+    kept = op.And(op.Equal(scores, highest), op.Greater(scores, op.Constant(value_float=-math.inf)))
+    return op.Where(kept, values, op.Constant(value_float=0.0))
+
+
 def _nms(boxes: Any, scores: Any, iou_threshold: float) -> Any:
     found = op.NonMaxSuppression(
         op.Unsqueeze(_upright(boxes), _numbers(0)),
@@ -71,13 +78,6 @@ def _threshold(value: float) -> float:
         return 1.0
     nearest = np.float32(value)
     return float(nearest if float(nearest) <= value else np.nextafter(nearest, np.float32(0)))
-
-
-def _points_nms(values: Any, scores: Any, wide: bool) -> Any:
-    kernel, after = (3, 1) if wide else (2, 0)
-    highest = op.MaxPool(scores, kernel_shape=[kernel, kernel], pads=[1, 1, after, after])[0]
-    finite = op.Greater(scores, op.Constant(value_float=-math.inf))
-    return op.Where(op.And(op.Equal(scores, highest), finite), values, op.Constant(value_float=0.0))
 
 
 def _composite_masks(
@@ -199,8 +199,8 @@ def translations() -> dict[Callable, Callable]:
     ops = torch.ops.ldie_ext
     return {
         ops.heatmap_peaks.default: _heatmap_peaks,
-        ops.nms.default: _nms,
         ops.points_nms.default: _points_nms,
+        ops.nms.default: _nms,
         ops.composite_masks.default: _composite_masks,
         ops.masks_to_boxes.default: _masks_to_boxes,
         ops.matrix_nms.default: _matrix_nms,

@@ -60,17 +60,17 @@ def small_config(**sections: Any) -> SOLOConfig:
     return merge(SMALL, sections)
 
 
-def small_model(**sections: Any) -> SOLO:
-    """In evaluation mode."""
+def small_model(config: SOLOConfig = SMALL, **sections: Any) -> SOLO:
+    """Of a configuration with something else in it, in evaluation mode."""
     torch.manual_seed(0)
-    config = small_config(**sections)
+    config = merge(config, sections)
     model = SOLO.from_config(config, facts_of(config))  # type: ignore[arg-type]
     return model.eval()
 
 
-def small_recipe(precision: str = "none", **sections: Any) -> SOLORecipe:
+def small_recipe(precision: str = "none", config: SOLOConfig = SMALL, **sections: Any) -> SOLORecipe:
     """A recipe with its model, on the CPU and in training mode."""
-    model = small_model(**sections)
+    model = small_model(config, **sections)
     recipe = SOLORecipe(model, model.config, TrainingRuntime(CPU, precision))
     recipe.train_mode()
     return recipe
