@@ -45,6 +45,7 @@ from ldie_ext.ops.heatmap.keypoint_targets import keypoint_targets as keypoint_t
 from ldie_ext.ops.losses.center_focal_loss import center_focal_loss as center_focal_loss
 from ldie_ext.ops.losses.center_focal_loss_from_boxes import center_focal_loss_from_boxes as center_focal_loss_from_boxes
 from ldie_ext.ops.losses.dice_loss import dice_loss as dice_loss
+from ldie_ext.ops.losses.gather_upsample_dice import gather_upsample_dice as gather_upsample_dice
 from ldie_ext.ops.losses.sigmoid_focal_loss import sigmoid_focal_loss as sigmoid_focal_loss
 from ldie_ext.ops.losses.spatial_softmax_cross_entropy import spatial_softmax_cross_entropy as spatial_softmax_cross_entropy
 from ldie_ext.ops.masks.composite_masks import composite_masks as composite_masks

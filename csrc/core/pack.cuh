@@ -44,6 +44,15 @@ __device__ __forceinline__ void store_pack_whole(T* elements, int64_t index, con
   }
 }
 
+// Zeros from `threads` threads of a block or a grid, of which this is one.
+template <typename T>
+__device__ __forceinline__ void fill_zeros(T* to, int64_t count, int64_t thread, int64_t threads) {
+  constexpr int kWidth = kPackWidth<T>;
+  const int64_t packs = reinterpret_cast<uintptr_t>(to) % 16 == 0 ? count / kWidth : 0;
+  for (int64_t i = thread; i < packs; i += threads) store_pack<kWidth>(to, i, Pack<T, kWidth>{});
+  for (int64_t i = packs * kWidth + thread; i < count; i += threads) to[i] = T(0);
+}
+
 // Whether packs can start at all these addresses; a view may begin anywhere.
 inline bool packs_fit(std::initializer_list<const void*> addresses) {
   uintptr_t joined = 0;

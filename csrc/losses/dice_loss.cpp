@@ -23,8 +23,8 @@ int64_t row_length(const Tensor& inputs) {
   return length;
 }
 
-std::tuple<Tensor, Tensor> dice_loss_op(const Tensor& inputs_, const Tensor& targets_, double smooth,
-                                        int64_t reduction_) {
+std::tuple<Tensor, Tensor> dice_loss_op(const Tensor& inputs_, const Tensor& targets_, double smooth_numerator,
+                                        double smooth_denominator, int64_t reduction_) {
   check_inputs("dice_loss", inputs_, targets_);
   const auto reduction = checked_option<Reduction>("dice_loss", "reduction", reduction_);
   const Tensor inputs = as_contiguous(inputs_), targets = as_contiguous(targets_);
@@ -33,8 +33,14 @@ std::tuple<Tensor, Tensor> dice_loss_op(const Tensor& inputs_, const Tensor& tar
   if (loss.numel() == 0) return {loss, fractions};
 
   launch_floating(inputs, [&]<typename T>(Context& context) {
-    dice_loss<T>({data<T>(inputs), data<T>(targets), rows, row_length(inputs), smooth, reduction, mutable_data<T>(loss),
-                  mutable_data<DiceFraction>(fractions)},
+    dice_loss<T>({.inputs = data<T>(inputs),
+                  .targets = data<T>(targets),
+                  .length = row_length(inputs),
+                  .rows = {.count = rows,
+                           .smooth = {smooth_numerator, smooth_denominator},
+                           .reduction = reduction,
+                           .loss = mutable_data<T>(loss),
+                           .fractions = mutable_data<DiceFraction>(fractions)}},
                  context);
   });
   return {loss, fractions};
@@ -55,14 +61,20 @@ Tensor dice_loss_backward_op(const Tensor& grad_, const Tensor& inputs_, const T
   if (grad_inputs.numel() == 0) return grad_inputs;
 
   launch_floating(inputs, [&]<typename T>(Context& context) {
-    dice_loss_backward<T>({data<T>(grad), data<T>(inputs), data<T>(targets), data<DiceFraction>(fractions), rows,
-                           row_length(inputs), reduction, mutable_data<T>(grad_inputs)},
+    dice_loss_backward<T>({.upstream = {data<T>(grad), data<DiceFraction>(fractions), reduction},
+                           .inputs = data<T>(inputs),
+                           .targets = data<T>(targets),
+                           .rows = rows,
+                           .length = row_length(inputs),
+                           .grad_inputs = mutable_data<T>(grad_inputs)},
                           context);
   });
   return grad_inputs;
 }
 
-LDIE_OP(dice_loss, dice_loss_op, "(Tensor inputs, Tensor targets, float smooth, int reduction) -> (Tensor, Tensor)");
+LDIE_OP(dice_loss, dice_loss_op,
+        "(Tensor inputs, Tensor targets, float smooth_numerator, float smooth_denominator, int reduction)"
+        " -> (Tensor, Tensor)");
 LDIE_OP(dice_loss_backward, dice_loss_backward_op,
         "(Tensor grad, Tensor inputs, Tensor targets, Tensor fractions, int reduction) -> Tensor");
 

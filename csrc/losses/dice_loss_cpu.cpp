@@ -4,6 +4,7 @@
 #include "core/instantiate.h"
 #include "core/integers.h"
 #include "core/tiles_cpu.h"
+#include "losses/dice_cpu.h"
 #include "losses/dice_loss.h"
 
 namespace ldie::losses {
@@ -25,53 +26,37 @@ void for_each_row_tile(int64_t rows, int64_t length, const Body& body) {
   });
 }
 
-template <typename A>
-double tile_dot(const A* a, const A* b, int64_t count) {
-  A products[kTile];
-  for (int64_t i = 0; i < count; ++i) products[i] = a[i] * b[i];
-  return tile_sum(products, count);
-}
-
 }  // namespace
 
 // Reads inputs and targets once, 8 bytes an element in float32, and computes about 30 flops for each.
 template <typename T>
 void dice_loss(const DiceLoss<T>& args, Context& context) {
   using A = acc_t<T>;
-  const int64_t per_row = tiles_per_row(args.length);
-  DiceSums* const sums = context.scratch_array<DiceSums>(args.rows * per_row);
-  for_each_row_tile(args.rows, args.length, [&](int64_t row, int64_t begin, int64_t count, int64_t index) {
-    A input_buffer[kTile], target_buffer[kTile], e[kTile], p[kTile];
+  const int64_t rows = args.rows.count, per_row = tiles_per_row(args.length);
+  DiceSums* const sums = context.scratch_array<DiceSums>(rows * per_row);
+  for_each_row_tile(rows, args.length, [&](int64_t row, int64_t begin, int64_t count, int64_t index) {
+    A input_buffer[kTile], target_buffer[kTile], p[kTile];
     const A* const x = load_tile(args.inputs + row * args.length + begin, count, input_buffer);
     const A* const t = load_tile(args.targets + row * args.length + begin, count, target_buffer);
-    exp_minus_abs(x, count, e);
-    for (int64_t i = 0; i < count; ++i) p[i] = logistic(x[i], e[i]).p;
-    sums[index] = {tile_dot(p, t, count), tile_dot(p, p, count), tile_dot(t, t, count)};
+    probabilities(x, count, p);
+    sums[index] = dice_sums(p, t, count);
   });
-  double total = 0;
-  for (int64_t row = 0; row < args.rows; ++row) {
-    DiceSums of_row{};
-    for (int64_t tile = 0; tile < per_row; ++tile) of_row += sums[row * per_row + tile];
-    args.fractions[row] = of_row.fraction(args.smooth);
-    total += args.fractions[row].loss();
-    if (args.reduction == Reduction::kNone) args.loss[row] = T(A(args.fractions[row].loss()));
-  }
-  if (args.reduction != Reduction::kNone) *args.loss = T(A(total * dice_scale(args.reduction, args.rows)));
+  finish_dice(args.rows, AllRows(), per_row, sums);
 }
 
 // The same reads and one write of the gradient.
 template <typename T>
 void dice_loss_backward(const DiceLossBackward<T>& args, Context&) {
   using A = acc_t<T>;
-  const double scale = dice_scale(args.reduction, args.rows);
+  const double scale = args.scale();
   for_each_row_tile(args.rows, args.length, [&](int64_t row, int64_t begin, int64_t count, int64_t) {
     A input_buffer[kTile], target_buffer[kTile], e[kTile];
     const A* const x = load_tile(args.inputs + row * args.length + begin, count, input_buffer);
     const A* const t = load_tile(args.targets + row * args.length + begin, count, target_buffer);
-    const DiceSlope<A> slope = args.slope(row, scale);
+    const DiceSlope<A> slope = args.upstream.slope(row, scale);
     T* const out = args.grad_inputs + row * args.length + begin;
     exp_minus_abs(x, count, e);
-    for (int64_t i = 0; i < count; ++i) out[i] = T(slope.gradient(x[i], t[i], e[i]));
+    for (int64_t i = 0; i < count; ++i) out[i] = T(slope.of_logit(x[i], t[i], e[i]));
   });
 }
 

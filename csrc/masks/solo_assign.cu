@@ -41,8 +41,9 @@ __global__ void __launch_bounds__(kThreads) solo_assign_kernel(SoloAssign<T> arg
     cells = round_up(args.grids.levels[i].side * args.grids.levels[i].side, int64_t(kThreads));
     if (first < cells) break;
   }
-  const SoloGrid level = args.grids.levels[i];
-  const int64_t cell = first + threadIdx.x, y = cell / level.side, x = cell - y * level.side;
+  const SoloGrid& level = args.grids.levels[i];
+  const int32_t side = int32_t(level.side), cell = int32_t(first) + int32_t(threadIdx.x);  // below 2^30 and a block
+  const int32_t y = cell / side, x = cell - y * side;
 
   for (int64_t image = blockIdx.y; image < args.batch; image += gridDim.y) {
     const RowRange range = row_range(args.offsets, image, args.rows);
@@ -60,7 +61,7 @@ __global__ void __launch_bounds__(kThreads) solo_assign_kernel(SoloAssign<T> arg
         area = own.area;
       }
     }
-    if (y >= level.side) continue;  // beyond the level's last cell; no barrier follows before the next image's
+    if (y >= side) continue;  // beyond the level's last cell; no barrier follows before the next image's
     const int64_t at = image * args.grids.cells + level.first_cell + cell;
     args.cell_labels[at] = holder >= 0 ? args.labels[holder] : -1;
     args.cell_instances[at] = holder;

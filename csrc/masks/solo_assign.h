@@ -32,15 +32,15 @@ struct SoloGrids {
 
 // Cells [begin, end) along an axis.
 struct CellSpan {
-  int64_t begin, end;
+  int32_t begin, end;
 
-  LDIE_HD bool holds(int64_t cell) const { return begin <= cell && cell < end; }
+  LDIE_HD bool holds(int32_t cell) const { return begin <= cell && cell < end; }
 };
 
 struct CellRegion {
   CellSpan y, x;
 
-  LDIE_HD bool holds(int64_t row, int64_t column) const { return y.holds(row) && x.holds(column); }
+  LDIE_HD bool holds(int32_t row, int32_t column) const { return y.holds(row) && x.holds(column); }
 };
 
 // One axis of a grid: `side` cells over `extent` pixels.
@@ -67,7 +67,7 @@ struct GridAxis {
       first = maximum(first, middle - 1);
       last = minimum(last, middle + 1);
     }
-    return {first, last + 1};
+    return {int32_t(first), int32_t(last + 1)};
   }
 
   // The first pixel of a cell: what scaling to the nearest pixel takes.
@@ -122,7 +122,7 @@ struct SoloAssign {
     return {axis_y(level).span(object.y, 2 * half_sigma * object.height, false),
             axis_x(level).span(object.x, 2 * half_sigma * object.width, false)};
   }
-  LDIE_HD bool in_mask(const SoloGrid& level, int64_t row, int64_t y, int64_t x) const {
+  LDIE_HD bool in_mask(const SoloGrid& level, int64_t row, int32_t y, int32_t x) const {
     return masks.holds(row, axis_y(level).nearest_pixel(y), axis_x(level).nearest_pixel(x));
   }
 

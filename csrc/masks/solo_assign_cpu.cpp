@@ -25,18 +25,18 @@ class CellPainter {
     for (int i = 0; i < args_.grids.count; ++i) {
       const SoloGrid& level = args_.grids.levels[i];
       if (!args_.takes(level, object)) continue;
-      paint(level, row, args_.region(level, object), [](int64_t, int64_t) { return true; });
+      paint(level, row, args_.region(level, object), [](int32_t, int32_t) { return true; });
       if (!args_.by_mask) continue;
       paint(level, row, args_.mask_region(level, object),
-            [&](int64_t y, int64_t x) { return args_.in_mask(level, row, y, x); });
+            [&](int32_t y, int32_t x) { return args_.in_mask(level, row, y, x); });
     }
   }
 
  private:
   template <typename Wanted>
   void paint(const SoloGrid& level, int64_t row, const CellRegion& region, const Wanted& wanted) {
-    for (int64_t y = region.y.begin; y < region.y.end; ++y) {
-      for (int64_t x = region.x.begin; x < region.x.end; ++x) {
+    for (int32_t y = region.y.begin; y < region.y.end; ++y) {
+      for (int32_t x = region.x.begin; x < region.x.end; ++x) {
         const int64_t cell = level.first_cell + y * level.side + x, holder = instances_[cell];
         if (holder >= 0 && !args_.paints_over(args_.areas[row], args_.areas[holder])) continue;
         if (!wanted(y, x)) continue;

@@ -26,7 +26,8 @@ class Operators(nn.Module):
         more = ldie_ext.heatmap_peaks(scores, 50)  # than there are cells
         kept = [ldie_ext.nms(boxes, box_scores, threshold) for threshold in (0.6, 0.5, 0.0, 2.0)]
         order = box_scores.sort(descending=True, stable=True)
-        return (*peaks, *more, *kept, *order, box_scores.argsort(stable=True))
+        points = [ldie_ext.points_nms(scores, kernel=kernel) for kernel in (2, 3)]
+        return (*peaks, *more, *kept, *order, box_scores.argsort(stable=True), *points)
 
 
 def saved(graph: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> Path:

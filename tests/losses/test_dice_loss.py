@@ -11,6 +11,7 @@ from torch import Tensor
 
 import ldie_ext
 
+Smooth = float | tuple[float, float]
 FLOATS = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 TOLERANCE = {torch.float32: 3e-6, torch.float64: 1e-12, torch.float16: 1e-3, torch.bfloat16: 8e-3}
 REDUCTIONS = ["none", "mean", "sum"]
@@ -21,7 +22,7 @@ def sample(*shape: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Ten
     return (torch.randn(shape) * 3).to(dtype), torch.rand(shape).mul(4).sub(2).clamp(0, 1).to(dtype)
 
 
-def loss_and_gradient(inputs: Tensor, targets: Tensor, smooth: float, reduction: str) -> tuple[Tensor, Tensor]:
+def loss_and_gradient(inputs: Tensor, targets: Tensor, smooth: Smooth, reduction: str) -> tuple[Tensor, Tensor]:
     leaf = inputs.detach().requires_grad_()
     loss = ldie_ext.dice_loss(leaf, targets, smooth=smooth, reduction=reduction)
     weights = torch.arange(loss.numel(), device=loss.device).add(0.5).to(loss.dtype).view(loss.shape)
@@ -29,7 +30,7 @@ def loss_and_gradient(inputs: Tensor, targets: Tensor, smooth: float, reduction:
     return loss.detach().cpu(), gradient.cpu()
 
 
-def expected(inputs: Tensor, targets: Tensor, smooth: float, reduction: str) -> tuple[Tensor, Tensor]:
+def expected(inputs: Tensor, targets: Tensor, smooth: Smooth, reduction: str) -> tuple[Tensor, Tensor]:
     leaf = inputs.double().requires_grad_()
     loss = reference.dice_loss(leaf, targets.double(), smooth=smooth, reduction=reduction)
     weights = torch.arange(loss.numel()).add(0.5).double().view(loss.shape)
@@ -39,8 +40,8 @@ def expected(inputs: Tensor, targets: Tensor, smooth: float, reduction: str) -> 
 
 @pytest.mark.sanitize
 @pytest.mark.parametrize("reduction", REDUCTIONS)
-@pytest.mark.parametrize("smooth", [1.0, 0.25])
-def test_matches_reference(backend: Backend, smooth: float, reduction: str) -> None:
+@pytest.mark.parametrize("smooth", [1.0, 0.25, (0.0, 0.002)])
+def test_matches_reference(backend: Backend, smooth: Smooth, reduction: str) -> None:
     for shape in ((3, 28, 28), (1, 5000), (9, 7), (5, 1), (70, 2, 3)):
         inputs, targets = sample(*shape)
         actual = loss_and_gradient(inputs.to(backend.device), targets.to(backend.device), smooth, reduction)
@@ -135,6 +136,12 @@ def test_errors_name_the_argument(backend: Backend) -> None:
         call(inputs, targets, reduction="max")
     with pytest.raises(ValueError, match="smooth must be at least 0, got -1"):
         call(inputs, targets, smooth=-1)
+    with pytest.raises(ValueError, match=r"smooth must be at least 0, got \(0, -1\)"):
+        call(inputs, targets, smooth=(0, -1))
+    with pytest.raises(
+        ValueError, match=r"smooth must be a number or a pair \(numerator, denominator\), got \(1, 2, 3\)"
+    ):
+        call(inputs, targets, smooth=(1, 2, 3))
     fractions = torch.ones(4, 2, dtype=torch.float64, device=backend.device)
     backward = backend.op("dice_loss_backward")
     with pytest.raises(RuntimeError, match=r"grad must have shape \[N\]"):
@@ -163,7 +170,7 @@ def test_dispatcher_contract(backend: Backend) -> None:
     inputs, targets = (tensor.to(backend.device) for tensor in sample(6, 5))
     fractions = torch.rand(6, 2, dtype=torch.float64, device=backend.device)
     for code, grad in ((0, inputs.sum(1)), (1, inputs.sum()), (2, inputs.sum())):
-        torch.library.opcheck(backend.op("dice_loss"), (inputs.clone().requires_grad_(), targets, 1.0, code))
+        torch.library.opcheck(backend.op("dice_loss"), (inputs.clone().requires_grad_(), targets, 1.0, 0.5, code))
         torch.library.opcheck(backend.op("dice_loss_backward"), (grad, inputs, targets, fractions, code))
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from backends import SANITIZED, Backend
-from masks.mask_inputs import masks_of, pack, placed
+from masks.mask_inputs import pack, placed
 from masks.polygon_inputs import coco_masks, random_instances
-from op_checks import PEAK, assert_compiles, assert_same, assert_threads_agree
+from op_checks import assert_same
 from reference import mask_pyramid
 
 import ldie_ext
@@ -79,9 +79,7 @@ def test_random_cases(backend: Backend) -> None:
         mode = MODES[number % 4]
         packed = mode != "fraction" and bool(generator.integers(2))
         seen.add((type(given), mode, packed, strides[0], strides[-1]))
-        pyramid = ldie_ext.mask_target_pyramid(
-            given.to(backend.device), strides, mode=mode, packed=packed, **options
-        )
+        pyramid = ldie_ext.mask_target_pyramid(given.to(backend.device), strides, mode=mode, packed=packed, **options)
         try:
             check(pyramid, masks, strides, mode, packed)
         except AssertionError as error:

@@ -1,8 +1,8 @@
-"""References of the losses family: centre focal loss, sigmoid focal loss, Dice."""
+"""References of the losses family: centre focal loss, sigmoid focal loss, Dice, also of upsampled masks."""
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
+from torch.nn.functional import binary_cross_entropy_with_logits, interpolate, logsigmoid
 
 from .heatmap import center_heatmap
 
@@ -63,17 +63,55 @@ def sigmoid_focal_loss(
     return reduce(loss, reduction)
 
 
-def dice_loss(inputs: Tensor, targets: Tensor, *, smooth: float = 1.0, reduction: str = "mean") -> Tensor:
-    """1 - (2 sum p t + smooth) / (sum p^2 + sum t^2 + smooth) of each row (V-Net, SOLO), p = sigmoid(inputs).
+def dice_loss(
+    inputs: Tensor, targets: Tensor, *, smooth: float | tuple[float, float] = 1.0, reduction: str = "mean"
+) -> Tensor:
+    """1 - (2 sum p t + a) / (sum p^2 + sum t^2 + b) of each row (V-Net, SOLO), p = sigmoid(inputs), (a, b) = smooth.
 
     Rows are the first dimension; all others are summed. 'none' gives [N]; the mean of no rows is 0.
     """
-    p = inputs.sigmoid().flatten(1)
-    t = targets.to(p.dtype).flatten(1)
-    loss = 1 - (2 * (p * t).sum(1) + smooth) / ((p * p).sum(1) + (t * t).sum(1) + smooth)
+    return dice_of_probabilities(inputs.sigmoid(), targets, smooth=smooth, reduction=reduction)
+
+
+def dice_of_probabilities(p: Tensor, targets: Tensor, *, smooth: float | tuple[float, float], reduction: str) -> Tensor:
+    """`dice_loss` behind its sigmoid."""
+    p, t = p.flatten(1), targets.to(p.dtype).flatten(1)
+    a, b = smooth if isinstance(smooth, tuple) else (smooth, smooth)
+    loss = 1 - (2 * (p * t).sum(1) + a) / ((p * p).sum(1) + (t * t).sum(1) + b)
     if reduction == "mean":
         return loss.sum() / max(1, loss.numel())
     return reduce(loss, reduction)
+
+
+def gather_upsample_dice(
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    cells: Tensor | None = None,
+    rows: Tensor | None = None,
+    align_corners: bool = False,
+    sigmoid: str = "after",
+    smooth: float | tuple[float, float] = 1.0,
+    reduction: str = "mean",
+) -> Tensor:
+    """Dice of the rows `cells` of logits [R, h, w], upsampled to the size of their targets, rows `rows` of [T, H, W].
+
+    Slots with an index that is of no row have loss 0 and are not counted in the mean.
+    """
+    cells = torch.arange(len(logits)) if cells is None else cells
+    rows = torch.arange(len(cells)) if rows is None else rows
+    used = (cells >= 0) & (cells < len(logits)) & (rows >= 0) & (rows < len(targets))
+    maps = logits[cells[used]][:, None]
+
+    def upsample(x: Tensor) -> Tensor:
+        return interpolate(x, targets.shape[1:], mode="bilinear", align_corners=align_corners)
+
+    p = upsample(maps).sigmoid() if sigmoid == "after" else upsample(maps.sigmoid())
+    found = targets[rows[used]]
+    if reduction != "none":
+        return dice_of_probabilities(p[:, 0], found, smooth=smooth, reduction=reduction)
+    loss = dice_of_probabilities(p[:, 0], found, smooth=smooth, reduction="none")
+    return torch.zeros(len(cells), dtype=loss.dtype).masked_scatter(used, loss)
 
 
 def reduce(loss: Tensor, reduction: str) -> Tensor:

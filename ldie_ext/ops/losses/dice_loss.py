@@ -11,22 +11,23 @@ from ldie_ext import _library
 from ldie_ext._options import option_code
 from ldie_ext._register import register
 from ldie_ext.ops.losses._reduction import REDUCTIONS, Reduction
+from ldie_ext.ops.losses._smooth import Smooth, smooth_pair
 
 __all__ = ["dice_loss"]
 
 
-def dice_loss(inputs: Tensor, targets: Tensor, *, smooth: float = 1.0, reduction: Reduction = "mean") -> Tensor:
+def dice_loss(inputs: Tensor, targets: Tensor, *, smooth: Smooth = 1.0, reduction: Reduction = "mean") -> Tensor:
     """Dice loss of V-Net and SOLO, one value for each row of logits.
 
-    ``1 - (2 * sum(p * t) + smooth) / (sum(p ** 2) + sum(t ** 2) + smooth)`` with ``p = sigmoid(inputs)``, over all
-    dimensions but the first. One pass over memory forward and one backward; no tensor of the inputs' size is made but
-    the gradient.
+    ``1 - (2 * sum(p * t) + a) / (sum(p ** 2) + sum(t ** 2) + b)`` with ``p = sigmoid(inputs)``, over all dimensions but
+    the first. One pass over memory forward and one backward; no tensor of the inputs' size is made but the gradient.
 
     Args:
         inputs: float [N, ...], logits of any size; a row is a mask.
         targets: [N, ...], the same shape; usually 0 or 1. Other dtypes than that of inputs are converted.
-        smooth: keeps rows without target defined, and rewards leaving them empty; at least 0. With 0 a row of zeros
-            on both sides is 0 / 0, NaN.
+        smooth: a and b, at least 0: one number for both, or a pair (a, b). b keeps rows without target defined, a
+            rewards leaving them empty; the published SOLO's is (0, 0.002). With b = 0 a row of zeros on both sides is
+            divided by 0: NaN for a = 0.
         reduction: 'none' gives [N], 'mean' and 'sum' a scalar.
 
     Returns:
@@ -35,7 +36,7 @@ def dice_loss(inputs: Tensor, targets: Tensor, *, smooth: float = 1.0, reduction
 
     Raises:
         RuntimeError: inputs are not floating or have no dimension, or shapes or devices differ.
-        ValueError: an unknown reduction, or a negative smooth.
+        ValueError: an unknown reduction, or a smooth that is negative or no pair.
 
     Differentiable: once, in inputs; a gradient of targets or a second derivative raises. Under autocast computed in
     float32. Deterministic: yes, and sums do not depend on the number of threads.
@@ -48,14 +49,14 @@ def dice_loss(inputs: Tensor, targets: Tensor, *, smooth: float = 1.0, reduction
         >>> dice_loss(logits, masks, reduction="none")
         tensor([0.0779, 0.0006])
     """
-    if not smooth >= 0:
-        raise ValueError(f"smooth must be at least 0, got {smooth}")
     code = option_code("reduction", reduction, REDUCTIONS)
-    loss, _ = _library.ops.dice_loss(inputs, targets.to(inputs.dtype), float(smooth), code)
+    loss, _ = _library.ops.dice_loss(inputs, targets.to(inputs.dtype), *smooth_pair(smooth), code)
     return loss
 
 
-def _fake(inputs: Tensor, targets: Tensor, smooth: float, reduction: int) -> tuple[Tensor, Tensor]:
+def _fake(
+    inputs: Tensor, targets: Tensor, smooth_numerator: float, smooth_denominator: float, reduction: int
+) -> tuple[Tensor, Tensor]:
     rows = inputs.shape[0]
     loss = inputs.new_empty((rows,) if reduction == REDUCTIONS.index("none") else ())
     return loss, inputs.new_empty((rows, 2), dtype=torch.float64)
@@ -66,7 +67,7 @@ def _fake_backward(grad: Tensor, inputs: Tensor, targets: Tensor, fractions: Ten
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    logits, targets, _, ctx.reduction = inputs
+    logits, targets, *_, ctx.reduction = inputs
     ctx.mark_non_differentiable(output[1])
     ctx.save_for_backward(logits, targets, output[1])
 
@@ -74,7 +75,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
 def _backward(ctx: Any, grad: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
     if ctx.needs_input_grad[1]:
         raise RuntimeError("ldie_ext.dice_loss is not differentiable in targets: detach them")
-    return _library.ops.dice_loss_backward(grad, *ctx.saved_tensors, ctx.reduction), None, None, None
+    return _library.ops.dice_loss_backward(grad, *ctx.saved_tensors, ctx.reduction), *[None] * 4
 
 
 register("dice_loss", fake=_fake, setup_context=_setup_context, backward=_backward, autocast=torch.float32)

@@ -18,9 +18,10 @@ from torch import Tensor
 from weights.history import history_buffer
 
 NARROW = Widths(8, (16, 16, 16, 32), 8)
-_KEYS = {"stem_channel": NARROW.stem, "widths": list(NARROW.stages), "pyramid_channel": NARROW.pyramid}
+KEYS: dict[str, Any] = {"stem_channel": NARROW.stem, "widths": NARROW.stages, "pyramid_channel": NARROW.pyramid}
+"""Of its backbone, in a configuration."""
 SMALL = replace(
-    SYSTEM, presets={name: merge(SYSTEM.preset(name), {"model": {"backbone": _KEYS}}) for name in SYSTEM.presets}
+    SYSTEM, presets={name: merge(SYSTEM.preset(name), {"model": {"backbone": KEYS}}) for name in SYSTEM.presets}
 )
 """The system with backbones as narrow as that; only its published presets make sense."""
 

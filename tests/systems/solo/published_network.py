@@ -194,3 +194,61 @@ class PublishedNetwork:
 
 def _resized(x: Tensor, size: Sequence[int]) -> Tensor:
     return functional.interpolate(x, tuple(size), mode="bilinear", align_corners=False)
+
+
+class Found(NamedTuple):
+    """Objects of an image, best first."""
+
+    scores: Tensor
+    labels: Tensor
+    masks: Tensor
+    """bool [N,H,W]."""
+
+
+def published_results(maps: Maps, image: int, inside: Shape, size: Shape) -> Found:
+    """The published test on the outputs for one image of a batch, with its published thresholds.
+
+    Args:
+        maps: Of the head.
+        image: Of the batch.
+        inside: (H, W) of the image within the network's input.
+        size: (H, W) of its file.
+    """
+    finest = maps.masks[0].shape[2:]
+    scores = torch.cat([_peaks(level[image].sigmoid()).flatten(1) for level in maps.categories], 1)
+    labels, places = (scores > 0.1).nonzero().unbind(1)
+    scores = scores[labels, places]
+    probabilities = torch.cat([_resized(level[image : image + 1].sigmoid(), finest)[0] for level in maps.masks])[places]
+    strides = torch.cat([torch.full((grid**2,), stride) for grid, stride in zip(GRIDS, (8, 8, 16, 32, 32))])[places]
+    masks = probabilities > 0.5
+    areas = masks.sum((1, 2))
+    scores = scores * (probabilities * masks).sum((1, 2)) / areas.clamp(min=1)
+    kept = (areas > strides).nonzero().flatten()
+    order = kept[scores[kept].argsort(descending=True)][:500]
+    scores, labels, probabilities, masks = scores[order], labels[order], probabilities[order], masks[order].flatten(1)
+    scores = _decayed(scores, labels, masks.float())
+    order = scores.argsort(descending=True)
+    order = order[scores[order] >= 0.05][:100]
+    drawn = _resized(probabilities[order][None], (4 * finest[0], 4 * finest[1]))[..., : inside[0], : inside[1]]
+    return Found(scores[order], labels[order], _resized(drawn, size)[0] > 0.5)
+
+
+def _peaks(scores: Tensor) -> Tensor:
+    """Scores [C,S,S]; 0 where one to the left, above, or both is larger."""
+    above = functional.pad(scores, (1, 0, 1, 0))
+    largest = torch.stack([above[:, 1:, 1:], above[:, :-1, 1:], above[:, 1:, :-1], above[:, :-1, :-1]]).amax(0)
+    return scores * (scores == largest)
+
+
+def _decayed(scores: Tensor, labels: Tensor, masks: Tensor) -> Tensor:
+    """Matrix NMS (arXiv:2003.10152) with Gaussians of sigma 2, an object at a time; masks [N,P], best first."""
+    shared = masks @ masks.T
+    areas = masks.sum(1)
+    overlap = shared / (areas[:, None] + areas - shared)
+    overlap = (overlap * (labels[:, None] == labels)).triu(1)  # of a better one, by row, with a worse one
+    worst = overlap.amax(0)  # of each with any better one
+    factors = [
+        torch.exp(-2 * (overlap[:index, index] ** 2 - worst[:index] ** 2)).amin() if index else torch.tensor(1.0)
+        for index in range(len(scores))
+    ]
+    return scores * torch.stack(factors)

@@ -98,11 +98,16 @@ class SOLOHead(nn.Module):
             counts: How many places each image has.
             places: int64 [n], rows of the grid one after the other, image by image.
         """
+        parts = zip(features, places.split(list(counts)), strict=True)
+        return torch.cat([self.image_masks(image, level, own) for image, own in parts])
+
+    def image_masks(self, features: Tensor, level: int, places: Tensor) -> Tensor:
+        """:meth:`masks` of one image, whose features of the level are [C,h,w]."""
         last = self.conv_mask_list[level]
         assert isinstance(last, nn.Conv2d) and last.bias is not None
-        weights = last.weight.flatten(1).to(features.dtype)[places]
-        logits = torch.cat([own @ image.flatten(1) for own, image in zip(weights.split(list(counts)), features)])
-        return (logits + last.bias.to(features.dtype)[places, None]).unflatten(1, features.shape[2:])
+        weight = last.weight.flatten(1).to(features.dtype)[places]
+        logits = weight @ features.flatten(1) + last.bias.to(features.dtype)[places, None]
+        return logits.unflatten(1, features.shape[1:])
 
 
 def coordinates(like: Tensor) -> Tensor:

@@ -13,11 +13,13 @@ from ldie.contract import Facts
 from ldie.nn.backbone import build_backbone
 from ldie.stages import stage
 from ldie.systems.solo.config import SOLOConfig
+from ldie.systems.solo.graph import SOLOGraph
 from ldie.systems.solo.head import Outlook, SOLOHead
 from ldie.systems.solo.levels import Levels
 from ldie.systems.solo.postprocess import Frame, find_objects
 from ldie.tasks.detection import DetectionModel, Prediction
 from ldie.tasks.detection.batches import padded, stacked
+from ldie.tasks.detection.masks import Size
 from ldie.tasks.detection.whole_images import evaluation_image
 
 
@@ -53,6 +55,11 @@ class SOLO(DetectionModel):
         result: Outlook = self.head(self.levels(self.backbone(images)))
         return result
 
+    def graph(self, size: Size | None) -> SOLOGraph:
+        """See :meth:`DetectionModel.graph`; of squares with the configured side by default."""
+        side = self.config.input.shorter_side
+        return SOLOGraph(self, self.config, size or (side, side))
+
     def predict(self, inputs: Sequence[Tensor]) -> list[Prediction]:
         """See :meth:`DetectionModel.predict`; images that fill a batch alike go through the networks together."""
         options = self.config.input
@@ -69,6 +76,5 @@ class SOLO(DetectionModel):
             for place, (index, inside) in enumerate(zip(members, sizes.tolist())):
                 file = inputs[index].shape[1:]
                 frame = Frame((shape[0], shape[1]), (inside[0], inside[1]), (file[0], file[1]))
-                with stage("results"):
-                    results[index] = find_objects(self.head, outlook, place, frame, self.config)
+                results[index] = find_objects(self.head, outlook, place, frame, self.config)
         return [results[index] for index in range(len(inputs))]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -11,10 +12,14 @@ from torch.nn import functional
 
 import ldie_ext
 from ldie.nn.precision import full_precision
+from ldie.stages import stage
 from ldie.systems.solo.config import SOLOConfig
 from ldie.systems.solo.head import Outlook, SOLOHead
 from ldie.tasks.detection import Prediction
 from ldie.tasks.detection.masks import Size, select
+
+_AT_ONCE = 32
+"""Places whose masks are computed together: what lies between a map and its sums stays in the caches."""
 
 
 class Frame(NamedTuple):
@@ -28,47 +33,60 @@ class Frame(NamedTuple):
 
 
 class Candidates(NamedTuple):
-    """N places with a category, the best first."""
+    """N categories of U places, the best first; a place may have several."""
 
     scores: Tensor  # float [N]
     labels: Tensor  # int64 [N]
+    rows: Tensor  # int64 [N], of the U places
     levels: Tensor  # int64 [N]
-    places: Tensor  # int64 [N], rows of the level's grid
+    places: Sequence[Tensor]  # of each level int64, rows of its grid, rising; U together
+
+
+class Shapes(NamedTuple):
+    """The masks of U places, all in cells of the finest level's maps."""
+
+    maps: Tensor  # float [U,h,w], probabilities
+    masks: Tensor  # where these are above the threshold: bool [U,h,w], or uint8 [U,h,ceil(w / 8)]
+    width: int | None  # of the latter
+    areas: Tensor  # int64 [U]
+    sums: Tensor  # float [U], of the probabilities within the mask
+
+
+class Ranking(NamedTuple):
+    """K objects, the best first."""
+
+    scores: Tensor  # float [K]
+    labels: Tensor  # int64 [K]
+    rows: Tensor  # int64 [K], of the places
 
 
 def find_objects(head: SOLOHead, outlook: Outlook, image: int, frame: Frame, config: SOLOConfig) -> Prediction:
     """The objects of one image of a batch, in pixels of its file, best first."""
-    test = config.test
-    found = candidates(outlook, image, config)
-    maps = probability_maps(head, outlook, image, found, frame, config)
-    scores, labels, maps = suppress(found, maps, config)
-    size = frame.file
-    masks = ldie_ext.composite_masks(
-        maps,
-        size,
-        threshold=test.mask_threshold,
-        between=frame.padded,
-        crop=frame.image,
-        align_corners=config.model.head.align_corners,
-        rle=True,
-    )
-    runs = ldie_ext.RLE(masks.counts.cpu(), masks.offsets.cpu(), masks.sizes.cpu())
-    kept = (ldie_ext.rle_area(runs) >= test.min_pixels).nonzero().flatten()
-    boxes = ldie_ext.rle_to_boxes(runs)[kept]
-    return Prediction(boxes, scores.cpu()[kept], labels.cpu()[kept], select(runs, kept), None, size)
+    with stage("candidates"):
+        found = candidates(outlook, image, config)
+    with stage("mask maps"):
+        shapes = packed_shapes(head, outlook, image, found, frame, config)
+    with stage("suppression"):
+        ranking = suppress(found, shapes, config)
+    with stage("drawing"):
+        return _drawn(ranking, shapes.maps, frame, config)
 
 
 def candidates(outlook: Outlook, image: int, config: SOLOConfig) -> Candidates:
-    """The places whose score for a category is high enough, at most ``test.nms_pre``; one may have several."""
+    """The places whose score for a category is high enough, at most ``test.nms_pre`` scores."""
     test, head = config.test, config.model.head
     scores = torch.cat([_scores(level[image : image + 1], config)[0].flatten(1) for level in outlook.categories], 1).T
-    grid = torch.tensor([side**2 for side in head.grids], device=scores.device)
     cells, labels = (scores > test.score_thr).nonzero().unbind(1)
     best = scores[cells, labels]
     order = best.argsort(descending=True, stable=True)[: test.nms_pre]
-    cells, ends = cells[order], grid.cumsum(0)
-    levels = torch.bucketize(cells, ends, right=True)
-    return Candidates(best[order], labels[order], levels, cells - (ends - grid)[levels])
+    cells = cells[order]
+    used = scores.new_zeros(scores.shape[0], dtype=torch.int64)
+    used[cells] = 1
+    grids = [side**2 for side in head.grids]
+    ends = torch.tensor(grids, device=cells.device).cumsum(0)
+    levels = (cells[:, None] >= ends).sum(1)
+    places = [own.nonzero().flatten() for own in used.split(grids)]
+    return Candidates(best[order], labels[order], used.cumsum(0)[cells] - 1, levels, places)
 
 
 def _scores(logits: Tensor, config: SOLOConfig) -> Tensor:
@@ -80,54 +98,113 @@ def _scores(logits: Tensor, config: SOLOConfig) -> Tensor:
     return ldie_ext.points_nms(scores, kernel=kernel) if kernel else scores
 
 
-def probability_maps(
+def packed_shapes(
     head: SOLOHead, outlook: Outlook, image: int, found: Candidates, frame: Frame, config: SOLOConfig
+) -> Shapes:
+    """The masks of the candidates' places, 8 cells of a mask a byte; a few places at a time."""
+    threshold, size = config.test.mask_threshold, finest_size(frame, config)
+    count = sum(map(len, found.places))
+    maps = outlook.features[0].new_empty((count, *size), dtype=torch.float32)
+    masks = maps.new_empty((count, size[0], -(-size[1] // 8)), dtype=torch.uint8)
+    areas, sums = maps.new_empty(count, dtype=torch.int64), maps.new_empty(count)
+    for rows, level, places in _few_places(found.places):
+        maps[rows] = probability_maps(head, outlook, image, level, places, frame, config)
+        masks[rows] = ldie_ext.composite_masks(maps[rows], size, threshold=threshold, packed=True)
+        areas[rows] = ldie_ext.mask_centers(masks[rows], packed_width=size[1])[1]
+        sums[rows] = sums_above(maps[rows], threshold)
+    return Shapes(maps, masks, size[1], areas, sums)
+
+
+def dense_shapes(
+    head: SOLOHead, outlook: Outlook, image: int, found: Candidates, frame: Frame, config: SOLOConfig
+) -> Shapes:
+    """The same all at once and with a cell a byte, in operators that graphs can hold."""
+    levels = enumerate(found.places)
+    maps = torch.cat([probability_maps(head, outlook, image, level, own, frame, config) for level, own in levels])
+    masks = maps > config.test.mask_threshold
+    return Shapes(maps, masks, None, masks.flatten(1).sum(1), sums_above(maps, config.test.mask_threshold))
+
+
+def _few_places(places: Sequence[Tensor]) -> Iterator[tuple[slice, int, Tensor]]:
+    """Parts of all places that lie on one level: their rows, the level, and the places."""
+    start = 0
+    for level, own in enumerate(places):
+        for part in own.split(_AT_ONCE) if len(own) else ():
+            yield slice(start, start + len(part)), level, part
+            start += len(part)
+
+
+def finest_size(frame: Frame, config: SOLOConfig) -> Size:
+    """(h, w) of the finest level's maps."""
+    stride = min(config.model.head.strides) // 2
+    return frame.padded[0] // stride, frame.padded[1] // stride
+
+
+def probability_maps(
+    head: SOLOHead, outlook: Outlook, image: int, level: int, places: Tensor, frame: Frame, config: SOLOConfig
 ) -> Tensor:
-    """Probabilities [N,h,w] of the candidates' masks, for all levels in the size of the finest one's."""
+    """Probabilities [n,h,w] of the masks of places of one level, in the size of the finest level's."""
     options = config.model.head
-    finest = min(options.strides) // 2
-    size = (frame.padded[0] // finest, frame.padded[1] // finest)
-    maps = outlook.features[0].new_empty((len(found.scores), *size), dtype=torch.float32)
-    for level, features in enumerate(outlook.features):
-        rows = (found.levels == level).nonzero().flatten()
-        logits = full_precision(head.masks(features[image : image + 1], level, [len(rows)], found.places[rows]))
-        twice = tuple(2 * frame.padded[axis] // options.strides[level] for axis in (0, 1))
-        own = _upsampled(logits, twice, options.align_corners, first=options.sigmoid_after_up)
-        maps[rows] = _resized(own, size, options.align_corners)
-    return maps
-
-
-def _upsampled(logits: Tensor, size: tuple[int, ...], align_corners: bool, *, first: bool) -> Tensor:
-    """Probabilities of logits [n,h,w] in another size: interpolated first, or made probabilities first."""
-    if first:
-        return _resized(logits, size, align_corners).sigmoid()
-    return _resized(logits.sigmoid(), size, align_corners)
+    logits = full_precision(head.image_masks(outlook.features[level][image], level, places))
+    twice = tuple(2 * side // options.strides[level] for side in frame.padded)
+    if options.sigmoid_after_up:
+        own = _resized(logits, twice, options.align_corners).sigmoid_()
+    else:
+        own = _resized(logits.sigmoid_(), twice, options.align_corners)
+    return _resized(own, finest_size(frame, config), options.align_corners)
 
 
 def _resized(maps: Tensor, size: tuple[int, ...], align_corners: bool) -> Tensor:
-    if maps.shape[1:] == size or not len(maps):
-        return maps.new_empty(0, *size) if not len(maps) else maps
+    if maps.shape[1:] == size:
+        return maps
     return functional.interpolate(maps[:, None], size, mode="bilinear", align_corners=align_corners)[:, 0]
 
 
-def suppress(found: Candidates, maps: Tensor, config: SOLOConfig) -> tuple[Tensor, Tensor, Tensor]:
-    """Scores, labels and maps of what stays, best first."""
+def sums_above(maps: Tensor, threshold: float) -> Tensor:
+    """Sums [n] of what is above a threshold in maps [n,h,w]."""
+    return maps.where(maps > threshold, 0).flatten(1).sum(1)
+
+
+def suppress(found: Candidates, shapes: Shapes, config: SOLOConfig) -> Ranking:
+    """What stays, by the scores at the end."""
     test = config.test
-    masks = maps > test.mask_threshold
-    areas = masks.flatten(1).sum(1)
-    scores, labels = found.scores, found.labels
+    scores, areas = found.scores, shapes.areas[found.rows]
     if test.maskness:
-        scores = scores * (maps * masks).flatten(1).sum(1) / areas.clamp(min=1)
-    least = (
-        torch.tensor(config.model.head.strides, device=maps.device)[found.levels] if test.min_area == "stride" else 0
-    )
-    kept = (areas > least).nonzero().flatten()
+        scores = scores * (shapes.sums[found.rows] / areas.clamp(min=1))
+    strides = torch.tensor(config.model.head.strides, device=areas.device)
+    kept = (areas > (strides[found.levels] if test.min_area == "stride" else 0)).nonzero().flatten()
     kept = kept[scores[kept].argsort(descending=True, stable=True)]
-    scores, labels, maps, masks = scores[kept], labels[kept], maps[kept], masks[kept]
+    scores, labels, rows = scores[kept], found.labels[kept], found.rows[kept]
+    masks, width = shapes.masks[rows], shapes.width
     if test.nms == "matrix":
-        scores = ldie_ext.matrix_nms(masks, labels, scores, kernel=test.kernel, sigma=test.sigma)
+        scores = ldie_ext.matrix_nms(masks, labels, scores, kernel=test.kernel, sigma=test.sigma, packed_width=width)
         order = scores.argsort(descending=True, stable=True)
     else:
-        order = ldie_ext.mask_nms(masks, labels, scores, test.nms_threshold)
+        order = ldie_ext.mask_nms(masks, labels, scores, test.nms_threshold, packed_width=width)
     order = order[scores[order] >= test.update_threshold][: test.detections]
-    return scores[order], labels[order], maps[order]
+    return Ranking(scores[order], labels[order], rows[order])
+
+
+def draw(maps: Tensor, rows: Tensor | None, frame: Frame, config: SOLOConfig, *, rle: bool) -> Tensor | ldie_ext.RLE:
+    """Masks of the file from probability maps [R,h,w], of the network's whole input; of single rows of them."""
+    return ldie_ext.composite_masks(
+        maps,
+        frame.file,
+        index=rows,
+        threshold=config.test.mask_threshold,
+        between=frame.padded,
+        crop=frame.image,
+        align_corners=config.model.head.align_corners,
+        rle=rle,
+    )
+
+
+def _drawn(ranking: Ranking, maps: Tensor, frame: Frame, config: SOLOConfig) -> Prediction:
+    """Objects with their masks in the file; what has too few pixels there is left out."""
+    masks = draw(maps, ranking.rows, frame, config, rle=True)
+    assert isinstance(masks, ldie_ext.RLE)
+    kept = (ldie_ext.rle_area(masks) >= config.test.min_pixels).nonzero().flatten().cpu()
+    drawn = select(ldie_ext.RLE(masks.counts.cpu(), masks.offsets.cpu(), masks.sizes.cpu()), kept)
+    assert isinstance(drawn, ldie_ext.RLE)
+    boxes = ldie_ext.rle_to_boxes(drawn)
+    return Prediction(boxes, ranking.scores.cpu()[kept], ranking.labels.cpu()[kept], drawn, None, frame.file)
