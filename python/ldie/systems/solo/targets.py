@@ -78,6 +78,6 @@ def positives(objects: Tensor, grids: tuple[int, ...]) -> list[LevelPositives]:
     counts = torch.stack([(level >= 0).sum(1) for level in levels]).tolist()
     found = []
     for level, count in zip(levels, counts):
-        image, place = (level >= 0).nonzero().unbind(1)
+        image, place = torch.nonzero_static(level >= 0, size=sum(count)).unbind(1)
         found.append(LevelPositives(count, place, level[image, place]))
     return found
