@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal, overload
+
 import torch
 from torch import Tensor
 
@@ -13,6 +15,51 @@ from ldie_ext.ops.masks.rle_encode import rle_encode
 __all__ = ["composite_masks"]
 
 
+@overload
+def composite_masks(
+    maps: Tensor,
+    size: tuple[int, int],
+    *,
+    index: Tensor | None = ...,
+    scores: Tensor | None = ...,
+    threshold: float = ...,
+    between: tuple[int, int] | None = ...,
+    crop: tuple[int, int] | None = ...,
+    align_corners: bool = ...,
+    exclusive: bool = ...,
+    packed: bool = ...,
+    rle: Literal[False] = ...,
+) -> Tensor: ...
+@overload
+def composite_masks(
+    maps: Tensor,
+    size: tuple[int, int],
+    *,
+    index: Tensor | None = ...,
+    scores: Tensor | None = ...,
+    threshold: float = ...,
+    between: tuple[int, int] | None = ...,
+    crop: tuple[int, int] | None = ...,
+    align_corners: bool = ...,
+    exclusive: bool = ...,
+    packed: Literal[False] = ...,
+    rle: Literal[True],
+) -> RLE: ...
+@overload
+def composite_masks(
+    maps: Tensor,
+    size: tuple[int, int],
+    *,
+    index: Tensor | None = ...,
+    scores: Tensor | None = ...,
+    threshold: float = ...,
+    between: tuple[int, int] | None = ...,
+    crop: tuple[int, int] | None = ...,
+    align_corners: bool = ...,
+    exclusive: bool = ...,
+    packed: bool = ...,
+    rle: bool,
+) -> Tensor | RLE: ...
 def composite_masks(
     maps: Tensor,
     size: tuple[int, int],

@@ -80,13 +80,6 @@ def _threshold(value: float) -> float:
     return float(nearest if float(nearest) <= value else np.nextafter(nearest, np.float32(0)))
 
 
-def _points_nms(scores: Any, kernel: int) -> Any:
-    before = kernel // 2
-    after = kernel - 1 - before
-    highest = op.MaxPool(scores, kernel_shape=[kernel, kernel], pads=[before, before, after, after])[0]
-    return op.Where(op.Equal(scores, highest), scores, op.Constant(value_float=0.0))
-
-
 def _composite_masks(
     maps: Any, index: Any, scores: Any, height: int, width: int, threshold: float, *options: Any
 ) -> Any:
@@ -104,16 +97,17 @@ def _composite_masks(
 
 
 def _resized(maps: Any, size: Sequence[int], align_corners: bool) -> Any:
-    """Maps [N,h,w] in another size, bilinearly."""
-    return op.Resize(
-        maps,
+    """Maps [N,h,w] in another size, bilinearly; as [N,1,h,w], for with three axes maps would mix with one another."""
+    resized = op.Resize(
+        op.Unsqueeze(maps, _numbers(1)),
         None,
         None,
         _numbers(*size),
-        axes=[1, 2],
+        axes=[2, 3],
         mode="linear",
         coordinate_transformation_mode="align_corners" if align_corners else "half_pixel",
     )
+    return op.Squeeze(resized, _numbers(1))
 
 
 def _masks_to_boxes(masks: Any, width: int, packed: bool, beyond: bool) -> Any:
@@ -207,7 +201,6 @@ def translations() -> dict[Callable, Callable]:
         ops.heatmap_peaks.default: _heatmap_peaks,
         ops.points_nms.default: _points_nms,
         ops.nms.default: _nms,
-        ops.points_nms.default: _points_nms,
         ops.composite_masks.default: _composite_masks,
         ops.masks_to_boxes.default: _masks_to_boxes,
         ops.matrix_nms.default: _matrix_nms,

@@ -39,19 +39,18 @@ class Losses(nn.Module):
         images = network_input(batch.images, batch.sizes, self.config.input)
         targets = make_targets(batch, self.config)
         outlook = self.model(images)
-        number = sum(sum(level.counts) for level in targets.positives)
-        positives, count = self._counts(number, len(images), images.device)
+        positives, count = self._counts(targets.labels)
         return {
             "loss_cls": category_loss(outlook.categories, targets.labels, self.config) / count,
             "loss_mask": self._mask_loss(outlook, targets) / positives,
         }
 
-    def _counts(self, positives: int, images: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    def _counts(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Of a process on average: positives, 1 at least in all; and what the categories' loss is divided by."""
         processes = self._runtime.world_size
-        more = images if self.config.solver.count_images else 1 / processes
-        counts = torch.tensor([positives, more], dtype=torch.float64, device=device)
-        mean = self._runtime.total(counts).float() / processes
+        more = len(labels) if self.config.solver.count_images else 1 / processes
+        positives = (labels >= 0).sum().double()
+        mean = self._runtime.total(torch.stack([positives, torch.full_like(positives, more)])).float() / processes
         return mean[0].clamp(min=1 / processes), mean.sum()
 
     def _mask_loss(self, outlook: Outlook, targets: Targets) -> Tensor:
@@ -88,8 +87,8 @@ def category_loss(categories: Sequence[Tensor], labels: Tensor, config: SOLOConf
     solver: SOLOSolver = config.solver
     logits = full_precision(torch.cat([level.flatten(2) for level in categories], 2)).transpose(1, 2)
     classes = config.model.num_classes
-    background = labels.where(labels >= 0, classes)
     if config.model.head.category == "softmax":
-        return functional.cross_entropy(logits.flatten(0, 1), background.flatten(), reduction="sum")
-    truth = functional.one_hot(background, classes + 1)[..., :-1].to(logits.dtype)
+        wanted = labels.where(labels >= 0, classes)
+        return functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="sum")
+    truth = (labels[..., None] == torch.arange(classes, device=labels.device)).to(logits.dtype)
     return ldie_ext.sigmoid_focal_loss(logits, truth, solver.focal_alpha, solver.focal_gamma, reduction="sum")

@@ -46,10 +46,7 @@ def make_targets(batch: Batch, config: SOLOConfig) -> Targets:
     strides = sorted(set(config.loss_strides))
     pyramid = batch.masks.pyramid(strides, mode=solver.mask_targets, size=size)
     centers, areas = pyramid.centers, pyramid.areas
-    drawn = {}
-    if assign.mask_cells:
-        pixels = batch.masks.pyramid([1], mode="nearest", size=size).levels[0]
-        drawn = {"masks": pixels, "packed_width": size[1]}
+    pixels = batch.masks.pyramid([1], mode="nearest", size=size).levels[0] if assign.mask_cells else None
     labels, objects = ldie_ext.solo_assign(
         batch.boxes,
         batch.labels,
@@ -63,7 +60,8 @@ def make_targets(batch: Batch, config: SOLOConfig) -> Targets:
         convention="official" if assign.skip_empty else "seed",
         clamp=assign.clamp,
         order=assign.order,
-        **drawn,
+        masks=pixels,
+        packed_width=None if pixels is None else size[1],
     )
     levels = dict(zip(strides, pyramid.levels))
     return Targets(
@@ -80,6 +78,6 @@ def positives(objects: Tensor, grids: tuple[int, ...]) -> list[LevelPositives]:
     counts = torch.stack([(level >= 0).sum(1) for level in levels]).tolist()
     found = []
     for level, count in zip(levels, counts):
-        image, place = (level >= 0).nonzero().unbind(1)
+        image, place = torch.nonzero_static(level >= 0, size=sum(count)).unbind(1)
         found.append(LevelPositives(count, place, level[image, place]))
     return found
