@@ -17,19 +17,19 @@ COUNT, SIZE, STRIDES = 60, (800, 1344), (4, 8, 16, 32, 64)
 FORMS = ("bool", "packed", "polygons", "run lengths")
 
 
-def centers(masks: Tensor) -> tuple[Tensor, Tensor]:
-    """Means from the sums of rows and columns."""
-    columns, rows = masks.sum(1), masks.sum(2)
+def centers(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Means from the sums of rows and columns, which are exact in float32."""
+    columns, rows = values.sum(1), values.sum(2)
     areas = rows.sum(1)
-    xs = (columns * torch.arange(masks.shape[2], device=masks.device)).sum(1) / areas
-    ys = (rows * torch.arange(masks.shape[1], device=masks.device)).sum(1) / areas
+    xs = (columns * torch.arange(values.shape[2], device=values.device)).sum(1) / areas
+    ys = (rows * torch.arange(values.shape[1], device=values.device)).sum(1) / areas
     return torch.stack([xs, ys], 1), areas
 
 
 def interpolated(masks: Tensor, mode: str) -> tuple[list[Tensor], Tensor, Tensor]:
-    """One interpolation for each stride, of masks padded to whole cells."""
-    whole = functional.pad(masks, (0, -masks.shape[2] % STRIDES[-1], 0, -masks.shape[1] % STRIDES[-1]))[:, None]
-    values = whole.byte() if mode == "nearest" else whole.float()
+    """One interpolation for each stride, of masks as float32 that are padded to whole cells."""
+    padding = 0, -masks.shape[2] % STRIDES[-1], 0, -masks.shape[1] % STRIDES[-1]
+    values = functional.pad(masks.float(), padding)[:, None]
     levels = []
     for stride in STRIDES:
         size = -(-masks.shape[1] // stride), -(-masks.shape[2] // stride)
@@ -38,10 +38,10 @@ def interpolated(masks: Tensor, mode: str) -> tuple[list[Tensor], Tensor, Tensor
         elif mode == "bilinear":
             cells = functional.interpolate(values, scale_factor=1 / stride, mode="bilinear") >= 0.5
         else:
-            shares = functional.avg_pool2d(values, stride)
+            shares = functional.interpolate(values, [side // stride for side in values.shape[2:]], mode="area")
             cells = with_fullest(shares) if mode == "area" else shares
         levels.append(cells[:, 0, : size[0], : size[1]])
-    return levels, *centers(masks)
+    return levels, *centers(values[:, 0])
 
 
 def with_fullest(shares: Tensor) -> Tensor:
@@ -59,7 +59,7 @@ def of_form(form: str, device: torch.device) -> tuple[Any, dict[str, Any]]:
     if form == "run lengths":
         return ldie_ext.polygons_to_rle(polygons, SIZE), {"size": SIZE}
     packed = form == "packed"
-    masks = ldie_ext.polygons_to_masks(polygons, SIZE, packed=packed)
+    masks = ldie_ext.polygons_to_masks(polygons, SIZE, packed=packed).clone()  # pages that nothing wrote are no memory
     return masks, {"packed_width": SIZE[1]} if packed else {}
 
 

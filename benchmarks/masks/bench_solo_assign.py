@@ -51,7 +51,9 @@ def objects(case: Case, device: torch.device) -> Objects:
     return tuple(tensor.to(device) for tensor in (boxes, labels, centers, areas, offsets))  # type: ignore[return-value]
 
 
-def composed(case: Case, boxes: Tensor, labels: Tensor, centers: Tensor, areas: Tensor, offsets: Tensor) -> Tensor:
+def composed(
+    case: Case, boxes: Tensor, labels: Tensor, centers: Tensor, areas: Tensor, offsets: Tensor
+) -> tuple[Tensor, Tensor]:
     """All objects, levels and their 3 x 3 cells at once; the greatest row that is scattered to a cell has it."""
     device, reach = boxes.device, torch.arange(-1, 2, device=boxes.device)
     sides = torch.tensor(case.grids, device=device)
@@ -65,20 +67,19 @@ def composed(case: Case, boxes: Tensor, labels: Tensor, centers: Tensor, areas: 
     per_pixel = sides[:, None] / torch.tensor(case.size[::-1], device=device)
     low, middle, high = (ends * per_pixel).long().clamp_(min=0).minimum((sides - 1)[:, None])
     cells = middle[..., None] + reach  # [G, levels, 2, 3]
-    held = (cells >= low[..., None]) & (cells <= high[..., None])
-    held &= taken[..., None, None]
-    index = cells[..., 1, :, None] * sides[:, None, None] + cells[..., 0, None, :] + firsts[:, None, None]
+    along = (cells >= low[..., None]) & (cells <= high[..., None])
+    held = along[..., 1, :, None] & along[..., 0, None, :] & taken[..., None, None]
     rows = torch.arange(len(boxes), device=device)
-    total = int(sum(side * side for side in case.grids))
+    total = sum(side * side for side in case.grids)
     image = torch.bucketize(rows, offsets, right=True) - 1
-    index += (image * total)[:, None, None, None]
-    held = held[..., 1, :, None] & held[..., 0, None, :]
+    first = (image * total)[:, None] + firsts
+    index = cells[..., 1, :, None] * sides[:, None, None] + cells[..., 0, None, :] + first[..., None, None]
     nowhere = case.batch * total
     instances = torch.full((nowhere + 1,), -1, device=device)
     index = torch.where(held, index, nowhere).flatten()
     instances.scatter_reduce_(0, index, rows.repeat_interleave(9 * len(case.grids)), "amax")
     instances = instances[:-1].view(case.batch, total)
-    return torch.stack([torch.where(instances >= 0, labels[instances], -1), instances])
+    return torch.where(instances >= 0, labels[instances], -1), instances
 
 
 def loop(case: Case, boxes: Tensor, labels: Tensor, centers: Tensor, areas: Tensor, offsets: Tensor) -> Tensor:

@@ -38,16 +38,16 @@ struct Inputs {
     count = cells ? cells->numel() : rows ? rows->numel() : given.size(0);
     if (cells) check_index(op, "cells", *cells, given);
     if (rows) check_index(op, "rows", *rows, given);
-    if (!cells && count != given.size(0))
-      check_failed(op, "rows must name a target for each of the ", given.size(0), " logits, got ", count);
+    if (!cells && count != given.size(0)) {
+      check_failed(op, "rows must name a target for each of the ", given.size(0), " logits without cells, got ", count);
+    }
     const Argument masks = Argument(op, "targets", targets).device_of(given);
-    if (soft()) {
+    if (soft() && !packed) {
       masks.dtype_of(given).shape({kAnySize, kAnySize, width}, "[T, H, W]");
       masks::check_pixels(op, "targets", masks.size(1), width);
     } else {
       masks::check_masks(op, "targets", targets, width, packed);
     }
-    if (packed && soft()) masks.fail("must be uint8 when packed");
     if (masks.size(1) < given.size(1) || width < given.size(2)) {
       check_failed(op, "targets must be at least as large as logits, (", given.size(1), ", ", given.size(2), "), got (",
                    masks.size(1), ", ", width, ")");
@@ -71,6 +71,7 @@ struct Inputs {
   }
 
  private:
+  // Not masks.
   bool soft() const { return is_floating(targets.scalar_type()); }
 
   void check_index(const char* op, const char* name, const Tensor& index, const Argument& given) const {

@@ -48,13 +48,12 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 // The next slot after one that names the cell, or the number of slots. All threads of the block must call.
-template <typename T>
-__device__ int64_t next_of_cell(const GatherUpsampleDiceBackward<T>& args, int64_t cell, int64_t after) {
-  int64_t found = args.maps.slots.count;
+__device__ int64_t next_of_cell(const DiceSlots& slots, int64_t cell, int64_t after) {
+  int64_t found = slots.count;
   for (int64_t slot = after + 1 + threadIdx.x; slot < found; slot += kThreads) {
-    if (args.shares_cell(cell, slot)) found = slot;
+    if (slots(slot) && slots.cell(slot) == cell) found = slot;
   }
-  return block_reduce<kThreads>(found, args.maps.slots.count, Minimum());
+  return block_reduce<kThreads>(found, slots.count, Minimum());
 }
 
 // Rows [top, bottom) and columns [left, right) of a cell's logits, at most kSourceRows x kThreads of them.
@@ -182,10 +181,10 @@ __global__ void __launch_bounds__(kThreads)
     int64_t slot = task / parts;
     if (!maps.slots(slot)) continue;
     const int64_t cell = maps.slots.cell(slot);
-    if (next_of_cell(args, cell, -1) != slot) continue;
+    if (next_of_cell(maps.slots, cell, -1) != slot) continue;
     const SourceTile tile = tiles.tile(task % parts, maps.height(), maps.width());
     A gradient[kSourceRows] = {};
-    for (; slot < maps.slots.count; slot = next_of_cell(args, cell, slot)) {
+    for (; slot < maps.slots.count; slot = next_of_cell(maps.slots, cell, slot)) {
       add_slot(args, targets, slot, tile, sums, gradient);
     }
     const int64_t column = tile.left + threadIdx.x;

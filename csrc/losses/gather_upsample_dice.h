@@ -109,10 +109,6 @@ struct GatherUpsampleDiceBackward {
   bool zeroed;     // the gradient is zero already (CPU)
 
   LDIE_HD DiceSlope<acc_t<T>> slope(int64_t slot) const { return upstream.slope(slot, *scale); }
-  // Slots may share a cell: the first of them adds up the gradients in their order.
-  LDIE_HD bool shares_cell(int64_t cell, int64_t other) const {
-    return maps.slots(other) && maps.slots.cell(other) == cell;
-  }
 };
 
 template <typename T>

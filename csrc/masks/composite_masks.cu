@@ -9,6 +9,7 @@
 #include "core/grid.cuh"
 #include "core/instantiate.h"
 #include "core/integers.h"
+#include "core/limits.h"
 #include "masks/band.cuh"
 #include "masks/composite_masks.h"
 #include "suppression/mask_order.cuh"
@@ -61,14 +62,14 @@ __device__ void draw_columns(const CompositeMasks<T>& args, const T* map, const 
   const bool keeps = cell_rows <= kCellRows;
   bool some = true, all = false;
   if (keeps) {
-    const ThresholdBounds<A> bounds(threshold);
+    const A margin = threshold_margin(threshold), low = threshold - margin, high = threshold + margin;
     some = false;
     all = true;
     for (int row = 0; row < int(cell_rows); ++row) {
       const A value = resized_cell(map + (first + row) * width, x);
       kept[row][lane] = value;
-      some = some || bounds.may_exceed(value);
-      all = all && bounds.must_exceed(value);
+      some = some || value > low;
+      all = all && value >= high && value < kInfinite<A>;
     }
   }
   const unsigned columns = __ballot_sync(kFullWarp, inside);

@@ -4,7 +4,8 @@
 //
 // A rounded sum of rounded products with weights >= 0 does not fall when a cell rises. So no pixel is worth more than
 // if all its cells were worth the greatest of them, which is that cell up to the rounding of the weights and the sums:
-// cells up to ThresholdBounds::low make no pixel that is above the threshold, and those from high on none that is not.
+// cells up to threshold - threshold_margin() make no pixel that is above the threshold, and cells from threshold +
+// threshold_margin() on none that is not, unless they are infinite, which at a weight of 0 is NaN.
 #pragma once
 
 #include <cstdint>
@@ -13,28 +14,22 @@
 #include "core/context.h"
 #include "core/half.h"
 #include "core/hd.h"
-#include "core/limits.h"
 #include "masks/mask_output.h"
 #include "masks/resize_taps.h"
 
 namespace ldie::masks {
 
 template <typename A>
-struct ThresholdBounds {
-  A low, high;
+constexpr A kRoundings = A(64) * std::numeric_limits<A>::epsilon();
+template <typename A>
+constexpr A kLeastNormal = std::numeric_limits<A>::min();
 
-  // Weights of an axis and their sum are within 6 roundings of 1, a sum over it within 4 more; those below the least
-  // normal number are not relative.
-  LDIE_HD explicit ThresholdBounds(A threshold) {
-    constexpr A kRoundings = A(64) * std::numeric_limits<A>::epsilon(), kLeast = std::numeric_limits<A>::min();
-    const A margin = (threshold < A(0) ? -threshold : threshold) * kRoundings + kLeast;
-    low = threshold - margin;
-    high = threshold + margin;
-  }
-
-  LDIE_HD bool may_exceed(A cell) const { return cell > low; }                            // not NaN: it never does
-  LDIE_HD bool must_exceed(A cell) const { return cell >= high && cell < kInfinite<A>; }  // infinity at 0 is NaN
-};
+// The weights of a pixel add up to 1 within 8 roundings, and the sums over its cells round 8 times, each by half an
+// epsilon; what is below the least normal number rounds by more than that.
+template <typename A>
+LDIE_HD A threshold_margin(A threshold) {
+  return (threshold < A(0) ? -threshold : threshold) * kRoundings<A> + kLeastNormal<A>;
+}
 
 template <typename T>
 struct CompositeMasks {

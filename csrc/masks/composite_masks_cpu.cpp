@@ -93,7 +93,7 @@ class Compositor {
   Compositor(const CompositeMasks<T>& args, const ResizeTables<A>& tables)
       : args_(args),
         tables_(tables),
-        bounds_(A(args.threshold)),
+        least_(A(args.threshold) - threshold_margin(A(args.threshold))),
         reaching_(size_t(args.height)),
         cells_(size_t(args.width) + 1),
         pixels_(size_t(args.out.width)) {
@@ -134,14 +134,14 @@ class Compositor {
 
   Interval reaching_cells(const A* cells) const {
     const int64_t width = args_.width;
-    const auto reaches = [&](int64_t x) { return any_lane(load_lanes(cells + x) > all_lanes(bounds_.low)); };
+    const auto reaches = [&](int64_t x) { return any_lane(load_lanes(cells + x) > all_lanes(least_)); };
     Interval found = Interval::none();
     int64_t begin = 0, end = width;
     while (begin + kLanes<A> <= width && !reaches(begin)) begin += kLanes<A>;
-    while (begin < width && !bounds_.may_exceed(cells[begin])) ++begin;
+    while (begin < width && !(cells[begin] > least_)) ++begin;
     if (begin == width) return found;
     while (end - kLanes<A> > begin && !reaches(end - kLanes<A>)) end -= kLanes<A>;
-    while (!bounds_.may_exceed(cells[end - 1])) --end;
+    while (!(cells[end - 1] > least_)) --end;
     return {begin, end};
   }
 
@@ -236,7 +236,7 @@ class Compositor {
 
   const CompositeMasks<T> args_;
   const ResizeTables<A>& tables_;
-  const ThresholdBounds<A> bounds_;
+  const A least_;  // cells above it may reach a pixel
   const T* map_ = nullptr;
   std::vector<Interval> reaching_;  // of a row of cells
   Interval columns_ = Interval::none();

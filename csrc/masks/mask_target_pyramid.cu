@@ -8,7 +8,7 @@
 
 #include "core/grid.cuh"
 #include "core/reduce.cuh"
-#include "masks/band_cells.cuh"
+#include "masks/band_levels.cuh"
 #include "masks/drawn_masks.cuh"
 #include "masks/mask_moments.cuh"
 #include "masks/mask_target_pyramid.h"
@@ -17,8 +17,9 @@ namespace ldie::masks {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kWords = 1024;  // of a level's bits at a time
 constexpr int kFineStrides = 7;
+
+LDIE_HD int64_t largest_stride(const MaskTargetPyramid& args) { return args.levels[args.count - 1].stride; }
 
 // What the blocks of a mask leave for the one that ends it.
 struct Shares {
@@ -32,106 +33,16 @@ struct Shares {
   __device__ uint64_t* keys(int64_t n, int level) const { return fullest + (n * fine_levels + level) * per_mask; }
 };
 
-// The part of a level that lies in a band of the mask.
-struct LevelBand {
-  const MaskLevel& level;
-  int64_t top, left;
-  int rows, width;
-
-  __device__ LevelBand(const MaskLevel& level, int64_t mask_top, int64_t mask_left)
-      : level(level),
-        top(mask_top / level.stride),
-        left(mask_left / level.stride),
-        rows(int(min(kBandStride / level.stride, level.height - top))),
-        width(int(min(kBandColumns / level.stride, level.width - left))) {}
-
-  __device__ int stride() const { return int(level.stride); }
-  __device__ int64_t index(int y, int x) const { return (top + y) * level.width + left + x; }
-};
-
-class BandReducer {
- public:
-  using Cells = BandCells<kThreads>;
-
-  __device__ BandReducer(const MaskTargetPyramid& args, const Cells::Bits& bits, const Cells& cells, uint32_t* words)
-      : args_(args), bits_(bits), cells_(cells), words_(words) {}
-
-  __device__ void write_fractions(const Band<const uint8_t>& band, const LevelBand& part, int64_t n, bool drawn) const {
-    float* const shares = args_.shares(part.level, n);
-    for (int i = threadIdx.x; i < part.rows * part.width; i += kThreads) {
-      const int y = i / part.width, x = i - y * part.width;
-      const int count = drawn ? cells_.cell(bits_, band, part.stride(), y, x) : 0;
-      shares[part.index(y, x)] = part.level.fraction(count);
-    }
-  }
-
-  // Returns the key of the fullest cell that the thread saw.
-  __device__ uint64_t write_bits(const Band<const uint8_t>& band, const LevelBand& part, int64_t n, bool drawn) const {
-    const int words = ceil_div(part.width, 32), at_once = kWords / words;
-    uint64_t fullest = 0;
-    for (int first = 0; first < part.rows; first += at_once) {
-      const int rows = min(at_once, part.rows - first);
-      if (drawn && args_.counts()) {
-        fullest = max(fullest, halves(band, part, first, rows, words));
-      } else if (drawn) {
-        looks(band, part, first, rows, words);
-      }
-      __syncthreads();
-      store_band<kThreads>(
-          Band<uint8_t>(args_.mask(part.level, n), args_.row_bytes(part.level), args_.packed, part.top + first,
-                        part.left, rows, part.level.height, part.level.width, band_cell_columns(part.stride())),
-          words_, words, drawn);
-      __syncthreads();
-    }
-    return fullest;
-  }
-
- private:
-  // A warp makes a word, a lane a cell of it.
-  __device__ uint64_t halves(const Band<const uint8_t>& band, const LevelBand& part, int first, int rows,
-                             int words) const {
-    const int lane = int(threadIdx.x) % kWarpSize, half = int(part.level.half());
-    uint64_t fullest = 0;
-    for (int i = int(threadIdx.x) / kWarpSize; i < rows * words; i += kThreads / kWarpSize) {
-      const int y = first + i / words, x = 32 * (i % words) + lane;
-      const int count = x < part.width ? cells_.cell(bits_, band, part.stride(), y, x) : 0;
-      if (count > 0) fullest = max(fullest, FullestCell::key(count, part.index(y, x)));
-      const uint32_t word = __ballot_sync(kFullWarp, count >= half);
-      if (lane == 0) words_[i] = word;
-    }
-    return fullest;
-  }
-
-  __device__ void looks(const Band<const uint8_t>& band, const LevelBand& part, int first, int rows, int words) const {
-    const bool bilinear = args_.mode == PyramidMode::bilinear;
-    const int at_once = 32 / min(32, part.stride());
-    const auto pixels_at = [&](int64_t y, int64_t x) { return Cells::pixels(bits_, band, int(y), int(x)); };
-    for (int i = threadIdx.x; i < rows * words; i += kThreads) {
-      const int y = first + i / words, x = 32 * (i % words);
-      uint32_t word = 0;
-      for (int at = 0; at < 32; at += at_once) {
-        word |= look_at_cells<uint32_t>(bilinear, part.level.stride, y, x + at, pixels_at) << at;
-      }
-      words_[i] = word;
-    }
-  }
-
-  const MaskTargetPyramid& args_;
-  const Cells::Bits& bits_;
-  const Cells& cells_;
-  uint32_t* const words_;
-};
-
 // Blocks (mask and strip, bands).
 __global__ void __launch_bounds__(kThreads) fine_levels_kernel(MaskTargetPyramid args, Shares shares, int64_t strips) {
-  using Cells = BandCells<kThreads>;
-  LDIE_SHARED(Cells::Bits, bits, );
-  LDIE_SHARED(Cells, cells, );
-  LDIE_SHARED(uint32_t, words, [kWords]);
+  using Reducer = BandReducer<kThreads>;
+  LDIE_SHARED(Reducer::Bits, bits, );
+  LDIE_SHARED(Reducer::Cells, cells, );
+  LDIE_SHARED(uint32_t, words, [Reducer::kWords]);
   LDIE_SHARED(uint64_t, fullest, [kFineStrides]);
   const MaskSet& masks = args.masks();
   const int64_t n = blockIdx.x / strips, strip = blockIdx.x % strips, left = strip * kBandColumns;
-  const BandReducer reducer(args, bits, cells, words);
+  const Reducer reducer(args, bits, cells, words);
   if (threadIdx.x < kFineStrides) fullest[threadIdx.x] = 0;
   MaskMoments moments;
   for (int64_t top = int64_t(blockIdx.y) * kBandStride; top < masks.height; top += int64_t(gridDim.y) * kBandStride) {
@@ -148,8 +59,8 @@ __global__ void __launch_bounds__(kThreads) fine_levels_kernel(MaskTargetPyramid
       moments.add(pixels, left + x, top + y);
     }
     const bool drawn = __syncthreads_or(any) != 0;
-    if (drawn && args.counts() && args.largest_stride() >= kSquare) {
-      cells.count(bits, band, int(args.largest_stride()));
+    if (drawn && args.counts() && largest_stride(args) >= kSquare) {
+      cells.count(bits, band, int(largest_stride(args)));
       __syncthreads();
     }
     for (int i = 0; i < shares.fine_levels; ++i) {
@@ -253,8 +164,9 @@ __global__ void __launch_bounds__(kThreads) end_masks_kernel(MaskTargetPyramid a
   for (int i = shares.fine_levels; i < args.count; ++i) {
     const MaskLevel& level = args.levels[i];
     if (!args.counts()) {
-      write_level(args, level, n,
-                  [&](int64_t y, int64_t x) { return look_at_cells<uint32_t>(bilinear, level.stride, y, x, pixel_at) & 1u; });
+      write_level(args, level, n, [&](int64_t y, int64_t x) {
+        return look_at_cells<uint32_t>(bilinear, level.stride, y, x, pixel_at) & 1u;
+      });
       continue;
     }
     for (; stride < level.stride; stride *= 2) counts = counts.halved();
@@ -274,8 +186,8 @@ Shares make_shares(const MaskTargetPyramid& args, int64_t per_mask, Context& con
                 .fine_levels = 0};
   while (shares.fine_levels < args.count && args.levels[shares.fine_levels].stride <= kBandStride) ++shares.fine_levels;
   shares.fullest = context.scratch_array<uint64_t>(masks.count * shares.fine_levels * per_mask);
-  if (!args.counts() || args.largest_stride() <= kBandStride) return shares;
-  for (int64_t stride = kBandStride; stride <= args.largest_stride(); stride *= 2) {
+  if (!args.counts() || largest_stride(args) <= kBandStride) return shares;
+  for (int64_t stride = kBandStride; stride <= largest_stride(args); stride *= 2) {
     shares.coarse_cells += ceil_div(masks.height, stride) * ceil_div(masks.width, stride);
   }
   shares.counts = context.scratch_array<int32_t>(masks.count * shares.coarse_cells);
@@ -285,7 +197,7 @@ Shares make_shares(const MaskTargetPyramid& args, int64_t per_mask, Context& con
 }  // namespace
 
 void mask_target_pyramid(const MaskTargetPyramid& given, Context& context) {
-  constexpr int64_t kMostBands = 1024;  // blocks of a mask's strip; they take more than one band each
+  constexpr int64_t kMostBands = 256;  // blocks of a mask's strip; they take more than one band each
   MaskTargetPyramid args = given;
   args.centers.masks = with_pixels(context, given.masks());
   const MaskSet& masks = args.masks();

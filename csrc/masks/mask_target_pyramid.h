@@ -40,7 +40,6 @@ struct MaskTargetPyramid {
   LDIE_HD int64_t size(const MaskLevel& level) const { return level.height * row_bytes(level); }
   LDIE_HD uint8_t* mask(const MaskLevel& level, int64_t n) const { return cells + level.start + n * size(level); }
   LDIE_HD float* shares(const MaskLevel& level, int64_t n) const { return fractions + level.start + n * size(level); }
-  LDIE_HD int64_t largest_stride() const { return levels[count - 1].stride; }
 
   LDIE_HD void set(const MaskLevel& level, int64_t n, int64_t y, int64_t x) const {
     uint8_t* const row = mask(level, n) + y * row_bytes(level);
@@ -116,7 +115,7 @@ struct FullestCell {
   static LDIE_HD int64_t index(uint64_t key) { return int64_t(kLast - (key & kLast)); }
 
  private:
-  static constexpr uint64_t kLast = 0xffffffffu;
+  static constexpr uint64_t kLast = (uint64_t(1) << 32) - 1;
 };
 
 // Sets it where no cell has half of its pixels set, of a mask that has pixels.

@@ -251,7 +251,7 @@ def test_errors_name_the_argument(backend: Backend) -> None:
         ("cells must be int64", (logits, masks), {"cells": index.int()}),
         (r"rows must have shape \[n\], one for each cell, got \[3\]", (logits, masks),
          {"cells": index, "rows": index[1:]}),
-        ("rows must name a target for each of the 4 logits, got 3", (logits, masks), {"rows": index[1:]}),
+        ("rows must name a target for each of the 4 logits without cells, got 3", (logits, masks), {"rows": index[1:]}),
     ]  # fmt: skip
     for message, arguments, options in refused:
         with pytest.raises(RuntimeError, match=message):
@@ -330,31 +330,31 @@ def test_threads_agree() -> None:
         assert_threads_agree(case.loss_and_gradient)
 
 
-#: The levels' grids, their logits' sizes before they are upsampled, and the cells that learn, of one 800 x 1344 image.
+#: The levels' grids, their logits' sizes before they are upsampled, and how many of their cells learn, of one image of
+#: 800 x 1344.
 MEMORY = f"""{PEAK}
 import os, torch, ldie_ext
 
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
-LEVELS = [(40, 100, 168), (36, 100, 168), (24, 50, 84), (16, 25, 42), (12, 25, 42)]
+LEVELS = [(40, 100, 168, 56), (36, 100, 168, 1), (24, 50, 84, 1), (16, 25, 42, 1), (12, 25, 42, 1)]
 def make(grids):
-    return [torch.randn(s * s, h, w).requires_grad_() for s, h, w in grids]
+    return [(torch.randn(s * s, h, w).requires_grad_(), torch.arange(n)) for s, h, w, n in grids]
+def losses(levels):
+    return [ldie_ext.gather_upsample_dice(x, MASKS[:len(n)], cells=n, packed_width=336) for x, n in levels]
 def step(levels):
-    losses = [ldie_ext.gather_upsample_dice(x, MASKS, cells=CELLS, packed_width=336) for x in levels]
-    return losses, torch.autograd.grad(sum(losses), levels)
+    return torch.autograd.grad(sum(losses(levels)), [x for x, _ in levels])
 
-MASKS = torch.randint(256, (12, 200, 42), dtype=torch.uint8)
-CELLS = torch.arange(12) * 11
+MASKS = torch.randint(256, (56, 200, 42), dtype=torch.uint8)
 torch.set_num_threads(2)
-step(make([(12, 4, 6)]))
+step(make([(12, 4, 6, 2)]))
 levels = make(LEVELS)
 with torch.no_grad():
     before = resident()
-    for x in levels:
-        ldie_ext.gather_upsample_dice(x, MASKS, cells=CELLS, packed_width=336)
+    losses(levels)
     forward = peak() * 1024 - before
-losses, gradients = step(levels)
+gradients = step(levels)
 print(forward, peak() * 1024 - resident())
 """
 

@@ -98,7 +98,7 @@ def mask_target_pyramid(
         raise ValueError("packed must be False where mode is 'fraction': shares are no bits")
     if isinstance(masks, Polygons):
         if size is None:
-            raise ValueError("size must be (H, W) for polygons, got None")
+            raise ValueError("masks that are polygons must come with their size (H, W), got none")
         tensors = masks.coords, masks.part_offsets, masks.instance_offsets
         outputs = _library.ops.mask_target_pyramid_polygons(*tensors, *size, strides, code, packed)
         return _cut(outputs, (len(masks), *size), strides, packed)
@@ -106,8 +106,8 @@ def mask_target_pyramid(
         size = masks.common_size() if size is None else size
         outputs = _library.ops.mask_target_pyramid_rle(masks.counts, masks.offsets, *size, strides, code, packed)
         return _cut(outputs, (len(masks), *size), strides, packed)
-    if size is not None:
-        raise ValueError(f"size must be None for pixels, which have their own, got {size}")
+    if size is not None and isinstance(masks, Tensor):
+        raise ValueError(f"size must be None beside masks of pixels, which have their own, got {size}")
     pixels, width, in_bits = mask_pixels(masks, packed_width)
     outputs = _library.ops.mask_target_pyramid(pixels, width, in_bits, strides, code, packed)
     return _cut(outputs, (pixels.shape[0], pixels.shape[1], width), strides, packed)

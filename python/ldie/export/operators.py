@@ -97,16 +97,17 @@ def _composite_masks(
 
 
 def _resized(maps: Any, size: Sequence[int], align_corners: bool) -> Any:
-    """Maps [N,h,w] in another size, bilinearly."""
-    return op.Resize(
-        maps,
+    """Maps [N,h,w] in another size, bilinearly; as [N,1,h,w], for with three axes maps would mix with one another."""
+    resized = op.Resize(
+        op.Unsqueeze(maps, _numbers(1)),
         None,
         None,
         _numbers(*size),
-        axes=[1, 2],
+        axes=[2, 3],
         mode="linear",
         coordinate_transformation_mode="align_corners" if align_corners else "half_pixel",
     )
+    return op.Squeeze(resized, _numbers(1))
 
 
 def _masks_to_boxes(masks: Any, width: int, packed: bool, beyond: bool) -> Any:

@@ -109,8 +109,9 @@ def packed_shapes(
     areas, sums = maps.new_empty(count, dtype=torch.int64), maps.new_empty(count)
     for rows, level, places in _few_places(found.places):
         maps[rows] = probability_maps(head, outlook, image, level, places, frame, config)
-        masks[rows] = ldie_ext.composite_masks(maps[rows], size, threshold=threshold, packed=True)
-        areas[rows] = ldie_ext.mask_centers(masks[rows], packed_width=size[1])[1]
+        packed = ldie_ext.composite_masks(maps[rows], size, threshold=threshold, packed=True)
+        assert isinstance(packed, Tensor)
+        masks[rows], areas[rows] = packed, ldie_ext.mask_centers(packed, packed_width=size[1])[1]
         sums[rows] = sums_above(maps[rows], threshold)
     return Shapes(maps, masks, size[1], areas, sums)
 
