@@ -48,9 +48,12 @@ from ldie_ext.ops.losses.dice_loss import dice_loss as dice_loss
 from ldie_ext.ops.losses.gather_upsample_dice import gather_upsample_dice as gather_upsample_dice
 from ldie_ext.ops.losses.sigmoid_focal_loss import sigmoid_focal_loss as sigmoid_focal_loss
 from ldie_ext.ops.losses.spatial_softmax_cross_entropy import spatial_softmax_cross_entropy as spatial_softmax_cross_entropy
+from ldie_ext.ops.masks.composite_masks import composite_masks as composite_masks
 from ldie_ext.ops.masks.crop_and_resize_masks import crop_and_resize_masks as crop_and_resize_masks
 from ldie_ext.ops.masks.mask_centers import mask_centers as mask_centers
 from ldie_ext.ops.masks.mask_iou import mask_iou as mask_iou
+from ldie_ext.ops.masks.mask_target_pyramid import MaskPyramid as MaskPyramid
+from ldie_ext.ops.masks.mask_target_pyramid import mask_target_pyramid as mask_target_pyramid
 from ldie_ext.ops.masks.masks_to_boxes import masks_to_boxes as masks_to_boxes
 from ldie_ext.ops.masks.paste_masks import paste_masks as paste_masks
 from ldie_ext.ops.masks.polygons import Polygons as Polygons
@@ -62,6 +65,8 @@ from ldie_ext.ops.masks.rle_area import rle_area as rle_area
 from ldie_ext.ops.masks.rle_decode import rle_decode as rle_decode
 from ldie_ext.ops.masks.rle_encode import rle_encode as rle_encode
 from ldie_ext.ops.masks.rle_to_boxes import rle_to_boxes as rle_to_boxes
+from ldie_ext.ops.masks.solo_assign import SoloTargets as SoloTargets
+from ldie_ext.ops.masks.solo_assign import solo_assign as solo_assign
 from ldie_ext.ops.roi.multiscale_roi_align import multiscale_roi_align as multiscale_roi_align
 from ldie_ext.ops.roi.roi_align import roi_align as roi_align
 from ldie_ext.ops.suppression.batched_nms import batched_nms as batched_nms
@@ -69,6 +74,7 @@ from ldie_ext.ops.suppression.mask_nms import mask_nms as mask_nms
 from ldie_ext.ops.suppression.matrix_nms import matrix_nms as matrix_nms
 from ldie_ext.ops.suppression.nms import nms as nms
 from ldie_ext.ops.suppression.nms_padded import nms_padded as nms_padded
+from ldie_ext.ops.suppression.points_nms import points_nms as points_nms
 from ldie_ext.ops.suppression.soft_nms import soft_nms as soft_nms
 
 __version__: str

@@ -78,6 +78,12 @@ def objects() -> tuple[Tensor, Tensor, Tensor]:
     return boxes(), torch.randint(0, 3, (COUNT,)), offsets()
 
 
+def massed() -> tuple[Tensor, ...]:
+    """Boxes, labels, centres of mass, areas and offsets."""
+    rectangles, labels, starts = objects()
+    return rectangles, labels, (rectangles[:, :2] + rectangles[:, 2:]) / 2, torch.randint(0, 99, (COUNT,)), starts
+
+
 def masks(count: int | None = None) -> Tensor:
     return torch.rand(count or COUNT, H, W) < 0.5
 
@@ -112,6 +118,7 @@ def anchors() -> tuple[Tensor, Tensor, Tensor]:
     return torch.randn(BATCH, 50), 0.1 * torch.randn(BATCH, 50, 4), boxes(50)
 
 
+GRIDS: dict[str, Any] = {"grids": (6, 4), "scale_ranges": ((1, 12), (8, 99))}
 PROPOSALS: dict[str, Any] = {"pre_nms": 20, "post_nms": 10, "iou_threshold": 0.5}
 KEPT = "how many are kept"
 RUNS = "how many runs there are"
@@ -146,6 +153,9 @@ CASES = [
     Case("mask_nms", lambda: (masks(), torch.arange(COUNT) % 3, torch.rand(COUNT)),
          lambda *inputs: ldie_ext.mask_nms(*inputs, 0.5), waits=KEPT),
     Case("matrix_nms", lambda: (masks(), torch.arange(COUNT) % 3, torch.rand(COUNT)), ldie_ext.matrix_nms),
+    Case("points_nms", lambda: (maps().sigmoid(),), ldie_ext.points_nms, (0,)),
+    Case("points_nms", lambda: (maps().sigmoid(),), lambda scores: ldie_ext.points_nms(scores, kernel=3), (0,),
+         "kernel 3"),
     # roi
     Case("roi_align", lambda: (maps(), torch.cat([torch.arange(COUNT)[:, None] % BATCH, boxes()], 1)),
          lambda *inputs: ldie_ext.roi_align(*inputs, 3), (0,)),
@@ -207,10 +217,31 @@ CASES = [
          form="run lengths and size"),
     Case("masks_to_boxes", lambda: (masks(),), ldie_ext.masks_to_boxes),
     Case("mask_centers", lambda: (masks(),), ldie_ext.mask_centers),
+    Case("mask_target_pyramid", lambda: (masks(),),
+         lambda masks: ldie_ext.mask_target_pyramid(masks, (2, 4, 128)), form="bool"),
+    Case("mask_target_pyramid", runs,
+         lambda *inputs: ldie_ext.mask_target_pyramid(RLE(*inputs), (4, 8), packed=True),
+         form="run lengths", waits=SIZES),
+    Case("mask_target_pyramid", runs,
+         lambda *inputs: ldie_ext.mask_target_pyramid(RLE(*inputs), (4, 8), mode="bilinear", size=(H, W)),
+         form="run lengths and size"),
+    Case("mask_target_pyramid", polygons,
+         lambda *inputs: ldie_ext.mask_target_pyramid(Polygons(*inputs), (4,), mode="fraction", size=(H, W)),
+         form="polygons"),
     Case("paste_masks", lambda: (torch.rand(COUNT, 1, 7, 7), boxes()),
          lambda *inputs: ldie_ext.paste_masks(*inputs, (H, W))),
+    Case("composite_masks", lambda: (torch.rand(COUNT, 7, 7), torch.randint(COUNT, (5,))),
+         lambda maps, index: ldie_ext.composite_masks(maps, (H, W), index=index, between=(20, 24), crop=(18, 24))),
+    Case("composite_masks", lambda: (torch.rand(COUNT, 7, 7), torch.rand(COUNT)),
+         lambda maps, scores: ldie_ext.composite_masks(maps, (H, W), scores=scores, exclusive=True), form="exclusive"),
+    Case("composite_masks", lambda: (torch.rand(COUNT, 7, 7),),
+         lambda maps: ldie_ext.composite_masks(maps, (H, W), rle=True), form="rle", waits=RUNS),
     Case("crop_and_resize_masks", lambda: (masks(), boxes()),
          lambda *inputs: ldie_ext.crop_and_resize_masks(*inputs, 7)),
+    Case("solo_assign", massed, lambda *inputs: ldie_ext.solo_assign(*inputs, (H, W), **GRIDS)),
+    Case("solo_assign", lambda: (*massed(), masks()),
+         lambda *inputs: ldie_ext.solo_assign(*inputs[:5], (H, W), **GRIDS, masks=inputs[5], convention="seed"),
+         form="masks"),
     # editing
     Case("apply_edits", lambda: (torch.rand(BATCH, 3, H, W), *edits(1, 2, 4, 0)), ldie_ext.apply_edits, (0, 2)),
     Case("apply_edits",

@@ -34,13 +34,13 @@ struct Band {
   int rows, width, units;  // width: pixels; units: of a row
   bool packed;
 
-  // Rows [top, top + most_rows) and columns [left, left + kBandColumns) of a mask, as far as there are any.
+  // Rows [top, top + most_rows) and columns [left, left + most_columns) of a mask, as far as there are any.
   __device__ Band(Byte* mask, int64_t row_bytes, bool packed, int64_t top, int64_t left, int64_t most_rows,
-                  int64_t height, int64_t mask_width)
+                  int64_t height, int64_t mask_width, int64_t most_columns = kBandColumns)
       : memory(mask + top * row_bytes + (packed ? left / 8 : left)),
         row_bytes(row_bytes),
         rows(int(min(most_rows, height - top))),
-        width(int(min(kBandColumns, mask_width - left))),
+        width(int(min(most_columns, mask_width - left))),
         units(mask_row_bytes(width, packed)),
         packed(packed) {}
 

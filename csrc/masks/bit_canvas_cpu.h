@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/bits_cpu.h"
+#include "masks/mask_set.h"
 
 namespace ldie::masks {
 
@@ -36,19 +37,31 @@ class BitCanvas {
   // Row by row, the words of the piece.
   const std::vector<uint64_t>& bits() const { return bits_; }
 
-  // Adds the piece to a mask of the image: rows of row_bytes, a byte a pixel or 8 pixels a byte.
-  void unite_into(uint8_t* mask, int64_t row_bytes, bool packed) const {
+  // All of it.
+  MaskBox box() const { return bits_.empty() ? MaskBox() : MaskBox{64 * first_word_, top_, 64 * end_word(), bottom_}; }
+
+  // Calls use(row, column of words, bits) for those that are not 0.
+  template <typename Use>
+  void for_each_word(const Use& use) const {
     const uint64_t* bits = bits_.data();
     for (int64_t y = top_; y < bottom_; ++y) {
-      for (int64_t word = first_word_; word < first_word_ + words_; ++word, ++bits) {
-        if (*bits == 0) continue;
-        uint8_t* const row = mask + y * row_bytes;
-        packed ? unite_packed(row, row_bytes, word, *bits) : unite_dense(row, row_bytes, word, *bits);
+      for (int64_t word = first_word_; word < end_word(); ++word, ++bits) {
+        if (*bits != 0) use(y, word, *bits);
       }
     }
   }
 
+  // Adds the piece to a mask of the image: rows of row_bytes, a byte a pixel or 8 pixels a byte.
+  void unite_into(uint8_t* mask, int64_t row_bytes, bool packed) const {
+    for_each_word([&](int64_t y, int64_t word, uint64_t bits) {
+      uint8_t* const row = mask + y * row_bytes;
+      packed ? unite_packed(row, row_bytes, word, bits) : unite_dense(row, row_bytes, word, bits);
+    });
+  }
+
  private:
+  int64_t end_word() const { return first_word_ + words_; }
+
   static void unite_packed(uint8_t* row, int64_t row_bytes, int64_t word, uint64_t bits) {
     unite_bytes(row + 8 * word, std::min<int64_t>(8, row_bytes - 8 * word), bits);
   }

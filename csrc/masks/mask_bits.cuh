@@ -14,9 +14,9 @@
 #include "core/integers.h"
 #include "core/reduce.cuh"
 #include "masks/bit_product.cuh"
+#include "masks/drawn_masks.cuh"
 #include "masks/mask_set.h"
 #include "masks/mask_words.cuh"
-#include "masks/rle_decode.h"
 
 namespace ldie::masks {
 
@@ -37,13 +37,12 @@ inline dim3 bit_blocks(int64_t items) {
   return dim3(unsigned(blocks < (1 << 20) ? blocks : 1 << 20));
 }
 
-__global__ void __launch_bounds__(kBitThreads)
-    mask_bits_kernel(MaskSet set, const uint8_t* masks, uint32_t* words, int64_t per_mask) {
+__global__ void __launch_bounds__(kBitThreads) mask_bits_kernel(MaskSet set, uint32_t* words, int64_t per_mask) {
   const int64_t step = grid_threads<kBitThreads>(), bytes = set.mask_bytes();
   const int64_t bytes_per_word = set.form == MaskForm::dense ? 32 : 4;
   for (int64_t i = thread_index<kBitThreads>(); i < set.count * per_mask; i += step) {
     const int64_t mask = i / per_mask, begin = (i - mask * per_mask) * bytes_per_word;
-    words[i] = load_word(masks + mask * bytes, begin, bytes, set.form);
+    words[i] = load_word(set.mask(mask), begin, bytes, set.form);
   }
 }
 
@@ -139,25 +138,18 @@ __global__ void __launch_bounds__(kPairThreads)
   }
 }
 
-inline const uint8_t* draw_runs(Context& context, const MaskSet& set) {
-  auto* const masks = context.scratch_array<uint8_t>(set.count * set.mask_bytes());
-  rle_decode({set.runs, {.masks = masks, .height = set.height, .width = set.width, .packed = true, .zeroed = false}},
-             context);
-  return masks;
-}
-
-inline MaskBits mask_bits(Context& context, const MaskSet& set) {
+inline MaskBits mask_bits(Context& context, const MaskSet& given) {
   constexpr int64_t kReadBytes = 4 * kWordsARead;
-  const uint8_t* const masks = set.form == MaskForm::runs ? draw_runs(context, set) : set.masks;
+  const MaskSet set = with_pixels(context, given);
   if (set.form != MaskForm::dense && set.mask_bytes() % kReadBytes == 0 &&
-      reinterpret_cast<uintptr_t>(masks) % kReadBytes == 0) {
-    return {reinterpret_cast<const uint32_t*>(masks), set.count, set.mask_bytes() / 4};
+      reinterpret_cast<uintptr_t>(set.masks) % kReadBytes == 0) {
+    return {reinterpret_cast<const uint32_t*>(set.masks), set.count, set.mask_bytes() / 4};
   }
   const int64_t bytes_a_read = set.form == MaskForm::dense ? 8 * kReadBytes : kReadBytes;
   const int64_t per_mask = ceil_div(set.mask_bytes(), bytes_a_read) * kWordsARead;
   auto* const words = context.scratch_array<uint32_t>(set.count * per_mask);
-  LDIE_LAUNCH(mask_bits_kernel, bit_blocks(set.count * per_mask), dim3(kBitThreads), 0, context.stream, set, masks,
-              words, per_mask);
+  LDIE_LAUNCH(mask_bits_kernel, bit_blocks(set.count * per_mask), dim3(kBitThreads), 0, context.stream, set, words,
+              per_mask);
   return {words, set.count, per_mask};
 }
 

@@ -6,23 +6,32 @@
 
 #include "core/context.h"
 #include "core/integers.h"
+#include "masks/polygon_set.h"
 #include "masks/run_set.h"
 
 namespace ldie::masks {
 
-enum class MaskForm { dense, packed, runs };
+enum class MaskForm { dense, packed, runs, polygons };
 
 struct MaskSet {
   MaskForm form;
-  const uint8_t* masks;  // [count, height, row_bytes()], 0 or 1, or 8 pixels a byte with bit 0 leftmost; not for runs
-  RunSet runs;           // for runs alone
+  const uint8_t*
+      masks;    // [count, height, row_bytes()], 0 or 1, or 8 pixels a byte with bit 0 leftmost; of the first two forms
+  RunSet runs;  // of runs alone
   int64_t count, height, width;  // less than 2^31 pixels a mask
+  PolygonSet polygons = {};      // of polygons alone
 
   LDIE_HD int64_t row_bytes() const { return form == MaskForm::dense ? width : ceil_div(width, 8); }
   LDIE_HD int64_t mask_bytes() const { return height * row_bytes(); }
   LDIE_HD int64_t pixels() const { return height * width; }
   LDIE_HD bool packed() const { return form == MaskForm::packed; }
+  LDIE_HD bool has_pixels() const { return form == MaskForm::dense || packed(); }
   LDIE_HD const uint8_t* mask(int64_t n) const { return masks + n * mask_bytes(); }
+  // Whether a pixel belongs to a mask in memory.
+  LDIE_HD bool holds(int64_t n, int64_t y, int64_t x) const {
+    const uint8_t* const row = mask(n) + y * row_bytes();
+    return packed() ? (row[x / 8] >> (x % 8) & 1) != 0 : row[x] != 0;
+  }
 };
 
 // Pixels [left, right) x [top, bottom); empty at first.

@@ -10,6 +10,7 @@
 #include "core/integers.h"
 #include "core/parallel_cpu.h"
 #include "masks/bit_canvas_cpu.h"
+#include "masks/draw_polygon_cpu.h"
 #include "masks/mask_box_cpu.h"
 #include "masks/mask_set.h"
 #include "masks/rle_decode.h"
@@ -27,9 +28,9 @@ struct CroppedMask {
   std::vector<uint64_t> bits;
 
   int64_t rows() const { return bottom - top; }
-  const uint64_t* word(int64_t row, int64_t column) const {
-    return bits.data() + (column - first) * rows() + row - top;
-  }
+  int64_t place(int64_t row, int64_t column) const { return (column - first) * rows() + row - top; }
+  const uint64_t* word(int64_t row, int64_t column) const { return bits.data() + place(row, column); }
+  uint64_t* word(int64_t row, int64_t column) { return bits.data() + place(row, column); }
 };
 
 inline int64_t intersection(const CroppedMask& a, const CroppedMask& b) {
@@ -54,7 +55,10 @@ class MaskCropper {
  public:
   explicit MaskCropper(const MaskSet& set) : set_(set) {}
 
-  CroppedMask crop(int64_t mask) { return set_.form == MaskForm::runs ? crop_runs(mask) : crop_pixels(mask); }
+  CroppedMask crop(int64_t mask) {
+    if (set_.has_pixels()) return crop_pixels(mask);
+    return set_.form == MaskForm::runs ? crop_runs(mask) : crop_polygons(mask);
+  }
 
  private:
   CroppedMask crop_runs(int64_t mask) {
@@ -71,6 +75,29 @@ class MaskCropper {
     return cropped(box, [&](int64_t, int64_t) { return *word++; });
   }
 
+  // The parts are drawn one by one and unite.
+  CroppedMask crop_polygons(int64_t mask) {
+    const RowRange parts = set_.polygons.parts_of(mask);
+    const auto count = size_t(std::max<int64_t>(0, parts.end - parts.begin));
+    if (pieces_.size() < count) pieces_.resize(count);
+    MaskBox box;
+    for (size_t i = 0; i < count; ++i) {
+      draw_part(pieces_[i], set_.polygons, set_.polygons.points_of(parts.begin + int64_t(i)), PolygonFrame(),
+                set_.height, set_.width);
+      box.include(pieces_[i].box());
+    }
+    if (box.empty()) return {};
+    CroppedMask united = zeros(box);
+    for (size_t i = 0; i < count; ++i) {
+      pieces_[i].for_each_word([&](int64_t row, int64_t column, uint64_t bits) {
+        uint64_t& word = *united.word(row, column);
+        united.area += count_bits(bits & ~word);
+        word |= bits;
+      });
+    }
+    return united;
+  }
+
   CroppedMask crop_pixels(int64_t mask) const {
     const MaskBox box = pixel_box(set_, mask);
     if (box.empty()) return {};
@@ -78,15 +105,20 @@ class MaskCropper {
     return cropped(box, [&](int64_t row, int64_t column) { return word(pixels + row * set_.row_bytes(), column); });
   }
 
-  // Calls word_at(row, column of words) within the box, row by row.
-  template <typename WordAt>
-  static CroppedMask cropped(const MaskBox& box, const WordAt& word_at) {
+  static CroppedMask zeros(const MaskBox& box) {
     constexpr int64_t kStep = CroppedMask::kRowsAtOnce;
     CroppedMask mask{
         box.top / kStep * kStep, round_up(box.bottom, kStep), box.left / 64, ceil_div(box.right, 64), 0, {}};
     mask.bits.resize(size_t((mask.end - mask.first) * mask.rows()));
+    return mask;
+  }
+
+  // Calls word_at(row, column of words) within the box, row by row.
+  template <typename WordAt>
+  static CroppedMask cropped(const MaskBox& box, const WordAt& word_at) {
+    CroppedMask mask = zeros(box);
     for (int64_t row = box.top; row < box.bottom; ++row) {
-      uint64_t* to = mask.bits.data() + row - mask.top;
+      uint64_t* to = mask.word(row, mask.first);
       for (int64_t column = mask.first; column < mask.end; ++column, to += mask.rows()) {
         *to = word_at(row, column);
         mask.area += count_bits(*to);
@@ -102,6 +134,7 @@ class MaskCropper {
 
   const MaskSet& set_;
   BitCanvas canvas_;
+  std::vector<BitCanvas> pieces_;
 };
 
 inline int64_t masks_per_task(const MaskSet& set) {

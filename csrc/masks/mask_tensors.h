@@ -18,6 +18,9 @@ inline void check_pixels(const char* op, const char* name, int64_t height, int64
 // `width` is that of the masks: bytes of zeros and ones look like packed ones.
 inline void check_masks(const char* op, const char* name, const Tensor& masks_, int64_t width, bool packed) {
   const Argument masks = Argument(op, name, masks_).dtype(packed ? ScalarType::Byte : ScalarType::Bool);
+  if (packed && (width < 0 || width > int64_t(1) << 30)) {
+    check_failed(op, "packed_width must be at least 0 and at most 2^30, got ", width);
+  }
   check_map_size(op, 0, width);
   if (masks_.dim() != 3 || (!packed && masks.size(2) != width)) masks.fail("must have shape [N, H, W]");
   if (packed && masks.size(2) != ceil_div(width, 8)) {
@@ -34,6 +37,10 @@ inline MaskSet mask_set(const Tensor& masks, int64_t width) {
 
 inline MaskSet mask_set(const RunSet& runs, int64_t height, int64_t width) {
   return {MaskForm::runs, nullptr, runs, runs.count, height, width};
+}
+
+inline MaskSet mask_set(const PolygonSet& polygons, int64_t height, int64_t width) {
+  return {MaskForm::polygons, nullptr, RunSet{}, polygons.instances, height, width, polygons};
 }
 
 }  // namespace ldie::masks

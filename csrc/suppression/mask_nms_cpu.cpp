@@ -38,7 +38,7 @@ bool suppressed(const masks::CroppedMask& mask, const std::vector<const masks::C
 
 template <typename T>
 void mask_nms(const MaskNms<T>& args, Context&) {
-  const std::vector<size_t> rows = rows_by_score(args.input);
+  const std::vector<size_t> rows = rows_by_score(args.input.scores, args.input.masks.count);
   const std::vector<masks::CroppedMask> masks = masks::crop_masks(args.input.masks);
   const LabelledRanks labelled = by_label(args.input, rows);
   std::vector<uint8_t> alive(rows.size(), 0);  // by rank

@@ -36,15 +36,21 @@ struct RankedMasks {
   }
 };
 
+// Rows by rank.
+template <typename T>
+const uint32_t* rows_by_score(Context& context, const T* scores, int64_t count) {
+  using Key = score_key_t<acc_t<T>>;
+  auto *const keys = context.scratch_array<Key>(count), *const sorted_keys = context.scratch_array<Key>(count);
+  auto* const rows = context.scratch_array<uint32_t>(count);
+  LDIE_LAUNCH(mask_keys_kernel<T>, masks::bit_blocks(count), dim3(masks::kBitThreads), 0, context.stream, scores, count,
+              keys, rows);
+  return sorted_values(context, keys, sorted_keys, rows, count);
+}
+
 template <typename T>
 RankedMasks rank_masks(Context& context, const ScoredMasks<T>& args) {
-  using Key = score_key_t<acc_t<T>>;
   const int64_t count = args.masks.count;
-  auto *const keys = context.scratch_array<Key>(count), *const sorted_keys = context.scratch_array<Key>(count);
-  auto *const unsorted = context.scratch_array<uint32_t>(count), *const rows = context.scratch_array<uint32_t>(count);
-  LDIE_LAUNCH(mask_keys_kernel<T>, masks::bit_blocks(count), dim3(masks::kBitThreads), 0, context.stream, args.scores,
-              count, keys, unsorted);
-  sort_pairs<SortOrder::ascending>(context, KeyValueArrays<Key, uint32_t>{keys, sorted_keys, unsorted, rows, count});
+  const uint32_t* const rows = rows_by_score(context, args.scores, count);
   const masks::MaskBits bits = masks::mask_bits(context, args.masks);
   return {count, rows, args.labels, masks::mask_areas(context, bits), masks::intersections(context, bits, bits)};
 }

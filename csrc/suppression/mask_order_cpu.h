@@ -12,10 +12,10 @@ namespace ldie::suppression {
 
 // Rows by rank. There are few masks; sorting them is nothing beside reading them.
 template <typename T>
-std::vector<size_t> rows_by_score(const ScoredMasks<T>& args) {
-  std::vector<size_t> rows(size_t(args.masks.count));
+std::vector<size_t> rows_by_score(const T* scores, int64_t count) {
+  std::vector<size_t> rows(static_cast<size_t>(count));
   std::iota(rows.begin(), rows.end(), size_t(0));
-  const auto key = [&](size_t row) { return score_key(acc_t<T>(args.scores[row])); };
+  const auto key = [&](size_t row) { return score_key(acc_t<T>(scores[row])); };
   std::stable_sort(rows.begin(), rows.end(), [&](size_t a, size_t b) { return key(a) < key(b); });
   return rows;
 }

@@ -10,7 +10,7 @@ namespace ldie::suppression {
 template <typename T>
 void matrix_nms(const MatrixNms<T>& args, Context& context) {
   const auto count = size_t(args.input.masks.count);
-  const std::vector<size_t> rows = rows_by_score(args.input);
+  const std::vector<size_t> rows = rows_by_score(args.input.scores, args.input.masks.count);
   const std::vector<masks::CroppedMask> masks = masks::crop_masks(args.input.masks);
   auto* const ious = context.scratch_array<double>(int64_t(count * count));  // of j with the better i: [j, i]
   std::vector<double> greatest(count);

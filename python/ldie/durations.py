@@ -40,6 +40,11 @@ Steps = Annotated[int, Field(ge=0, le=MOST), WrapValidator(_read)]
 :func:`in_steps` in before it makes a model, so that who reads the field has an ``int``."""
 
 
+def epochs(count: int) -> Any:
+    """So many epochs, as the default of a field of type :data:`Steps`."""
+    return Epochs(f"{count} epochs")
+
+
 def in_steps(config: Config, epoch: Fraction) -> Config:
     """A copy of a configuration in which all epochs are steps.
 

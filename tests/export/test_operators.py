@@ -26,7 +26,8 @@ class Operators(nn.Module):
         more = ldie_ext.heatmap_peaks(scores, 50)  # than there are cells
         kept = [ldie_ext.nms(boxes, box_scores, threshold) for threshold in (0.6, 0.5, 0.0, 2.0)]
         order = box_scores.sort(descending=True, stable=True)
-        return (*peaks, *more, *kept, *order, box_scores.argsort(stable=True))
+        points = [ldie_ext.points_nms(scores, kernel=kernel) for kernel in (2, 3)]
+        return (*peaks, *more, *kept, *order, box_scores.argsort(stable=True), *points)
 
 
 def saved(graph: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> Path:
@@ -59,6 +60,37 @@ def test_onnxruntime_gives_the_same(tmp_path):
     assert 1 not in expected[8], "the IoU of the first two boxes, which ONNX compares in float32, is above 0.6"
     for number, (ours, theirs) in enumerate(zip(expected, outputs, strict=True)):
         assert torch.equal(ours, torch.from_numpy(theirs)), number
+
+
+class MaskOperators(nn.Module):
+    """All operators on maps and masks that graphs of ours hold."""
+
+    def forward(self, maps: Tensor, labels: Tensor, scores: Tensor) -> tuple[Tensor, ...]:
+        masks, rows = maps > 0.5, scores.argsort(stable=True)
+        return (
+            ldie_ext.composite_masks(maps, (11, 17)),
+            ldie_ext.composite_masks(maps, (11, 17), index=rows, between=(12, 20), crop=(10, 19), threshold=0.4),
+            ldie_ext.composite_masks(maps, (5, 9), between=(12, 20), align_corners=True),
+            *(ldie_ext.masks_to_boxes(masks, convention=convention) for convention in ("torchvision", "detectron2")),
+            *(ldie_ext.matrix_nms(masks, labels, scores, kernel=kernel) for kernel in ("gaussian", "linear")),
+        )
+
+
+def test_masks_are_the_same(tmp_path):
+    """Copies and an empty mask among them, equal scores and cells, and minus infinity."""
+    maps = torch.rand(9, 6, 8, generator=torch.Generator().manual_seed(3))
+    maps[1], maps[2], maps[3] = maps[0], 0.9 * maps[0], 0.1
+    maps[4, :, 3], maps[5] = 0.7, -math.inf
+    labels = torch.tensor([0, 0, 0, 0, 0, 0, 1, 1, 1])
+    scores = torch.tensor([0.5, 0.5, 0.9, 0.8, 0.4, 0.3, 0.2, 0.2, 0.7])
+    graph = MaskOperators()
+    session = onnxruntime.InferenceSession(saved(graph, (maps, labels, scores), tmp_path / "masks.onnx"))
+    outputs = session.run(None, {"in0": maps.numpy(), "in1": labels.numpy(), "in2": scores.numpy()})
+    expected = graph(maps, labels, scores)
+    assert (expected[-1] == 0).any() and (expected[-1] < scores).sum() > (expected[-1] == scores).sum() > 1
+    for number, (ours, theirs) in enumerate(zip(expected, map(torch.from_numpy, outputs), strict=True)):
+        assert ours.any() and ours.dtype == theirs.dtype, number
+        torch.testing.assert_close(theirs, ours, rtol=0, atol=1e-6 if number > 4 else 0)
 
 
 class Negative(nn.Module):

@@ -24,8 +24,15 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "mask_nms": lambda masks, **packed: ldie_ext.mask_nms(masks, *labelled(masks), 0.2, **packed),
     "matrix_nms": lambda masks, **packed: ldie_ext.matrix_nms(masks, *labelled(masks), **packed),
     "rle_encode": lambda masks, **packed: ldie_ext.rle_encode(masks, **packed),
+    "mask_target_pyramid": lambda masks, **packed: pyramid(masks, **packed),
     "crop_and_resize_masks": lambda masks, **packed: ldie_ext.crop_and_resize_masks(masks, boxes(masks), 5, **packed),
+    "solo_assign": lambda masks, **packed: solo_assign(masks, **packed),
 }
+
+
+def pyramid(masks: Tensor, **packed: int) -> tuple[Tensor, ...]:
+    levels, centers, areas = ldie_ext.mask_target_pyramid(masks, (1, 4, 16), **packed)
+    return (*levels, centers, areas)
 
 
 def labelled(masks: Tensor) -> tuple[Tensor, Tensor]:
@@ -37,6 +44,17 @@ def boxes(masks: Tensor) -> Tensor:
     generated = random_boxes(COUNT, HEIGHT, WIDTH)
     generated[:, 2:] += 2
     return generated.to(masks.device)
+
+
+def solo_assign(masks: Tensor, packed_width: int | None = None) -> tuple[Tensor, Tensor]:
+    """With regions of whole boxes, so that the masks decide about most cells."""
+    rectangles, (labels, _) = boxes(masks), labelled(masks)
+    centers = (rectangles[:, :2] + rectangles[:, 2:]) / 2
+    size = masks.shape[1], packed_width or masks.shape[2]
+    options = {"grids": [8], "scale_ranges": [(0, 99)], "masks": masks, "packed_width": packed_width}
+    return ldie_ext.solo_assign(
+        rectangles, labels, centers, labels + 1, torch.tensor([0, COUNT], device=masks.device), size, **options
+    )
 
 
 def tensors(result: Any) -> list[Tensor]:
@@ -68,7 +86,12 @@ def test_bytes_are_packed_only_where_a_width_says_so(backend: Backend, function:
     masks = torch.tensor([[[2], [0]]], dtype=torch.uint8).expand(COUNT, 2, 1).to(backend.device)
     dense, packed = run(function, masks), run(function, masks, packed_width=8)
     assert all(map(torch.equal, dense, run(function, masks != 0)))
-    if function in ("masks_to_boxes", "mask_centers", "rle_encode"):  # others compare masks, or look at some pixels
+    if function in (
+        "masks_to_boxes",
+        "mask_centers",
+        "mask_target_pyramid",
+        "rle_encode",
+    ):  # others compare masks, or look at some pixels
         assert not all(map(torch.equal, dense, packed))
     with pytest.raises(
         RuntimeError, match=r"packed to a packed_width of 9 must have shape|must have shape \[G, H, ceil"

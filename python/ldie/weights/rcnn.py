@@ -13,7 +13,7 @@ DETECTRON2 = NameTable(
 )
 """detectron2's model zoo, by itself; constants that older files hold are dropped."""
 
-_RESNET = {
+RESNET = {
     "conv1.weight": "stem.conv1.weight",
     "bn1.*": "stem.conv1.norm.*",
     "layer<n>.<b>.conv<k>.weight": "res<n+1>.<b>.conv<k>.weight",
@@ -21,7 +21,8 @@ _RESNET = {
     "layer<n>.<b>.downsample.0.weight": "res<n+1>.<b>.shortcut.weight",
     "layer<n>.<b>.downsample.1.*": "res<n+1>.<b>.shortcut.norm.*",
 }
-_BACKBONE = {f"backbone.body.{theirs}": f"backbone.bottom_up.{ours}" for theirs, ours in _RESNET.items()}
+"""From torchvision's names of a residual network's parts to detectron2's, for what others put before them."""
+_BACKBONE = {f"backbone.body.{theirs}": f"backbone.bottom_up.{ours}" for theirs, ours in RESNET.items()}
 _HEADS = {
     "backbone.fpn.inner_blocks.<i>.0.*": "backbone.fpn_lateral<i+2>.*",
     "backbone.fpn.layer_blocks.<i>.0.*": "backbone.fpn_output<i+2>.*",
@@ -72,7 +73,7 @@ TORCHVISION_V2 = NameTable(
 """torchvision's ``maskrcnn_resnet50_fpn_v2``: norms in pyramid and heads, two convolutions in the proposals' head."""
 
 TORCHVISION_RESNET = NameTable(
-    {theirs: f"backbone.bottom_up.{ours}" for theirs, ours in _RESNET.items()}, dropped=("fc.*",)
+    {theirs: f"backbone.bottom_up.{ours}" for theirs, ours in RESNET.items()}, dropped=("fc.*",)
 )
 """torchvision's residual networks alone (``resnet50``), without their classes."""
 

@@ -10,13 +10,11 @@ import torch
 from ldie.config import merge
 from ldie.engine.runtime import TrainingRuntime
 from ldie.engine.trainer import Trainer
+from ldie.nn.backbone import BackboneConfig
 from ldie.systems.rcnn import RCNN, SYSTEM, RCNNRecipe
 from ldie.systems.rcnn.batch import Batch, collate
 from ldie.systems.rcnn.config import (
-    BackboneConfig,
     BoxHeadConfig,
-    DataConfig,
-    InputConfig,
     KeypointHeadConfig,
     MaskHeadConfig,
     ProposalConfig,
@@ -25,6 +23,7 @@ from ldie.systems.rcnn.config import (
     RCNNSolver,
 )
 from ldie.tasks.detection import CocoDataset, Sample, build_shapes
+from ldie.tasks.detection.whole_images import DataConfig, InputConfig
 from torch import Tensor
 
 import ldie_ext

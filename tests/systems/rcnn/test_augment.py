@@ -10,12 +10,11 @@ import pytest
 import torch
 from ldie.config import merge
 from ldie.errors import ConfigError
-from ldie.systems.rcnn.augment import WholeImages
-from ldie.systems.rcnn.batch import collate
+from ldie.systems.rcnn.batch import collate, training_images
 from ldie.systems.rcnn.config import RCNNConfig
-from ldie.systems.rcnn.inputs import network_input
 from ldie.systems.rcnn.postprocess import image_keypoints
 from ldie.systems.rcnn.presets import TINY
+from ldie.tasks.detection.batches import network_input
 from numpy.random import default_rng
 from systems.rcnn.helpers import SMALL, facts_of, squares
 
@@ -30,7 +29,7 @@ def test_keypoints_come_back_where_the_file_has_them(convention: Any, side: int,
     config = merge(SMALL, {"model": {"convention": convention}, "solver": {"data": data}})
     sample = squares((8, 12, 40))
     assert sample.keypoints is not None
-    made = WholeImages(config, {**facts_of(config), "flip_pairs": []})(sample, default_rng(0))
+    made = training_images(config, {**facts_of(config), "flip_pairs": []})(sample, default_rng(0))
     batch = collate([made], 1)
     assert batch.keypoints is not None and made.image.shape[1] == side
     centre = 0.5 if convention == "detectron2" else 0.0

@@ -9,9 +9,8 @@ import pytest
 import torch
 from ldie.config import merge
 from ldie.systems.rcnn import RCNN, SYSTEM
-from ldie.systems.rcnn.config import InputConfig
-from ldie.systems.rcnn.inputs import evaluation_size
 from ldie.tasks.detection.coco_classes import coco_facts, coco_person_facts
+from ldie.tasks.detection.whole_images import InputConfig, evaluation_size
 from reference import detectron2
 from systems.rcnn.agreement import Expected, assert_agree
 from systems.rcnn.sure import make_sure, observe, settle

@@ -7,9 +7,8 @@ from types import ModuleType
 
 import pytest
 import torch
-from ldie.systems.rcnn.backbone import build_backbone
+from ldie.nn.backbone import BackboneConfig, build_backbone
 from ldie.systems.rcnn.config import (
-    BackboneConfig,
     BoxHeadConfig,
     KeypointHeadConfig,
     MaskHeadConfig,

@@ -18,9 +18,9 @@ from ldie.engine.trainer import Trainer
 from ldie.errors import ConfigError
 from ldie.systems.rcnn import RCNN, SYSTEM, RCNNRecipe, training
 from ldie.systems.rcnn.config import PhaseConfig, RCNNSolver
-from ldie.systems.rcnn.inputs import network_input
 from ldie.systems.rcnn.phases import phase_at, read_phases
 from ldie.tasks.detection import CocoDataset
+from ldie.tasks.detection.batches import network_input
 from systems.rcnn.helpers import (
     CPU,
     HEAD_LOSSES,

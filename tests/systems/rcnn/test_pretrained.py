@@ -11,8 +11,9 @@ import pytest
 import torch
 from ldie.engine.runtime import TrainingRuntime
 from ldie.errors import CheckpointError, ConfigError
+from ldie.nn.pretrained import load_pretrained
 from ldie.systems.rcnn.model import RCNN
-from ldie.systems.rcnn.pretrained import load_pretrained
+from ldie.systems.rcnn.pretrained import SPELLINGS
 from ldie.systems.rcnn.recipe import RCNNRecipe
 from ldie.tasks.detection.coco_classes import coco_facts, numbered_facts
 from ldie.weights.rcnn import CAFFE2_RESNET, DETECTRON2_RESNET, TORCHVISION_RESNET
@@ -72,14 +73,14 @@ def test_transfer_to_another_number_of_classes(spelling, tmp_path, log):
         save_file(given, path)
     model = make_model()
     before = copies(model)
-    load_pretrained(model, path)
+    load_pretrained(model, path, SPELLINGS)
     check_transfer(model, before, given, log)
 
 
 def test_classes_of_torchvision_come_in_our_order_where_they_are_as_many(tmp_path, log):
     weights = torchvision_file("mask_r50")
     model = make_model(80)
-    load_pretrained(model, saved(tmp_path, weights))
+    load_pretrained(model, saved(tmp_path, weights), SPELLINGS)
     expected = imported("mask_r50", weights).state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())
     assert [record.getMessage().split(": ")[1] for record in log.records] == ["307 of 307 weights loaded"]
@@ -92,7 +93,7 @@ def test_kr_3_a_residual_network_alone_in_torchvision_s_and_detectron2_s_names(t
         model = make_model()
         before = copies(model)
         log.clear()
-        load_pretrained(model, saved(tmp_path, weights))
+        load_pretrained(model, saved(tmp_path, weights), SPELLINGS)
         for name, value in model.state_dict().items():
             assert torch.equal(value, given.get(name, before[name])), name
         assert "265 of 307 weights loaded: backbone.bottom_up.*" in log.text
@@ -113,7 +114,7 @@ def test_msra_s_residual_network(tmp_path, log):
     for name, value in model.state_dict().items():
         if "running" in name:
             value.fill_(7)
-    load_pretrained(model, path)
+    load_pretrained(model, path, SPELLINGS)
     for name, value in model.backbone.bottom_up.state_dict().items():
         constant = {"running_mean": 0.0, "running_var": 1.0}.get(name.rpartition(".")[2])
         expected = given[BACKBONE + name] if constant is None else torch.full_like(value, constant)
@@ -125,7 +126,7 @@ def test_only_some_parts(tmp_path, log):
     given = own_weights("mask_r50_detectron2")
     model = make_model(80)
     before = copies(model)
-    load_pretrained(model, saved(tmp_path, given), ["backbone.bottom_up.res", "roi_heads.box_head"])
+    load_pretrained(model, saved(tmp_path, given), SPELLINGS, ["backbone.bottom_up.res", "roi_heads.box_head"])
     for name, value in model.state_dict().items():
         taken = name.startswith(("backbone.bottom_up.res", "roi_heads.box_head"))
         assert torch.equal(value, given[name] if taken else before[name]), name
@@ -135,14 +136,14 @@ def test_only_some_parts(tmp_path, log):
 def test_counters_of_batch_norm_are_not_missed(tmp_path, log):
     given = own_weights("mask_r50_v2")
     model = RCNN.from_config(SMALL.preset("mask_r50_v2"), coco_facts())
-    load_pretrained(model, saved(tmp_path, given))
+    load_pretrained(model, saved(tmp_path, given), SPELLINGS)
     assert "363 of 363 weights loaded" in log.text and "afresh" not in log.text
 
 
 @pytest.mark.parametrize("name", ["n" * 5000, "a\nb", "\x1b[31mred"])
 def test_what_else_a_file_has_is_listed_on_one_line(name, tmp_path, log):
     weights = own_weights("mask_r50_detectron2")
-    load_pretrained(make_model(80), saved(tmp_path, weights | {name: torch.ones(2)}))
+    load_pretrained(make_model(80), saved(tmp_path, weights | {name: torch.ones(2)}), SPELLINGS)
     (line,) = [record.getMessage() for record in log.records if "not used" in record.getMessage()]
     assert line.startswith(f"{tmp_path / 'w.pth'}: 1 others are not used: ")
     assert line.isprintable() and len(line) < 2000
@@ -153,16 +154,16 @@ def test_what_cannot_be_loaded_is_said(tmp_path):
     model = make_model()
     before = copies(model)
     with pytest.raises(CheckpointError, match=r"w\.pth: none of its 1 weights fits"):
-        load_pretrained(model, path)
+        load_pretrained(model, path, SPELLINGS)
     with pytest.raises(
         ConfigError, match=r"pretrained_parts: no weight's name begins with 'bakbone'; .*backbone, prop"
     ):
-        load_pretrained(model, path, ["backbone", "bakbone"])
+        load_pretrained(model, path, SPELLINGS, ["backbone", "bakbone"])
     saved(tmp_path, {n: v for n, v in own_weights("mask_r50_detectron2").items() if n.startswith(BACKBONE)})
     with pytest.raises(CheckpointError, match=r"w\.pth: has none of solver\.pretrained_parts \(roi_heads\)"):
-        load_pretrained(model, path, ["roi_heads"])
+        load_pretrained(model, path, SPELLINGS, ["roi_heads"])
     with pytest.raises(CheckpointError, match="no readable weights"):
-        load_pretrained(model, tmp_path / "missing.pth")
+        load_pretrained(model, tmp_path / "missing.pth", SPELLINGS)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 

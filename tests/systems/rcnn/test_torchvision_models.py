@@ -12,10 +12,9 @@ import pytest
 import torch
 from ldie.cli import main
 from ldie.inference import Predictor
-from ldie.systems.rcnn.config import InputConfig
-from ldie.systems.rcnn.inputs import evaluation_image, evaluation_size
 from ldie.tasks.detection import Prediction
 from ldie.tasks.detection.coco_classes import COCO_CATEGORY_IDS, COCO_CLASSES
+from ldie.tasks.detection.whole_images import InputConfig, evaluation_image, evaluation_size
 from systems.rcnn import torchvision_peers as peers
 from systems.rcnn.agreement import Expected, assert_agree
 from torch import Tensor, nn

@@ -13,8 +13,7 @@ from host_copies import host_copies
 from ldie.engine.loader import to_device
 from ldie.engine.runtime import TrainingRuntime
 from ldie.systems.rcnn import RCNNRecipe, regions, training
-from ldie.systems.rcnn.augment import WholeImages
-from ldie.systems.rcnn.batch import Batch
+from ldie.systems.rcnn.batch import Batch, training_images
 from ldie.systems.rcnn.config import RCNNConfig
 from ldie.systems.rcnn.recipe import WEIGHT_OF
 from ldie.systems.rcnn.targets import AnchorTargets, sample_regions
@@ -50,7 +49,7 @@ BATCH_NORM = {
 
 def trained(sample: Sample) -> Sample:
     """As the recipe makes it for training, in the same size."""
-    return WholeImages(SMALL, facts_of(SMALL))(sample, default_rng(0))
+    return training_images(SMALL, facts_of(SMALL))(sample, default_rng(0))
 
 
 def run_lengths(sample: Sample) -> Sample:
@@ -116,7 +115,7 @@ def test_kr_17_a_box_that_loses_its_area_to_rounding_is_left_out():
     sample = squares((10, 10, 20), (14, 14, 10))
     sample.boxes[1, 2:] = torch.nextafter(torch.tensor(14.0), torch.tensor(15.0))
     assert (sample.boxes[:, 2:] > sample.boxes[:, :2]).all()
-    mirrored = WholeImages(small_config(solver={"data": {"mirror": 1.0}}), facts_of(SMALL))(sample, default_rng(0))
+    mirrored = training_images(small_config(solver={"data": {"mirror": 1.0}}), facts_of(SMALL))(sample, default_rng(0))
     assert mirrored.boxes.tolist() == [[34, 10, 54, 30]]
 
 
@@ -155,7 +154,7 @@ def test_kr_17_run_lengths_and_polygons_of_a_square_are_the_same_mask():
     losses = []
     for samples in (polygons_and_crowd(), [squares((20, 4, 30)), squares((8, 8, 20), image_id=2)]):
         mirrored = small_config(solver={"data": {"mirror": 0.0}})
-        prepared = [WholeImages(mirrored, facts_of(SMALL))(sample, default_rng(0)) for sample in samples]
+        prepared = [training_images(mirrored, facts_of(SMALL))(sample, default_rng(0)) for sample in samples]
         images = batch_of(*two_images()).images
         losses.append(small_recipe().train_step(dataclasses.replace(batch_of(*prepared), images=images), 0))
     torch.testing.assert_close(losses[0], losses[1], rtol=1e-3, atol=1e-5)

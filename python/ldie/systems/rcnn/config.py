@@ -11,45 +11,14 @@ from pydantic import Field
 from ldie.config import Count, LearningRate, ModelConfig, OwnSchedule, Positive, RunConfig, SolverConfig
 from ldie.durations import Steps
 from ldie.errors import ConfigError
-from ldie.nn import NormName
+from ldie.nn.backbone import BackboneConfig, HeadNorm
+from ldie.tasks.detection.whole_images import Convention, DataConfig, InputConfig
 
-Convention = Literal["torchvision", "detectron2"]
-HeadNorm = Literal["batch", "group", "none"]
 Part = Literal["backbone", "proposal_generator", "roi_heads"]
 PARTS: tuple[Part, ...] = ("backbone", "proposal_generator", "roi_heads")
 _Fraction = Annotated[float, Field(ge=0, le=1)]
 _Weight = Annotated[float, Field(ge=0)]
 _Length = Annotated[float, Field(gt=0)]
-
-
-@dataclass(frozen=True)
-class BackboneConfig:
-    """A residual network (arXiv:1512.03385) and the feature pyramid on its stages (arXiv:1612.03144)."""
-
-    stem: Literal["conv7", "conv3"] = "conv7"
-    """Down to stride 4: ``conv7``, 7 x 7 of stride 2 and max-pooling, as published; ``conv3``, 3 x 3 of stride 2, and
-    the first stage halves, too."""
-    stem_channel: Positive = 64
-    block: Literal["bottleneck", "basic"] = "bottleneck"
-    blocks: tuple[Positive, ...] = (3, 4, 6, 3)
-    """Residual blocks of each stage; the stages have strides 4, 8, 16, ..."""
-    widths: tuple[Positive, ...] = (256, 512, 1024, 2048)
-    """Output channels of each stage."""
-    stride_in_1x1: bool = False
-    """Where a bottleneck halves: in its first 1 x 1 convolution (MSRA's weights) or in its 3 x 3 (torchvision's)."""
-    normalization: NormName = "frozen"
-    """``frozen``: batch norm whose statistics and factors are constants."""
-    frozen_eps: Annotated[float, Field(ge=0)] = 1e-5
-    """What frozen norms add to variances; 0 for torchvision's published weights of version 1."""
-    freeze_at: Count = 2
-    """Parts of the network that do not learn: 1 the stem, 2 the first stage, too, and so on; 0: all learn."""
-    pyramid_channel: Positive = 256
-    pyramid_norm: HeadNorm = "none"
-
-    @property
-    def strides(self) -> tuple[int, ...]:
-        """Pixels per cell of each level of the pyramid: one for each stage, and one twice as coarse."""
-        return tuple(4 * 2**level for level in range(len(self.blocks) + 1))
 
 
 @dataclass(frozen=True)
@@ -180,20 +149,6 @@ class PhaseConfig(OwnSchedule):
 
 
 @dataclass(frozen=True)
-class DataConfig:
-    """Training images."""
-
-    shorter_sides: Annotated[tuple[Positive, ...], Field(min_length=1)] = (640, 672, 704, 736, 768, 800)
-    """Sizes that the shorter side is drawn from."""
-    longest: Positive = 1333
-    """Most pixels of the longer side."""
-    mirror: _Fraction = 0.5
-    """How often images are mirrored."""
-    color_jitter: _Fraction = 0.0
-    """Strength of the changes of brightness, contrast and saturation, and, times 45 degrees, of hue."""
-
-
-@dataclass(frozen=True)
 class RCNNSolver(SolverConfig):
     """Optimisation: stochastic gradient descent with momentum, or Adam."""
 
@@ -212,23 +167,6 @@ class RCNNSolver(SolverConfig):
     """Beginnings of the names to load of it, such as ``backbone``; none: all."""
     loss: LossConfig = field(default_factory=LossConfig)
     data: DataConfig = field(default_factory=DataConfig)
-
-
-@dataclass(frozen=True)
-class InputConfig:
-    """Images on their way into the network."""
-
-    bgr: bool = False
-    """Channels in the order blue, green, red; ``mean`` and ``std`` then come in this order, too."""
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    """Per channel, of pixel values in 0..1."""
-    std: tuple[_Length, _Length, _Length] = (0.229, 0.224, 0.225)
-    shorter_side: Positive = 800
-    """Pixels of the shorter side in evaluation."""
-    longest: Positive = 1333
-    """Most pixels of the longer side."""
-    multiple: Positive = 32
-    """A batch's sides are filled up to whole multiples of so many pixels."""
 
 
 @dataclass(frozen=True)
@@ -261,11 +199,7 @@ class RCNNConfig(RunConfig):
             ConfigError: Naming the keys that do not fit together.
         """
         backbone, proposals = self.model.backbone, self.model.proposals
-        if not 1 <= len(backbone.blocks) == len(backbone.widths) <= 7:
-            raise ConfigError(
-                "model.backbone.blocks and model.backbone.widths need one entry for each of 1 to 7 stages, got "
-                f"{list(backbone.blocks)} and {list(backbone.widths)}"
-            )
+        backbone.check()
         levels, counts = len(backbone.strides), {len(sizes) for sizes in proposals.anchor_sizes}
         if len(proposals.anchor_sizes) != levels or len(counts) != 1 or 0 in counts:
             raise ConfigError(

@@ -12,11 +12,9 @@ from torch.nn import functional
 
 from ldie.nn.precision import full_precision
 from ldie.systems.rcnn.config import RCNNConfig
-from ldie.systems.rcnn.inputs import evaluation_size, padded
 from ldie.systems.rcnn.postprocess import Found, draw_masks, image_keypoints, own_class
-from ldie.tasks.detection.graph import DetectionGraph, FixedResize
+from ldie.tasks.detection.graph import DetectionGraph, WholeImageInput
 from ldie.tasks.detection.masks import Masks, Size
-from ldie.tasks.detection.transforms import normalize
 
 
 class RCNNGraph(DetectionGraph):
@@ -32,14 +30,11 @@ class RCNNGraph(DetectionGraph):
         super().__init__(size, config.test.detections, config.test.score_threshold)
         self.model: Any = model
         self.config = config
-        self.target = evaluation_size(size, config.input, config.model.convention)
-        self.margin = tuple(padded(side, config.input.multiple) - side for side in self.target)
-        resizes = config.model.convention == "detectron2" and self.target != size
-        self.pillow = FixedResize(size, self.target) if resizes else nn.Identity()
+        self.input = WholeImageInput(size, config.input, config.model.convention)
         self.sizes: Tensor
         self.ratio: Tensor
-        self.register_buffer("sizes", torch.tensor([self.target]))
-        self.register_buffer("ratio", torch.tensor(size).flip(0) / torch.tensor(self.target).flip(0))
+        self.register_buffer("sizes", torch.tensor([self.input.target]))
+        self.register_buffer("ratio", torch.tensor(size).flip(0) / torch.tensor(self.input.target).flip(0))
 
     @property
     def details(self) -> dict[str, str]:
@@ -55,7 +50,7 @@ class RCNNGraph(DetectionGraph):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """See :meth:`DetectionGraph.forward`."""
         model, config, convention = self.model, self.config, self.config.model.convention
-        inputs, sizes = self._input(images), self.sizes.expand(images.shape[0], 2)
+        inputs, sizes = self.input(images), self.sizes.expand(images.shape[0], 2)
         maps = model.backbone(inputs)
         outlook = model.proposal_generator(maps, (inputs.shape[2], inputs.shape[3]))
         found = model.locate(maps, *model.proposal_generator.propose(outlook, sizes, training=False), sizes)
@@ -68,15 +63,6 @@ class RCNNGraph(DetectionGraph):
             heat = full_precision(keypoints)
             fields.append(image_keypoints(heat, found.boxes, self.ratio, config.test, convention))
         return self._in_slots(fields, offsets)
-
-    def _input(self, images: Tensor) -> Tensor:
-        """As :func:`ldie.systems.rcnn.inputs.evaluation_image` has it, and filled up."""
-        options = self.config.input
-        normal = normalize(self.pillow(images), options.mean, options.std, bgr=options.bgr)
-        if self.config.model.convention == "torchvision":
-            normal = functional.interpolate(normal, size=self.target, mode="bilinear", align_corners=False)
-        bottom, right = self.margin
-        return functional.pad(normal, (0, right, 0, bottom)).contiguous(memory_format=torch.channels_last)
 
     def _in_slots(self, fields: Sequence[Tensor], offsets: Tensor) -> tuple[Tensor, ...]:
         """Fields of the objects of all images, image by image, as [B,slots,...]; rows after these are left out."""

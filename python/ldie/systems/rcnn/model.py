@@ -11,17 +11,18 @@ from torch import Tensor
 
 import ldie_ext
 from ldie.contract import Facts
+from ldie.nn.backbone import build_backbone
 from ldie.nn.precision import full_precision
 from ldie.stages import stage
-from ldie.systems.rcnn.backbone import build_backbone
 from ldie.systems.rcnn.config import RCNNConfig
 from ldie.systems.rcnn.graph import RCNNGraph
 from ldie.systems.rcnn.heads import RoIHeads
-from ldie.systems.rcnn.inputs import evaluation_image, padded, stacked
 from ldie.systems.rcnn.postprocess import Found, draw_masks, image_keypoints, own_class, select_objects
 from ldie.systems.rcnn.proposals import Outlook, ProposalGenerator
 from ldie.tasks.detection import DetectionModel, Prediction
+from ldie.tasks.detection.batches import padded, stacked
 from ldie.tasks.detection.masks import Size
+from ldie.tasks.detection.whole_images import evaluation_image
 
 
 class RCNN(DetectionModel):

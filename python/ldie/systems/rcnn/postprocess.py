@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 import ldie_ext
-from ldie.systems.rcnn.config import BoxHeadConfig, Convention, PostprocessConfig
+from ldie.systems.rcnn.config import BoxHeadConfig, PostprocessConfig
 from ldie.tasks.detection.masks import Size
+from ldie.tasks.detection.whole_images import Convention
 
 
 class Found(NamedTuple):

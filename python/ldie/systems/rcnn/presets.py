@@ -6,12 +6,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ldie.config import DatasetConfig
+from ldie.durations import epochs
+from ldie.nn.backbone import BackboneConfig
 from ldie.systems.rcnn import presets_published
 from ldie.systems.rcnn.config import (
-    BackboneConfig,
     BoxHeadConfig,
-    DataConfig,
-    InputConfig,
     KeypointHeadConfig,
     LossConfig,
     MaskHeadConfig,
@@ -22,7 +21,7 @@ from ldie.systems.rcnn.config import (
     RCNNModel,
     RCNNSolver,
 )
-from ldie.systems.rcnn.presets_published import epochs
+from ldie.tasks.detection.whole_images import DataConfig, InputConfig
 
 TINY = RCNNConfig(
     model=RCNNModel(

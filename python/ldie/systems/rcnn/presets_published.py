@@ -4,14 +4,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from ldie.config import DatasetConfig
-from ldie.durations import Epochs
+from ldie.durations import epochs
+from ldie.nn.backbone import BackboneConfig
 from ldie.systems.rcnn.config import (
-    BackboneConfig,
     BoxHeadConfig,
-    InputConfig,
     KeypointHeadConfig,
     LossConfig,
     MaskHeadConfig,
@@ -20,14 +18,10 @@ from ldie.systems.rcnn.config import (
     RCNNModel,
     RCNNSolver,
 )
+from ldie.tasks.detection.whole_images import InputConfig
 
 _BETA = 1 / 9
 """Where torchvision's losses of boxes turn linear."""
-
-
-def epochs(count: int) -> Any:
-    """What fields of type :data:`ldie.durations.Steps` also take."""
-    return Epochs(f"{count} epochs")
 
 
 MASK_R50 = RCNNConfig(

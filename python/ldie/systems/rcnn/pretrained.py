@@ -3,17 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import NamedTuple
-
-from torch import Tensor, nn
-
-from ldie.errors import CheckpointError, ConfigError, short
-from ldie.nn.weights import copy_fitting
+from ldie.nn.pretrained import Spelling
 from ldie.systems.rcnn.published import torchvision_classes
-from ldie.weights import read_weights
-from ldie.weights.names import NameTable
 from ldie.weights.rcnn import (
     CAFFE2_RESNET,
     DETECTRON2,
@@ -24,14 +15,6 @@ from ldie.weights.rcnn import (
     with_statistics,
 )
 
-
-class Spelling(NamedTuple):
-    """How others name the weights, and what else is different in them."""
-
-    names: NameTable
-    adapt: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict
-
-
 SPELLINGS = (
     Spelling(DETECTRON2),
     Spelling(TORCHVISION, torchvision_classes),
@@ -41,44 +24,3 @@ SPELLINGS = (
     Spelling(CAFFE2_RESNET, with_statistics),
 )
 """What a file may be in; ours is detectron2's."""
-
-
-def load_pretrained(model: nn.Module, path: Path, parts: Sequence[str] = ()) -> None:
-    """Starts a model from weights in any of the spellings; what fits by name and shape is loaded, the rest is fresh.
-
-    A list of both, and of what the file has besides, is logged.
-
-    Args:
-        model: Of this system.
-        path: The file.
-        parts: Beginnings of our names of what to load, such as ``backbone``; none: all.
-
-    Raises:
-        ConfigError: Nothing in the model has such a name.
-        CheckpointError: The file cannot be read, or nothing of it fits.
-    """
-    own = model.state_dict()
-    for part in parts:
-        if not any(name.startswith(part) for name in own):
-            raise ConfigError(
-                f"solver.pretrained_parts: no weight's name begins with {part!r}; use beginnings such as "
-                f"{short(name for name, _ in model.named_children())}"
-            )
-    weights, unknown = _in_our_names(read_weights(path), own)
-    wanted = {name: value for name, value in weights.items() if not parts or name.startswith(tuple(parts))}
-    if not wanted:
-        raise CheckpointError(f"{path}: has none of solver.pretrained_parts ({short(parts)}); load other parts")
-    copy_fitting(model, wanted, str(path), unknown)
-
-
-def _in_our_names(weights: dict[str, Tensor], own: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """The weights in the spelling that fits most of our own, and the names of those that it does not know."""
-
-    def read(spelling: Spelling) -> tuple[dict[str, Tensor], list[str]]:
-        renamed, unknown = spelling.names.rename_all(weights)
-        return spelling.adapt(renamed), unknown
-
-    def fitting(reading: tuple[dict[str, Tensor], list[str]]) -> int:
-        return sum(name in own and own[name].shape == value.shape for name, value in reading[0].items())
-
-    return max(map(read, SPELLINGS), key=fitting)

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from ldie.contract import Progress, Recipe, Runtime
-from ldie.systems.rcnn.augment import WholeImages
-from ldie.systems.rcnn.batch import Batch, collate
+from ldie.nn.pretrained import load_pretrained
+from ldie.systems.rcnn.batch import Batch, collate, training_images
 from ldie.systems.rcnn.config import PARTS, LossConfig, RCNNConfig
 from ldie.systems.rcnn.model import RCNN
 from ldie.systems.rcnn.phases import Phase, phase_at, read_phases
-from ldie.systems.rcnn.pretrained import load_pretrained
+from ldie.systems.rcnn.pretrained import SPELLINGS
 from ldie.systems.rcnn.training import Losses
 from ldie.tasks.detection import CocoDataset, Sample
 from ldie.tasks.detection.requirements import require
@@ -76,7 +76,7 @@ class RCNNRecipe(Recipe):
         self._enter(self._phase)
         losses = Losses(model, runtime)
         self._losses: nn.Module = runtime.replicate(losses) if len(self.phases) == 1 else losses
-        self._transform = WholeImages(config, model.facts)
+        self._transform = training_images(config, model.facts)
 
     def _make_optimizer(self) -> Optimizer:
         solver = self.config.solver
@@ -103,7 +103,7 @@ class RCNNRecipe(Recipe):
         """See :meth:`Recipe.load_pretrained`."""
         solver = self.config.solver
         if solver.pretrained:
-            load_pretrained(self.model, Path(solver.pretrained), solver.pretrained_parts)
+            load_pretrained(self.model, Path(solver.pretrained), SPELLINGS, solver.pretrained_parts)
         elif self.config.model.backbone.freeze_at:
             logger.warning(
                 "model.backbone.freeze_at=%d keeps parts of the backbone as they are, which is at random; name weights "

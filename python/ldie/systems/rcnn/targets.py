@@ -10,8 +10,9 @@ from torch import Tensor
 
 import ldie_ext
 from ldie.systems.rcnn.batch import Batch
-from ldie.systems.rcnn.config import BoxHeadConfig, Convention, ProposalConfig
+from ldie.systems.rcnn.config import BoxHeadConfig, ProposalConfig
 from ldie.systems.rcnn.regions import Regions
+from ldie.tasks.detection.whole_images import Convention
 
 _MIX = (0x9E3779B97F4A7C15 - 2**64, 0xC2B2AE3D27D4EB4F - 2**64, 0x165667B19E3779F9)
 """Odd numbers that spread what they multiply over 64 bits."""

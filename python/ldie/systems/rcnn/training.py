@@ -11,13 +11,13 @@ from torch import Tensor, nn
 import ldie_ext
 from ldie.contract import Runtime
 from ldie.systems.rcnn.batch import Batch
-from ldie.systems.rcnn.inputs import network_input
 from ldie.systems.rcnn.losses import box_losses, keypoint_loss, mask_loss, proposal_losses
 from ldie.systems.rcnn.model import RCNN
 from ldie.systems.rcnn.phases import Phase
 from ldie.systems.rcnn.proposals import Outlook
 from ldie.systems.rcnn.regions import Regions
 from ldie.systems.rcnn.targets import anchor_targets, sample_regions, sampling_seeds
+from ldie.tasks.detection.batches import network_input
 
 _ANCHORS, _REGIONS = 0, 1
 """Draws of a step."""

@@ -12,13 +12,17 @@ import PIL
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ldie.errors import ExportError
 from ldie.export.exportable import Example, Exportable
 from ldie.tasks.detection.agreement import agreement
+from ldie.tasks.detection.batches import padded
 from ldie.tasks.detection.geometry import resize_image
 from ldie.tasks.detection.masks import Masks, Size
 from ldie.tasks.detection.sample import Prediction
+from ldie.tasks.detection.transforms import normalize
+from ldie.tasks.detection.whole_images import Convention, InputConfig, evaluation_size
 
 _ONE = 1 << 22
 """Pillow's weights are whole numbers; this one is 1."""
@@ -77,13 +81,12 @@ class DetectionGraph(nn.Module, ABC):
         return Prediction(boxes, scores, labels, masks, fields.get("keypoints"), self.size)
 
 
-def in_slots(found: Sequence[Tensor], slots: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Boxes, scores and labels of one image, at most ``slots``, filled up to so many."""
-    boxes, scores, labels = found
-    return (
-        torch.cat((boxes, boxes.new_zeros(slots, 4)))[:slots],
-        torch.cat((scores, scores.new_zeros(slots)))[:slots],
-        torch.cat((labels, labels.new_full((slots,), -1)))[:slots],
+def in_slots(found: Sequence[Tensor], slots: int) -> tuple[Tensor, ...]:
+    """What a graph gives of one image, filled up to so many objects; where there are more, the first of them."""
+    fills = (0, 0, -1) + (0,) * (len(found) - 3)
+    return tuple(
+        torch.cat((field, field.new_full((slots, *field.shape[1:]), fill)))[:slots]
+        for field, fill in zip(found, fills, strict=True)
     )
 
 
@@ -123,6 +126,34 @@ class FixedResize(nn.Module):
         else:
             resized = _rounded(rows @ _rounded(pixels @ columns))
         return resized.to(torch.uint8)
+
+
+class WholeImageInput(nn.Module):
+    """:func:`ldie.tasks.detection.whole_images.evaluation_image` for images of one size, filled up as batches are.
+
+    Args:
+        size: (H, W) of the images.
+        config: What they become.
+        convention: Whose way of resizing.
+    """
+
+    def __init__(self, size: Size, config: InputConfig, convention: Convention) -> None:
+        super().__init__()
+        self.config = config
+        self.convention = convention
+        self.target = evaluation_size(size, config, convention)
+        self.filled: Size = (padded(self.target[0], config.multiple), padded(self.target[1], config.multiple))
+        resizes = convention == "detectron2" and self.target != size
+        self.pillow = FixedResize(size, self.target) if resizes else nn.Identity()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """uint8 [B,3,H,W] -> float32 [B,3,h,w] of the size ``filled``, the upper left ``target`` of which is image."""
+        options = self.config
+        normal = normalize(self.pillow(images), options.mean, options.std, bgr=options.bgr)
+        if self.convention == "torchvision":
+            normal = functional.interpolate(normal, size=self.target, mode="bilinear", align_corners=False)
+        bottom, right = (whole - side for whole, side in zip(self.filled, self.target))
+        return functional.pad(normal, (0, right, 0, bottom)).contiguous(memory_format=torch.channels_last)
 
 
 def _weights(source: int, target: int) -> Tensor:

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images of a batch side by side, and the masks of their objects one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+import ldie_ext
+from ldie.tasks.detection.masks import Size
+from ldie.tasks.detection.sample import Sample
+from ldie.tasks.detection.transforms import normalize
+from ldie.tasks.detection.whole_images import InputConfig
+
+
+@dataclass(frozen=True)
+class BatchMasks:
+    """Of G objects, each as a polygon or, where its image has run lengths, as pixels of the batch's images."""
+
+    coords: Tensor
+    part_offsets: Tensor
+    instance_offsets: Tensor
+    """Tensors of :class:`ldie_ext.Polygons`; objects with pixels have no parts."""
+    pixels: Tensor
+    """uint8 [R,H,ceil(W / 8)], 8 pixels a byte."""
+    pixel_rows: Tensor
+    """int64 [G + 1]: an object's row of ``pixels``, -1 for polygons and for no object, which the last entry is."""
+    width: int
+    """W."""
+
+    def in_boxes(self, boxes: Tensor, rows: Tensor, size: int) -> Tensor:
+        """Bool [N,size,size]: what boxes [N,4] show of the objects ``rows`` (G: of none)."""
+        count = len(self.pixel_rows) - 1
+        polygons = ldie_ext.Polygons(self.coords, self.part_offsets, self.instance_offsets)
+        drawn = ldie_ext.polygons_to_roi_masks(polygons, boxes, size, instances=rows.where(rows < count, -1))
+        if not len(self.pixels):
+            return drawn
+        cut = ldie_ext.crop_and_resize_masks(
+            self.pixels, boxes, size, instances=self.pixel_rows[rows], packed_width=self.width, convention="detectron2"
+        )
+        return drawn | cut
+
+    def pyramid(
+        self, strides: Sequence[int], *, mode: Literal["area", "nearest", "bilinear", "fraction"], size: Size
+    ) -> ldie_ext.MaskPyramid:
+        """All masks in images of ``size``, in coarser cells, 8 a byte: see :func:`ldie_ext.mask_target_pyramid`."""
+        polygons = ldie_ext.Polygons(self.coords, self.part_offsets, self.instance_offsets)
+        drawn = ldie_ext.mask_target_pyramid(polygons, strides, mode=mode, size=size, packed=mode != "fraction")
+        if not len(self.pixels):
+            return drawn
+        cut = ldie_ext.mask_target_pyramid(
+            self.pixels, strides, mode=mode, packed_width=self.width, packed=mode != "fraction"
+        )
+        rows = self.pixel_rows[:-1]
+
+        def chosen(polygon: Tensor, pixel: Tensor) -> Tensor:
+            own = rows.reshape(-1, *[1] * (polygon.ndim - 1))
+            return pixel[rows.clamp(min=0)].where(own >= 0, polygon)
+
+        levels = tuple(map(chosen, drawn.levels, cut.levels))
+        return ldie_ext.MaskPyramid(levels, chosen(drawn.centers, cut.centers), chosen(drawn.areas, cut.areas))
+
+
+def network_input(images: Tensor, sizes: Tensor, config: InputConfig) -> Tensor:
+    """Images uint8 [B,3,H,W] of ``sizes`` int64 [B,2], normalised; what they were filled up with becomes 0."""
+    normal = normalize(images, config.mean, config.std, bgr=config.bgr)
+    y, x = (torch.arange(side, device=images.device) for side in images.shape[2:])
+    inside = (y[:, None] < sizes[:, 0, None, None]) & (x < sizes[:, 1, None, None])
+    return normal.where(inside[:, None], 0).contiguous(memory_format=torch.channels_last)
+
+
+def stacked(images: Sequence[Tensor], multiple: int) -> tuple[Tensor, Tensor]:
+    """Images [3,h,w] of any dtype as one batch, filled up with 0 at the right and the bottom; and their sizes."""
+    sizes = torch.tensor([image.shape[1:] for image in images])
+    height, width = (padded(side, multiple) for side in sizes.amax(0).tolist())
+    batch = images[0].new_zeros(len(images), 3, height, width)
+    for place, image in zip(batch, images):
+        place[:, : image.shape[1], : image.shape[2]] = image
+    return batch.contiguous(memory_format=torch.channels_last), sizes
+
+
+def padded(side: int, multiple: int) -> int:
+    """The next whole multiple."""
+    return -(-side // multiple) * multiple
+
+
+def batch_masks(samples: Sequence[Sample], size: Size) -> BatchMasks | None:
+    """The masks of all objects in images of ``size``, the samples in their top left corners; None: some lack masks."""
+    if any(sample.masks is None for sample in samples):
+        return None
+    coords, parts, instances, pixels, rows = [], [], [], [], []
+    drawn = 0
+    for sample in samples:
+        if isinstance(sample.masks, ldie_ext.Polygons):
+            coords.append(sample.masks.coords)
+            parts.append(sample.masks.part_offsets.diff())
+            instances.append(sample.masks.instance_offsets.diff())
+            rows.append(torch.full((len(sample),), -1))
+        elif isinstance(sample.masks, ldie_ext.RLE):
+            pixels.append(_filled(sample.masks, sample, size))
+            instances.append(torch.zeros(len(sample), dtype=torch.int64))
+            rows.append(drawn + torch.arange(len(sample)))
+            drawn += len(sample)
+    return BatchMasks(
+        torch.cat([torch.zeros(0, 2, dtype=torch.float64), *coords]),
+        _ends(parts),
+        _ends(instances),
+        torch.cat([torch.zeros(0, size[0], -(-size[1] // 8), dtype=torch.uint8), *pixels]),
+        torch.cat([*rows, torch.full((1,), -1)]),
+        size[1],
+    )
+
+
+def _ends(lengths: Sequence[Tensor]) -> Tensor:
+    """Offsets of groups of these lengths."""
+    return torch.cat([torch.zeros(1, dtype=torch.int64), *lengths]).cumsum(0)
+
+
+def _filled(masks: ldie_ext.RLE, sample: Sample, size: Size) -> Tensor:
+    """Packed pixels in an image of ``size``, of which the sample's is the top left corner."""
+    height, width = sample.image.shape[1:]
+    packed = ldie_ext.rle_decode(masks, size=(height, width), packed=True)
+    filled = packed.new_zeros(len(packed), size[0], -(-size[1] // 8))
+    filled[:, :height, : packed.shape[2]] = packed
+    return filled

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two ranks with half the batch each learn what one process learns from all of it.
+
+Images without objects are among them, also all images of one rank, and levels that only one rank has objects of.
+"""
+
+import json
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from ldie.sampling import ShuffledSampler
+from ldie.tasks.detection import build_shapes
+from systems.solo import two_ranks_solo
+from systems.two_ranks import assert_learned_the_same, train_on_two_ranks
+
+EMPTY, IMAGES = (1, 3, 4, 7), 9
+RUNS = {
+    "published": {"networks": {}, "solver": {}},
+    "fork": {
+        "networks": {"backbone": {"normalization": "frozen", "freeze_at": 1}, "head": {"align_corners": True}},
+        "solver": {
+            "count_images": True,
+            "dice_smooth": [1, 1],
+            "sgd_style": "caffe",
+            "multi_scale_loss": False,
+            "gradient_clip": 1.0,
+        },
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """The folder of the data and that of two ranks' runs."""
+    folder = tmp_path_factory.mktemp("ranks")
+    data = build_shapes(folder / "shapes", train=IMAGES, val=2, size=64)
+    file = data / "annotations" / "instances_train2017.json"
+    content = json.loads(file.read_text())
+    content["annotations"] = [item for item in content["annotations"] if item["image_id"] not in EMPTY]
+    file.write_text(json.dumps(content))
+    train_on_two_ranks(Path(two_ranks_solo.__file__), data, folder / "two", RUNS)
+    return data, folder / "two"
+
+
+def test_one_rank_alone_is_without_objects_in_some_steps():
+    """What the other tests rely on."""
+    ranks = [
+        [key.index + 1 not in EMPTY for key in islice(ShuffledSampler(IMAGES, seed=0, rank=rank, world_size=2), 30)]
+        for rank in (0, 1)
+    ]
+    objects = [[any(rank[2 * step : 2 * step + 2]) for step in range(two_ranks_solo.STEPS)] for rank in ranks]
+    assert sum(a != b for a, b in zip(*objects)) >= 2
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_two_ranks_are_one_process_with_the_doubled_batch(folders, tmp_path, name):
+    data, two = folders
+    two_ranks_solo.train(data, tmp_path, 4, **RUNS[name])
+    assert_learned_the_same(two / name, tmp_path)
