@@ -47,9 +47,9 @@ class IdealHead:
     def __init__(self, objects: Sequence[Tensor]) -> None:
         self.objects = objects
 
-    def masks(self, features: Tensor, level: int, counts: Sequence[int], places: Tensor) -> Tensor:
-        """Logits [n,h,w]; the features are those of the image's objects, [1,G,h,w]."""
-        return features[0, self.objects[level][places]]
+    def image_masks(self, features: Tensor, level: int, places: Tensor) -> Tensor:
+        """Logits [n,h,w]; the features are those of the image's objects, [G,h,w]."""
+        return features[self.objects[level][places]]
 
 
 class Kept(NamedTuple):

@@ -152,6 +152,13 @@ def test_so_6_masks_of_single_places_are_those_of_all(upsample: str, coord_norm:
             torch.testing.assert_close(found, everything[image, places], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("prior", [0.5, 0.01])
+def test_masks_start_where_the_configuration_says(prior: float) -> None:
+    """Half of the pixels, or next to none."""
+    for conv in SOLOHead(model_config(head={"mask_prior": prior})).conv_mask_list:
+        assert torch.allclose(conv.get_parameter("bias").sigmoid(), torch.tensor(prior))
+
+
 def test_scores_start_at_one_in_a_hundred() -> None:
     """So that the many places without an object do not drown the others at the start."""
     for per_level in (False, True):

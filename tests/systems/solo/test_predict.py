@@ -168,10 +168,11 @@ def test_so_8_candidates_are_the_best_places_above_the_threshold() -> None:
     outlook = Outlook(levels, [])
     found = candidates(outlook, 1, small_config(test={"score_thr": 0.3}))
     assert found.levels.tolist() == [2, 0, 0] and found.labels.tolist() == [0, 1, 2]
-    assert found.places.tolist() == [15, 19, 19]
+    assert [own.tolist() for own in found.places] == [[19], [], [15]] and found.rows.tolist() == [1, 0, 0]
     assert found.scores.tolist() == pytest.approx([torch.tensor(x).sigmoid().item() for x in (3.0, 2.0, 1.0)])
     assert len(candidates(outlook, 1, small_config(test={"score_thr": 0.2})).scores) == 4
-    assert candidates(outlook, 1, small_config(test={"score_thr": 0.2, "nms_pre": 2})).places.tolist() == [15, 19]
+    few = candidates(outlook, 1, small_config(test={"score_thr": 0.2, "nms_pre": 2}))
+    assert few.labels.tolist() == [0, 1] and [own.tolist() for own in few.places] == [[19], [], [15]]
     assert len(candidates(outlook, 0, SMALL).scores) == 0
 
 
