@@ -116,9 +116,7 @@ def packed_shapes(
     return Shapes(maps, masks, size[1], areas, sums)
 
 
-def _few_logits(
-    head: SOLOHead, outlook: Outlook, image: int, found: Candidates
-) -> Iterator[tuple[slice, int, Tensor]]:
+def _few_logits(head: SOLOHead, outlook: Outlook, image: int, found: Candidates) -> Iterator[tuple[slice, int, Tensor]]:
     """The logits of a few places of a level at a time, after their rows among all places and the level."""
     start = 0
     for level, places in enumerate(found.places):
