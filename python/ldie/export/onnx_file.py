@@ -27,7 +27,7 @@ def _convert(exportable: Exportable, notes: Mapping[str, Any]) -> Callable[[Path
     program, known = trace(exportable), translations()
     _check_operators(program, known)
     try:
-        with warnings.catch_warnings(), _quiet(logging.getLogger("torch.onnx")):
+        with warnings.catch_warnings(), _quiet("torch.onnx"), _quiet("onnx_ir"):
             warnings.simplefilter("ignore")  # of torch to itself
             converted = torch.onnx.export(
                 program,
@@ -62,8 +62,9 @@ def _check_operators(program: ExportedProgram, known: Collection[Any]) -> None:
 
 
 @contextmanager
-def _quiet(logger: logging.Logger) -> Iterator[None]:
+def _quiet(name: str) -> Iterator[None]:
     """Context without the exporter's warnings, such as that it cannot translate torchvision's operators."""
+    logger = logging.getLogger(name)
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:

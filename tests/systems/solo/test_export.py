@@ -15,10 +15,12 @@ from engine.command import error_line
 from ldie.cli import main
 from ldie.config import to_dict
 from ldie.engine import checkpoint
+from ldie.errors import ExportError
 from ldie.export import torch_file
 from ldie.systems.solo import SOLO
 from ldie.systems.solo import postprocess as steps
 from ldie.tasks.detection import Prediction
+from ldie.tasks.detection.agreement import agreement
 from PIL import Image
 from systems.rcnn.helpers import facts_of
 from systems.solo.helpers import small_config
@@ -146,6 +148,26 @@ def test_greedy_suppression_has_no_onnx_form(tmp_path: Path, capsys: pytest.Capt
     line = error_line(capsys, ["export", folder, "--format", "onnx", "--size", "64x64", "--out", out])
     assert line == "ldie: this model has no ONNX form, nor have ldie_ext.mask_nms; use --format torch.export"
     assert not out.exists()
+
+
+def test_files_are_compared_by_masks() -> None:
+    """Rounding may exchange objects of nearly equal scores and move a box far, but makes no other mask."""
+    masks = torch.rand(3, 30, 40, generator=torch.Generator().manual_seed(0)) > 0.5
+
+    def prediction(masks: Tensor, scores: list[float]) -> Prediction:
+        drawn = ldie_ext.rle_encode(masks)
+        boxes = ldie_ext.rle_to_boxes(drawn)
+        return Prediction(boxes, torch.tensor(scores), torch.zeros(3, dtype=torch.int64), drawn, None, (30, 40))
+
+    tolerance = sure_model().graph(SIZE).tolerance
+    ours = prediction(masks, [0.9, 0.898, 0.2])
+    moved = masks[[1, 0, 2]].clone()
+    moved[2, :, 38:] = False
+    assert "3 of 3" in agreement([ours], [prediction(masks[[1, 0, 2]], [0.899, 0.897, 0.201])], 5, 0.05, tolerance)
+    with pytest.raises(ExportError, match=r"another mask for label 0, score 0\.200"):
+        agreement([ours], [prediction(moved, [0.899, 0.897, 0.201])], 5, 0.05, tolerance)
+    with pytest.raises(ExportError, match=r"does not find label 0, score 0\.200"):
+        agreement([ours], [prediction(masks, [0.9, 0.898, 0.22])], 5, 0.05, tolerance)
 
 
 VARIANTS: dict[str, dict[str, Any]] = {

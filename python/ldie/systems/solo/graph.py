@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -12,8 +13,12 @@ import ldie_ext
 from ldie.systems.solo.config import SOLOConfig
 from ldie.systems.solo.head import Outlook
 from ldie.systems.solo.postprocess import Frame, candidates, dense_shapes, draw, finest_size, suppress
+from ldie.tasks.detection.agreement import Tolerance
 from ldie.tasks.detection.graph import DetectionGraph, WholeImageInput, in_slots
 from ldie.tasks.detection.masks import Masks, Size
+
+_SCORE_TOLERANCE = 0.01
+"""By which a score may differ where a probability is at the threshold up to rounding."""
 
 
 class SOLOGraph(DetectionGraph):
@@ -31,6 +36,11 @@ class SOLOGraph(DetectionGraph):
         self.config = config
         self.input = WholeImageInput(size, config.input, "detectron2")
         self.frame = Frame(self.input.filled, self.input.target, size)
+
+    @property
+    def tolerance(self) -> Tolerance:
+        """See :attr:`DetectionGraph.tolerance`: one cell of a small mask more or less changes its mean and overlaps."""
+        return Tolerance(boxes=math.inf, scores=_SCORE_TOLERANCE)
 
     @property
     def details(self) -> dict[str, str]:

@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+import ldie_ext
 from ldie.errors import ExportError
-from ldie.tasks.detection.masks import Masks, select, to_bitmaps
+from ldie.tasks.detection.masks import Masks, select, to_bitmaps, to_rle
 from ldie.tasks.detection.sample import Prediction
 
 BOX_TOLERANCE = 0.1
@@ -24,7 +27,24 @@ KEYPOINT_TOLERANCE = 0.1
 """Pixels by which a keypoint may differ, and its score."""
 
 
-def agreement(expected: Sequence[Prediction], found: Sequence[Prediction], slots: int, floor: float = 0.0) -> str:
+class Tolerance(NamedTuple):
+    """How far objects may be apart and yet be the same."""
+
+    boxes: float = BOX_TOLERANCE
+    """Infinite where boxes are those of masks, which are paired instead: a single pixel may move them anywhere."""
+    scores: float = SCORE_TOLERANCE
+
+
+_ROUNDING = Tolerance()
+
+
+def agreement(
+    expected: Sequence[Prediction],
+    found: Sequence[Prediction],
+    slots: int,
+    floor: float = 0.0,
+    tolerance: Tolerance = _ROUNDING,
+) -> str:
     """How near predictions are to others.
 
     Objects are compared in pairs, for rounding exchanges some of nearly equal score. For the same reason those at a
@@ -35,14 +55,15 @@ def agreement(expected: Sequence[Prediction], found: Sequence[Prediction], slots
         found: What a file finds in it.
         slots: The largest number of objects of an image.
         floor: Score that an object needs.
+        tolerance: Of what the two compute.
 
     Raises:
         ExportError: Naming an object that only one of them has, or that is another one.
     """
     pairs, total, distances = 0, 0, {"boxes": 0.0, "scores": 0.0}
     for ours, theirs in zip(expected, found, strict=True):
-        rows, columns = _pairs(ours, theirs)
-        weakest = _weakest(ours, theirs, slots, floor)
+        rows, columns = _pairs(ours, theirs, tolerance)
+        weakest = _weakest(ours, theirs, slots, floor) + tolerance.scores
         _check_unpaired(ours, weakest, rows, "the file does not find")
         _check_unpaired(theirs, weakest, columns, "only the file finds")
         pairs, total = pairs + len(rows), total + max(len(ours.boxes), len(theirs.boxes))
@@ -56,11 +77,18 @@ def agreement(expected: Sequence[Prediction], found: Sequence[Prediction], slots
     return f"{pairs} of {total} detections the same, {near}"
 
 
-def _pairs(ours: Prediction, theirs: Prediction) -> tuple[Tensor, Tensor]:
+def _pairs(ours: Prediction, theirs: Prediction, tolerance: Tolerance) -> tuple[Tensor, Tensor]:
     """Rows of objects that are the same, one to one: same label, score and box within the tolerances."""
-    distances = (ours.boxes[:, None] - theirs.boxes).abs().amax(2)
-    same = (distances <= BOX_TOLERANCE) & (ours.labels[:, None] == theirs.labels)
-    same &= (ours.scores[:, None] - theirs.scores).abs() <= SCORE_TOLERANCE
+    differences = (ours.scores[:, None] - theirs.scores).abs()
+    same = (differences <= tolerance.scores) & (ours.labels[:, None] == theirs.labels)
+    if math.isinf(tolerance.boxes):
+        assert ours.masks is not None and theirs.masks is not None
+        drawn = to_rle(ours.masks, ours.size), to_rle(theirs.masks, ours.size)
+        distances = 1 - ldie_ext.mask_iou(*drawn, size=ours.size)
+    else:
+        distances = (ours.boxes[:, None] - theirs.boxes).abs().amax(2)
+        same &= distances <= tolerance.boxes
+    distances = distances + differences  # which tell equal ones apart
     pairs = []
     for row in range(len(same)):
         if same[row].any():
@@ -80,7 +108,7 @@ def _weakest(ours: Prediction, theirs: Prediction, slots: int, floor: float) -> 
 def _check_unpaired(objects: Prediction, weakest: float, paired: Tensor, who: str) -> None:
     alone = torch.ones(len(objects.scores), dtype=torch.bool)
     alone[paired] = False
-    lost = (alone & (objects.scores > weakest + SCORE_TOLERANCE)).nonzero().flatten().tolist()
+    lost = (alone & (objects.scores > weakest)).nonzero().flatten().tolist()
     if lost:
         raise ExportError(f"{who} {_named(objects, lost[0])}")
 

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from ldie.errors import ExportError
 from ldie.export.exportable import Example, Exportable
-from ldie.tasks.detection.agreement import agreement
+from ldie.tasks.detection.agreement import Tolerance, agreement
 from ldie.tasks.detection.batches import padded
 from ldie.tasks.detection.geometry import resize_image
 from ldie.tasks.detection.masks import Masks, Size
@@ -44,6 +44,11 @@ class DetectionGraph(nn.Module, ABC):
         self.size = size
         self.slots = slots
         self.floor = floor
+
+    @property
+    def tolerance(self) -> Tolerance:
+        """How far its objects may be from those of ``predict``, whose numbers are rounded in another order."""
+        return Tolerance()
 
     @property
     def details(self) -> dict[str, str]:
@@ -211,4 +216,8 @@ def _example(
 ) -> Example:
     with torch.no_grad():
         expected = predict(list(images))
-    return Example(name, (images,), lambda outputs: agreement(expected, graph.read(outputs), graph.slots, graph.floor))
+
+    def compare(outputs: Sequence[Tensor]) -> str:
+        return agreement(expected, graph.read(outputs), graph.slots, graph.floor, graph.tolerance)
+
+    return Example(name, (images,), compare)
