@@ -56,7 +56,7 @@ def calls() -> dict[str, list[dict[str, Any]]]:
 def names(message: str, function: str, argument: str) -> bool:
     allowed = [rf"\b{argument}\b", r"^\w+: not enough memory for a tensor of shape"]
     if argument == "packed_width":  # which makes the masks packed
-        allowed.append("(masks|a) must be uint8")
+        allowed.append("(masks|a|targets) must be uint8")
     if (function, argument) in TOGETHER:
         allowed.append(TOGETHER[function, argument])
     return any(re.search(pattern, message) for pattern in allowed)

@@ -22,10 +22,7 @@ struct UpsampleTap {
   int64_t first;
   A low, high;  // high is 0 at the last element
 
-  template <typename V>
-  LDIE_HD V between(const V& a, const V& b) const {
-    return low * a + high * b;
-  }
+  LDIE_HD A between(A a, A b) const { return low * a + high * b; }
   LDIE_HD A share(int64_t element) const { return element == first ? low : element == first + 1 ? high : A(0); }
 };
 

@@ -7,6 +7,7 @@
 // drawn to words of bits first, and a thread then goes through those of its 32 pixels in the order of the ranks: as
 // many bits again are written and read.
 #include "core/grid.cuh"
+#include "core/hd.h"
 #include "core/instantiate.h"
 #include "core/integers.h"
 #include "core/limits.h"
@@ -92,13 +93,26 @@ struct DrawnWords {
   uint32_t* words;
   int64_t height, width;
 
-  __device__ __host__ int64_t row_words() const { return ceil_div(width, 32); }
-  __device__ __host__ int64_t mask_words() const { return height * row_words(); }
+  LDIE_HD int64_t row_words() const { return ceil_div(width, 32); }
+  LDIE_HD int64_t mask_words() const { return height * row_words(); }
 };
+
+// A band's bits as words; without `any` they are 0.
+__device__ inline void store_words(const DrawnWords& drawn, int64_t mask, int64_t top, int64_t left, bool any,
+                                   const uint32_t* bits, int words) {
+  const int64_t row_words = drawn.row_words(), first = left / kWarpSize;
+  const int count = int(min(int64_t(words), row_words - first)), rows = int(min(int64_t(kRows), drawn.height - top));
+  uint32_t* const to = drawn.words + mask * drawn.mask_words() + top * row_words + first;
+  for (int row = int(threadIdx.x) / kWarpSize; row < rows; row += kWarps) {
+    for (int word = int(threadIdx.x) % kWarpSize; word < count; word += kWarpSize) {
+      to[row * row_words + word] = any ? bits[row * words + word] : 0;
+    }
+  }
+}
 
 // Blocks (strip of a mask, bands): masks in their own form, or words if there are any.
 template <typename T>
-__global__ void __launch_bounds__(kThreads, sizeof(acc_t<T>) == 4 ? 4 : 2)
+__global__ void __launch_bounds__(kThreads, sizeof(acc_t<T>) == 4 ? 3 : 2)
     composite_masks_kernel(CompositeMasks<T> args, int64_t strips, DrawnWords drawn) {
   using A = acc_t<T>;
   LDIE_SHARED(BandRows<A>, rows, );
@@ -106,19 +120,18 @@ __global__ void __launch_bounds__(kThreads, sizeof(acc_t<T>) == 4 ? 4 : 2)
   LDIE_DYNAMIC_SHARED(uint32_t, bits);
   const int64_t mask = blockIdx.x / strips, left = blockIdx.x % strips * kBandColumns;
   const T* const map = args.map(mask);
-  const ResizeAxis<A> axis_x = args.axis_x(), axis_y = args.axis_y();
   const int64_t height = args.out.height, width = args.out.width;
   const int words = band_words(width), lane = int(threadIdx.x) % kWarpSize, warp = int(threadIdx.x) / kWarpSize;
   for (int64_t top = int64_t(blockIdx.y) * kRows; top < height; top += int64_t(gridDim.y) * kRows) {
     if (threadIdx.x < kRows) {
-      rows.taps[lane] = axis_y.taps(min(top + lane, height - 1));
+      rows.taps[lane] = args.axis_y().taps(min(top + lane, height - 1));
       rows.counts[lane] = rows.taps[lane].compact();
     }
     __syncthreads();
     for (int word = warp; map != nullptr && word < words; word += kWarps) {
       const int64_t column = left + word * kWarpSize + lane;
       const bool inside = column < width;
-      const ResizeTaps<A> x = inside ? axis_x.taps(column) : ResizeTaps<A>::none();
+      const ResizeTaps<A> x = inside ? args.axis_x().taps(column) : ResizeTaps<A>::none();
       draw_columns(args, map, x, inside, rows, kept[warp], bits + word, words);
     }
     __syncthreads();
@@ -127,13 +140,7 @@ __global__ void __launch_bounds__(kThreads, sizeof(acc_t<T>) == 4 ? 4 : 2)
                                width);
       store_band<kThreads>(band, bits, words, map != nullptr);
     } else {
-      const int count = int(min(int64_t(words), drawn.row_words() - left / kWarpSize));
-      uint32_t* const to = drawn.words + mask * drawn.mask_words() + top * drawn.row_words() + left / kWarpSize;
-      for (int row = warp; row < int(min(int64_t(kRows), height - top)); row += kWarps) {
-        for (int word = lane; word < count; word += kWarpSize) {
-          to[row * drawn.row_words() + word] = map != nullptr ? bits[row * words + word] : 0;
-        }
-      }
+      store_words(drawn, mask, top, left, map != nullptr, bits, words);
     }
     __syncthreads();
   }

@@ -30,11 +30,16 @@ LDIE_HD int64_t highest_bit(uint64_t bits) {
 #endif
 }
 
-// The sum of the places of all ones: those whose place has binary digit k, times 2^k.
-LDIE_HD int64_t sum_of_places(uint64_t bits) {
-  return count_bits(bits & 0xaaaaaaaaaaaaaaaau) + 2 * count_bits(bits & 0xccccccccccccccccu) +
-         4 * count_bits(bits & 0xf0f0f0f0f0f0f0f0u) + 8 * count_bits(bits & 0xff00ff00ff00ff00u) +
-         16 * count_bits(bits & 0xffff0000ffff0000u) + 32 * count_bits(bits >> 32);
+struct CountBits {
+  LDIE_HD uint64_t operator()(uint64_t bits) const { return uint64_t(count_bits(bits)); }
+};
+
+// The sum of the places of all ones: those whose place has binary digit k, times 2^k. V may be a vector of words.
+template <typename V, typename Count>
+LDIE_HD V sum_of_places(const V& bits, const Count& count) {
+  return count(bits & 0xaaaaaaaaaaaaaaaau) + 2 * count(bits & 0xccccccccccccccccu) +
+         4 * count(bits & 0xf0f0f0f0f0f0f0f0u) + 8 * count(bits & 0xff00ff00ff00ff00u) +
+         16 * count(bits & 0xffff0000ffff0000u) + 32 * count(bits >> 32);
 }
 
 struct MaskMoments {
@@ -47,7 +52,7 @@ struct MaskMoments {
     const int64_t count = count_bits(bits);
     box.include({x + lowest_bit(bits), y, x + highest_bit(bits) + 1, y + 1});
     area += count;
-    sum_x += count * x + sum_of_places(bits);
+    sum_x += count * x + int64_t(sum_of_places(bits, CountBits()));
     sum_y += count * y;
   }
 

@@ -85,15 +85,15 @@ class MaskReducer {
 
   void write_looks(const MaskLevel& level, int64_t n, const CroppedMask& mask) {
     const bool bilinear = args_.mode == PyramidMode::bilinear;
-    const int64_t at_once = 64 / std::min<int64_t>(64, level.stride);
-    const int64_t left = 64 * mask.first / level.stride;
-    const int64_t right = std::min(level.width, ceil_div(64 * mask.end, level.stride));
-    const int64_t bottom = std::min(level.height, ceil_div(mask.bottom, level.stride));
+    const int64_t stride = level.stride, at_once = 64 / std::min<int64_t>(64, stride);
+    const int64_t left = 64 * mask.first / stride;
+    const int64_t right = std::min(level.width, ceil_div(64 * mask.end, stride));
+    const int64_t bottom = std::min(level.height, ceil_div(mask.bottom, stride));
     const auto pixels_at = [&](int64_t y, int64_t x) { return pixels_from(mask, y, x); };
-    for (int64_t y = mask.top / level.stride; y < bottom; ++y) {
+    for (int64_t y = mask.top / stride; y < bottom; ++y) {
       write_row(level, n, y, left, right, [&](uint8_t* to) {
         for (int64_t x = left; x < right; x += at_once) {
-          const uint64_t cells = look_at_cells<uint64_t>(bilinear, level.stride, y, x, pixels_at);
+          const uint64_t cells = look_at_cells<uint64_t>(bilinear, stride, y, x, pixels_at);
           store_bits(to + x - left, cells, std::min(at_once, right - x));
         }
       });

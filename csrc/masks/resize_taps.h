@@ -20,15 +20,9 @@ struct ResizeTaps {
 
   static LDIE_HD ResizeTaps none() { return {{-1, -1, -1, -1}, {}}; }
 
-  // A cell that stands twice is read once, for both weights: a weight of 0 would make NaN of infinity.
+  // A cell that stands twice is read once, for both weights.
   LDIE_HD void join() {
-#if defined(__CUDACC__)
-#pragma unroll
-#endif
     for (int i = 1; i < kMostTaps; ++i) {
-#if defined(__CUDACC__)
-#pragma unroll
-#endif
       for (int j = 0; j < i; ++j) {
         if (cells[i] < 0 || cells[i] != cells[j]) continue;
         weights[j] += weights[i];

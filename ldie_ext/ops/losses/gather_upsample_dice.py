@@ -56,7 +56,7 @@ def gather_upsample_dice(
     Returns:
         The loss in float32 (float64 for float64 logits), which 16-bit logits are computed in, too. A slot whose cell
         or row is -1, or otherwise none of those that there are, is not in use: its loss is 0. Without slots in use
-        the sum and the mean are 0. A NaN logit makes its cell's loss NaN.
+        the sum and the mean are 0. A NaN logit makes its cell's loss NaN, an infinite one may.
 
     Raises:
         RuntimeError: a shape, dtype or device does not fit, or targets are smaller than logits.

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -60,7 +60,7 @@ def convert(system: System, preset: str | None, weights: Mapping[str, Tensor], o
     own = model.state_dict()
     renamed, unknown = published.names.rename_all(weights)
     tensors = published.adapt(renamed)
-    differences = _differences(own, tensors, unknown, published)
+    differences = _differences(own, tensors, unknown, _spelling(published, weights))
     if differences:
         raise CheckpointError(
             f"{origin}: not the weights of {system.name}'s {preset} ({differences}); give a file of that network"
@@ -80,15 +80,16 @@ def _published(system: System, preset: str | None) -> tuple[str, Published]:
     return preset, system.published[preset]
 
 
+def _spelling(published: Published, weights: Mapping[str, Tensor]) -> Callable[[str], str]:
+    """From the model's names to those that a file has for them, or would have."""
+    names, back = {published.names.rename(name): name for name in weights}, published.names.inverse()
+    return lambda name: names.get(name) or back.rename(name) or name
+
+
 def _differences(
-    own: Mapping[str, Tensor], given: Mapping[str, Tensor], unknown: list[str], published: Published
+    own: Mapping[str, Tensor], given: Mapping[str, Tensor], unknown: list[str], spelled: Callable[[str], str]
 ) -> str:
     """What keeps tensors from being a model's, under the names of the file; empty if nothing does."""
-    back = published.names.inverse()
-
-    def spelled(name: str) -> str:
-        return back.rename(name) or name
-
     missing = [spelled(name) for name in own if name not in given and not name.endswith(COUNTERS)]
     unknown = unknown + [spelled(name) for name in given if name not in own]
     shapes = [

@@ -207,6 +207,18 @@ def test_what_does_not_fit_is_named_as_in_the_file(change, message):
     assert "\n" not in str(caught.value)
 
 
+def test_the_authors_names_are_those_of_their_file():
+    weights = authors_file(small_file())
+    del weights["bbox_head.solo_ins_list.0.bias"]
+    weights["bbox_head.ins_convs.0.conv.weight"] = torch.ones(256, 8, 3, 3)
+    weights["bbox_head.kernel_convs.0.conv.weight"] = torch.ones(2)
+    with pytest.raises(CheckpointError) as caught:
+        imported(weights)
+    assert "not in it: bbox_head.kernel_convs.0.conv.weight; " in str(caught.value)
+    assert "bbox_head.ins_convs.0.conv.weight [256, 8, 3, 3] instead of [256, 10, 3, 3]" in str(caught.value)
+    assert "missing: mask_head.conv_mask_list.0.bias; " in str(caught.value)  # what is not there has today's name
+
+
 def test_files_of_other_networks_are_refused_in_one_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(SYSTEM.presets, "r50_1x", SMALL.preset("r50_1x"))
     weights, out = small_file(), tmp_path / "x.safetensors"

@@ -19,7 +19,7 @@ from ldie.tasks.detection import Prediction
 from ldie.tasks.detection.masks import Size, select
 
 _AT_ONCE = 32
-"""Places whose masks are computed together: what lies between a map and its sums stays in the caches."""
+"""Places whose maps are made together: what lies between logits and sums then stays in the caches."""
 
 
 class Frame(NamedTuple):
@@ -107,8 +107,8 @@ def packed_shapes(
     maps = outlook.features[0].new_empty((count, *size), dtype=torch.float32)
     masks = maps.new_empty((count, size[0], -(-size[1] // 8)), dtype=torch.uint8)
     areas, sums = maps.new_empty(count, dtype=torch.int64), maps.new_empty(count)
-    for rows, level, places in _few_places(found.places):
-        maps[rows] = probability_maps(head, outlook, image, level, places, frame, config)
+    for rows, level, logits in _few_logits(head, outlook, image, found):
+        maps[rows] = _probabilities(logits, level, frame, config)
         packed = ldie_ext.composite_masks(maps[rows], size, threshold=threshold, packed=True)
         assert isinstance(packed, Tensor)
         masks[rows], areas[rows] = packed, ldie_ext.mask_centers(packed, packed_width=size[1])[1]
@@ -116,23 +116,25 @@ def packed_shapes(
     return Shapes(maps, masks, size[1], areas, sums)
 
 
+def _few_logits(head: SOLOHead, outlook: Outlook, image: int, found: Candidates) -> Iterator[tuple[slice, int, Tensor]]:
+    """The logits of a few places of a level at a time, after their rows among all places and the level."""
+    start = 0
+    for level, places in enumerate(found.places):
+        logits = _logits(head, outlook, image, level, places)
+        for few in logits.split(_AT_ONCE) if len(places) else ():
+            yield slice(start, start + len(few)), level, few
+            start += len(few)
+
+
 def dense_shapes(
     head: SOLOHead, outlook: Outlook, image: int, found: Candidates, frame: Frame, config: SOLOConfig
 ) -> Shapes:
     """The same all at once and with a cell a byte, in operators that graphs can hold."""
-    levels = enumerate(found.places)
-    maps = torch.cat([probability_maps(head, outlook, image, level, own, frame, config) for level, own in levels])
-    masks = maps > config.test.mask_threshold
-    return Shapes(maps, masks, None, masks.flatten(1).sum(1), sums_above(maps, config.test.mask_threshold))
-
-
-def _few_places(places: Sequence[Tensor]) -> Iterator[tuple[slice, int, Tensor]]:
-    """Parts of all places that lie on one level: their rows, the level, and the places."""
-    start = 0
-    for level, own in enumerate(places):
-        for part in own.split(_AT_ONCE) if len(own) else ():
-            yield slice(start, start + len(part)), level, part
-            start += len(part)
+    threshold = config.test.mask_threshold
+    logits = (_logits(head, outlook, image, level, places) for level, places in enumerate(found.places))
+    maps = torch.cat([_probabilities(own, level, frame, config) for level, own in enumerate(logits)])
+    masks = maps > threshold
+    return Shapes(maps, masks, None, masks.flatten(1).sum(1), sums_above(maps, threshold))
 
 
 def finest_size(frame: Frame, config: SOLOConfig) -> Size:
@@ -141,17 +143,19 @@ def finest_size(frame: Frame, config: SOLOConfig) -> Size:
     return frame.padded[0] // stride, frame.padded[1] // stride
 
 
-def probability_maps(
-    head: SOLOHead, outlook: Outlook, image: int, level: int, places: Tensor, frame: Frame, config: SOLOConfig
-) -> Tensor:
-    """Probabilities [n,h,w] of the masks of places of one level, in the size of the finest level's."""
+def _logits(head: SOLOHead, outlook: Outlook, image: int, level: int, places: Tensor) -> Tensor:
+    """[n,h,w] of places of a level, as the head gives them."""
+    return full_precision(head.image_masks(outlook.features[level][image], level, places))
+
+
+def _probabilities(logits: Tensor, level: int, frame: Frame, config: SOLOConfig) -> Tensor:
+    """Probabilities [n,h,w] of logits of a level, in the size of the finest level's maps."""
     options = config.model.head
-    logits = full_precision(head.image_masks(outlook.features[level][image], level, places))
     twice = tuple(2 * side // options.strides[level] for side in frame.padded)
     if options.sigmoid_after_up:
-        own = _resized(logits, twice, options.align_corners).sigmoid_()
+        own = _resized(logits, twice, options.align_corners).sigmoid()
     else:
-        own = _resized(logits.sigmoid_(), twice, options.align_corners)
+        own = _resized(logits.sigmoid(), twice, options.align_corners)
     return _resized(own, finest_size(frame, config), options.align_corners)
 
 
@@ -163,7 +167,7 @@ def _resized(maps: Tensor, size: tuple[int, ...], align_corners: bool) -> Tensor
 
 def sums_above(maps: Tensor, threshold: float) -> Tensor:
     """Sums [n] of what is above a threshold in maps [n,h,w]."""
-    return maps.where(maps > threshold, 0).flatten(1).sum(1)
+    return functional.threshold(maps, threshold, 0.0).flatten(1).sum(1)
 
 
 def suppress(found: Candidates, shapes: Shapes, config: SOLOConfig) -> Ranking:
