@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import torch
 from ldie.config import merge
-from ldie.systems.solo import SYSTEM, SOLOConfig
+from ldie.systems.solo import SOLOConfig
 from ldie.systems.solo.batch import Batch, collate
 from ldie.systems.solo.head import Outlook
 from ldie.systems.solo.postprocess import Frame, find_objects
@@ -62,7 +62,7 @@ class Kept(NamedTuple):
 
 
 def ideal_config(stride: int, mode: str, grids: Sequence[int] = (24,), **sections: Any) -> SOLOConfig:
-    """Every object on every one of the grids, masks at this stride."""
+    """The defaults, but for every object on every one of the grids, masks at this stride, and scores of 1."""
     levels = len(grids)
     head = {"grids": list(grids), "strides": [2 * stride] * levels}  # masks are twice as fine as the maps
     values = {
@@ -74,8 +74,8 @@ def ideal_config(stride: int, mode: str, grids: Sequence[int] = (24,), **section
         },
         "test": {"min_area": "none", "maskness": False, **sections.pop("test", {})},
     }
-    config = merge(SYSTEM.preset("tiny"), values)
-    assert isinstance(config, SOLOConfig) and not sections
+    assert not sections
+    config = merge(SOLOConfig(), values)
     config.check()
     return config
 

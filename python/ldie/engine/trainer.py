@@ -196,6 +196,7 @@ class Trainer:
             with self.learner.eager():
                 report.write_evaluation(self.work_dir, self.task, self.val_set, evaluation, self.learner.result)
             report.write_curves(self.work_dir, self.task.headline)
+            report.print_table(self.task, evaluation.metrics)
         distributed.barrier()  # the files are there for every rank
 
     def _save_whole_steps(self) -> None:
@@ -295,7 +296,6 @@ class Trainer:
             evaluation = evaluate(self.learner.result, self.task, self.val_set, solver.batch_size, solver.num_workers)
         self.state.metrics = evaluation.metrics
         logger.info("step %d: %s", self.state.step, report.summary(self.task.headline(evaluation.metrics)))
-        report.print_table(self.task, evaluation.metrics)
         log.write("eval", self.state.step, evaluation.metrics)
         self.state.evaluated_step = self.state.step
         self._judge(evaluation.metrics)

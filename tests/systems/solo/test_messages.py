@@ -155,7 +155,7 @@ def test_weights_of_which_none_fits(place, tmp_path, capsys) -> None:
 
 
 WRONG = {
-    "model.head.grids=[16]": "model.head.grids and model.head.strides need one entry for each of 1 to 4 levels",
+    "model.head.grids=[16,12,8]": "model.head.grids and model.head.strides need one entry for each of 1 to 4 levels",
     "solver.loss_stride=16": "solver.loss_stride must be one of 2, 4, 8, got 16",
     "solver.mask_targets=binary": "solver.mask_targets must be one of area, nearest, bilinear, fraction, got 'binary'",
     "test.nms=soft": "test.nms must be one of matrix, greedy, got 'soft'",

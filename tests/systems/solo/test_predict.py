@@ -6,10 +6,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
-from ldie.systems.solo import SOLOConfig
+from ldie.systems.solo import SOLOConfig, model
 from ldie.systems.solo.head import Outlook
 from ldie.systems.solo.postprocess import Frame, candidates, find_objects
 from ldie.tasks.detection import Prediction
@@ -45,13 +46,13 @@ def plain_scores(logits: Tensor, config: SOLOConfig) -> Tensor:
     return kept
 
 
-def plain_objects(outlook: Outlook, model: Any, frame: Frame, config: SOLOConfig) -> list[tuple[float, int, Tensor]]:
+def plain_objects(outlook: Outlook, net: Any, frame: Frame, config: SOLOConfig) -> list[tuple[float, int, Tensor]]:
     """(score, label, mask) of an image, best first: every mask drawn in full, pairs compared in loops."""
     head, test = config.model.head, config.test
     finest, corners = min(head.strides) // 2, head.align_corners
     found = []
     for level, logits in enumerate(outlook.categories):
-        every = functional.conv2d(outlook.features[level], *_last(model, level))[0]
+        every = functional.conv2d(outlook.features[level], *_last(net, level))[0]
         twice = [2 * side // head.strides[level] for side in frame.padded]
         if head.sigmoid_after_up:
             every = resized(every, twice, corners).sigmoid()
@@ -107,8 +108,8 @@ def _iou(a: Tensor, b: Tensor) -> float:
     return ((a & b).sum() / (a | b).sum().clamp(min=1)).item()
 
 
-def _last(model: Any, level: int) -> tuple[Tensor, Tensor]:
-    conv = model.head.conv_mask_list[level]
+def _last(net: Any, level: int) -> tuple[Tensor, Tensor]:
+    conv = net.head.conv_mask_list[level]
     return conv.weight, conv.bias
 
 
@@ -138,19 +139,19 @@ def seen(name: str) -> tuple[Any, Outlook, SOLOConfig]:
     batch = batch_of(*two_images())
     for step in range(40):
         recipe.train_step(batch, step)
-    model = recipe.model.eval()
+    net = recipe.model.eval()
     with torch.no_grad():
-        return model, model(torch.randn(1, 3, 48, 64)), recipe.config
+        return net, net(torch.randn(1, 3, 48, 64)), recipe.config
 
 
 @pytest.mark.parametrize("name", FORMS)
 def test_objects_are_those_of_the_plain_form(name: str) -> None:
     """Scores, classes, and masks but for pixels on the threshold."""
-    model, outlook, config = seen(name)
+    net, outlook, config = seen(name)
     frame = Frame((48, 64), (40, 62), (61, 95))
     with torch.no_grad():
-        found = find_objects(model.head, outlook, 0, frame, config)
-        expected = plain_objects(outlook, model, frame, config)
+        found = find_objects(net.head, outlook, 0, frame, config)
+        expected = plain_objects(outlook, net, frame, config)
     assert 1 < len(expected) == len(found.scores)
     assert found.scores.tolist() == pytest.approx([score for score, _, _ in expected], rel=1e-4)
     masks = ldie_ext.rle_decode(found.masks, size=frame.file).bool()
@@ -190,28 +191,47 @@ def test_images_of_many_sizes_at_once_are_each_what_they_are_alone() -> None:
     recipe = small_recipe(test=LOOSE, input={"longest": 96})
     for step in range(25):
         recipe.train_step(batch_of(), step)
-    model = recipe.model.eval()
+    net = recipe.model.eval()
     sizes = [(64, 64), (50, 80), (90, 60), (64, 62), (1, 1), (300, 20)]
     images = [torch.randint(0, 256, (3, *size), dtype=torch.uint8) for size in sizes]
     images[0] = two_images()[0].image
     with torch.no_grad():
-        together = model.predict(images)
-        alone = [model.predict([image])[0] for image in images]
+        together = net.predict(images)
+        alone = [net.predict([image])[0] for image in images]
     assert len(together[0].scores) > 1
     for one, other, size in zip(together, alone, sizes, strict=True):
         assert one.size == size
         assert_same(one, other)
 
 
+def test_masks_come_back_from_padding_and_resizing_to_their_file() -> None:
+    """Each image's own sizes on the way: filled up, resized, as the file is."""
+    net, frames = small_model(input={"longest": 96}), []
+    sizes = [(50, 80), (64, 64), (90, 60), (52, 80)]
+
+    def seen_frame(head: Any, outlook: Outlook, image: int, frame: Frame, config: SOLOConfig) -> Prediction:
+        frames.append((image, frame))
+        return find_objects(head, outlook, image, frame, config)
+
+    with patch.object(model, "find_objects", seen_frame), torch.no_grad():
+        net.predict([torch.zeros(3, *size, dtype=torch.uint8) for size in sizes])
+    assert frames == [
+        (0, Frame((64, 96), (60, 96), (50, 80))),
+        (1, Frame((64, 96), (62, 96), (52, 80))),
+        (0, Frame((64, 64), (64, 64), (64, 64))),
+        (0, Frame((96, 64), (96, 64), (90, 60))),
+    ]
+
+
 @pytest.mark.parametrize("broken", [False, True])
 def test_an_image_in_which_nothing_is_found(broken: bool) -> None:
     """Also where weights have overflown and all scores are NaN."""
-    model = small_model(test={"score_thr": 0.9})
+    net = small_model(test={"score_thr": 0.9})
     if broken:
         with torch.no_grad():
-            model.head.conv_cls.bias.fill_(float("nan"))  # type: ignore[union-attr]
+            net.head.conv_cls.bias.fill_(float("nan"))  # type: ignore[union-attr]
     with torch.no_grad():
-        (found,) = model.predict([torch.zeros(3, 40, 50, dtype=torch.uint8)])
+        (found,) = net.predict([torch.zeros(3, 40, 50, dtype=torch.uint8)])
     assert found.boxes.shape == (0, 4) and found.scores.shape == found.labels.shape == (0,)
     assert isinstance(found.masks, ldie_ext.RLE) and len(found.masks) == 0 and found.size == (40, 50)
     assert found.proposals is None and found.keypoints is None

@@ -86,16 +86,16 @@ def weights_of(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def test_so_7_every_evaluation_prints_precision_and_recall(shapes, tmp_path, caplog) -> None:
-    """As COCO's code does, of boxes and masks; the last one, and those on the way."""
+    """Of boxes and masks: a line each, and at the end all that COCO's code prints."""
     with caplog.at_level(logging.INFO, "ldie"):
         metrics = make_trainer(shapes, tmp_path, solver={"max_iter": 2, "eval_step": 1}).run()
-    tables = [message for message in caplog.messages if "Average Precision  (AP)" in message]
-    assert len(tables) == 2
-    for table in tables:
-        kinds = re.split(r"^(bbox|segm)$", table, flags=re.MULTILINE)
-        assert kinds[1::2] == ["bbox", "segm"]
-        for lines in kinds[2::2]:
-            assert lines.count("(AP)") == 6 and lines.count("(AR)") == 6
+    lines = [re.findall(r"(\w+/\w+) -?\d\.\d{3}", line) for line in caplog.messages if re.match(r"step \d: ", line)]
+    assert lines == [[f"{kind}/{name}" for kind in ("bbox", "segm") for name in ("AP", "AP50", "AP75", "AR100")]] * 2
+    (table,) = [message for message in caplog.messages if "Average Precision  (AP)" in message]
+    kinds = re.split(r"^(bbox|segm)$", table, flags=re.MULTILINE)
+    assert kinds[1::2] == ["bbox", "segm"]
+    for part in kinds[2::2]:
+        assert part.count("(AP)") == 6 and part.count("(AR)") == 6
     assert {f"segm/{name}" for name in ("AP", "AP50", "AP75", "APs", "AR1", "AR100", "ARl")} <= metrics.keys()
     assert "proposals/AR100" not in metrics
     records = read_log(tmp_path / "log.jsonl")

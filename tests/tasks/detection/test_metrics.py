@@ -356,7 +356,8 @@ def test_the_truth_scores_one_on_every_kind(hard):
         assert metrics[name] == pytest.approx(1.0)
     assert metrics["bbox/duplicates"] == 0
     headline = {f"{kind}/{name}" for kind in KINDS for name in ("AP", "AP50", "AP75")}
-    assert DetectionTask().headline(metrics).keys() == headline | {"proposals/AR100"}
+    recall = {"bbox/AR100", "segm/AR100", "keypoints/AR", "proposals/AR100"}
+    assert DetectionTask().headline(metrics).keys() == headline | recall
 
 
 def test_kinds_that_were_not_predicted_are_left_out(hard):

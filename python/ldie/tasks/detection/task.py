@@ -110,8 +110,9 @@ class DetectionTask(Task):
         return coco_metrics(dataset, results, per_class=detailed)
 
     def headline(self, metrics: Mapping[str, float]) -> Mapping[str, float]:
-        """COCO's three best-known metrics of each kind, and the recall of proposals."""
-        names = [f"{kind}/{name}" for kind in METRIC_NAMES for name in ("AP", "AP50", "AP75")] + ["proposals/AR100"]
+        """COCO's best-known metrics of each kind, precision and recall, and the recall of proposals."""
+        best_known = ("AP", "AP50", "AP75", "AR100", "AR")  # keypoints' recall is that of any number of detections
+        names = [f"{kind}/{name}" for kind in METRIC_NAMES for name in best_known] + ["proposals/AR100"]
         return {name: metrics[name] for name in names if name in metrics}
 
     def table(self, metrics: Mapping[str, float]) -> str:
