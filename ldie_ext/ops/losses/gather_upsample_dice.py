@@ -12,7 +12,7 @@ from ldie_ext._masks import mask_pixels
 from ldie_ext._options import option_code
 from ldie_ext._register import register
 from ldie_ext.ops.losses._reduction import REDUCTIONS, Reduction
-from ldie_ext.ops.losses._smooth import Smooth, smooth_pair
+from ldie_ext.ops.losses._smooth import smooth_pair
 
 __all__ = ["gather_upsample_dice"]
 
@@ -27,7 +27,7 @@ def gather_upsample_dice(
     rows: Tensor | None = None,
     align_corners: bool = False,
     sigmoid: Literal["after", "before"] = "after",
-    smooth: Smooth = 1.0,
+    smooth: float | tuple[float, float] = 1.0,
     packed_width: int | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
