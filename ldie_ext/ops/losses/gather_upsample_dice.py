@@ -109,7 +109,7 @@ def _fake(
     smooth_denominator: float,
     reduction: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    count = next(len(given) for given in (cells, rows, logits) if given is not None)
+    count = next(given.shape[0] for given in (cells, rows, logits) if given is not None)
     dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
     loss = logits.new_empty((count,) if reduction == REDUCTIONS.index("none") else (), dtype=dtype)
     return loss, logits.new_empty((count, 2), dtype=torch.float64), logits.new_empty((), dtype=torch.float64)
