@@ -133,7 +133,7 @@ __device__ void sum_down(const GatherUpsampleDiceBackward<T>& args, const Target
       rows.add(tap, maps.sigmoid_first ? slope.of_probability(v, t) : slope.of_logit(v, t, exp_minus_abs(v)));
     }
   }
-  rows.close(tile.bottom);
+  rows.close(tile.top + kSourceRows);  // a tile at the lower border has fewer; the others are 0
   sums.taps[threadIdx.x] = column.tap();
 }
 

@@ -31,9 +31,10 @@ int64_t check_inputs(const Tensor& maps_, const std::optional<Tensor>& index, co
   check_map_size(kOp, maps.size(1), maps.size(2));
   if (index) Argument(kOp, "index", *index).dtype(ScalarType::Long).shape({kAnySize}, "[K]").device_of(maps);
   const int64_t count = index ? index->size(0) : maps.size(0);
+  (index ? Argument(kOp, "index", *index) : maps).fewer_than_2_31(count, "masks");
   if (scores) {
     const Argument given = Argument(kOp, "scores", *scores).dtype(ScalarType::Double);
-    given.shape({count}, "[K], one per mask").device_of(maps).fewer_than_2_31(count, "masks");
+    given.shape({count}, "[K], one per mask").device_of(maps);
   }
   return count;
 }

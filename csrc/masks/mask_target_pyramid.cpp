@@ -50,6 +50,7 @@ Levels make_levels(const MaskSet& masks, const Integers& strides, bool packed) {
 
 Outputs make_pyramid(const MaskSet& masks, const Tensor& like, const Integers& strides, PyramidMode mode, bool packed) {
   const bool shares = mode == PyramidMode::fraction;
+  if (masks.count >= int64_t(1) << 31) check_failed(kOp, "masks must be fewer than 2^31, got ", masks.count);
   if (shares && packed) check_failed(kOp, "packed must be false where cells are fractions");
   const Levels levels = make_levels(masks, strides, packed);
   const ScalarType dtype = shares ? ScalarType::Float : packed ? ScalarType::Byte : ScalarType::Bool;

@@ -106,13 +106,6 @@ struct CoarseCounts {
   __device__ int32_t at(int64_t y, int64_t x) const { return y < rows && x < columns ? counts[y * columns + x] : 0; }
 };
 
-// Whether a pixel of a mask in global memory is set.
-__device__ inline uint32_t pixel(const MaskSet& masks, int64_t n, int64_t y, int64_t x) {
-  if (y >= masks.height || x >= masks.width) return 0;
-  const uint8_t* const row = masks.mask(n) + y * masks.row_bytes();
-  return masks.packed() ? row[x / 8] >> x % 8 & 1u : uint32_t(row[x] != 0);
-}
-
 // Writes a level of bits from is_set(y, x).
 template <typename IsSet>
 __device__ void write_level(const MaskTargetPyramid& args, const MaskLevel& level, int64_t n, const IsSet& is_set) {
@@ -158,7 +151,10 @@ __global__ void __launch_bounds__(kThreads) end_masks_kernel(MaskTargetPyramid a
     if (threadIdx.x == 0) set_fullest(args, args.levels[i], n, key);
   }
   const bool bilinear = args.mode == PyramidMode::bilinear;
-  const auto pixel_at = [&](int64_t y, int64_t x) { return pixel(args.masks(), n, y, x); };
+  const MaskSet& masks = args.masks();
+  const auto pixel_at = [&](int64_t y, int64_t x) {
+    return uint32_t(y < masks.height && x < masks.width && masks.holds(n, y, x));
+  };
   CoarseCounts counts{shares.counts + n * shares.coarse_cells, shares.rows, shares.columns};
   int64_t stride = kBandStride;
   for (int i = shares.fine_levels; i < args.count; ++i) {

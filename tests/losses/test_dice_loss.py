@@ -142,6 +142,8 @@ def test_errors_name_the_argument(backend: Backend) -> None:
         ValueError, match=r"smooth must be a number or a pair \(numerator, denominator\), got \(1, 2, 3\)"
     ):
         call(inputs, targets, smooth=(1, 2, 3))
+    with pytest.raises(TypeError, match=r"smooth must be float \| tuple\[float, float\], got None"):
+        call(inputs, targets, smooth=None)
     fractions = torch.ones(4, 2, dtype=torch.float64, device=backend.device)
     backward = backend.op("dice_loss_backward")
     with pytest.raises(RuntimeError, match=r"grad must have shape \[N\]"):

@@ -198,6 +198,8 @@ def test_errors_name_the_argument(backend: Backend) -> None:
         call(masks, (4,), packed_width=9)
     with pytest.raises(RuntimeError, match=r"masks must have shape \[N, H, W\]"):
         call(masks[0], (4,))
+    with pytest.raises(RuntimeError, match=r"masks must be fewer than 2\^31, got 2147483648"):
+        call(masks.new_zeros(2**31, 0, 9), (4,))
     with pytest.raises(RuntimeError, match="strides must be 1 to 15 numbers, got 0"):
         call(masks, ())
     for strides in ((3,), (0,), (-4,), (2**15,)):

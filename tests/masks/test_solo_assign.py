@@ -230,9 +230,13 @@ def test_errors_name_the_argument(backend: Backend) -> None:
     refuses("grids must be those of at most 16 levels, got 17", RuntimeError, *given, SIZE, [1] * 17, [(1, 2)] * 17)
     refuses("scale_ranges must have a pair for each of the 3 levels", RuntimeError, *given, SIZE, GRIDS, RANGES[:2])
     refuses("scale_ranges must be pairs low <= high", RuntimeError, *given, SIZE, [1], [(2, 1)])
+    for sides in ((48, 64, 3), (48,)):
+        refuses("size must be", TypeError, *given, sides, GRIDS, RANGES)
+    refuses("scale_ranges must be", TypeError, *given, SIZE, GRIDS[:2], [(1, 2, 3), (4,)])
     refuses("sigma must be at least 0 and finite, got -1", RuntimeError, *given, *rest, sigma=-1)
     refuses("convention must be one of", ValueError, *given, *rest, convention="solo")
-    refuses("order must be one of", ValueError, *given, *rest, order="score")
+    for order in ("score", ""):
+        refuses("order must be one of", ValueError, *given, *rest, order=order)
     masks = torch.zeros(4, *SIZE, dtype=torch.bool, device=backend.device)
     refuses("masks must be 4, one per box, of height 48", RuntimeError, *given, *rest, masks=masks[:3])
     refuses("masks must have shape", RuntimeError, *given, *rest, masks=masks[..., :63])

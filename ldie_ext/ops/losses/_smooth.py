@@ -4,10 +4,8 @@ from __future__ import annotations
 
 __all__: list[str] = []
 
-Smooth = float | tuple[float, float]
 
-
-def smooth_pair(smooth: Smooth) -> tuple[float, float]:
+def smooth_pair(smooth: float | tuple[float, float]) -> tuple[float, float]:
     """What is added to the numerator and to the denominator: one number for both, or a pair.
 
     Raises:

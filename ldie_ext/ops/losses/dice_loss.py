@@ -11,12 +11,14 @@ from ldie_ext import _library
 from ldie_ext._options import option_code
 from ldie_ext._register import register
 from ldie_ext.ops.losses._reduction import REDUCTIONS, Reduction
-from ldie_ext.ops.losses._smooth import Smooth, smooth_pair
+from ldie_ext.ops.losses._smooth import smooth_pair
 
 __all__ = ["dice_loss"]
 
 
-def dice_loss(inputs: Tensor, targets: Tensor, *, smooth: Smooth = 1.0, reduction: Reduction = "mean") -> Tensor:
+def dice_loss(
+    inputs: Tensor, targets: Tensor, *, smooth: float | tuple[float, float] = 1.0, reduction: Reduction = "mean"
+) -> Tensor:
     """Dice loss of V-Net and SOLO, one value for each row of logits.
 
     ``1 - (2 * sum(p * t) + a) / (sum(p ** 2) + sum(t ** 2) + b)`` with ``p = sigmoid(inputs)``, over all dimensions but

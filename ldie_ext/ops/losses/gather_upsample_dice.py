@@ -12,7 +12,7 @@ from ldie_ext._masks import mask_pixels
 from ldie_ext._options import option_code
 from ldie_ext._register import register
 from ldie_ext.ops.losses._reduction import REDUCTIONS, Reduction
-from ldie_ext.ops.losses._smooth import Smooth, smooth_pair
+from ldie_ext.ops.losses._smooth import smooth_pair
 
 __all__ = ["gather_upsample_dice"]
 
@@ -27,7 +27,7 @@ def gather_upsample_dice(
     rows: Tensor | None = None,
     align_corners: bool = False,
     sigmoid: Literal["after", "before"] = "after",
-    smooth: Smooth = 1.0,
+    smooth: float | tuple[float, float] = 1.0,
     packed_width: int | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
@@ -109,7 +109,7 @@ def _fake(
     smooth_denominator: float,
     reduction: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    count = next(len(given) for given in (cells, rows, logits) if given is not None)
+    count = next(given.shape[0] for given in (cells, rows, logits) if given is not None)
     dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
     loss = logits.new_empty((count,) if reduction == REDUCTIONS.index("none") else (), dtype=dtype)
     return loss, logits.new_empty((count, 2), dtype=torch.float64), logits.new_empty((), dtype=torch.float64)

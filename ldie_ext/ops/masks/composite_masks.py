@@ -131,8 +131,9 @@ def composite_masks(
     if packed and rle:
         raise ValueError("packed and rle are two forms of the result: choose one")
     order = None if scores is None else scores.double()
+    sides = ([] if picture is None else picture for picture in (between, crop))
     masks = _library.ops.composite_masks(
-        maps, index, order, *size, threshold, between or [], crop or [], align_corners, exclusive, packed or rle
+        maps, index, order, *size, threshold, *sides, align_corners, exclusive, packed or rle
     )
     return rle_encode(masks, packed_width=size[1]) if rle else masks
 

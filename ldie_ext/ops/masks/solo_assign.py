@@ -106,13 +106,14 @@ def solo_assign(
                 [-1, -1]])
     """
     official = option_code("convention", convention, CONVENTIONS) == 0
-    by_area = option_code("order", order or ORDERS[not official], ORDERS) == 1
+    by_area = option_code("order", ORDERS[not official] if order is None else order, ORDERS) == 1
+    height, width = size
     dtype = torch.float64 if torch.float64 in (boxes.dtype, centers.dtype) else torch.float32
     pixels, packed = None, False
     if masks is not None:
-        pixels, width, packed = mask_pixels(masks, packed_width)
-        if packed and width != size[1]:
-            raise ValueError(f"packed_width must be the width of size, {size[1]}, got {width}")
+        pixels, masks_width, packed = mask_pixels(masks, packed_width)
+        if packed and masks_width != width:
+            raise ValueError(f"packed_width must be the width of size, {width}, got {masks_width}")
     return SoloTargets(
         *_library.ops.solo_assign(
             boxes.to(dtype),
@@ -120,10 +121,10 @@ def solo_assign(
             centers.to(dtype),
             areas,
             offsets,
-            size[0],
-            size[1],
+            height,
+            width,
             list(grids),
-            [float(end) for pair in scale_ranges for end in pair],
+            [float(end) for low, high in scale_ranges for end in (low, high)],
             float(sigma),
             official,
             official if clamp is None else clamp,
