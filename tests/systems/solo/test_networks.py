@@ -193,7 +193,15 @@ WRONG = {
         {"solver": {"multi_scale_loss": False, "loss_stride": 8}, "model": {"head": {"upsample_pos": "before"}}},
         "solver.loss_stride must be at most 4, the stride of the finest masks",
     ),
-    "padding": ({"input": {"multiple": 8}}, r"input.multiple must be a multiple of the largest .* \(16\), got 8"),
+    "padding": ({"input": {"multiple": 8}}, "input.multiple must be a multiple of 16, the largest of .*, got 8"),
+    "padding of a pyramid that is coarser": (
+        {"model": {"head": {"strides": [2, 2, 2]}}, "input": {"multiple": 2}},
+        "input.multiple must be a multiple of 4, the largest of .* the pyramid's finest stride, got 2",
+    ),
+    "a norm of single numbers": (
+        {"model": {"head": {"grids": [8, 6, 1]}}},
+        r"model.head.grids must be at least 2 .* \(model.head.channel=32\), .*, got \[8, 6, 1\]",
+    ),
     "target mode": ({"solver": {"mask_targets": "binary"}}, "mask_targets"),
     "loss stride": ({"solver": {"loss_stride": 16}}, "loss_stride"),
 }

@@ -188,10 +188,16 @@ class SOLOConfig(RunConfig):
                 f"solver.loss_stride must be at most {self.finest_mask}, the stride of the finest masks of "
                 f"model.head, got {self.solver.loss_stride}"
             )
-        if self.input.multiple % max(head.strides):
+        coarsest = max(*head.strides, self.model.backbone.strides[0])
+        if self.input.multiple % coarsest:
             raise ConfigError(
-                f"input.multiple must be a multiple of the largest of model.head.strides ({max(head.strides)}), "
-                f"got {self.input.multiple}"
+                f"input.multiple must be a multiple of {coarsest}, the largest of model.head.strides and of the "
+                f"pyramid's finest stride, got {self.input.multiple}"
+            )
+        if min(head.grids) == 1 and head.normalization == "group" and 32 % head.channel == 0:
+            raise ConfigError(
+                "model.head.grids must be at least 2 where model.head.normalization=group has one channel in a group "
+                f"(model.head.channel={head.channel}), as a single number has no spread, got {list(head.grids)}"
             )
 
     @property
