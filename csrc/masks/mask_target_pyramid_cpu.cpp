@@ -38,11 +38,10 @@ class MaskReducer {
 
  private:
   void clear(const MaskLevel& level, int64_t n) const {
-    const auto size = size_t(args_.size(level));
     if (args_.fractions) {
-      std::memset(args_.shares(level, n), 0, size * sizeof(float));
+      std::fill_n(args_.shares(level, n), args_.size(level), 0.0f);
     } else {
-      std::memset(args_.mask(level, n), 0, size);
+      std::fill_n(args_.mask(level, n), args_.size(level), uint8_t(0));
     }
   }
 
