@@ -105,8 +105,9 @@ class SOLOHead(nn.Module):
         """:meth:`masks` of one image, whose features of the level are [C,h,w]."""
         last = self.conv_mask_list[level]
         assert isinstance(last, nn.Conv2d) and last.bias is not None
-        weight = last.weight.flatten(1).to(features.dtype)[places]
-        logits = weight @ features.flatten(1) + last.bias.to(features.dtype)[places, None]
+        weight = last.weight.flatten(1).to(features.dtype).index_select(0, places)
+        bias = last.bias.to(features.dtype).index_select(0, places)
+        logits = weight @ features.flatten(1) + bias[:, None]
         return logits.unflatten(1, features.shape[1:])
 
 
