@@ -106,9 +106,9 @@ struct MostlyZero {
 
 inline MostlyZero make_mostly_zero(const Tensor& like, std::initializer_list<int64_t> size, ScalarType dtype) {
 #if defined(LDIE_BACKEND_CPU)
-  double elements = 1;
-  for (const int64_t side : size) elements *= double(side);
-  if (elements >= double(kBigBytes)) return {make_untouched_zeros(size, dtype), true};
+  if (const std::optional<int64_t> bytes = bytes_of(size, dtype); !bytes || *bytes >= kBigBytes) {
+    return {make_untouched_zeros(size, dtype), true};
+  }
 #endif
   return {make_empty(like, size, dtype), false};
 }
