@@ -45,21 +45,6 @@ def composite_masks(
     packed: Literal[False] = ...,
     rle: Literal[True],
 ) -> RLE: ...
-@overload
-def composite_masks(
-    maps: Tensor,
-    size: tuple[int, int],
-    *,
-    index: Tensor | None = ...,
-    scores: Tensor | None = ...,
-    threshold: float = ...,
-    between: tuple[int, int] | None = ...,
-    crop: tuple[int, int] | None = ...,
-    align_corners: bool = ...,
-    exclusive: bool = ...,
-    packed: bool = ...,
-    rle: bool,
-) -> Tensor | RLE: ...
 def composite_masks(
     maps: Tensor,
     size: tuple[int, int],

@@ -59,6 +59,19 @@ class BackboneConfig:
             )
 
 
+TINY_BACKBONE = BackboneConfig(
+    stem="conv3",
+    stem_channel=16,
+    block="basic",
+    blocks=(1, 1, 1),
+    widths=(32, 64, 96),
+    normalization="batch",
+    freeze_at=0,
+    pyramid_channel=32,
+)
+"""For small images and minutes on two CPU cores; all of it learns from scratch."""
+
+
 def build_backbone(config: BackboneConfig) -> FeaturePyramid:
     """The feature pyramid of a configuration, its first parts frozen as that says."""
     resnet = ResNet(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,12 +15,35 @@ from ldie.nn.weights import copy_fitting
 from ldie.weights import read_weights
 from ldie.weights.names import NameTable
 
+logger = logging.getLogger("ldie")
+
 
 class Spelling(NamedTuple):
     """How others name the weights, and what else is different in them."""
 
     names: NameTable
     adapt: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict
+
+
+def start_from(model: nn.Module, path: str, spellings: Sequence[Spelling], parts: Sequence[str], frozen: int) -> None:
+    """:func:`load_pretrained` where a file is named; where none is, a warning if parts of the backbone cannot learn.
+
+    Args:
+        model: With a backbone.
+        path: ``solver.pretrained``.
+        spellings: What the file may be in.
+        parts: ``solver.pretrained_parts``.
+        frozen: ``model.backbone.freeze_at``.
+    """
+    if path:
+        load_pretrained(model, Path(path), spellings, parts)
+    elif frozen:
+        logger.warning(
+            "model.backbone.freeze_at=%d keeps parts of the backbone as they are, which is at random; name weights to "
+            "start from in solver.pretrained, or set it to 0",
+            frozen,
+            stacklevel=2,  # it is about the recipe's configuration
+        )
 
 
 def load_pretrained(model: nn.Module, path: Path, spellings: Sequence[Spelling], parts: Sequence[str] = ()) -> None:

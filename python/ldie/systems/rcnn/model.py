@@ -20,7 +20,7 @@ from ldie.systems.rcnn.heads import RoIHeads
 from ldie.systems.rcnn.postprocess import Found, draw_masks, image_keypoints, own_class, select_objects
 from ldie.systems.rcnn.proposals import Outlook, ProposalGenerator
 from ldie.tasks.detection import DetectionModel, Prediction
-from ldie.tasks.detection.batches import padded, stacked
+from ldie.tasks.detection.batches import grouped
 from ldie.tasks.detection.masks import Size
 from ldie.tasks.detection.whole_images import evaluation_image
 
@@ -107,14 +107,10 @@ class RCNN(DetectionModel):
         options = self.config.input
         with stage("input"):
             images = [evaluation_image(image.cpu(), options, self.config.model.convention) for image in inputs]
-        groups: dict[tuple[int, ...], list[int]] = {}
-        for index, image in enumerate(images):
-            groups.setdefault(tuple(padded(side, options.multiple) for side in image.shape[1:]), []).append(index)
         results: dict[int, Prediction] = {}
-        for members in groups.values():
-            batch, sizes = stacked([images[i] for i in members], options.multiple)
-            files = [(inputs[i].shape[1], inputs[i].shape[2]) for i in members]
-            results |= zip(members, self._predict(batch.to(self.device), sizes.to(self.device), files))
+        for rows, batch, sizes in grouped(images, options.multiple):
+            files = [(inputs[row].shape[1], inputs[row].shape[2]) for row in rows]
+            results |= zip(rows, self._predict(batch.to(self.device), sizes.to(self.device), files))
         return [results[index] for index in range(len(inputs))]
 
     def _predict(self, images: Tensor, sizes: Tensor, files: Sequence[tuple[int, int]]) -> list[Prediction]:

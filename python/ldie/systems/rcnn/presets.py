@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ldie.config import DatasetConfig
 from ldie.durations import epochs
-from ldie.nn.backbone import BackboneConfig
+from ldie.nn.backbone import TINY_BACKBONE
 from ldie.systems.rcnn import presets_published
 from ldie.systems.rcnn.config import (
     BoxHeadConfig,
@@ -28,16 +28,7 @@ TINY = RCNNConfig(
         convention="detectron2",
         sampling_ratio=2,
         canonical_scale=112,
-        backbone=BackboneConfig(
-            stem="conv3",
-            stem_channel=16,
-            block="basic",
-            blocks=(1, 1, 1),
-            widths=(32, 64, 96),
-            normalization="batch",
-            freeze_at=0,
-            pyramid_channel=32,
-        ),
+        backbone=TINY_BACKBONE,
         proposals=ProposalConfig(
             anchor_sizes=((12, 17), (24, 34), (48, 68), (96, 128)),
             anchor_ratios=(1.0,),

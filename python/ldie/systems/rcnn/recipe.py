@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from ldie.contract import Progress, Recipe, Runtime
-from ldie.nn.pretrained import load_pretrained
+from ldie.nn.pretrained import start_from
 from ldie.systems.rcnn.batch import Batch, collate, training_images
 from ldie.systems.rcnn.config import PARTS, LossConfig, RCNNConfig
 from ldie.systems.rcnn.model import RCNN
@@ -101,15 +100,8 @@ class RCNNRecipe(Recipe):
 
     def load_pretrained(self) -> None:
         """See :meth:`Recipe.load_pretrained`."""
-        solver = self.config.solver
-        if solver.pretrained:
-            load_pretrained(self.model, Path(solver.pretrained), SPELLINGS, solver.pretrained_parts)
-        elif self.config.model.backbone.freeze_at:
-            logger.warning(
-                "model.backbone.freeze_at=%d keeps parts of the backbone as they are, which is at random; name weights "
-                "to start from in solver.pretrained, or set it to 0",
-                self.config.model.backbone.freeze_at,
-            )
+        solver, frozen = self.config.solver, self.config.model.backbone.freeze_at
+        start_from(self.model, solver.pretrained, SPELLINGS, solver.pretrained_parts, frozen)
 
     def lr_factor(self, name: str, step: int) -> float:
         """See :meth:`Recipe.lr_factor`: the phase's."""

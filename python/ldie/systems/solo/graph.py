@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import ldie_ext
 from ldie.systems.solo.config import SOLOConfig
 from ldie.systems.solo.head import Outlook
-from ldie.systems.solo.postprocess import Frame, candidates, dense_shapes, draw, finest_size, suppress
+from ldie.systems.solo.postprocess import Frame, candidates, dense_shapes, draw, draw_runs, finest_size, suppress
 from ldie.tasks.detection.agreement import Tolerance
 from ldie.tasks.detection.graph import DetectionGraph, WholeImageInput, in_slots
 from ldie.tasks.detection.masks import Masks, Size
@@ -61,14 +61,11 @@ class SOLOGraph(DetectionGraph):
         found = candidates(outlook, image, self.config)
         shapes = dense_shapes(self.model.head, outlook, image, found, self.frame, self.config)
         ranking = suppress(found, shapes, self.config)
-        masks = draw(shapes.maps, ranking.rows, self.frame, self.config, rle=False)
-        assert isinstance(masks, Tensor)
+        masks = draw(shapes.maps, ranking.rows, self.frame, self.config, packed=False)
         kept = (masks.flatten(1).sum(1) >= self.config.test.min_pixels).nonzero().flatten()
         boxes = ldie_ext.masks_to_boxes(masks, convention="detectron2")
         return boxes[kept], ranking.scores[kept], ranking.labels[kept], shapes.maps[ranking.rows[kept]]
 
     def draw(self, masks: Tensor, boxes: Tensor) -> Masks:
         """See :meth:`DetectionGraph.draw`."""
-        drawn = draw(masks, None, self.frame, self.config, rle=True)
-        assert isinstance(drawn, ldie_ext.RLE)
-        return drawn
+        return draw_runs(masks, None, self.frame, self.config)

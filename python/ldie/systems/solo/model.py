@@ -18,7 +18,7 @@ from ldie.systems.solo.head import Outlook, SOLOHead
 from ldie.systems.solo.levels import Levels
 from ldie.systems.solo.postprocess import Frame, find_objects
 from ldie.tasks.detection import DetectionModel, Prediction
-from ldie.tasks.detection.batches import padded, stacked
+from ldie.tasks.detection.batches import grouped
 from ldie.tasks.detection.masks import Size
 from ldie.tasks.detection.whole_images import evaluation_image
 
@@ -65,16 +65,12 @@ class SOLO(DetectionModel):
         options = self.config.input
         with stage("input"):
             images = [evaluation_image(image.cpu(), options, "detectron2") for image in inputs]
-        groups: dict[tuple[int, ...], list[int]] = {}
-        for index, image in enumerate(images):
-            groups.setdefault(tuple(padded(side, options.multiple) for side in image.shape[1:]), []).append(index)
         results: dict[int, Prediction] = {}
-        for shape, members in groups.items():
-            batch, sizes = stacked([images[i] for i in members], options.multiple)
+        for rows, batch, sizes in grouped(images, options.multiple):
             with stage("networks"):
                 outlook = self(batch.to(self.device))
-            for place, (index, inside) in enumerate(zip(members, sizes.tolist())):
-                file = inputs[index].shape[1:]
-                frame = Frame((shape[0], shape[1]), (inside[0], inside[1]), (file[0], file[1]))
-                results[index] = find_objects(self.head, outlook, place, frame, self.config)
+            for place, (row, inside) in enumerate(zip(rows, sizes.tolist())):
+                file = inputs[row].shape[1:]
+                frame = Frame((batch.shape[2], batch.shape[3]), (inside[0], inside[1]), (file[0], file[1]))
+                results[row] = find_objects(self.head, outlook, place, frame, self.config)
         return [results[index] for index in range(len(inputs))]

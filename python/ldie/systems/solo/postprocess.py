@@ -110,7 +110,6 @@ def packed_shapes(
     for rows, level, logits in _few_logits(head, outlook, image, found):
         maps[rows] = _probabilities(logits, level, frame, config)
         packed = ldie_ext.composite_masks(maps[rows], size, threshold=threshold, packed=True)
-        assert isinstance(packed, Tensor)
         masks[rows], areas[rows] = packed, ldie_ext.mask_centers(packed, packed_width=size[1])[1]
         sums[rows] = sums_above(maps[rows], threshold)
     return Shapes(maps, masks, size[1], areas, sums)
@@ -190,7 +189,7 @@ def suppress(found: Candidates, shapes: Shapes, config: SOLOConfig) -> Ranking:
     return Ranking(scores[order], labels[order], rows[order])
 
 
-def draw(maps: Tensor, rows: Tensor | None, frame: Frame, config: SOLOConfig, *, rle: bool) -> Tensor | ldie_ext.RLE:
+def draw(maps: Tensor, rows: Tensor | None, frame: Frame, config: SOLOConfig, *, packed: bool) -> Tensor:
     """Masks of the file from probability maps [R,h,w], of the network's whole input; of single rows of them."""
     return ldie_ext.composite_masks(
         maps,
@@ -200,16 +199,20 @@ def draw(maps: Tensor, rows: Tensor | None, frame: Frame, config: SOLOConfig, *,
         between=frame.padded,
         crop=frame.image,
         align_corners=config.model.head.align_corners,
-        rle=rle,
+        packed=packed,
     )
+
+
+def draw_runs(maps: Tensor, rows: Tensor | None, frame: Frame, config: SOLOConfig) -> ldie_ext.RLE:
+    """The same as run lengths, on the CPU."""
+    packed = draw(maps, rows, frame, config, packed=True)
+    return ldie_ext.rle_encode(packed, packed_width=frame.file[1]).to("cpu")
 
 
 def _drawn(ranking: Ranking, maps: Tensor, frame: Frame, config: SOLOConfig) -> Prediction:
     """Objects with their masks in the file; what has too few pixels there is left out."""
-    masks = draw(maps, ranking.rows, frame, config, rle=True)
-    assert isinstance(masks, ldie_ext.RLE)
-    kept = (ldie_ext.rle_area(masks) >= config.test.min_pixels).nonzero().flatten().cpu()
-    drawn = select(ldie_ext.RLE(masks.counts.cpu(), masks.offsets.cpu(), masks.sizes.cpu()), kept)
-    assert isinstance(drawn, ldie_ext.RLE)
-    boxes = ldie_ext.rle_to_boxes(drawn)
-    return Prediction(boxes, ranking.scores.cpu()[kept], ranking.labels.cpu()[kept], drawn, None, frame.file)
+    masks = draw_runs(maps, ranking.rows, frame, config)
+    kept = (ldie_ext.rle_area(masks) >= config.test.min_pixels).nonzero().flatten()
+    boxes = ldie_ext.rle_to_boxes(masks)[kept]
+    scores, labels = ranking.scores.cpu()[kept], ranking.labels.cpu()[kept]
+    return Prediction(boxes, scores, labels, select(masks, kept), None, frame.file)

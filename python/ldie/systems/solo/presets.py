@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ldie.nn.backbone import BackboneConfig
+from ldie.nn.backbone import TINY_BACKBONE
 from ldie.systems.solo import presets_published
 from ldie.systems.solo.config import (
     AssignConfig,
@@ -19,16 +19,7 @@ from ldie.tasks.detection.whole_images import DataConfig, InputConfig
 
 TINY = SOLOConfig(
     model=SOLOModel(
-        backbone=BackboneConfig(
-            stem="conv3",
-            stem_channel=16,
-            block="basic",
-            blocks=(1, 1, 1),
-            widths=(32, 64, 96),
-            normalization="batch",
-            freeze_at=0,
-            pyramid_channel=48,
-        ),
+        backbone=replace(TINY_BACKBONE, pyramid_channel=48),
         head=HeadConfig(grids=(12,), strides=(4,), convs=4, channel=64, normalization="batch"),
     ),
     solver=SOLOSolver(

@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, ClassVar
 
 from numpy.random import Generator
@@ -15,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from ldie.contract import Progress, Recipe, Runtime
-from ldie.nn.pretrained import load_pretrained
+from ldie.nn.pretrained import start_from
 from ldie.systems.solo.batch import Batch, collate
 from ldie.systems.solo.config import SOLOConfig, SOLOSolver
 from ldie.systems.solo.losses import Losses
@@ -25,7 +23,6 @@ from ldie.tasks.detection import CocoDataset, Sample
 from ldie.tasks.detection.requirements import require
 from ldie.tasks.detection.whole_images import WholeImages
 
-logger = logging.getLogger("ldie")
 _EXACT = 1e-6
 """Of a quotient that is a whole number but for rounding."""
 
@@ -64,14 +61,7 @@ class SOLORecipe(Recipe):
     def load_pretrained(self) -> None:
         """See :meth:`Recipe.load_pretrained`."""
         solver, frozen = self.config.solver, self.config.model.backbone.freeze_at
-        if solver.pretrained:
-            load_pretrained(self.model, Path(solver.pretrained), SPELLINGS, solver.pretrained_parts)
-        elif frozen:
-            logger.warning(
-                "model.backbone.freeze_at=%d keeps parts of the backbone as they are, which is at random; name weights "
-                "to start from in solver.pretrained, or set it to 0",
-                frozen,
-            )
+        start_from(self.model, solver.pretrained, SPELLINGS, solver.pretrained_parts, frozen)
 
     def compiled(self) -> list[nn.Module]:
         """See :meth:`Recipe.compiled`: all networks, without the ops between them."""

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -81,6 +81,26 @@ def stacked(images: Sequence[Tensor], multiple: int) -> tuple[Tensor, Tensor]:
     for place, image in zip(batch, images):
         place[:, : image.shape[1], : image.shape[2]] = image
     return batch.contiguous(memory_format=torch.channels_last), sizes
+
+
+class Group(NamedTuple):
+    """Images that fill a batch alike."""
+
+    rows: list[int]
+    """Which ones they are."""
+    images: Tensor
+    """[B,3,H,W], filled up with 0 at the right and the bottom."""
+    sizes: Tensor
+    """int64 [B,2], of each before."""
+
+
+def grouped(images: Sequence[Tensor], multiple: int) -> Iterator[Group]:
+    """All images [3,h,w], those together whose sides have the same next multiples."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for row, image in enumerate(images):
+        groups.setdefault(tuple(padded(side, multiple) for side in image.shape[1:]), []).append(row)
+    for rows in groups.values():
+        yield Group(rows, *stacked([images[row] for row in rows], multiple))
 
 
 def padded(side: int, multiple: int) -> int:
