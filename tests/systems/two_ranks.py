@@ -5,12 +5,17 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Collection
+from itertools import islice
 from pathlib import Path
 
 import pytest
 import torch
 from ldie.engine import checkpoint
 from ldie.engine.log import MEASURED, read_log
+from ldie.sampling import ShuffledSampler
+from ldie.tasks.detection import build_shapes
+from systems.changed_data import Content, change_file
 
 
 def train_on_two_ranks(script: Path, data: Path, folder: Path, runs: dict[str, dict]) -> None:
@@ -20,6 +25,30 @@ def train_on_two_ranks(script: Path, data: Path, folder: Path, runs: dict[str, d
     command += [str(script), str(data), str(folder), json.dumps(runs)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+def shapes_of_which_some_are_empty(root: Path, images: int, empty: Collection[int]) -> Path:
+    """Generated data whose training images of these ids have no objects."""
+    data = build_shapes(root, train=images, val=2, size=64)
+
+    def clear(content: Content) -> None:
+        content["annotations"] = [item for item in content["annotations"] if item["image_id"] not in empty]
+
+    change_file(data / "annotations" / "instances_train2017.json", clear)
+    return data
+
+
+def steps_apart(images: int, empty: Collection[int], steps: int) -> int:
+    """In how many of the first steps, of two images a rank, one rank alone is without objects."""
+    ranks = [
+        [
+            key.index + 1 not in empty
+            for key in islice(ShuffledSampler(images, seed=0, rank=rank, world_size=2), 2 * steps)
+        ]
+        for rank in (0, 1)
+    ]
+    objects = [[any(rank[2 * step : 2 * step + 2]) for step in range(steps)] for rank in ranks]
+    return sum(a != b for a, b in zip(*objects))
 
 
 def assert_learned_the_same(two: Path, alone: Path) -> None:

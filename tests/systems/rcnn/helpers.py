@@ -137,6 +137,24 @@ def no_objects(image_id: int = 3) -> Sample:
     return squares(image_id=image_id)
 
 
+def run_lengths(sample: Sample) -> Sample:
+    """The sample with its masks in the other form."""
+    return dataclasses.replace(sample, masks=ldie_ext.polygons_to_rle(sample.masks, (64, 64)))
+
+
+def one_crowd() -> Sample:
+    """A crowd as the only object, in run lengths as COCO has them."""
+    return run_lengths(squares((8, 8, 40), image_id=5, iscrowd=torch.tensor([True])))
+
+
+def without_area() -> Sample:
+    """A point, two lines, one of them beyond the border, and one square."""
+    sample = squares((10, 10, 20), (5, 5, 9), (30, 30, 9), (40, 8, 9), image_id=6)
+    for row, box in ((1, [5, 5, 5, 5]), (2, [30, 30, 50, 30]), (3, [70, 8, 80, 30])):
+        sample.boxes[row] = torch.tensor(box, dtype=torch.float32)
+    return sample
+
+
 def batch_of(*samples: Sample) -> Batch:
     """These images as they are; those of :func:`two_images` without any."""
     return collate(samples or two_images(), SMALL.input.multiple)

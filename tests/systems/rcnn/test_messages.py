@@ -4,11 +4,9 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from engine.command import error_line
@@ -17,9 +15,9 @@ from ldie.engine.trainer import Trainer
 from ldie.systems.centernet import SYSTEM as CENTERNET
 from ldie.tasks.detection import CocoDataset
 from systems.centernet.helpers import small_config as centernet_config
+from systems.changed_data import Content, changed_copy
 from systems.rcnn.helpers import CPU, make_shapes, make_trainer
 
-Content = dict[str, Any]
 TRAIN = "annotations/instances_train2017.json"
 ONE_STEP = ["solver.max_iter=1", "solver.batch_size=2", "model.backbone.widths=[8,8,8]", "model.box_head.channel=8"]
 
@@ -36,18 +34,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def variant(place: Path, tmp_path: Path) -> Callable[[Callable[[Content], object]], Path]:
     """Makes a folder with the same data, but for what a function changes in each annotation file."""
-
-    def make(change: Callable[[Content], object]) -> Path:
-        root = tmp_path / "data"
-        shutil.copytree(place / "shapes", root)
-        (root / "shapes.json").unlink()
-        for file in (root / "annotations").iterdir():
-            content = json.loads(file.read_text())
-            change(content)
-            file.write_text(json.dumps(content))
-        return root
-
-    return make
+    return lambda change: changed_copy(place / "shapes", tmp_path / "data", change)
 
 
 def without_masks(content: Content) -> None:

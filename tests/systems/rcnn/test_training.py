@@ -30,14 +30,15 @@ from systems.rcnn.helpers import (
     make_shapes,
     make_trainer,
     no_objects,
+    one_crowd,
+    run_lengths,
     small_config,
     small_recipe,
     squares,
     state_of,
     two_images,
+    without_area,
 )
-
-import ldie_ext
 
 TERMS = PROPOSAL_LOSSES | HEAD_LOSSES | {"total_loss"}
 BATCH_NORM = {
@@ -50,24 +51,6 @@ BATCH_NORM = {
 def trained(sample: Sample) -> Sample:
     """As the recipe makes it for training, in the same size."""
     return training_images(SMALL, facts_of(SMALL))(sample, default_rng(0))
-
-
-def run_lengths(sample: Sample) -> Sample:
-    """The sample with its masks in the other form."""
-    return dataclasses.replace(sample, masks=ldie_ext.polygons_to_rle(sample.masks, (64, 64)))
-
-
-def one_crowd() -> Sample:
-    """A crowd as the only object, in run lengths as COCO has them."""
-    return run_lengths(squares((8, 8, 40), image_id=5, iscrowd=torch.tensor([True])))
-
-
-def without_area() -> Sample:
-    """A point, two lines, one of them beyond the border, and one square."""
-    sample = squares((10, 10, 20), (5, 5, 9), (30, 30, 9), (40, 8, 9), image_id=6)
-    for row, box in ((1, [5, 5, 5, 5]), (2, [30, 30, 50, 30]), (3, [70, 8, 80, 30])):
-        sample.boxes[row] = torch.tensor(box, dtype=torch.float32)
-    return sample
 
 
 def unlabelled_keypoints() -> Sample:

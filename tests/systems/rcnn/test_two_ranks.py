@@ -4,17 +4,18 @@
 Images without objects are among them, also all images of one rank.
 """
 
-import json
-from itertools import islice
 from pathlib import Path
 
 import pytest
 import torch
-from ldie.sampling import ShuffledSampler
-from ldie.tasks.detection import build_shapes
 from systems.rcnn import two_ranks_rcnn
 from systems.rcnn.helpers import batch_of, no_objects, small_recipe, squares, two_images
-from systems.two_ranks import assert_learned_the_same, train_on_two_ranks
+from systems.two_ranks import (
+    assert_learned_the_same,
+    shapes_of_which_some_are_empty,
+    steps_apart,
+    train_on_two_ranks,
+)
 
 EMPTY, IMAGES = (1, 3, 4, 7), 9
 RUNS = {
@@ -44,23 +45,14 @@ RUNS = {
 def folders(tmp_path_factory):
     """The folder of the data and that of two ranks' runs."""
     folder = tmp_path_factory.mktemp("ranks")
-    data = build_shapes(folder / "shapes", train=IMAGES, val=2, size=64)
-    file = data / "annotations" / "instances_train2017.json"
-    content = json.loads(file.read_text())
-    content["annotations"] = [item for item in content["annotations"] if item["image_id"] not in EMPTY]
-    file.write_text(json.dumps(content))
+    data = shapes_of_which_some_are_empty(folder / "shapes", IMAGES, EMPTY)
     train_on_two_ranks(Path(two_ranks_rcnn.__file__), data, folder / "two", RUNS)
     return data, folder / "two"
 
 
 def test_one_rank_alone_is_without_objects_in_some_steps():
     """What the other tests rely on."""
-    ranks = [
-        [key.index + 1 not in EMPTY for key in islice(ShuffledSampler(IMAGES, seed=0, rank=rank, world_size=2), 40)]
-        for rank in (0, 1)
-    ]
-    objects = [[any(rank[2 * step : 2 * step + 2]) for step in range(two_ranks_rcnn.STEPS)] for rank in ranks]
-    assert sum(a != b for a, b in zip(*objects)) >= 3
+    assert steps_apart(IMAGES, EMPTY, two_ranks_rcnn.STEPS) >= 3
 
 
 @pytest.mark.parametrize("name", RUNS)

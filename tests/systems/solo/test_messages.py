@@ -4,11 +4,9 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -18,6 +16,7 @@ from ldie.engine.trainer import Trainer
 from ldie.systems.rcnn import SYSTEM as RCNN
 from ldie.tasks.detection import CocoDataset
 from safetensors.torch import save_file
+from systems.changed_data import Content, changed_copy
 from systems.rcnn.helpers import make_shapes
 from systems.rcnn.helpers import small_config as rcnn_config
 from systems.rcnn.test_messages import (
@@ -31,7 +30,6 @@ from systems.rcnn.test_messages import (
 )
 from systems.solo.helpers import CPU, make_trainer
 
-Content = dict[str, Any]
 TRAIN, VAL = (f"annotations/instances_{split}.json" for split in ("train2017", "val2017"))
 ONE_STEP = [
     "solver.max_iter=1", "solver.batch_size=2", "model.backbone.widths=[8,8,8]", "model.backbone.pyramid_channel=8",
@@ -51,18 +49,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def variant(place: Path, tmp_path: Path) -> Callable[[Callable[[Content], object]], Path]:
     """Makes a folder with the same data, but for what a function changes in each annotation file."""
-
-    def make(change: Callable[[Content], object]) -> Path:
-        root = tmp_path / "data"
-        shutil.copytree(place / "shapes", root)
-        (root / "shapes.json").unlink()
-        for file in (root / "annotations").iterdir():
-            content = json.loads(file.read_text())
-            change(content)
-            file.write_text(json.dumps(content))
-        return root
-
-    return make
+    return lambda change: changed_copy(place / "shapes", tmp_path / "data", change)
 
 
 def some_without_masks(content: Content) -> None:

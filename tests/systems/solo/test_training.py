@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 import torch
 from host_copies import host_copies
@@ -15,9 +13,12 @@ from systems.rcnn.helpers import (
     is_finite,
     make_shapes,
     no_objects,
+    one_crowd,
+    run_lengths,
     squares,
     state_of,
     two_images,
+    without_area,
 )
 from systems.solo.helpers import TERMS, batch_of, gradients, make_trainer, small_recipe
 
@@ -31,24 +32,6 @@ CLIPLESS = {"gradient_clip": 0}
 def trained(sample: Sample) -> Sample:
     """As the recipe makes it for training, not mirrored, in the same size."""
     return small_recipe(solver={"data": STILL}).transform(sample, default_rng(0))
-
-
-def run_lengths(sample: Sample) -> Sample:
-    """The sample with its masks in the other form."""
-    return dataclasses.replace(sample, masks=ldie_ext.polygons_to_rle(sample.masks, (64, 64)))
-
-
-def one_crowd() -> Sample:
-    """A crowd as the only object, in run lengths as COCO has them."""
-    return run_lengths(squares((8, 8, 40), image_id=5, iscrowd=torch.tensor([True])))
-
-
-def without_area() -> Sample:
-    """A point, two lines, one of them beyond the border, and one square."""
-    sample = squares((10, 10, 20), (5, 5, 9), (30, 30, 9), (40, 8, 9), image_id=6)
-    for row, box in ((1, [5, 5, 5, 5]), (2, [30, 30, 50, 30]), (3, [70, 8, 80, 30])):
-        sample.boxes[row] = torch.tensor(box, dtype=torch.float32)
-    return sample
 
 
 def without_pixels() -> Sample:

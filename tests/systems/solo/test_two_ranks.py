@@ -4,15 +4,16 @@
 Images without objects are among them, also all images of one rank, and levels that only one rank has objects of.
 """
 
-import json
-from itertools import islice
 from pathlib import Path
 
 import pytest
-from ldie.sampling import ShuffledSampler
-from ldie.tasks.detection import build_shapes
 from systems.solo import two_ranks_solo
-from systems.two_ranks import assert_learned_the_same, train_on_two_ranks
+from systems.two_ranks import (
+    assert_learned_the_same,
+    shapes_of_which_some_are_empty,
+    steps_apart,
+    train_on_two_ranks,
+)
 
 EMPTY, IMAGES = (1, 3, 4, 7), 9
 RUNS = {
@@ -34,23 +35,14 @@ RUNS = {
 def folders(tmp_path_factory):
     """The folder of the data and that of two ranks' runs."""
     folder = tmp_path_factory.mktemp("ranks")
-    data = build_shapes(folder / "shapes", train=IMAGES, val=2, size=64)
-    file = data / "annotations" / "instances_train2017.json"
-    content = json.loads(file.read_text())
-    content["annotations"] = [item for item in content["annotations"] if item["image_id"] not in EMPTY]
-    file.write_text(json.dumps(content))
+    data = shapes_of_which_some_are_empty(folder / "shapes", IMAGES, EMPTY)
     train_on_two_ranks(Path(two_ranks_solo.__file__), data, folder / "two", RUNS)
     return data, folder / "two"
 
 
 def test_one_rank_alone_is_without_objects_in_some_steps():
     """What the other tests rely on."""
-    ranks = [
-        [key.index + 1 not in EMPTY for key in islice(ShuffledSampler(IMAGES, seed=0, rank=rank, world_size=2), 30)]
-        for rank in (0, 1)
-    ]
-    objects = [[any(rank[2 * step : 2 * step + 2]) for step in range(two_ranks_solo.STEPS)] for rank in ranks]
-    assert sum(a != b for a, b in zip(*objects)) >= 2
+    assert steps_apart(IMAGES, EMPTY, two_ranks_solo.STEPS) >= 2
 
 
 @pytest.mark.parametrize("name", RUNS)
