@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from ldie.systems.solo.batch import Batch
+from ldie.tasks.detection.batches import Batch
 from ldie.tasks.detection import Prediction, Sample
 from numpy.random import default_rng
 from systems.rcnn.helpers import is_finite, squares

@@ -9,7 +9,7 @@ from unittest.mock import patch
 import pytest
 import torch
 from ldie.systems.solo import SOLORecipe
-from ldie.systems.solo.batch import Batch
+from ldie.tasks.detection.batches import Batch
 from ldie.systems.solo.head import SOLOHead
 from ldie.systems.solo.losses import category_loss
 from ldie.systems.solo.targets import make_targets

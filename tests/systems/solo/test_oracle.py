@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from ldie.systems.solo import SYSTEM, SOLOConfig
-from ldie.systems.solo.batch import collate
+from ldie.tasks.detection.batches import collate
 from ldie.systems.solo.targets import make_targets
 from ldie.tasks.detection import CocoDataset, build_shapes
 

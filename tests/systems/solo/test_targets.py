@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from ldie.systems.solo.batch import Batch, collate
+from ldie.tasks.detection.batches import Batch, collate
 from ldie.systems.solo.targets import Targets, make_targets
 from ldie.tasks.detection import Sample
 from systems.rcnn.helpers import no_objects, squares, two_images

@@ -12,7 +12,7 @@ from torch.nn import functional
 import ldie_ext
 from ldie.contract import Runtime
 from ldie.nn.precision import full_precision
-from ldie.systems.solo.batch import Batch
+from ldie.tasks.detection.batches import Batch
 from ldie.systems.solo.config import SOLOConfig, SOLOSolver
 from ldie.systems.solo.head import Outlook
 from ldie.systems.solo.model import SOLO

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import ldie_ext
-from ldie.systems.solo.batch import Batch
+from ldie.tasks.detection.batches import Batch
 from ldie.systems.solo.config import SOLOConfig
 
 
