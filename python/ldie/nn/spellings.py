@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What weights to start from may be in: a model of ours or of others, a backbone with its pyramid, a residual network."""
+"""What weights to start from may be in: a model of ours or of others, or a backbone alone."""
 
 from __future__ import annotations
 
