@@ -87,6 +87,8 @@ class GrowthConfig:
 class ScoreConfig:
     """What the score of a hypothesis is made of."""
 
+    convs: Count = 2
+    """3 x 3 convolutions of the image's features before they are pooled."""
     hidden: Positive = 256
     """Width of the layer between the pooled features and the classes."""
     root_power: _Weight = 0.0

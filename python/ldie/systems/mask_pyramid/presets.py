@@ -25,7 +25,7 @@ TINY = MaskPyramidConfig(
         start_stride=32,
         last_stride=4,
         mask=MaskConfig(state_channel=32, gauss_radius=1.5, offsets=True),
-        growth=GrowthConfig(max_alive=(16, 16, 12, 12), newborns=(8, 4, 2), low_thresh=0.5, keep_floor=0.1, guide=True),
+        growth=GrowthConfig(max_alive=(16, 16, 12, 12), newborns=(8, 4, 2), low_thresh=0.5, guide=True),
         score=ScoreConfig(hidden=64),
     ),
     solver=MaskPyramidSolver(

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ldie.nn import NormedConv2d, norm_layer
 from ldie.nn.precision import full_precision
 from ldie.systems.mask_pyramid.config import MaskPyramidModel
 from ldie.systems.mask_pyramid.hypotheses import Hypotheses
@@ -33,7 +34,9 @@ class ScoreHead(nn.Module):
         super().__init__()
         channel = model.backbone.pyramid_channel
         own = model.mask.state_channel if model.mask.generation == 2 else 0
-        hidden = model.score.hidden
+        hidden, norm = model.score.hidden, norm_layer(model.mask.normalization)
+        layers = (NormedConv2d(channel, channel, 3, norm=norm, relu=True) for _ in range(model.score.convs))
+        self.convs = nn.Sequential(*layers)
         self.hidden = nn.Linear(channel + own, hidden)
         self.classes = nn.Linear(hidden, model.num_classes + 1)
         self.overlaps = nn.Linear(hidden, 1) if model.score.iou_head else None
@@ -43,7 +46,7 @@ class ScoreHead(nn.Module):
         masks = hypotheses.masks
         weights = masks.logits.detach().sigmoid().flatten(2)
         weights = (weights / weights.sum(2, keepdim=True).clamp(min=1e-6)).to(features.dtype)
-        pooled = weights @ features.flatten(2).transpose(1, 2)
+        pooled = weights @ self.convs(features).flatten(2).transpose(1, 2)
         if masks.states is not None:
             own = masks.states.flatten(3) @ weights[..., None]
             pooled = torch.cat([pooled, own[..., 0]], 2)
