@@ -115,9 +115,7 @@ class ConvMasks(nn.Module):
         previous = twice(before.sigmoid(), size)
         mode = self.config.gauss_mode
         gaussians = self.places.gaussians(seeds, level, size).to(features.dtype) if mode == "multiply" else previous
-        return Masks(
-            conv.masks(features, previous[:, :, None], gaussians, mode if mode == "multiply" else "concat"), None
-        )
+        return Masks(conv.masks(features, previous[:, :, None], gaussians, mode if mode == "multiply" else "concat"), None)
 
 
 class SplitConv(nn.Module):
@@ -148,9 +146,7 @@ class SplitConv(nn.Module):
         else:
             logits = self.features(features)[:, None]
         if mode == "add":  # the same map is added to all channels, so their weights add up
-            summed = functional.conv2d(
-                gaussians.flatten(0, 1)[:, None], weight.sum(1, keepdim=True), padding=kernel // 2
-            )
+            summed = functional.conv2d(gaussians.flatten(0, 1)[:, None], weight.sum(1, keepdim=True), padding=kernel // 2)
             logits = logits + summed.unflatten(0, gaussians.shape[:2])
         if self.own is not None and own is not None:
             logits = logits + self.own(own.flatten(0, 1)).unflatten(0, own.shape[:2])

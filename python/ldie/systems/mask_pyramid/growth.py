@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 import ldie_ext
 from ldie.nn.precision import full_precision
@@ -64,13 +65,7 @@ class Growth(nn.Module):
         return levels
 
     def _level(
-        self,
-        index: int,
-        level: Tensor,
-        before: Hypotheses | None,
-        guide: Tensor | None,
-        sizes: Tensor,
-        truth: Truth | None,
+        self, index: int, level: Tensor, before: Hypotheses | None, guide: Tensor | None, sizes: Tensor, truth: Truth | None
     ) -> Level:
         config = self.config
         inside = -(-sizes // config.model.strides[index])
@@ -99,7 +94,7 @@ class Growth(nn.Module):
         return Hypotheses(seeds, masks._replace(logits=logits.gather(2, where)[:, :, 0]))
 
     def _claimed(self, old: Hypotheses | None, guide: Tensor | None, inside: Tensor, level: Tensor) -> Tensor:
-        """Float [B,h,w]: how much each cell is claimed; 1 outside of the image, 0 where there is no hypothesis yet."""
+        """float [B,h,w]: how much each cell is claimed; 1 outside of the image, 0 where there is no hypothesis yet."""
         if old is None:
             height, width = level.shape[2:]
             y, x = (torch.arange(side, device=inside.device) for side in (height, width))
@@ -120,7 +115,9 @@ class Growth(nn.Module):
             sizes=inside,
         )
 
-    def _born(self, index: int, claimed: Tensor, old: Hypotheses | None, truth: Truth | None) -> tuple[Seeds, Tensor]:
+    def _born(
+        self, index: int, claimed: Tensor, old: Hypotheses | None, truth: Truth | None
+    ) -> tuple[Seeds, Tensor]:
         config, stride = self.config, self.config.model.strides[index]
         batch, (height, width) = claimed.shape[0], claimed.shape[1:]
         most = config.max_alive(index)

@@ -50,16 +50,11 @@ class Losses(nn.Module):
         objects = self._objects(len(levels) - 1, last)
         losses["class"] = options.classes * self._class_loss(opinion.classes, last.seeds.alive, objects, truth)
         if opinion.overlaps is not None:
-            losses["iou"] = options.iou * self._overlap_loss(
-                opinion.overlaps, last, objects, truth.targets[len(levels) - 1]
-            )
+            losses["iou"] = options.iou * self._overlap_loss(opinion.overlaps, last, objects, truth.targets[len(levels) - 1])
         if levels[0].guide is not None:
             losses["guide"] = options.guide * self._guide_loss(levels, truth)
         losses["pyramid"] = unused(self.model, len(levels), losses["class"])
-        counts = {
-            f"pyr_num_l{index}": level.hypotheses.seeds.alive.sum(1).float().mean()
-            for index, level in enumerate(levels)
-        }
+        counts = {f"pyr_num_l{index}": level.hypotheses.seeds.alive.sum(1).float().mean() for index, level in enumerate(levels)}
         counts["InstPyr_inst_count"] = (truth.objects >= 0).sum(1).float().mean()
         return losses, counts
 
@@ -87,9 +82,7 @@ class Losses(nn.Module):
             each = each * (targets[0, 0].numel() / cells).where(matched, 1.0)
         if options.root:
             root = at_places(masks.logits, seeds.places, self.config.model.strides[index])
-            each = each + options.root * functional.binary_cross_entropy_with_logits(
-                root, matched.float(), reduction="none"
-            )
+            each = each + options.root * functional.binary_cross_entropy_with_logits(root, matched.float(), reduction="none")
         loss = self._mean(each * matched.where(matched, options.unmatched).float(), seeds.alive)
         if options.missed:
             loss = loss + options.missed * self._missed_loss(index, hypotheses, truth)

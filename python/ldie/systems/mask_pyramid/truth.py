@@ -31,7 +31,7 @@ class Truth:
     """By level float32 [G,h,w]: what masks are compared with."""
 
     def supported(self, seeds: Seeds) -> Tensor:
-        """Bool [B,T]: which objects have a hypothesis."""
+        """bool [B,T]: which objects have a hypothesis."""
         own = seeds.objects.where(seeds.alive, -1)
         return (self.objects[:, :, None] == own[:, None]).any(2) & (self.objects >= 0)
 
@@ -54,9 +54,7 @@ def make_truth(batch: Batch, config: MaskPyramidConfig) -> Truth:
     )
 
 
-def assign(
-    places: Tensor, alive: Tensor, level: int, seeds: Seeds | None, truth: Truth, config: MaskPyramidConfig
-) -> Tensor:
+def assign(places: Tensor, alive: Tensor, level: int, seeds: Seeds | None, truth: Truth, config: MaskPyramidConfig) -> Tensor:
     """int64 [B,Q]: what hypotheses learn that are born at places [B,Q,2] of a level; -1: nothing.
 
     Of the objects that have the place's cell: one that no hypothesis of ``seeds`` has before one that has some, then

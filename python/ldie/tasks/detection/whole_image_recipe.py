@@ -13,7 +13,7 @@ from torch.optim import SGD, AdamW, Optimizer
 from ldie.contract import Recipe
 from ldie.nn.pretrained import Spelling, start_from
 from ldie.tasks.detection.sample import Sample
-from ldie.tasks.detection.whole_images import WholeImages, WholeImageSolver
+from ldie.tasks.detection.whole_images import WholeImageSolver, WholeImages
 
 
 class WholeImageRecipe(Recipe):
