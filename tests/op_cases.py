@@ -243,6 +243,12 @@ CASES = [
          lambda *inputs: ldie_ext.solo_assign(*inputs[:5], (H, W), **GRIDS, masks=inputs[5], convention="seed"),
          form="masks"),
     # pyramid
+    Case("pyramid_coverage", lambda: (torch.randn(BATCH, COUNT, H, W), torch.rand(BATCH, COUNT) < 0.7),
+         ldie_ext.pyramid_coverage),
+    Case("pyramid_coverage",
+         lambda: (torch.randn(BATCH, COUNT, H, W), torch.rand(BATCH, COUNT) < 0.7, torch.tensor([[H, 9]] * BATCH)),
+         lambda logits, alive, sizes: ldie_ext.pyramid_coverage(
+             logits, alive, top_k=5, background=0.5, floor=0.1, sizes=sizes), form="sizes"),
     Case("pyramid_cull", lambda: (torch.rand(BATCH, COUNT) < 0.7, torch.rand(BATCH, COUNT)),
          lambda *inputs: ldie_ext.pyramid_cull(*inputs, 4)),
     Case("pyramid_spawn", lambda: (torch.rand(BATCH, H, W), torch.rand(BATCH, COUNT) < 0.5),

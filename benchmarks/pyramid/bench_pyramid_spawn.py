@@ -19,7 +19,7 @@ def composed(coverage: Tensor, alive: Tensor) -> tuple[Tensor, Tensor]:
     """
     values, cells = coverage.flatten(1).topk(min(CAPACITY, coverage[0].numel()), largest=False)
     place = torch.arange(values.shape[1], device=values.device)
-    room = (SLOTS - alive.sum(1, keepdim=True)).clamp(min=0)
+    room = (~alive).sum(1, keepdim=True)
     taken = (place < room) & ((values < THRESHOLD) | ((place < MIN_SPAWN) & (values < 1)))
     cells = torch.where(taken, cells, -1)
     return torch.nn.functional.pad(cells, (0, CAPACITY - cells.shape[1]), value=-1), taken.sum(1)

@@ -23,11 +23,11 @@ from typing import Any, NamedTuple
 import torch
 from ldie.config import merge
 from ldie.systems.solo import SOLOConfig
-from ldie.systems.solo.batch import Batch, collate
 from ldie.systems.solo.head import Outlook
 from ldie.systems.solo.postprocess import Frame, find_objects
 from ldie.systems.solo.targets import Targets, make_targets
 from ldie.tasks.detection import CocoDataset, Prediction, Sample, build_shapes
+from ldie.tasks.detection.batches import Batch, collate
 from ldie.tasks.detection.metrics import coco_metrics
 from torch import Tensor
 from torch.nn.functional import one_hot

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The objects of a batch on each level, and which of them a newborn hypothesis is to learn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ldie.systems.mask_pyramid.config import AssignConfig, MaskPyramidConfig
+from ldie.systems.mask_pyramid.hypotheses import Seeds, cells, pick
+from ldie.tasks.detection.batches import Batch
+
+
+@dataclass(frozen=True)
+class Truth:
+    """G objects of B images, at most T in one."""
+
+    objects: Tensor
+    """int64 [B,T]: rows of the G objects; -1 beyond an image's own."""
+    labels: Tensor
+    """int64 [G]."""
+    areas: Tensor
+    """int64 [G], pixels."""
+    scales: Tensor
+    """float32 [G], roots of width times height."""
+    covered: list[Tensor]
+    """By level bool [G,h,w]: cells that are an object's by half their area, and the one that has most of it."""
+    targets: list[Tensor]
+    """By level float32 [G,h,w]: what masks are compared with."""
+
+    def supported(self, seeds: Seeds) -> Tensor:
+        """Bool [B,T]: which objects have a hypothesis."""
+        own = seeds.objects.where(seeds.alive, -1)
+        return (self.objects[:, :, None] == own[:, None]).any(2) & (self.objects >= 0)
+
+
+def make_truth(batch: Batch, config: MaskPyramidConfig) -> Truth:
+    """The truth of a batch."""
+    strides = config.model.strides[::-1]
+    size = (batch.images.shape[2], batch.images.shape[3])
+    area = batch.masks.pyramid(strides, mode="area", size=size, packed=False)
+    mode = config.solver.loss.targets
+    targets = area if mode == "area" else batch.masks.pyramid(strides, mode=mode, size=size, packed=False)
+    width, height = (batch.boxes[:, 2:] - batch.boxes[:, :2]).unbind(1)
+    return Truth(
+        batch.slots.where(batch.slots < len(batch.labels), -1),
+        batch.labels,
+        area.areas,
+        (width * height).sqrt(),
+        list(area.levels[::-1]),
+        [level.float() for level in targets.levels[::-1]],
+    )
+
+
+def assign(
+    places: Tensor, alive: Tensor, level: int, seeds: Seeds | None, truth: Truth, config: MaskPyramidConfig
+) -> Tensor:
+    """int64 [B,Q]: what hypotheses learn that are born at places [B,Q,2] of a level; -1: nothing.
+
+    Of the objects that have the place's cell: one that no hypothesis of ``seeds`` has before one that has some, then
+    the smaller, then the earlier.
+    """
+    options: AssignConfig = config.solver.assign
+    stride, covered = config.model.strides[level], truth.covered[level]
+    objects = truth.objects
+    if not objects.shape[1]:
+        return alive.new_full(alive.shape, -1, dtype=torch.int64)
+    rows = objects.clamp(min=0)
+    where = cells(places, stride, covered.shape[1:])
+    hit = covered.flatten(1)[rows[:, :, None], where[:, None]] & (objects >= 0)[:, :, None] & alive[:, None]  # [B,T,Q]
+    if options.size_ranges:
+        low, high = options.size_ranges[level]
+        scales = truth.scales[rows]
+        hit &= ((scales >= low) & (scales <= high))[:, :, None]
+    keys = truth.areas[rows].float()
+    if seeds is not None:
+        keys = keys + truth.supported(seeds) * 2.0**31
+    keys = keys[:, :, None].where(hit, torch.inf)
+    best, row = keys.min(1)
+    return pick(objects, row).where(best < torch.inf, -1)
