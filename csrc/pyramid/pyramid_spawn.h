@@ -24,13 +24,12 @@ struct PyramidSpawn {
   int64_t* cells;   // [batch, capacity]; -1 in unused places
   int64_t* counts;  // [batch]
 
-  // How many of an image's first cells are taken, by how many of its slots are alive and how many cells are low, below
-  // the threshold, and open, below 1. Those that make up a least number follow the low ones, which are open or all
-  // there are.
+  // How many of an image's first cells are taken: the low ones, which are below the threshold, or, where these are
+  // fewer than the least number, as many of the open ones, which are below 1; as far as there is room.
   LDIE_HD int64_t taken(int64_t alive_slots, int64_t low, int64_t open) const {
-    const int64_t least = min_spawn < open ? min_spawn : open, wanted = low < least ? least : low;
-    const int64_t free = max_alive > alive_slots ? max_alive - alive_slots : 0,
-                  room = free < capacity ? free : capacity;
+    const int64_t least = min_spawn < open ? min_spawn : open;
+    const int64_t free = max_alive > alive_slots ? max_alive - alive_slots : 0;
+    const int64_t wanted = low < least ? least : low, room = free < capacity ? free : capacity;
     return wanted < room ? wanted : room;
   }
 };
