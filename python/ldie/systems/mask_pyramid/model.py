@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ldie.contract import Facts
+from ldie.nn.backbone import build_backbone
 from ldie.stages import stage
 from ldie.systems.mask_pyramid.config import MaskPyramidConfig
 from ldie.systems.mask_pyramid.features import Features
@@ -49,10 +50,12 @@ class MaskPyramid(DetectionModel):
         config.check()
         self.config: MaskPyramidConfig = config
         self.facts = facts
+        self.backbone = build_backbone(config.model.backbone)
         self.features = Features(config.model)
         self.growth = Growth(config)
         self.score = ScoreHead(config.model)
         self.levels = config.solver.stage.levels or len(config.model.strides)
+        self.grown: Tensor
         self.register_buffer("grown", torch.tensor(self.levels))
         self.register_load_state_dict_post_hook(lambda module, _: module.remember())
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -74,7 +77,7 @@ class MaskPyramid(DetectionModel):
 
     def forward(self, images: Tensor, sizes: Tensor, truth: Truth | None = None) -> Pyramid:
         """Normalised images [B,3,H,W] with sizes int64 [B,2] inside of them."""
-        features = self.features(images)[: self.levels]
+        features = self.features(self.backbone(images))[: self.levels]
         levels = self.growth(features, sizes, truth)
         return Pyramid(levels, self.score(features[-1], levels[-1].hypotheses))
 

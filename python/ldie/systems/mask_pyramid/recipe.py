@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from ldie.contract import Progress, Runtime
+from ldie.nn.spellings import SPELLINGS
 from ldie.systems.mask_pyramid.config import MaskPyramidConfig
 from ldie.systems.mask_pyramid.losses import Losses
 from ldie.systems.mask_pyramid.model import MaskPyramid
-from ldie.systems.mask_pyramid.pretrained import SPELLINGS
 from ldie.tasks.detection import CocoDataset, Sample
 from ldie.tasks.detection.batches import Batch, collate
 from ldie.tasks.detection.requirements import require
@@ -50,7 +50,7 @@ class MaskPyramidRecipe(WholeImageRecipe):
 
     def compiled(self) -> list[nn.Module]:
         """See :meth:`Recipe.compiled`: the networks before the pyramid."""
-        return [self.model.features]
+        return [self.model.backbone, self.model.features]
 
     def collate(self, items: Sequence[Sample]) -> Batch:
         """See :meth:`Recipe.collate`."""

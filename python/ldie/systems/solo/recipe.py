@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from ldie.contract import Progress, Runtime
+from ldie.nn.spellings import SPELLINGS
 from ldie.systems.solo.config import SOLOConfig, SOLOSolver
 from ldie.systems.solo.losses import Losses
 from ldie.systems.solo.model import SOLO
-from ldie.systems.solo.pretrained import SPELLINGS
 from ldie.tasks.detection import CocoDataset, Sample
 from ldie.tasks.detection.batches import Batch, collate
 from ldie.tasks.detection.requirements import require
