@@ -60,8 +60,8 @@ OVERFIT = replace(
         data=replace(TINY.solver.data, shorter_sides=(128,), mirror=0.0, color_jitter=0.0),
     ),
 )
-"""Learns a handful of images by heart: ``tiny`` without augmentation, to see that nothing is in the way of the data, with
-room for many small neighbours."""
+"""Learns a handful of images by heart: ``tiny`` without augmentation, to see that nothing is in the way of the data.
+There is room for many small neighbours."""
 
 R50_1X = MaskPyramidConfig(
     model=MaskPyramidModel(
