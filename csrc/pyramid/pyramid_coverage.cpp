@@ -28,9 +28,12 @@ void check_inputs(const Tensor& logits_, const Tensor& alive, const std::optiona
   }
 }
 
-void check_numbers(int64_t top_k, std::optional<double> background, double floor) {
+void check_numbers(int64_t top_k, std::optional<double> background, double floor, ScalarType dtype) {
   if (top_k < 1 || top_k > kMostTop) check_failed(kOp, "top_k must be 1 to ", kMostTop, ", got ", top_k);
-  if (background && !std::isfinite(*background)) check_failed(kOp, "background must be finite, got ", *background);
+  const double value = background.value_or(0);
+  if (!(dtype == ScalarType::Double ? std::isfinite(value) : std::isfinite(float(value)))) {
+    check_failed(kOp, "background must be finite as ", dtype_name(dtype), ", got ", value);
+  }
   if (!(floor >= 0 && floor <= 1)) check_failed(kOp, "floor must be at least 0 and at most 1, got ", floor);
 }
 
@@ -39,7 +42,7 @@ std::tuple<Tensor, Tensor> pyramid_coverage_op(const Tensor& logits_, const Tens
                                                const std::optional<Tensor>& sizes_) {
   check_inputs(logits_, alive_, sizes_);
   const ShareMode share_mode = checked_option<ShareMode>(kOp, "mode", mode);
-  check_numbers(top_k, background, floor);
+  check_numbers(top_k, background, floor, acc_dtype(logits_));
   const Tensor logits = as_contiguous(logits_), alive = as_contiguous(alive_);
   const std::optional<Tensor> sizes = as_contiguous(sizes_);
   const int64_t batch = logits.size(0), slots = logits.size(1), height = logits.size(2), width = logits.size(3);

@@ -67,8 +67,10 @@ struct JoinedTops {
   }
 };
 
+// Reads 4 bytes for a living logit in float32, again from the first-level cache for the sum and for the claims; some 35
+// operations on each.
 template <typename T, int K>
-__global__ void __launch_bounds__(kThreads) coverage_kernel(PresenceBits<T> bits) {
+__global__ void __launch_bounds__(kThreads, 2) coverage_kernel(PresenceBits<T> bits) {
   using A = acc_t<T>;
   LDIE_SHARED(A, tops, [kSlotGroups][K][kWarpSize]);
   LDIE_SHARED(A, sums, [kSlotGroups][kWarpSize]);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Shares that hypotheses have of pixels, and which hypotheses are among the best somewhere.
 //   softmax: share = e^(l - s) / (sum of e^(l' - s) over the living [+ e^(background - s)]),  s = max of all these;
-//   max:     share = 1 / (1 + e^-l).
+//   max:     share = 1 / (1 + e^(background - l)), the background 0 where none is given.
 // Ties are settled by values: the few largest logits of a pixel give a limit, and how many of those equal to it have
 // room beside those above it. A slot is one of the few if its logit is above the limit, or equal while there is room.
 #pragma once
@@ -96,7 +96,7 @@ template <typename A>
 struct ShareRule {
   ShareMode mode;
   bool has_background;
-  A background, floor;
+  A background, floor;  // the background 0 where there is none
 
   template <typename V>
   LDIE_HD V shift(const V& greatest) const {
@@ -106,7 +106,8 @@ struct ShareRule {
   LDIE_HD A total(A sum, A shift) const { return has_background ? sum + fast_exp(background - shift) : sum; }
   LDIE_HD A share(A logit, const PixelShares<A>& pixel) const {
     if (mode == ShareMode::kSoftmax) return fast_exp(logit - pixel.shift) / pixel.total;
-    return logistic(logit, exp_minus_abs(logit)).p;
+    const A above = logit - background;
+    return logistic(above, exp_minus_abs(above)).p;
   }
   LDIE_HD A coverage(A greatest, const PixelShares<A>& pixel) const {
     return greatest > -kInfinite<A> ? share(greatest, pixel) : A(0);

@@ -38,7 +38,7 @@ def random_case(number: int) -> tuple[Tensor, Tensor, Options]:
             logits[torch.rand(shape) < 0.1] = special
     alive = torch.rand(shape[:2]) < rng.choice([0.1, 0.5, 0.9, 1])
     options: Options = {"mode": rng.choice(["softmax", "max"]), "top_k": rng.choice([1, 2, 3, 3, 5, 8])}
-    if options["mode"] == "softmax" and rng.random() < 0.5:
+    if rng.random() < 0.5:
         options["background"] = rng.uniform(-4, 4)
     if rng.random() < 0.4:
         options["sizes"] = torch.randint(-1, 8, (shape[0], 2))
@@ -115,6 +115,8 @@ def test_shares_far_apart(backend: Backend) -> None:
     assert found([5, 6], background=-100.0) == (0, [])
     assert found([0, 1, 5, 6], mode="max") == (1, [0, 1])
     assert found([1, 2], mode="max", floor=0.5)[1] == [2]
+    assert found([0, 1], mode="max", background=-3e38) == (1, [0, 1])
+    assert found([2], mode="max", background=5.0) == (0.5, [2])
     assert found([]) == (0, [])
 
 
@@ -171,7 +173,8 @@ def test_errors_name_the_argument(backend: Backend) -> None:
         (logits, alive, {"sizes": alive.long()}, r"sizes must have shape \[B, 2\], one per image of logits"),
         (logits, alive, {"top_k": 0}, "top_k must be 1 to 8, got 0"),
         (logits, alive, {"top_k": 9}, "top_k must be 1 to 8, got 9"),
-        (logits, alive, {"background": NAN}, "background must be finite, got nan"),
+        (logits, alive, {"background": NAN}, "background must be finite as float32, got nan"),
+        (logits.half(), alive, {"background": 1e39}, r"background must be finite as float32, got 1e\+39"),
         (logits, alive, {"floor": -0.5}, "floor must be at least 0 and at most 1, got -0.5"),
         (logits, alive, {"floor": NAN}, "floor must be at least 0 and at most 1, got nan"),
     ]
@@ -180,8 +183,6 @@ def test_errors_name_the_argument(backend: Backend) -> None:
             ldie_ext.pyramid_coverage(given, living, **options)
     with pytest.raises(ValueError, match=r"mode must be one of \['softmax', 'max'\], got 'mean'"):
         ldie_ext.pyramid_coverage(logits, alive, mode="mean")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="background must be None in mode 'max'"):
-        ldie_ext.pyramid_coverage(logits, alive, mode="max", background=0.0)
 
 
 def test_gradient_is_refused(backend: Backend) -> None:

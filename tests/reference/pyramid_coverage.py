@@ -14,7 +14,8 @@ def claims_at(logits: list[float], alive: list[bool], largest: float) -> dict[in
 
 def shares_of(claims: dict[int, float], mode: str, background: float | None) -> dict[int, float]:
     if mode == "max":
-        return {n: 1 / (1 + math.exp(-logit)) if logit > -700 else 0.0 for n, logit in claims.items()}
+        above = {n: logit - (background or 0.0) for n, logit in claims.items()}
+        return {n: 1 / (1 + math.exp(-logit)) if logit > -700 else 0.0 for n, logit in above.items()}
     everyone = [*claims.values(), *([] if background is None else [background])]
     most = max(everyone, default=0.0)
     total = sum(math.exp(logit - most) for logit in everyone)

@@ -43,7 +43,7 @@ def pyramid_coverage(
     mode       share
     =========  ===================================================================
     'softmax'  ``e^l_n / (sum_m e^l_m + e^background)``, or without the last term
-    'max'      ``sigmoid(l_n)``
+    'max'      ``e^l_n / (e^l_n + e^background)``, that is ``sigmoid(l_n)`` without background
     =========  ===================================================================
 
     ``coverage(p) = max_n share_n(p)``. ``present(n)``: at some pixel the logit of n is one of the ``top_k`` largest,
@@ -54,8 +54,8 @@ def pyramid_coverage(
         alive: bool [B, A], which slots are in use; the logits of the others have no effect.
         mode: 'softmax' or 'max'.
         top_k: 1 to 8.
-        background: the logit of what belongs to no hypothesis, finite; None: there is no such thing, and the shares of
-            a pixel sum to 1. For mode 'softmax' alone.
+        background: the logit of what belongs to no hypothesis, finite. None: in mode 'softmax' there is no such thing,
+            and the shares of a pixel sum to 1; in mode 'max' it is 0.
         floor: what a share must be above, 0 to 1.
         sizes: int64 [B, 2], (h, w) in cells of the part of each image's map that counts, from its upper left corner;
             taken as at least 0 and at most the map. None: all of it.
@@ -67,7 +67,7 @@ def pyramid_coverage(
 
     Raises:
         RuntimeError: a shape, dtype or device does not fit, or top_k, background or floor is out of its range.
-        ValueError: an unknown mode, or a background in mode 'max'.
+        ValueError: an unknown mode.
 
     Differentiable: no. Deterministic: yes; sums are taken over slots in one order.
 
@@ -86,8 +86,6 @@ def pyramid_coverage(
         tensor([[[0.7573, 0.3995, 0.0963]]])
     """
     code = option_code("mode", mode, MODES)
-    if background is not None and mode != "softmax":
-        raise ValueError(f"background must be None in mode {mode!r}, which has none, got {background}")
     return PyramidCoverage(*_library.ops.pyramid_coverage(logits, alive, code, top_k, background, float(floor), sizes))
 
 
