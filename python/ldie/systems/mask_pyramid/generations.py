@@ -88,12 +88,12 @@ class ConvMasks(nn.Module):
                 for _ in range(count)
             )
 
-        def split(kernel: int, own: int) -> nn.ModuleList:
+        def split(kernel: int, own: int, count: int) -> nn.ModuleList:
             return nn.ModuleList(SplitConv(channel, own, self.outputs, kernel) for _ in range(count))
 
         self.deep_first, self.deep = layers(config.init_depth), layers(config.refine_depth)
-        self.first = split(config.init_kernel, self.places.channels)
-        self.finer = split(config.refine_kernel, 1)
+        self.first = split(config.init_kernel, self.places.channels, count)
+        self.finer = split(config.refine_kernel, 1, min(count, len(model.strides) - 1))
 
     def born(self, features: Tensor, seeds: Seeds, level: int) -> Masks:
         """Masks of newborns on features [B,C,h,w]."""
@@ -107,10 +107,9 @@ class ConvMasks(nn.Module):
 
     def refined(self, features: Tensor, seeds: Seeds, masks: Masks, level: int, before: Tensor) -> Masks:
         """Masks of hypotheses of the level before, whose logits are ``before`` [B,A,h,w]."""
-        own = _own(level, self.finer)
-        conv = self.finer[own]
+        conv = self.finer[_own(level - 1, self.finer)]
         assert isinstance(conv, SplitConv)
-        features = self.deep[own](features)
+        features = self.deep[_own(level, self.deep)](features)
         size = features.shape[2:]
         previous = twice(before.sigmoid(), size)
         mode = self.config.gauss_mode
@@ -176,7 +175,8 @@ class StateMasks(nn.Module):
         channel, state = model.backbone.pyramid_channel, config.state_channel
         count = 1 if config.share_across_levels else len(model.strides)
         self.features = nn.ModuleList(nn.Conv2d(channel, state, 1) for _ in range(count))
-        self.states = nn.ModuleList(nn.Conv2d(state, state, 1, bias=False) for _ in range(count))
+        later = min(count, len(model.strides) - 1)
+        self.states = nn.ModuleList(nn.Conv2d(state, state, 1, bias=False) for _ in range(later))
         own = self.places.channels
         self.own = nn.ModuleList(nn.Conv2d(own, state, 1, bias=False) for _ in range(count if own else 0))
         self.first = nn.ModuleList(_blocks(config, config.init_depth) for _ in range(count))
@@ -193,7 +193,7 @@ class StateMasks(nn.Module):
         """Masks and channels of hypotheses of the level before."""
         own = _own(level, self.features)
         assert masks.states is not None
-        known = self.states[own](masks.states.flatten(0, 1))
+        known = self.states[_own(level - 1, self.states)](masks.states.flatten(0, 1))
         known = twice(known, features.shape[2:])
         x = (self._inputs(features, seeds, level) + known).relu_()
         return self._outputs(x, seeds, own)

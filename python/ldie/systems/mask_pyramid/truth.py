@@ -12,6 +12,10 @@ from ldie.systems.mask_pyramid.config import AssignConfig, MaskPyramidConfig
 from ldie.systems.mask_pyramid.hypotheses import Seeds, cells, pick
 from ldie.tasks.detection.batches import Batch
 
+_SUPPORTED = 2**40
+"""More than any area."""
+_NONE = 2**62
+
 
 @dataclass(frozen=True)
 class Truth:
@@ -74,9 +78,8 @@ def assign(
         low, high = options.size_ranges[level]
         scales = truth.scales[rows]
         hit &= ((scales >= low) & (scales <= high))[:, :, None]
-    keys = truth.areas[rows].float()
+    keys = truth.areas[rows]
     if seeds is not None:
-        keys = keys + truth.supported(seeds) * 2.0**31
-    keys = keys[:, :, None].where(hit, torch.inf)
-    best, row = keys.min(1)
-    return pick(objects, row).where(best < torch.inf, -1)
+        keys = keys + (truth.supported(seeds) * _SUPPORTED)
+    best, row = keys[:, :, None].where(hit, _NONE).min(1)
+    return pick(objects, row).where(best < _NONE, -1)
