@@ -89,11 +89,10 @@ def spawn(
         return [(y, x) for value, y, x in cells if value < 0.5][: config.max_alive(0)]
     if config.solver.assign.teach:
         cells = sorted((-1.0 if (y, x) in taught(level, alive, image, truth) else value, y, x) for value, y, x in cells)
-    room = min(config.newborns(level), config.max_alive(level) + config.newborns(level) - len(alive))
     return [
         (y, x)
         for place, (value, y, x) in enumerate(cells)
-        if place < room and (value < growth.low_thresh or (place < growth.min_spawn and value < 1))
+        if place < config.newborns(level) and (value < growth.low_thresh or (place < growth.min_spawn and value < 1))
     ]
 
 

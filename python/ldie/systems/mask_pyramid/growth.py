@@ -19,6 +19,8 @@ from ldie.systems.mask_pyramid.generations import ConvMasks, StateMasks
 from ldie.systems.mask_pyramid.hypotheses import Hypotheses, Masks, Seeds, at_places
 from ldie.systems.mask_pyramid.truth import Truth, assign
 
+_GOLDEN = 0.6180339887
+"""Multiples of it, modulo 1, lie evenly (Weyl, 1916)."""
 _TAUGHT = -1.0
 """What cells are claimed by that give birth whatever hypotheses say."""
 
@@ -75,7 +77,7 @@ class Growth(nn.Module):
         config = self.config
         inside = -(-sizes // config.model.strides[index])
         old = self._refined(index, level, before, truth) if before else None
-        claimed = self._claimed(old, guide if before else None, inside, level)
+        claimed = self._claimed(old, guide, inside) if old else self._open(guide, inside, level)
         seeds, born = self._born(index, claimed, old, truth)
         new = self._chosen(seeds, self.masks.born(level, seeds, index), index, truth)
         both = old.join(new) if old else new
@@ -98,13 +100,21 @@ class Growth(nn.Module):
         where = label[..., None, None, None].expand(-1, -1, 1, *logits.shape[3:])
         return Hypotheses(seeds, masks._replace(logits=logits.gather(2, where)[:, :, 0]))
 
-    def _claimed(self, old: Hypotheses | None, guide: Tensor | None, inside: Tensor, level: Tensor) -> Tensor:
-        """Float [B,h,w]: how much each cell is claimed; 1 outside of the image, 0 where there is no hypothesis yet."""
-        if old is None:
-            height, width = level.shape[2:]
-            y, x = (torch.arange(side, device=inside.device) for side in (height, width))
-            out = (y[:, None] >= inside[:, 0, None, None]) | (x >= inside[:, 1, None, None])
-            return out.float()
+    def _open(self, guide: Tensor | None, inside: Tensor, level: Tensor) -> Tensor:
+        """Float [B,h,w] of the first level: less than half in the image, 1 outside.
+
+        With more cells than there may be hypotheses, the guide says which ones start some; without, they lie evenly.
+        """
+        height, width = level.shape[2:]
+        y, x = (torch.arange(side, device=inside.device) for side in (height, width))
+        out = ((y[:, None] >= inside[:, 0, None, None]) | (x >= inside[:, 1, None, None])).float()
+        if height * width <= self.config.max_alive(0):
+            return out
+        order = ((y[:, None] * width + x) * _GOLDEN) % 1 if guide is None else 1 - guide.detach().sigmoid()
+        return out.maximum(0.49 * order)
+
+    def _claimed(self, old: Hypotheses, guide: Tensor | None, inside: Tensor) -> Tensor:
+        """Float [B,h,w]: how much each cell is claimed; 1 outside of the image."""
         claimed = self._coverage(old, inside).coverage
         return claimed if guide is None else 1 - guide.detach().sigmoid() * (1 - claimed)
 
@@ -127,11 +137,13 @@ class Growth(nn.Module):
         if truth is not None and old is not None and config.solver.assign.teach:
             claimed = _teach(claimed, truth, old.seeds, index)
         first = old is None
+        alive = claimed.new_zeros((batch, 0), dtype=torch.bool) if old is None else old.seeds.alive
+        capacity = min(most if first else config.newborns(index), height * width)
         cells, counts = ldie_ext.pyramid_spawn(
             claimed,
-            claimed.new_zeros((batch, 0), dtype=torch.bool) if old is None else old.seeds.alive,
-            capacity=min(most, height * width) if first else min(config.newborns(index), height * width),
-            max_alive=most if first else most + config.newborns(index),
+            alive,
+            capacity=capacity,
+            max_alive=alive.shape[1] + capacity,  # there is room for all of them until the weakest go
             threshold=config.model.growth.low_thresh if not first else 0.5,
             min_spawn=0 if first else config.model.growth.min_spawn,
         )
