@@ -42,7 +42,7 @@ def grow(image: int, masks: RandomMasks, size: tuple[int, int], truth: Truth, co
             each.logits = masks.table[level][image][each.born]
         claimed = coverage(alive, masks.sizes[level], inside, config)
         if level and config.model.growth.guide:
-            claimed = 1 - masks.guides[level][image].sigmoid() * (1 - claimed)
+            claimed = 1 - masks.guides[level][image].amax(0).sigmoid() * (1 - claimed)
         births = spawn(level, claimed, alive, image, truth, config)
         own = {each.target for each in alive}
         new = [
@@ -159,7 +159,7 @@ class RandomMasks:
         self.table = [
             [{cell: own[number] for cell, number in self.numbers.items()} for own in level] for level in self.maps
         ]
-        self.guides = [torch.randn(batch, *size, dtype=torch.float64) for size in sizes]
+        self.guides = [torch.randn(batch, 2, *size, dtype=torch.float64) for size in sizes]
         self.starts = torch.tensor([0, *(h * w for h, w in sizes)]).cumsum(0)
         self.widths = torch.tensor([w for _, w in sizes])
 

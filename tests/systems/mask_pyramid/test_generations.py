@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from itertools import product
+from itertools import pairwise, product
 
 import pytest
 import torch
@@ -301,7 +301,7 @@ def test_mp_3_start_strides_are_powers_of_two_up_to_1024() -> None:
     for start in (8, 16, 32, 64, 128, 256, 512, 1024):
         strides = small_config(model={"start_stride": start, "last_stride": 8}).model.strides
         assert (strides[0], strides[-1]) == (start, 8)
-        assert all(coarse == 2 * fine for coarse, fine in zip(strides, strides[1:]))
+        assert all(coarse == 2 * fine for coarse, fine in pairwise(strides))
 
 
 def test_at_places_reads_the_cell_of_a_place() -> None:

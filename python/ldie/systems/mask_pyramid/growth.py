@@ -112,7 +112,7 @@ class Growth(nn.Module):
         out = ((y[:, None] >= inside[:, 0, None, None]) | (x >= inside[:, 1, None, None])).float()
         if height * width <= self.config.max_alive(0):
             return out
-        order = ((y[:, None] * width + x) * _GOLDEN) % 1 if guide is None else 1 - guide.detach().sigmoid()
+        order = ((y[:, None] * width + x) * _GOLDEN) % 1 if guide is None else 1 - guide.detach().amax(1).sigmoid()
         return out.maximum(0.49 * order)
 
     def _claimed(self, old: Hypotheses, guide: Tensor | None, inside: Tensor) -> Tensor:
