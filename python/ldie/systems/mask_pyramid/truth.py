@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ldie.systems.mask_pyramid.config import AssignConfig, MaskPyramidConfig
-from ldie.systems.mask_pyramid.hypotheses import Seeds, cells, pick
+from ldie.systems.mask_pyramid.hypotheses import Seeds, cells
 from ldie.tasks.detection.batches import Batch
 
 _SUPPORTED = 2**40
@@ -40,6 +40,7 @@ class Truth:
 
     def supported(self, seeds: Seeds) -> Tensor:
         """Bool [B,T]: which objects have a hypothesis."""
+        assert seeds.objects is not None
         own = seeds.objects.where(seeds.alive, -1)
         return (self.objects[:, :, None] == own[:, None]).any(2) & (self.objects >= 0)
 
@@ -84,6 +85,6 @@ def assign(
         hit &= ((scales >= low) & (scales <= high))[:, :, None]
     keys = truth.areas[rows]
     if seeds is not None:
-        keys = keys + (truth.supported(seeds) * _SUPPORTED)
+        keys = keys + truth.supported(seeds) * _SUPPORTED
     best, row = keys[:, :, None].where(hit, _NONE).min(1)
-    return pick(objects, row).where(best < _NONE, -1)
+    return objects.gather(1, row).where(best < _NONE, -1)
