@@ -114,11 +114,19 @@ def make_trainer(
     return Trainer(SYSTEM, config, *data, CPU, resume)
 
 
-def seeds_at(places: list[list[tuple[float, float]]], births: int = 0) -> Seeds:
-    """Hypotheses alive at these places of each image, born on one level."""
+def seeds_of(alive: list[list[int]], objects: list[list[int]] | None = None, places: Tensor | None = None) -> Seeds:
+    """Hypotheses of a few slots of each image, born on the last level, somewhere in 64 x 64 or at given places."""
+    used = torch.tensor(alive, dtype=torch.bool)
+    where = torch.rand(*used.shape, 2) * 64 if places is None else places
+    births = torch.cat([where, torch.full((*used.shape, 1), 4.0)], 2)
+    return Seeds(used, births, None if objects is None else torch.tensor(objects))
+
+
+def seeds_at(places: list[list[tuple[float, float]]], stride: int = 16) -> Seeds:
+    """Hypotheses alive at these places of each image, born on a level of that stride."""
     where = torch.tensor(places, dtype=torch.float32)
-    alive = torch.ones(where.shape[:2], dtype=torch.bool)
-    return Seeds(alive, where, torch.full(alive.shape, births), torch.full(alive.shape, -1))
+    births = torch.cat([where, torch.full((*where.shape[:2], 1), float(stride))], 2)
+    return Seeds(torch.ones(where.shape[:2], dtype=torch.bool), births, torch.full(where.shape[:2], -1))
 
 
 def truth_of(covered: list[Tensor], rows: list[list[int]], areas: list[int] | None = None) -> Truth:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from ldie.systems.mask_pyramid.config import MaskPyramidConfig
+from ldie.systems.mask_pyramid.hypotheses import Seeds
 from ldie.systems.mask_pyramid.truth import Truth
 from torch import Tensor
 
@@ -27,32 +28,33 @@ class Hypothesis:
 class Step:
     """An image's level after its growth."""
 
-    claimed: Tensor
-    births: list[Cell]
+    born: int
+    """How many for it, on the level before."""
     alive: list[Hypothesis]
 
 
 def grow(image: int, masks: RandomMasks, size: tuple[int, int], truth: Truth, config: MaskPyramidConfig) -> list[Step]:
     """All levels of an image of so many pixels."""
-    alive: list[Hypothesis] = []
-    steps = []
-    for level, stride in enumerate(config.model.strides):
-        inside = [-(-side // stride) for side in size]
+
+    def newborns(level: int, places: list[tuple[int, int]], alive: list[Hypothesis]) -> list[Hypothesis]:
+        own = {each.target for each in alive}
+        nothing = torch.zeros(())
+        return [Hypothesis((level, y, x), target(level, y, x, image, own, truth, config), nothing) for y, x in places]
+
+    insides = [[-(-side // stride) for side in size] for stride in config.model.strides]
+    cells = [(y, x) for y in range(insides[0][0]) for x in range(insides[0][1])]
+    new, alive, steps = newborns(0, cells, []), [], []
+    for level, inside in enumerate(insides):
+        alive = alive + new
         for each in alive:
             each.logits = masks.table[level][image][each.born]
         claimed = coverage(alive, masks.sizes[level], inside, config)
-        if level and config.model.growth.guide:
-            claimed = 1 - masks.guides[level][image].amax(0).sigmoid() * (1 - claimed)
-        births = spawn(level, claimed, alive, image, truth, config)
-        own = {each.target for each in alive}
-        new = [
-            Hypothesis(
-                (level, y, x), target(level, y, x, image, own, truth, config), masks.table[level][image][level, y, x]
-            )
-            for y, x in births
-        ]
-        alive = cull(alive + new, level, inside, config)
-        steps.append(Step(claimed, [(level, y, x) for y, x in births], list(map(copied, alive))))
+        born, alive = len(new), cull(alive, level, inside, config)
+        steps.append(Step(born, list(map(copied, alive))))
+        if level + 1 < len(insides):
+            if config.model.growth.guide:
+                claimed = 1 - masks.guides[level][image].amax(0).sigmoid() * (1 - claimed)
+            new = newborns(level, spawn(level, claimed, alive, image, truth, config), alive)
     return steps
 
 
@@ -81,14 +83,14 @@ def coverage(alive: list[Hypothesis], size: tuple[int, int], inside: list[int], 
 def spawn(
     level: int, claimed: Tensor, alive: list[Hypothesis], image: int, truth: Truth, config: MaskPyramidConfig
 ) -> list[tuple[int, int]]:
-    """Step 3: every cell on the first level; later those that are claimed least, in their order."""
+    """Step 3: those cells that are claimed least, in their order."""
     growth = config.model.growth
     height, width = claimed.shape
     cells = sorted((claimed[y, x].item(), y, x) for y in range(height) for x in range(width))
-    if not level:
-        return [(y, x) for value, y, x in cells if value < 0.5][: config.max_alive(0)]
     if config.solver.assign.teach:
-        cells = sorted((-1.0 if (y, x) in taught(level, alive, image, truth) else value, y, x) for value, y, x in cells)
+        cells = sorted(
+            (-1.0 if (y, x) in taught(level, alive, image, truth, config) else value, y, x) for value, y, x in cells
+        )
     return [
         (y, x)
         for place, (value, y, x) in enumerate(cells)
@@ -96,21 +98,29 @@ def spawn(
     ]
 
 
-def taught(level: int, alive: list[Hypothesis], image: int, truth: Truth) -> set[tuple[int, int]]:
-    """The fullest cells of objects that have no hypothesis."""
-    missing = [row for row in truth.objects[image].tolist() if row >= 0 and row not in {each.target for each in alive}]
-    width = truth.targets[level].shape[2]
-    return {divmod(int(truth.targets[level][row].argmax()), width) for row in missing}
+def taught(
+    level: int, alive: list[Hypothesis], image: int, truth: Truth, config: MaskPyramidConfig
+) -> set[tuple[int, int]]:
+    """The fullest cells of objects that have no hypothesis and are of the level's sizes."""
+    own, width = {each.target for each in alive}, truth.targets[level].shape[2]
+    missed = [row for row in truth.objects[image].tolist() if row >= 0 and row not in own]
+    return {
+        divmod(int(truth.targets[level][row].argmax()), width)
+        for row in missed
+        if is_learnt_from(level, row, truth, config)
+    }
+
+
+def is_learnt_from(level: int, row: int, truth: Truth, config: MaskPyramidConfig) -> bool:
+    ranges = config.solver.assign.size_ranges
+    return not ranges or bool(ranges[level][0] <= truth.scales[row] <= ranges[level][1])
 
 
 def target(level: int, y: int, x: int, image: int, own: set[int], truth: Truth, config: MaskPyramidConfig) -> int:
     """Step 6: an object at the place of birth, without a hypothesis before one with, then the smallest, the first."""
     best, found = (math.inf, math.inf), -1
-    ranges = config.solver.assign.size_ranges
     for row in truth.objects[image].tolist():
-        if row < 0 or not truth.covered[level][row, y, x]:
-            continue
-        if ranges and not ranges[level][0] <= truth.scales[row] <= ranges[level][1]:
+        if row < 0 or not truth.covered[level][row, y, x] or not is_learnt_from(level, row, truth, config):
             continue
         rank = (row in own, int(truth.areas[row]))
         if rank < best:
@@ -151,7 +161,6 @@ class RandomMasks:
         self.sizes = sizes
         cells = [(level, y, x) for level, (h, w) in enumerate(sizes) for y in range(h) for x in range(w)]
         self.numbers = {cell: number for number, cell in enumerate(cells)}
-        self.strides = torch.tensor(config.model.strides)
         spread = 3 * torch.rand(()).item() + 0.5
         self.maps = [
             spread * torch.randn(batch, len(cells), *size, dtype=torch.float64) - 1.5 * spread for size in sizes
@@ -162,9 +171,11 @@ class RandomMasks:
         self.guides = [torch.randn(batch, 2, *size, dtype=torch.float64) for size in sizes]
         self.starts = torch.tensor([0, *(h * w for h, w in sizes)]).cumsum(0)
         self.widths = torch.tensor([w for _, w in sizes])
+        self.first = config.model.strides[0]
 
-    def of(self, places: Tensor, births: Tensor, level: int) -> Tensor:
+    def of(self, seeds: Seeds, level: int) -> Tensor:
         """[B,A,1,h,w]."""
-        x, y = (places / self.strides[births][..., None]).floor().long().unbind(-1)
+        births = (self.first / seeds.strides).log2().long()
+        x, y = (seeds.places.nan_to_num() / seeds.strides[..., None]).floor().long().unbind(-1)
         numbers = self.starts[births] + y * self.widths[births] + x
-        return self.maps[level][torch.arange(len(places))[:, None], numbers][:, :, None]
+        return self.maps[level][torch.arange(len(births))[:, None], numbers][:, :, None]

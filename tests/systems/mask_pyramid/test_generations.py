@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise, product
+from unittest.mock import patch
 
 import pytest
 import torch
 from ldie.systems.mask_pyramid.config import MaskConfig, MaskPyramidModel
 from ldie.systems.mask_pyramid.generations import ConvMasks, Places, StateMasks, twice
 from ldie.systems.mask_pyramid.hypotheses import Masks, Seeds, at_places, cells
-from systems.mask_pyramid.helpers import CLASSES, seeds_at, small_config, small_model
+from systems.mask_pyramid.helpers import CLASSES, seeds_at, small_config, small_model, truth_of
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -32,9 +33,11 @@ def lively(module: nn.Module) -> nn.Module:
     return module
 
 
-def seeds(births: int = 0) -> Seeds:
-    """Not in the middle of what level 1 has."""
-    return seeds_at([[(8.0, 8.0), (24.0, 40.0), (56.0, 8.0)], [(40.0, 40.0), (8.0, 56.0), (24.0, 8.0)]], births)
+def seeds(stride: int = 16) -> Seeds:
+    """Born on the first level, of that stride the last one of each image."""
+    made = seeds_at([[(8.0, 8.0), (24.0, 40.0), (60.0, 4.0)], [(40.0, 40.0), (8.0, 56.0), (20.0, 12.0)]])
+    made.births[:, -1, 2] = stride
+    return made
 
 
 def gaussian(config: MaskConfig, place: Tensor, radius: float, stride: int, size: tuple[int, int]) -> Tensor:
@@ -49,13 +52,12 @@ def gaussian(config: MaskConfig, place: Tensor, radius: float, stride: int, size
     return made
 
 
-def own_channels(config: MaskConfig, place: Tensor, gauss: Tensor, radius: float, stride: int) -> list[Tensor]:
-    """What is concatenated to the features."""
-    maps = [gauss] if config.gauss_mode in ("onehot", "concat") else []
-    if config.offsets:
-        y, x = ((torch.arange(side) + 0.5) * stride for side in gauss.shape)
-        maps += [((x - place[0]) / radius).expand_as(gauss), ((y - place[1]) / radius)[:, None].expand_as(gauss)]
-    return maps
+def offsets(config: MaskConfig, place: Tensor, gauss: Tensor, radius: float, stride: int) -> list[Tensor]:
+    """Two more channels, where they are wanted."""
+    if not config.offsets:
+        return []
+    y, x = ((torch.arange(side) + 0.5) * stride for side in gauss.shape)
+    return [((x - place[0]) / radius).expand_as(gauss), ((y - place[1]) / radius)[:, None].expand_as(gauss)]
 
 
 def conv_of_concatenated(features: Tensor, own: list[Tensor], convs: tuple[nn.Module, nn.Module | None]) -> Tensor:
@@ -72,24 +74,19 @@ def with_gauss(features: Tensor, gauss: Tensor, mode: str) -> Tensor:
 
 
 def first_generation(masks: ConvMasks, features: Tensor, born: Seeds, level: int, before: Tensor | None) -> Tensor:
-    """[B,A,O,h,w], hypothesis by hypothesis; ``before`` [B,A,h,w] are logits of the level before."""
-    config, stride, mode = masks.config, STRIDES[level], masks.config.gauss_mode
-    share = config.share_across_levels
-    at, later = (0, 0) if share else (level, level - 1)
+    """[B,A,O,h,w], hypothesis by hypothesis; ``before`` [B,N,h,w] are logits of the first ones on the level before."""
+    config, stride = masks.config, STRIDES[level]
+    at = min(level, 1) if config.share_across_levels else level
     deep = masks.deep[at](features)
-    if before is None:
-        deep = masks.deep_first[at](deep)
     result = []
     for image, slot in product(range(BATCH), range(SLOTS)):
-        place, radius = born.places[image, slot], config.gauss_radius * STRIDES[int(born.births[image, slot])]
+        place, radius = born.places[image, slot], config.gauss_radius * born.strides[image, slot].item()
         gauss = gaussian(config, place, radius, stride, tuple(features.shape[2:]))
-        if before is None:
-            split, own = masks.first[at], own_channels(config, place, gauss, radius, stride)
-            inputs = with_gauss(deep[image], gauss, mode)
-        else:
-            split, own = masks.finer[later], [finer(before[image, slot].sigmoid(), features.shape[2:])]
-            inputs = with_gauss(deep[image], gauss, mode) if mode == "multiply" else deep[image]
-        result.append(conv_of_concatenated(inputs, own, (split.features, split.own)))  # type: ignore[arg-type]
+        own = [gauss, *offsets(config, place, gauss, radius, stride)]
+        if before is not None and slot < before.shape[1]:
+            own[0] = finer(before[image, slot].sigmoid(), features.shape[2:])
+        inputs = with_gauss(deep[image], gauss, config.gauss_mode)
+        result.append(conv_of_concatenated(inputs, own, (masks.shared[at], masks.own[at])))
     return torch.stack(result).unflatten(0, (BATCH, SLOTS))
 
 
@@ -106,40 +103,38 @@ def finer(map_: Tensor, size: torch.Size) -> Tensor:
 def test_mp_18_first_generation_is_the_convolution_of_the_concatenated(
     mode: str, offsets: bool, class_masks: bool, share: bool
 ) -> None:
-    """Of newborns and of those that are refined, on maps with odd sides; also MP-9: depth and sharing."""
+    """Of newborns and of those that have a mask, on maps with odd sides; also MP-9: depth and sharing."""
     mask = {"gauss_mode": mode, "offsets": offsets, "class_masks": class_masks, "share_across_levels": share}
-    depth = {"init_depth": 1, "refine_depth": int(share)}
-    masks = lively(ConvMasks(model_of(1, **mask, **depth)))
-    assert isinstance(masks, ConvMasks) and masks.outputs == (CLASSES if class_masks else 1)
-    for level, size in ((0, (4, 4)), (1, (7, 8))):
+    masks = lively(ConvMasks(model_of(1, **mask, init_depth=1, refine_depth=int(share))))
+    assert isinstance(masks, ConvMasks)
+    for level, size, known in ((0, (4, 4), 0), (1, (7, 8), 2), (2, (14, 15), 3)):
         features = torch.randn(BATCH, 16, *size)
-        found = masks.born(features, seeds(level), level).logits
-        expected = first_generation(masks, features, seeds(level), level, None)
+        before = torch.randn(BATCH, known, *((side + 1) // 2 for side in size)) if known else None
+        born = seeds(STRIDES[level])
+        found, _ = masks(features, born, None if before is None else Masks(before, None), level)
+        assert found.shape[2] == (CLASSES if class_masks else 1)
+        expected = first_generation(masks, features, born, level, before)
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
-    before = torch.randn(BATCH, SLOTS, 4, 4)
-    found = masks.refined(features, seeds(), Masks(before, None), 1, before).logits
-    expected = first_generation(masks, features, seeds(), 1, before)
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def second_generation(
     masks: StateMasks, features: Tensor, born: Seeds, level: int, before: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Logits [B,A,O,h,w] and states of newborns, or of those that had states ``before`` [B,A,S,h,w]."""
-    config, stride, mode = masks.config, STRIDES[level], masks.config.gauss_mode
-    at, later = (0, 0) if config.share_across_levels else (level, level - 1)
+    """Logits [B,A,O,h,w] and states of all, of whom the first ones had states ``before`` [B,N,S,h,w]."""
+    config, stride = masks.config, STRIDES[level]
+    at, later = (min(level, 1), 0) if config.share_across_levels else (level, level - 1)
     states = []
     for image, slot in product(range(BATCH), range(SLOTS)):
-        place, radius = born.places[image, slot], config.gauss_radius * STRIDES[int(born.births[image, slot])]
+        place, radius = born.places[image, slot], config.gauss_radius * born.strides[image, slot].item()
         gauss = gaussian(config, place, radius, stride, tuple(features.shape[2:]))
-        own = own_channels(config, place, gauss, radius, stride)
-        inputs = with_gauss(features[image], gauss, mode)
+        own = [gauss] if config.gauss_mode in ("onehot", "concat") else []
+        own += offsets(config, place, gauss, radius, stride)
+        inputs = with_gauss(features[image], gauss, config.gauss_mode)
         x = conv_of_concatenated(inputs, own, (masks.features[at], masks.own[at] if own else None))
-        if before is not None:
+        if before is not None and slot < before.shape[1]:
             known = torch.stack([finer(channel, features.shape[2:]) for channel in before[image, slot]])
             x = x + masks.states[later](known[None])[0]  # of the finer map, as published
-        x = x.relu()[None]
-        states.append(masks.blocks[at](masks.first[at](x) if before is None else x)[0])
+        states.append(masks.blocks[at](x.relu()[None])[0])
     stacked = torch.stack(states)
     return masks.out[at](stacked).unflatten(0, (BATCH, SLOTS)), stacked.unflatten(0, (BATCH, SLOTS))
 
@@ -153,28 +148,26 @@ def test_mp_13_second_generation_carries_channels_from_level_to_level(mode: str,
     mask = {"gauss_mode": mode, "offsets": offsets, "share_across_levels": share, "block": block}
     masks = lively(StateMasks(model_of(2, **mask)))
     assert isinstance(masks, StateMasks)
-    features = torch.randn(BATCH, 16, 4, 4)
-    born = masks.born(features, seeds(), 0)
-    torch.testing.assert_close(tuple(born), second_generation(masks, features, seeds(), 0, None), rtol=1e-4, atol=1e-5)
-    features, before = torch.randn(BATCH, 16, 7, 8), torch.randn(BATCH, SLOTS, 16, 4, 4)
-    found = masks.refined(features, seeds(), Masks(torch.zeros(()), before), 1, torch.zeros(()))
-    expected = second_generation(masks, features, seeds(), 1, before)
-    torch.testing.assert_close(tuple(found), expected, rtol=1e-4, atol=1e-5)
+    for level, size, known in ((0, (4, 4), 0), (1, (7, 8), 2), (2, (14, 15), 3)):
+        features = torch.randn(BATCH, 16, *size)
+        before = torch.randn(BATCH, known, 16, *((side + 1) // 2 for side in size)) if known else None
+        born = seeds(STRIDES[level])
+        found = masks(features, born, None if before is None else Masks(torch.zeros(()), before), level)
+        expected = second_generation(masks, features, born, level, before)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("generation", [1, 2])
 def test_mp_9_depth_and_sharing_are_what_they_say(generation: int) -> None:
-    """Layers of their own for each level unless shared; newborns have ``init_depth`` more."""
+    """Layers of each level, or of the coarsest and of all others."""
 
-    def layers(**mask: object) -> tuple[int, int]:
-        config = model_of(generation, init_depth=0, refine_depth=0) if not mask else model_of(generation, **mask)
-        masks = ConvMasks(config) if generation == 1 else StateMasks(config)
-        deep = (masks.deep_first, masks.deep) if isinstance(masks, ConvMasks) else (masks.first, masks.blocks)
-        return sum(len(own) for own in deep[0]), sum(len(own) for own in deep[1])  # type: ignore[arg-type]
+    def layers(**mask: object) -> list[int]:
+        masks = (ConvMasks if generation == 1 else StateMasks)(model_of(generation, **mask))
+        return [len(own) for own in (masks.deep if isinstance(masks, ConvMasks) else masks.blocks)]  # type: ignore[arg-type]
 
-    assert layers() == (0, 0)
-    assert layers(init_depth=3, refine_depth=2) == (9, 6)
-    assert layers(init_depth=3, refine_depth=2, share_across_levels=True) == (3, 2)
+    assert layers(init_depth=0, refine_depth=0) == [0, 0, 0]
+    assert layers(init_depth=3, refine_depth=2) == [3, 2, 2]
+    assert layers(init_depth=3, refine_depth=2, share_across_levels=True) == [3, 2]
 
 
 @pytest.mark.parametrize("generation", [1, 2])
@@ -183,11 +176,14 @@ def test_mp_9_masks_of_classes_are_chosen_by_class(generation: int) -> None:
     sections = {"mask": {"generation": generation, "class_masks": True}}
     model = small_model(model=sections)
     logits = torch.randn(1, 2, CLASSES, 4, 4)
-    born = seeds_at([[(8.0, 8.0), (24.0, 40.0)]])
-    chosen = model.growth._chosen(born, Masks(logits, None), 0, None).masks.logits
-    for slot, (y, x) in enumerate([(0, 0), (2, 1)]):
-        label = logits[0, slot, :, y, x].argmax()
-        assert torch.equal(chosen[0, slot], logits[0, slot, label])
+    born = seeds_at([[(8.0, 8.0), (24.0, 40.0)]])._replace(objects=torch.tensor([[-1, 0]]))
+    truth = truth_of([torch.ones(1, 4, 4, dtype=torch.bool)] * 3, [[0]])
+    truth.labels[0] = 2
+    with patch.object(type(model.growth.masks), "forward", lambda *_: (logits, None)):
+        for known, second in ((None, logits[0, 1, :, 2, 1].argmax()), (truth, 2)):
+            chosen = model.growth._grown(0, torch.zeros(1, 16, 4, 4), born, None, known).masks.logits
+            assert torch.equal(chosen[0, 0], logits[0, 0, logits[0, 0, :, 0, 0].argmax()])
+            assert torch.equal(chosen[0, 1], logits[0, 1, second])
 
 
 @pytest.mark.parametrize("kind", ["half", "fwhm", "sigma"])
@@ -196,7 +192,7 @@ def test_mp_21_gaussians_are_those_of_the_formulas(kind: str) -> None:
     radius = 2.5
     places = Places(MaskConfig(gauss_kind=kind, gauss_radius=radius), STRIDES)  # type: ignore[arg-type]
     born = seeds_at([[(24.0, 40.0)]])
-    (found,) = places.gaussians(born, 0, torch.Size((9, 9)))[0]
+    (found,) = places.gaussians(born, 0, torch.zeros(1, 1, 9, 9))[0]
     factor = {"half": math.log(2), "fwhm": 4 * math.log(2), "sigma": 0.5}[kind]
     for y, x in product(range(9), range(9)):
         distance = (x - 1) ** 2 + (y - 2) ** 2
@@ -210,9 +206,9 @@ def test_mp_21_all_levels_have_the_same_region_of_the_image() -> None:
     """As fine as the level is; pooled, it is that of the coarse one, but for what it bends within a cell."""
     places = Places(MaskConfig(gauss_radius=2.0), STRIDES)
     born = seeds_at([[(24.0, 40.0)]])
-    coarse = places.gaussians(born, 0, torch.Size((6, 6)))
+    coarse = places.gaussians(born, 0, torch.zeros(1, 1, 6, 6))
     for level, stride in ((1, 8), (2, 4)):
-        fine = places.gaussians(born, level, torch.Size((96 // stride, 96 // stride)))
+        fine = places.gaussians(born, level, torch.zeros(1, 1, 96 // stride, 96 // stride))
         y, x = ((torch.arange(96 // stride) + 0.5) * stride for _ in range(2))
         distance = (y[:, None] - 40) ** 2 + (x - 24) ** 2
         expected = torch.exp(-math.log(2) * distance / 32.0**2)
@@ -256,11 +252,11 @@ def test_mp_17_pyramids_move_with_the_image(generation: int) -> None:
     made = []
     for middle in (120.0, 136.0):
         born = seeds_at([[(middle, middle)]])
-        own = masks.born(features[0], born, 0)
-        levels = [own.logits]
-        for level in (1, 2):
-            own = masks.refined(features[level], born, own, level, own.logits[:, :, 0])
-            levels.append(own.logits)
+        levels, own = [], None
+        for level, maps in enumerate(features):
+            logits, states = masks(maps, born, own, level)
+            levels.append(logits)
+            own = Masks(logits[:, :, 0], states)
         near = [slice(int(middle - 24) // stride, int(middle + 24) // stride) for stride in STRIDES]
         made.append([own[0, 0, 0, part, part] for own, part in zip(levels, near)])
     for one, moved in zip(*made):

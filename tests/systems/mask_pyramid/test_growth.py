@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -14,8 +13,10 @@ from ldie.systems.mask_pyramid.growth import Growth, Level
 from ldie.systems.mask_pyramid.hypotheses import Hypotheses, Masks, Seeds, at_places
 from ldie.systems.mask_pyramid.truth import Truth
 from systems.mask_pyramid import plain
-from systems.mask_pyramid.helpers import SMALL, batch_of, small_config, small_model, small_recipe
+from systems.mask_pyramid.helpers import SMALL, batch_of, seeds_of, small_config, small_model, small_recipe
 from systems.rcnn.helpers import no_objects, two_images
+
+import ldie_ext
 
 SIZES = [(2, 3), (4, 6), (7, 11)]
 """Of levels of stride 16, 8 and 4, in a batch of 28 x 44."""
@@ -24,19 +25,10 @@ SIZES = [(2, 3), (4, 6), (7, 11)]
 def growth_by_lot(config: MaskPyramidConfig, masks: plain.RandomMasks) -> Growth:
     """Whose networks are a table."""
     growth = Growth(config).double()
-
-    def born(level: Any, seeds: Seeds, index: int) -> Masks:
-        return Masks(masks.of(seeds.places, seeds.births, index), None)
-
-    def refined(level: Any, seeds: Seeds, before: Masks, index: int, logits: Any) -> Masks:
-        return Masks(masks.of(seeds.places, seeds.births, index), None)
-
-    growth.__dict__["masks"] = SimpleNamespace(born=born, refined=refined)
-    del growth._modules["masks"]
-    if growth.guides:
-        guides = [SimpleNamespace(values=guide) for guide in masks.guides]
-        growth.__dict__["guides"] = [lambda _, own=own: own.values for own in guides]
-        del growth._modules["guides"]
+    del growth._modules["masks"], growth._modules["guides"]
+    growth.__dict__["masks"] = lambda level, seeds, before, index: (masks.of(seeds, index), None)
+    guided = masks.guides if config.model.growth.guide else []
+    growth.__dict__["guides"] = [lambda _, own=own: own for own in guided]
     return growth
 
 
@@ -76,10 +68,9 @@ def cells_of(level: Level, image: int) -> list[plain.Cell]:
     seeds = level.hypotheses.seeds
     alive = seeds.alive[image]
     found = []
-    for (x, y), birth in zip(seeds.places[image, alive].tolist(), seeds.births[image, alive].tolist()):
-        stride = SMALL.model.strides[birth]
+    for x, y, stride in seeds.births[image, alive].tolist():
         assert x % stride == y % stride == stride / 2
-        found.append((birth, int(y // stride), int(x // stride)))
+        found.append((SMALL.model.strides.index(int(stride)), int(y // stride), int(x // stride)))
     return found
 
 
@@ -99,43 +90,42 @@ def test_mp_8_growth_is_that_of_the_seven_steps() -> None:
             before = 0
             for index, (level, step) in enumerate(zip(levels, steps, strict=True)):
                 assert cells_of(level, image) == [each.born for each in step.alive], case
-                assert level.born[image] == len(step.births), case
+                assert level.born[image] == step.born, case
                 alive = level.hypotheses.seeds.alive[image]
-                assert level.hypotheses.seeds.objects[image, alive].tolist() == [each.target for each in step.alive]
+                objects = level.hypotheses.seeds.objects
+                assert objects is not None
+                assert objects[image, alive].tolist() == [each.target for each in step.alive], case
                 assert alive.sum() <= config.max_alive(index), case
                 for own, each in zip(level.hypotheses.masks.logits[image, alive], step.alive):
                     assert torch.equal(own, each.logits), case
-                born[index] += len(step.births)
+                born[index] += step.born
                 learns[index] += sum(each.target >= 0 for each in step.alive)
-                died[index] += before + len(step.births) - len(step.alive)
+                died[index] += before + step.born - len(step.alive)
                 before = len(step.alive)
     assert min(born) > 100 and min(learns) > 50 and min(died) > 50
 
 
 def test_mp_6_hypotheses_compete_for_cells_by_softmax() -> None:
     """Of two that are equally sure of a cell, each has half of it; by ``max``, one is sure is enough."""
-    masks = torch.zeros(1, 2, 1, 2)
-    masks[..., 0] = 6.0  # both want the first cell, none the second
-    masks[..., 1] = -6.0
-    alive = torch.ones(1, 2, dtype=torch.bool)
+    logits = torch.tensor([[6.0, -6], [6, -6]]).reshape(1, 2, 1, 2)  # both want the first cell, none the second
+    own = Hypotheses(seeds_of([[1, 1]]), Masks(logits, None))
     claims = {}
     for coverage in ("softmax", "max"):
         growth = Growth(small_config(model={"growth": {"coverage": coverage}}))
-        seeds = Seeds(alive, torch.zeros(1, 2, 2), torch.zeros(1, 2).long(), torch.zeros(1, 2).long())
-        found = growth._coverage(SimpleNamespace(seeds=seeds, masks=Masks(masks, None)), torch.tensor([[1, 2]]))  # type: ignore[arg-type]
-        claims[coverage] = found.coverage[0, 0].tolist()
+        claims[coverage] = growth._coverage(2, own, torch.tensor([[4, 8]])).coverage[0, 0].tolist()
     assert claims["softmax"] == pytest.approx([0.4994, 0.0025], abs=1e-4)
     assert claims["max"] == pytest.approx([0.9975, 0.0025], abs=1e-4)
 
 
 def test_mp_6_the_share_of_one_falls_as_another_rises() -> None:
     """Which the probability of a mask alone does not."""
-    growth = Growth(small_config(model={"growth": {"coverage": "softmax", "keep_floor": 0.2, "topk_keep": 8}}))
-    seeds = Seeds(torch.ones(1, 2, dtype=torch.bool), *[torch.zeros(1, 2, 2)], *[torch.zeros(1, 2).long()] * 2)
-    for rival, survivors in ((0.0, [True, True]), (5.0, [False, True])):
-        logits = torch.tensor([2.0, 2.0 + rival]).reshape(1, 2, 1, 1)
-        own = SimpleNamespace(seeds=seeds, masks=Masks(logits, None))
-        assert growth._coverage(own, torch.tensor([[1, 1]])).present[0].tolist() == survivors  # type: ignore[arg-type]
+    for coverage, survivor in (("softmax", False), ("max", True)):
+        growth = Growth(small_config(model={"growth": {"coverage": coverage, "keep_floor": 0.2, "topk_keep": 8}}))
+        for rival in (0.0, 5.0):
+            logits = torch.tensor([2.0, 2.0 + rival]).reshape(1, 2, 1, 1)
+            own = Hypotheses(seeds_of([[1, 1]]), Masks(logits, None))
+            present = growth._coverage(2, own, torch.tensor([[4, 4]])).present[0].tolist()
+            assert present == [survivor or not rival, True]
 
 
 def test_mp_2_grows_coarse_to_fine_and_says_how_many_live() -> None:
@@ -171,24 +161,23 @@ def test_mp_14_where_there_are_too_many_the_best_at_home_are_kept(generation: in
         }
     )
     features = [torch.randn(2, 16, side, side) for side in (4, 8, 16)]
-    refined: list[int] = []
-    masks = model.growth.masks
-    inner = masks.refined
+    computed: list[int] = []
+    forward = type(model.growth.masks).forward
 
-    def counted(level: Any, seeds: Seeds, *args: Any) -> Masks:
-        refined.append(seeds.alive.shape[1])
-        return inner(level, seeds, *args)
+    def counted(masks: Any, level: Any, seeds: Seeds, *args: Any) -> Any:
+        computed.append(seeds.alive.shape[1])
+        return forward(masks, level, seeds, *args)
 
-    with patch.object(masks, "refined", counted):
+    with patch.object(type(model.growth.masks), "forward", counted):
         levels = model.growth(features, torch.tensor([[64, 64], [64, 64]]))
-    assert refined == [5, 4], "what a level refines is what the level before kept"
+    assert computed == [5, 5 + 2, 4 + 2], "what the level before kept, and newborns"
     for cap, level in zip(caps, levels):
         assert level.hypotheses.seeds.alive.shape == (2, cap) and level.hypotheses.masks.logits.shape[1] == cap
 
 
 def test_mp_14_those_that_are_weak_at_home_go_first() -> None:
-    config = small_config(model={"growth": {"max_alive": [3], "newborns": [1], "topk_keep": 8}})
-    growth = Growth(config)
+    """And take no gradient."""
+    growth = Growth(small_config(model={"growth": {"topk_keep": 8}}))
     places = (torch.tensor([[0, 0], [1, 0], [2, 0], [3, 0], [0, 1]])[None] + 0.5) * 16
     logits = torch.full((1, 5, 4, 4), -3.0)
     for slot, (home, elsewhere) in enumerate([(1.0, 9.0), (5.0, 0.0), (-2.0, 9.0), (4.0, 0.0), (3.0, 0.0)]):
@@ -196,16 +185,13 @@ def test_mp_14_those_that_are_weak_at_home_go_first() -> None:
         x, y = (places[0, slot] / 16).long().tolist()
         logits[0, slot, y, x] = home
     logits.requires_grad_()
-    seeds = Seeds(torch.ones(1, 5, dtype=torch.bool), places, torch.zeros(1, 5).long(), torch.full((1, 5), -1))
-    kept = growth._culled(0, plain_hypotheses(seeds, logits), torch.tensor([[4, 4]]))
+    own = Hypotheses(seeds_of([[1] * 5], places=places), Masks(logits, None))
+    _, present, responses = growth._coverage(0, own, torch.tensor([[64, 64]]))
+    kept = own.take(ldie_ext.pyramid_cull(present, responses, 3).slots)
     assert kept.seeds.places.tolist() == [places[0, [1, 3, 4]].tolist()], "in their order"
     assert at_places(kept.masks.logits, kept.seeds.places, 16).tolist() == [[5.0, 4.0, 3.0]]
     kept.masks.logits.sum().backward()
     assert logits.grad is not None and logits.grad.sum((2, 3)).tolist() == [[0, 16, 0, 16, 16]]
-
-
-def plain_hypotheses(seeds: Seeds, logits: torch.Tensor) -> Any:
-    return Hypotheses(seeds, Masks(logits, None))
 
 
 def test_masks_of_slots_that_are_not_in_use_change_nothing() -> None:

@@ -11,11 +11,11 @@ import pytest
 import torch
 from ldie.systems.mask_pyramid import MaskPyramidRecipe
 from ldie.systems.mask_pyramid.growth import Level
-from ldie.systems.mask_pyramid.hypotheses import Hypotheses, Masks, Seeds, at_places
+from ldie.systems.mask_pyramid.hypotheses import Hypotheses, Masks, at_places
 from ldie.systems.mask_pyramid.losses import Losses, mask_loss
 from ldie.systems.mask_pyramid.truth import Truth, make_truth
 from ldie.tasks.detection.batches import Batch, network_input
-from systems.mask_pyramid.helpers import CLASSES, LOSSES, batch_of, gradients, small_recipe
+from systems.mask_pyramid.helpers import CLASSES, LOSSES, batch_of, gradients, seeds_of, small_recipe
 from systems.rcnn.helpers import no_objects, squares, two_images
 from torch import Tensor
 from torch.nn import functional
@@ -158,12 +158,7 @@ def test_mp_11_mask_losses_of_known_masks(kind: str, expected: float | None) -> 
 
 
 def random_level(config: Any, truth: Truth, alive: list[list[int]], objects: list[list[int]], size: int) -> Level:
-    seeds = Seeds(
-        torch.tensor(alive, dtype=torch.bool),
-        torch.rand(len(alive), len(alive[0]), 2) * 64,
-        torch.zeros(len(alive), len(alive[0])).long(),
-        torch.tensor(objects),
-    )
+    seeds = seeds_of(alive, objects)
     logits = torch.randn(*seeds.alive.shape, size, size, requires_grad=True)
     return Level(Hypotheses(seeds, Masks(logits, None)), None, torch.zeros(len(alive)))
 
@@ -176,12 +171,7 @@ def test_mp_15_a_level_is_a_mean_over_hypotheses_not_a_sum() -> None:
     logits = torch.randn(1, 1, 16, 16)
     found = []
     for count in (1, 7, 50):
-        seeds = Seeds(
-            torch.ones(1, count, dtype=torch.bool),
-            torch.full((1, count, 2), 30.0),
-            torch.zeros(1, count).long(),
-            torch.zeros(1, count).long(),
-        )
+        seeds = seeds_of([[1] * count], [[0] * count], torch.full((1, count, 2), 30.0))
         own = Hypotheses(seeds, Masks(logits.expand(1, count, 16, 16), None))
         found.append(losses._level(2, own, truth).item())
     assert found == pytest.approx([found[0]] * 3, rel=1e-5) and found[0] > 0.1
@@ -286,12 +276,7 @@ def test_supporters_best_leaves_one_learner_to_each_object() -> None:
     """The strongest at home, of those that are alive; of equal ones the first."""
     recipe = small_recipe(solver={"assign": {"supporters": "best"}})
     losses = Losses(recipe.model, recipe.runtime)
-    seeds = Seeds(
-        torch.tensor([[1, 1, 0, 1, 1, 1]], dtype=torch.bool),
-        torch.tensor([[[2.0, 2.0]] * 6]),
-        torch.zeros(1, 6).long(),
-        torch.tensor([[0, 0, 0, 1, -1, 1]]),
-    )
+    seeds = seeds_of([[1, 1, 0, 1, 1, 1]], [[0, 0, 0, 1, -1, 1]])
     logits = torch.tensor([1.0, 2, 9, 4, 9, 4]).reshape(1, 6, 1, 1).expand(1, 6, 16, 16)
     found = losses._objects(2, Hypotheses(seeds, Masks(logits, None)))
     assert found[seeds.alive].tolist() == [-1, 0, 1, -1, -1]

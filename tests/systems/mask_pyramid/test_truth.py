@@ -9,7 +9,7 @@ import pytest
 import torch
 from ldie.systems.mask_pyramid.hypotheses import Seeds
 from ldie.systems.mask_pyramid.truth import Truth, assign, make_truth
-from systems.mask_pyramid.helpers import batch_of, seeds_at, small_config, small_model, truth_of
+from systems.mask_pyramid.helpers import batch_of, seeds_at, seeds_of, small_config, small_model, truth_of
 from systems.rcnn.helpers import no_objects, run_lengths, squares, two_images
 from torch import Tensor
 
@@ -112,7 +112,7 @@ def test_mp_20_assignment_is_that_of_a_plain_loop() -> None:
         places = torch.rand(3, slots, 2) * 64
         alive = torch.rand(3, slots) < 0.8
         objects = torch.stack([torch.randint(-1, max(total, 1), (4,)) for _ in range(3)])
-        seeds = Seeds(torch.rand(3, 4) < 0.7, torch.zeros(3, 4, 2), torch.zeros(3, 4).long(), objects)
+        seeds = seeds_of((torch.rand(3, 4) < 0.7).tolist(), objects.tolist())
         before = None if case % 4 == 0 else seeds
         found = assign(places, alive, level, before, truth, config).tolist()
         assert found == plain_assign(places, alive, level, before, truth, ranges), case
@@ -165,14 +165,18 @@ def test_masks_without_a_pixel_are_nowhere() -> None:
 def test_missed_objects_are_taught_where_they_are_fullest(teach: bool) -> None:
     """In training they are born on the next level, whatever is claimed there; in evaluation nothing is known."""
     model = small_model(
-        model={"growth": {"low_thresh": 0.0, "topk_keep": 8}},
-        solver={"assign": {"teach": teach, "size_ranges": [[1000, 2000], [0, 2000], [0, 2000]]}},
+        model={"growth": {"low_thresh": 0.0, "topk_keep": 8, "max_alive": [20]}},
+        solver={"assign": {"teach": teach, "size_ranges": [[0, 30], [0, 2000], [0, 2000]]}},
     )
     batch = batch_of(squares((4, 4, 12), (20, 20, 40)))
     truth = make_truth(batch, model.config)
     features = [torch.randn(1, 16, side, side) for side in (4, 8, 16)]
     levels = model.growth(features, batch.sizes, truth)
-    assert levels[1].born.tolist() == [2 if teach else 0]
-    assert model.growth(features, batch.sizes)[1].born.tolist() == [0]
-    seeds = levels[1].hypotheses.seeds
-    assert set(seeds.objects[seeds.alive].tolist()) == ({-1, 0, 1} if teach else {-1})
+    assert [level.born.item() for level in levels] == [16, 0, int(teach)], "the first level learns none of its size"
+    assert [level.born.item() for level in model.growth(features, batch.sizes)] == [16, 0, 0]
+    seeds = levels[-1].hypotheses.seeds
+    assert seeds.objects is not None
+    assert set(seeds.objects[seeds.alive].tolist()) == ({-1, 0, 1} if teach else {-1, 0})
+    if teach:
+        (place,) = seeds.places[(seeds.objects == 1) & seeds.alive].tolist()
+        assert place == [28.0, 28.0], "the first of its fullest cells"

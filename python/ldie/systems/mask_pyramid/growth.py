@@ -82,9 +82,7 @@ class Growth(nn.Module):
                 seeds = grown.seeds.join(newborn)
         return levels
 
-    def _first(
-        self, level: Tensor, guide: Tensor | None, sizes: Tensor, truth: Truth | None
-    ) -> tuple[Seeds, Tensor]:
+    def _first(self, level: Tensor, guide: Tensor | None, sizes: Tensor, truth: Truth | None) -> tuple[Seeds, Tensor]:
         """A hypothesis in each cell inside of the images.
 
         Where the batch has more cells than there is room for, in those where the guide sees objects first; without one,
@@ -145,7 +143,8 @@ class Growth(nn.Module):
         """Hypotheses in the cells of a level that are claimed least."""
         growth = self.config.model.growth
         if truth is not None and self.config.solver.assign.teach:
-            claimed = _teach(claimed, truth, old, index)
+            missed = truth.learnt_from(index, self.config.solver.assign) & ~truth.supported(old)
+            claimed = _teach(claimed, truth, missed, index)
         room = min(self.config.newborns(index), claimed[0].numel())
         cells, born, places = ldie_ext.pyramid_spawn(
             claimed,
@@ -166,9 +165,8 @@ class Growth(nn.Module):
         return Seeds(alive, births, objects)
 
 
-def _teach(claimed: Tensor, truth: Truth, seeds: Seeds, index: int) -> Tensor:
-    """Objects without a hypothesis are born at the cell that has most of them."""
-    missed = (truth.objects >= 0) & ~truth.supported(seeds)
+def _teach(claimed: Tensor, truth: Truth, missed: Tensor, index: int) -> Tensor:
+    """Objects bool [B,T] that are missed are born at the cell that has most of them."""
     if not missed.numel():
         return claimed
     cell = truth.targets[index].flatten(1).argmax(1)[truth.objects.clamp(min=0)]
