@@ -15,6 +15,7 @@ from ldie.nn.backbone import build_backbone
 from ldie.stages import stage
 from ldie.systems.mask_pyramid.config import MaskPyramidConfig
 from ldie.systems.mask_pyramid.features import Features
+from ldie.systems.mask_pyramid.graph import MaskPyramidGraph
 from ldie.systems.mask_pyramid.growth import Growth, Level
 from ldie.systems.mask_pyramid.postprocess import find_objects, scored
 from ldie.systems.mask_pyramid.score import Opinion, ScoreHead
@@ -22,6 +23,7 @@ from ldie.systems.mask_pyramid.truth import Truth
 from ldie.tasks.detection import DetectionModel, Prediction
 from ldie.tasks.detection.batches import grouped
 from ldie.tasks.detection.mask_maps import Frame
+from ldie.tasks.detection.masks import Size
 from ldie.tasks.detection.whole_images import evaluation_image
 
 
@@ -80,6 +82,11 @@ class MaskPyramid(DetectionModel):
         features = self.features(self.backbone(images))[: self.levels]
         levels = self.growth(features, sizes, truth)
         return Pyramid(levels, self.score(features[-1], levels[-1].hypotheses))
+
+    def graph(self, size: Size | None) -> MaskPyramidGraph:
+        """See :meth:`DetectionModel.graph`; of squares with the configured side by default."""
+        side = self.config.input.shorter_side
+        return MaskPyramidGraph(self, self.config, size or (side, side))
 
     def predict(self, inputs: Sequence[Tensor]) -> list[Prediction]:
         """See :meth:`DetectionModel.predict`; images that fill a batch alike grow together."""
