@@ -115,7 +115,7 @@ class Growth(nn.Module):
             hypotheses.seeds.alive,
             mode=growth.coverage,
             top_k=growth.topk_keep,
-            background=0.0,
+            background=0.0 if growth.coverage == "softmax" else None,
             floor=growth.keep_floor,
             sizes=inside,
         )
