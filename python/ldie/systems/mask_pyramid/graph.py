@@ -38,7 +38,8 @@ class MaskPyramidGraph(DetectionGraph):
         self.config = config
         self.stride = config.model.strides[self.model.levels - 1]
         self.input = WholeImageInput(size, config.input, "detectron2")
-        self.frame = Frame(self.input.filled, self.input.target, size)
+        self.cells = tuple(-(-side // self.stride) for side in self.input.filled)
+        self.frame = Frame((self.cells[0] * self.stride, self.cells[1] * self.stride), self.input.target, size)
         self.inside: Tensor
         self.register_buffer("inside", torch.tensor([self.input.target]))
 
@@ -50,8 +51,7 @@ class MaskPyramidGraph(DetectionGraph):
     @property
     def details(self) -> dict[str, str]:
         """See :attr:`DetectionGraph.details`."""
-        height, width = (-(-side // self.stride) for side in self.frame.padded)
-        bottom, right = self.frame.image
+        (height, width), (bottom, right) = self.cells, self.frame.image
         whole = " x ".join(map(str, self.frame.padded))
         where = f"over {whole} pixels, the upper left {bottom} x {right} of which are the image"
         return {"masks": f"{height}, {width}], {where}: probabilities that it is the object"}
