@@ -148,8 +148,8 @@ class StateMasks(nn.Module):
             assert before.states is not None
             conv = self.states[min(level, len(self.states)) - 1]
             known = twice(conv(before.states.flatten(0, 1)), features.shape[2:])
-            x[:, : before.states.shape[1]] += known.unflatten(0, before.states.shape[:2])
-        states = self.blocks[which](x.flatten(0, 1).relu_())
+            x[:, : before.states.shape[1]].add_(known.unflatten(0, before.states.shape[:2]))
+        states = self.blocks[which](x.relu_().flatten(0, 1))  # of a view, relu_ would copy gradients
         return tuple(maps.unflatten(0, seeds.alive.shape) for maps in (self.out[which](states), states))
 
     def _inputs(self, features: Tensor, seeds: Seeds, level: int, which: int) -> Tensor:

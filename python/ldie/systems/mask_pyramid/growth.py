@@ -65,13 +65,13 @@ class Growth(nn.Module):
         """
         levels: list[Level] = []
         seeds, born = self._first(features[0], sizes, truth)
-        before = None
+        before, images = None, torch.arange(len(sizes), device=sizes.device)[:, None]
         for index, level in enumerate(features):
             grown = self._grown(index, level, seeds, before, truth)
             guide = full_precision(self.guides[index](level)) if self.guides else None
             coverage, present, responses = self._coverage(index, grown, sizes)
             capacity = min(self.config.max_alive(index), present.shape[1])
-            grown = grown.take(ldie_ext.pyramid_cull(present, responses, capacity).slots)
+            grown = grown.take(images, ldie_ext.pyramid_cull(present, responses, capacity).slots)
             levels.append(Level(grown, guide, born))
             if index + 1 < len(features):
                 before = grown.masks
@@ -83,9 +83,8 @@ class Growth(nn.Module):
         """A hypothesis in each cell inside of the images, row by row, as far as there is room."""
         batch, (height, width) = level.shape[0], level.shape[2:]
         nobody = torch.zeros((batch, 1), dtype=torch.bool, device=level.device)
-        unclaimed = torch.zeros((batch, 1, height, width), device=level.device)
-        stride = self.config.model.strides[0]
-        coverage = ldie_ext.pyramid_coverage(unclaimed, nobody, mode="max", top_k=1, sizes=sizes, step=stride).coverage
+        stride, no_mask = self.config.model.strides[0], level[:, :1].detach()
+        coverage = ldie_ext.pyramid_coverage(no_mask, nobody, mode="max", top_k=1, sizes=sizes, step=stride).coverage
         room = min(self.config.max_alive(0), height * width)
         cells, born, places = ldie_ext.pyramid_spawn(
             coverage, nobody, capacity=room, max_alive=room, threshold=1.0, step=stride
