@@ -160,12 +160,12 @@ class Launches(TorchDispatchMode):
 _NO_KERNEL = ("empty", "new_empty", "lift_fresh", "detach", "_unsafe_view", "_local_scalar_dense")
 
 
-def launches(config: MaskPyramidConfig, height: int = 800, width: int = 1344) -> Counter[str]:
-    """Kernels of the growth of one image, by operator."""
+def launches(config: MaskPyramidConfig, height: int = 800, width: int = 1344, batch: int = 1) -> Counter[str]:
+    """Kernels of the growth of a batch, by operator."""
     growth = Growth(merge(config, {"model": {"mask": {"state_channel": 8}, "backbone": {"pyramid_channel": 8}}}))
-    features = [torch.randn(1, 8, -(-height // stride), -(-width // stride)) for stride in config.model.strides]
+    features = [torch.randn(batch, 8, -(-height // stride), -(-width // stride)) for stride in config.model.strides]
     with torch.no_grad(), Launches() as mode:
-        growth(features, torch.tensor([[height, width]]))
+        growth(features, torch.tensor([[height, width]] * batch))
     return mode.counts
 
 
