@@ -80,7 +80,7 @@ class GrowthConfig:
     coverage: Literal["softmax", "max"] = "max"
     """What a hypothesis claims of a cell: its share among all of them, or its own probability."""
     guide: bool = False
-    """A map of where objects are is learnt on each level, and cells without one do not count as unclaimed."""
+    """A map of where objects of each class are is learnt on each level; cells without any do not count as unclaimed."""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ class Level(NamedTuple):
 
     hypotheses: Hypotheses
     guide: Tensor | None
-    """float [B,h,w]: logits of where objects are."""
+    """float [B,K,h,w]: logits of where objects of each class are."""
     born: Tensor
     """int64 [B]: how many were born on it."""
 
@@ -46,7 +46,9 @@ class Growth(nn.Module):
         self.config = config
         self.masks = ConvMasks(model) if model.mask.generation == 1 else StateMasks(model)
         guided = len(model.strides) if model.growth.guide else 0
-        self.guides = nn.ModuleList(nn.Conv2d(model.backbone.pyramid_channel, 1, 1) for _ in range(guided))
+        self.guides = nn.ModuleList(
+            nn.Conv2d(model.backbone.pyramid_channel, model.num_classes, 1) for _ in range(guided)
+        )
 
     def forward(self, features: Sequence[Tensor], sizes: Tensor, truth: Truth | None = None) -> list[Level]:
         """Features [B,C,h,w] of the levels that grow, the coarsest first -> these levels.
@@ -58,7 +60,7 @@ class Growth(nn.Module):
         """
         levels: list[Level] = []
         for index, level in enumerate(features):
-            guide = full_precision(self.guides[index](level)[:, 0]) if self.guides else None
+            guide = full_precision(self.guides[index](level)) if self.guides else None
             before = levels[-1].hypotheses if levels else None
             levels.append(self._level(index, level, before, guide, sizes, truth))
         return levels
@@ -106,7 +108,7 @@ class Growth(nn.Module):
             out = (y[:, None] >= inside[:, 0, None, None]) | (x >= inside[:, 1, None, None])
             return out.float()
         claimed = self._coverage(old, inside).coverage
-        return claimed if guide is None else 1 - guide.detach().sigmoid() * (1 - claimed)
+        return claimed if guide is None else 1 - guide.detach().amax(1).sigmoid() * (1 - claimed)
 
     def _coverage(self, hypotheses: Hypotheses, inside: Tensor) -> ldie_ext.PyramidCoverage:
         growth = self.config.model.growth
@@ -115,7 +117,7 @@ class Growth(nn.Module):
             hypotheses.seeds.alive,
             mode=growth.coverage,
             top_k=growth.topk_keep,
-            background=0.0,
+            background=0.0 if growth.coverage == "softmax" else None,
             floor=growth.keep_floor,
             sizes=inside,
         )

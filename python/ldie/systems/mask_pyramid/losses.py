@@ -110,8 +110,8 @@ class Losses(nn.Module):
 
     def _class_loss(self, logits: Tensor, alive: Tensor, objects: Tensor, truth: Truth) -> Tensor:
         """Cross entropy over classes and background."""
-        background = logits.shape[2] - 1
-        labels = torch.cat([truth.labels, truth.labels.new_full((1,), background)])[objects]
+        labels = truth.labels_of(objects)
+        labels = labels.where(labels >= 0, logits.shape[2] - 1)
         each = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
         return self._mean(each.unflatten(0, alive.shape), alive)
 
@@ -125,12 +125,15 @@ class Losses(nn.Module):
         return self._mean(each, seeds.alive & (objects >= 0))
 
     def _guide_loss(self, levels: Sequence[Level], truth: Truth) -> Tensor:
-        """Cross entropy of where objects are, mean over cells and levels."""
+        """Cross entropy of where objects of each class are, mean over cells, classes and levels."""
         sums = []
         for index, level in enumerate(levels):
             assert level.guide is not None
-            covered = _rows(truth.covered[index], truth.objects).any(1)
-            sums.append(functional.binary_cross_entropy_with_logits(level.guide, covered.float()))
+            covered = _rows(truth.covered[index], truth.objects)
+            labels = truth.labels_of(truth.objects)
+            classes = torch.arange(level.guide.shape[1], device=labels.device)
+            wanted = (covered[:, None] & (labels[:, None] == classes[:, None])[..., None, None]).any(2)
+            sums.append(functional.binary_cross_entropy_with_logits(level.guide, wanted.float()))
         return torch.stack(sums).mean()
 
 

@@ -96,7 +96,8 @@ class MaskPyramid(DetectionModel):
                 own = scored(pyramid.levels[-1].hypotheses, pyramid.opinion, stride, self.config)
             for place, (row, inside) in enumerate(zip(rows, sizes.tolist())):
                 file = inputs[row].shape[1:]
-                frame = Frame((batch.shape[2], batch.shape[3]), (inside[0], inside[1]), (file[0], file[1]))
+                height, width = own.maps.shape[2:]
+                frame = Frame((height * stride, width * stride), (inside[0], inside[1]), (file[0], file[1]))
                 results[row] = find_objects(own, place, frame, self.config)
         return [results[index] for index in range(len(inputs))]
 

@@ -58,8 +58,8 @@ class MaskPyramidRecipe(WholeImageRecipe):
 
     def train_step(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """See :meth:`Recipe.train_step`."""
-        stage, all_levels = self.config.solver.stage, len(self.config.model.strides)
-        if stage.steps and step and step % stage.steps == 0 and self.model.levels < all_levels:
+        stage = self.config.solver.stage
+        if stage.steps and stage.levels + step // stage.steps > self.model.levels < self._all_levels:
             self._add_level()
         with self.runtime.autocast():
             losses, counts = self._losses(batch)
@@ -70,12 +70,16 @@ class MaskPyramidRecipe(WholeImageRecipe):
     def on_evaluation(self, metrics: Mapping[str, float]) -> None:
         """See :meth:`Recipe.on_evaluation`: a level more where the ones before have stopped to become better."""
         stage, now = self.config.solver.stage, metrics.get(self.best_metric, 0.0)
-        if not stage.levels or stage.steps or self.model.levels == len(self.config.model.strides):
+        if not stage.levels or stage.steps or self.model.levels == self._all_levels:
             return
         if now < self._before + stage.gain:
             self._add_level()
             now = 0.0
         self._before = now
+
+    @property
+    def _all_levels(self) -> int:
+        return len(self.config.model.strides)
 
     def _add_level(self) -> None:
         self.model.grow()

@@ -30,6 +30,10 @@ class Truth:
     targets: list[Tensor]
     """By level float32 [G,h,w]: what masks are compared with."""
 
+    def labels_of(self, objects: Tensor) -> Tensor:
+        """int64, of the same shape: classes of objects; -1 where there is none."""
+        return torch.cat([self.labels, self.labels.new_full((1,), -1)])[objects]
+
     def supported(self, seeds: Seeds) -> Tensor:
         """Bool [B,T]: which objects have a hypothesis."""
         own = seeds.objects.where(seeds.alive, -1)

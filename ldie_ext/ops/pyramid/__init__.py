@@ -1,0 +1,1 @@
+"""Masks of instances that grow from coarse to fine."""
