@@ -33,20 +33,20 @@ class MaskConfig:
     state_channel: Positive = 256
     """Of the second generation: channels of each hypothesis."""
     init_kernel: Literal[1, 3, 5, 7] = 7
-    """Of the first generation: side of the convolution that makes a newborn's mask."""
+    """Of the first generation: side of the convolution that makes masks on the coarsest level."""
     refine_kernel: Literal[1, 3, 5, 7] = 3
-    """Of the first generation: side of the convolution that makes a finer mask of a coarser one."""
+    """The same on the others."""
     init_depth: Count = 1
-    """More layers for newborns: 3 x 3 convolutions of the features in the first generation, residual blocks of a
-    hypothesis' channels in the second."""
+    """Layers of the coarsest level: 3 x 3 convolutions of the features before that in the first generation, residual
+    blocks of a hypothesis' channels in the second."""
     refine_depth: Count = 1
-    """The same for all hypotheses, newborns too."""
+    """The same on the others."""
     block: Literal["bottleneck", "basic"] = "bottleneck"
     """Residual blocks of the second generation: 1 x 1, 3 x 3, 1 x 1, half as wide inside; or two of 3 x 3."""
     normalization: HeadNorm = "none"
     """Of these layers; ``batch`` counts slots that are not in use, too."""
     share_across_levels: bool = False
-    """One set of layers for all levels."""
+    """One set of layers for all levels after the coarsest."""
     class_masks: bool = False
     """A mask for each class, of which a hypothesis has that of its class."""
     gauss_mode: Literal["onehot", "concat", "multiply", "add"] = "concat"
@@ -65,10 +65,10 @@ class GrowthConfig:
     """Who is born, lives and dies."""
 
     max_alive: tuple[Positive, ...] = (80,)
-    """Hypotheses of an image, for each level or for all; where there are more, those with the lowest response at their
-    own place go, before gradients are taken."""
-    newborns: tuple[Positive, ...] = (50,)
-    """Most births in an image on a level, for each level after the first or for all."""
+    """Hypotheses of an image that live on, for each level or for all; where there are more, those with the lowest
+    response at their own place go, before gradients are taken."""
+    newborns: tuple[Count, ...] = (50,)
+    """Most births in an image, for each level but the last or for all."""
     low_thresh: _Fraction = 0.2
     """Cells that are claimed by less than this give birth, those claimed least first."""
     min_spawn: Count = 0
@@ -108,7 +108,7 @@ class MaskPyramidModel(ModelConfig):
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     start_stride: Literal[8, 16, 32, 64, 128, 256, 512, 1024] = 128
     """Pixels per cell of the level on which every cell starts a hypothesis."""
-    last_stride: Literal[4, 8, 16, 32] = 8
+    last_stride: Literal[4, 8, 16, 32] = 16
     """Pixels per cell of the level that results are read from."""
     mask: MaskConfig = field(default_factory=MaskConfig)
     growth: GrowthConfig = field(default_factory=GrowthConfig)
@@ -241,8 +241,8 @@ class MaskPyramidConfig(RunConfig):
         return _of_level(self.model.growth.max_alive, level)
 
     def newborns(self, level: int) -> int:
-        """Most births in an image on a level after the first."""
-        return _of_level(self.model.growth.newborns, level - 1)
+        """Most births in an image on a level that is not the last."""
+        return _of_level(self.model.growth.newborns, level)
 
     def loss_weight(self, level: int) -> float:
         """Of the masks of a level."""

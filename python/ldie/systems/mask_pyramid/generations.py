@@ -31,42 +31,33 @@ class Places:
     def __init__(self, config: MaskConfig, strides: Sequence[int]) -> None:
         self.config = config
         self.strides = strides
-        self.channels = (config.gauss_mode in ("onehot", "concat")) + 2 * config.offsets
 
-    def gaussians(self, seeds: Seeds, level: int, size: torch.Size) -> Tensor:
-        """float32 [B,A,h,w]: 1 in the middle of each hypothesis, the same region of the image on all levels."""
+    def gaussians(self, seeds: Seeds, level: int, like: Tensor) -> Tensor:
+        """[B,A,h,w] as maps ``like``: 1 at the place of birth, the same region of the image on all levels."""
         config = self.config
-        stride = self.strides[level]
-        radius = self._radii(seeds) / stride
-        kind = "onehot" if config.gauss_mode == "onehot" else config.gauss_kind
-        return ldie_ext.gaussian_maps(seeds.places / stride, radius, tuple(size), kind=kind)
+        return ldie_ext.gaussian_maps(
+            seeds.places,
+            config.gauss_radius * seeds.strides,
+            tuple(like.shape[2:]),
+            step=self.strides[level],
+            kind="onehot" if config.gauss_mode == "onehot" else config.gauss_kind,
+            dtype=like.dtype,
+        )
 
-    def _radii(self, seeds: Seeds) -> Tensor:
-        """In pixels."""
-        strides = torch.tensor(self.strides, device=seeds.births.device)
-        return self.config.gauss_radius * strides[seeds.births].float()
-
-    def channels_of(self, seeds: Seeds, level: int, size: torch.Size, gaussians: Tensor) -> Tensor:
-        """[B,A,channels,h,w]: what the features get beside them."""
-        maps = [gaussians[:, :, None]] if self.config.gauss_mode in ("onehot", "concat") else []
-        if self.config.offsets:
-            maps.append(self._offsets(seeds, level, size))
-        return torch.cat(maps, 2) if len(maps) > 1 else maps[0]
-
-    def _offsets(self, seeds: Seeds, level: int, size: torch.Size) -> Tensor:
-        stride, (height, width) = self.strides[level], size
-        x, y = ((torch.arange(side, device=seeds.places.device) + 0.5) * stride for side in (width, height))
-        places, radii = seeds.places[..., None], self._radii(seeds)[..., None]
-        dx, dy = (x - places[:, :, 0]) / radii, (y - places[:, :, 1]) / radii
+    def offsets(self, seeds: Seeds, level: int, like: Tensor) -> Tensor:
+        """[B,A,2,h,w] as maps ``like``: how far cells are from the place of birth, to the right and down, in radii."""
+        stride, (height, width) = self.strides[level], like.shape[2:]
+        x, y = ((torch.arange(side, device=like.device) + 0.5) * stride for side in (width, height))
+        radii = self.config.gauss_radius * seeds.strides[..., None]
+        dx, dy = (x - seeds.births[..., :1]) / radii, (y - seeds.births[..., 1:2]) / radii
         both = dx[:, :, None].expand(-1, -1, height, -1), dy[..., None].expand(-1, -1, -1, width)
-        return torch.stack(both, 2)
+        return torch.stack(both, 2).nan_to_num().to(like.dtype)
 
 
 class ConvMasks(nn.Module):
     """First generation: a level's mask is one convolution of the features and of the mask before it.
 
-    ``C_0`` makes a newborn's mask of the features and its place, ``C_l`` a finer one of features and coarser mask. Per
-    hypothesis there are maps of one channel alone.
+    Newborns have no mask yet, but their place. Per hypothesis there are maps of one channel alone.
 
     Args:
         model: Layers and levels.
@@ -76,92 +67,58 @@ class ConvMasks(nn.Module):
         super().__init__()
         config = model.mask
         self.config = config
-        self.outputs = model.num_classes if config.class_masks else 1
         self.places = Places(config, model.strides)
-        channel = model.backbone.pyramid_channel
-        count = 1 if config.share_across_levels else len(model.strides)
+        channel, outputs = model.backbone.pyramid_channel, model.num_classes if config.class_masks else 1
         norm = norm_layer(config.normalization)
+        own = 1 + 2 * config.offsets
 
-        def layers(depth: int) -> nn.ModuleList:
-            return nn.ModuleList(
-                nn.Sequential(*(NormedConv2d(channel, channel, 3, norm=norm, relu=True) for _ in range(depth)))
-                for _ in range(count)
-            )
+        def deep(depth: int) -> nn.Sequential:
+            return nn.Sequential(*(NormedConv2d(channel, channel, 3, norm=norm, relu=True) for _ in range(depth)))
 
-        def split(kernel: int, own: int) -> nn.ModuleList:
-            return nn.ModuleList(SplitConv(channel, own, self.outputs, kernel) for _ in range(count))
+        kinds = _kinds(config, len(model.strides))
+        self.deep = nn.ModuleList(deep(config.refine_depth if later else config.init_depth) for later in kinds)
+        sides = [config.refine_kernel if later else config.init_kernel for later in kinds]
+        self.shared = nn.ModuleList(nn.Conv2d(channel, outputs, side, padding=side // 2) for side in sides)
+        self.own = nn.ModuleList(nn.Conv2d(own, outputs, side, padding=side // 2, bias=False) for side in sides)
 
-        self.deep_first, self.deep = layers(config.init_depth), layers(config.refine_depth)
-        self.first = split(config.init_kernel, self.places.channels)
-        self.finer = split(config.refine_kernel, 1)
+    def forward(self, features: Tensor, seeds: Seeds, before: Masks | None, level: int) -> tuple[Tensor, None]:
+        """Logits [B,A,O,h,w] of all hypotheses on features [B,C,h,w]; the first ones have masks ``before``."""
+        which = min(level, len(self.shared) - 1)
+        features = self.deep[which](features)
+        shared, own = self.shared[which], self.own[which]
+        assert isinstance(shared, nn.Conv2d)
+        gaussians = self.places.gaussians(seeds, level, features)
+        own_maps = gaussians[:, :, None]
+        if before is not None:
+            known = twice(before.logits.sigmoid().to(features.dtype), features.shape[2:])
+            own_maps = torch.cat([known, gaussians[:, known.shape[1] :]], 1)[:, :, None]
+        if self.config.offsets:
+            own_maps = torch.cat([own_maps, self.places.offsets(seeds, level, features)], 2)
+        logits = own(own_maps.flatten(0, 1)).unflatten(0, seeds.alive.shape)
+        return logits + self._shared(shared, features, gaussians), None
 
-    def born(self, features: Tensor, seeds: Seeds, level: int) -> Masks:
-        """Masks of newborns on features [B,C,h,w]."""
-        own = _own(level, self.first)
-        features = self.deep_first[own](self.deep[own](features))
-        conv = self.first[own]
-        assert isinstance(conv, SplitConv)
-        gaussians = self.places.gaussians(seeds, level, features.shape[2:]).to(features.dtype)
-        maps = self.places.channels_of(seeds, level, features.shape[2:], gaussians) if self.places.channels else None
-        return Masks(conv.masks(features, maps, gaussians, self.config.gauss_mode), None)
-
-    def refined(self, features: Tensor, seeds: Seeds, masks: Masks, level: int, before: Tensor) -> Masks:
-        """Masks of hypotheses of the level before, whose logits are ``before`` [B,A,h,w]."""
-        own = _own(level, self.finer)
-        conv = self.finer[own]
-        assert isinstance(conv, SplitConv)
-        features = self.deep[own](features)
-        size = features.shape[2:]
-        previous = twice(before.sigmoid(), size)
-        mode = self.config.gauss_mode
-        gaussians = self.places.gaussians(seeds, level, size).to(features.dtype) if mode == "multiply" else previous
-        return Masks(
-            conv.masks(features, previous[:, :, None], gaussians, mode if mode == "multiply" else "concat"), None
-        )
-
-
-class SplitConv(nn.Module):
-    """The convolution of ``cat(features, own)``, in parts.
-
-    Args:
-        channel: Of the features.
-        own: Channels of each hypothesis.
-        outputs: Masks of each hypothesis.
-        kernel: Side.
-    """
-
-    def __init__(self, channel: int, own: int, outputs: int, kernel: int) -> None:
-        super().__init__()
-        self.features = nn.Conv2d(channel, outputs, kernel, padding=kernel // 2)
-        self.own = nn.Conv2d(own, outputs, kernel, padding=kernel // 2, bias=False) if own else None
-
-    def masks(self, features: Tensor, own: Tensor | None, gaussians: Tensor, mode: str) -> Tensor:
-        """Logits [B,A,O,h,w]."""
-        weight = self.features.weight
-        outputs, _, kernel, _ = weight.shape
+    def _shared(self, conv: nn.Conv2d, features: Tensor, gaussians: Tensor) -> Tensor:
+        """[B,A,O,h,w], or [B,1,O,h,w]: the part of the features."""
+        weight, bias, mode = conv.weight, conv.bias, self.config.gauss_mode
+        assert bias is not None
         if mode == "multiply":
             taps = weight.permute(0, 2, 3, 1).reshape(-1, weight.shape[1], 1, 1)
-            responses = functional.conv2d(features, taps).unflatten(1, (outputs, kernel**2))
-            logits = ldie_ext.gated_conv(gaussians, responses)
-            assert self.features.bias is not None
-            logits = logits + self.features.bias.reshape(-1, 1, 1)
-        else:
-            logits = self.features(features)[:, None]
+            responses = functional.conv2d(features, taps).unflatten(1, (weight.shape[0], -1))
+            return ldie_ext.gated_conv(gaussians, responses) + bias[:, None, None]
+        shared: Tensor = conv(features)[:, None]
         if mode == "add":  # the same map is added to all channels, so their weights add up
-            summed = functional.conv2d(
-                gaussians.flatten(0, 1)[:, None], weight.sum(1, keepdim=True), padding=kernel // 2
-            )
-            logits = logits + summed.unflatten(0, gaussians.shape[:2])
-        if self.own is not None and own is not None:
-            logits = logits + self.own(own.flatten(0, 1)).unflatten(0, own.shape[:2])
-        return logits
+            summed = weight.sum(1, keepdim=True)
+            added = functional.conv2d(gaussians.flatten(0, 1)[:, None], summed, padding=weight.shape[2] // 2)
+            shared = shared + added.unflatten(0, gaussians.shape[:2])
+        return shared
 
 
 class StateMasks(nn.Module):
     """Second generation: hypotheses have channels, which a level refines by residual blocks.
 
     ``h_l = blocks(relu(W_h up2(h_{l-1}) + W_f f_l + W_g g))``, and a mask's logits are ``W_o h_l``. ``W_h`` is applied
-    before the map is made finer, which is the same, as both are linear, on a quarter of the cells.
+    before the map is made finer, which is the same, as both are linear, on a quarter of the cells. Newborns have no
+    ``h_{l-1}``.
 
     Args:
         model: Layers and levels.
@@ -171,54 +128,50 @@ class StateMasks(nn.Module):
         super().__init__()
         config = model.mask
         self.config = config
-        self.outputs = model.num_classes if config.class_masks else 1
         self.places = Places(config, model.strides)
         channel, state = model.backbone.pyramid_channel, config.state_channel
-        count = 1 if config.share_across_levels else len(model.strides)
-        self.features = nn.ModuleList(nn.Conv2d(channel, state, 1) for _ in range(count))
-        self.states = nn.ModuleList(nn.Conv2d(state, state, 1, bias=False) for _ in range(count))
-        own = self.places.channels
-        self.own = nn.ModuleList(nn.Conv2d(own, state, 1, bias=False) for _ in range(count if own else 0))
-        self.first = nn.ModuleList(_blocks(config, config.init_depth) for _ in range(count))
-        self.blocks = nn.ModuleList(_blocks(config, config.refine_depth) for _ in range(count))
-        self.out = nn.ModuleList(nn.Conv2d(state, self.outputs, 1) for _ in range(count))
+        outputs = model.num_classes if config.class_masks else 1
+        kinds = _kinds(config, len(model.strides))
+        self.features = nn.ModuleList(nn.Conv2d(channel, state, 1) for _ in kinds)
+        self.states = nn.ModuleList(nn.Conv2d(state, state, 1, bias=False) for later in kinds if later)
+        own = (config.gauss_mode in ("onehot", "concat")) + 2 * config.offsets
+        self.own = nn.ModuleList(nn.Conv2d(own, state, 1, bias=False) for _ in kinds if own)
+        depths = (config.refine_depth if later else config.init_depth for later in kinds)
+        self.blocks = nn.ModuleList(nn.Sequential(*(_Block(config) for _ in range(depth))) for depth in depths)
+        self.out = nn.ModuleList(nn.Conv2d(state, outputs, 1) for _ in kinds)
 
-    def born(self, features: Tensor, seeds: Seeds, level: int) -> Masks:
-        """Masks and channels of newborns on features [B,C,h,w]."""
-        own = _own(level, self.features)
-        x = self._inputs(features, seeds, level).relu_()
-        return self._outputs(self.first[own](x), seeds, own)
+    def forward(self, features: Tensor, seeds: Seeds, before: Masks | None, level: int) -> tuple[Tensor, Tensor]:
+        """Logits [B,A,O,h,w] and channels [B,A,C,h,w] of all hypotheses; the first ones have masks ``before``."""
+        which = min(level, len(self.out) - 1)
+        x = self._inputs(features, seeds, level, which)
+        if before is not None:
+            assert before.states is not None
+            conv = self.states[min(level, len(self.states)) - 1]
+            known = twice(conv(before.states.flatten(0, 1)), features.shape[2:])
+            x[:, : before.states.shape[1]] += known.unflatten(0, before.states.shape[:2])
+        states = self.blocks[which](x.flatten(0, 1).relu_())
+        return tuple(maps.unflatten(0, seeds.alive.shape) for maps in (self.out[which](states), states))
 
-    def refined(self, features: Tensor, seeds: Seeds, masks: Masks, level: int, before: Tensor) -> Masks:
-        """Masks and channels of hypotheses of the level before."""
-        own = _own(level, self.features)
-        assert masks.states is not None
-        known = self.states[own](masks.states.flatten(0, 1))
-        known = twice(known, features.shape[2:])
-        x = (self._inputs(features, seeds, level) + known).relu_()
-        return self._outputs(x, seeds, own)
-
-    def _inputs(self, features: Tensor, seeds: Seeds, level: int) -> Tensor:
-        """[B * A,state,h,w]: all but what the level before knew."""
-        own, mode, size = _own(level, self.features), self.config.gauss_mode, features.shape[2:]
-        conv = self.features[own]
+    def _inputs(self, features: Tensor, seeds: Seeds, level: int, which: int) -> Tensor:
+        """[B,A,C,h,w]: all but what the level before knew."""
+        mode, conv = self.config.gauss_mode, self.features[which]
         assert isinstance(conv, nn.Conv2d) and conv.bias is not None
-        gaussians = self.places.gaussians(seeds, level, size).to(features.dtype)
+        gaussians = self.places.gaussians(seeds, level, features)[:, :, None]
         if mode == "multiply":
-            x = functional.conv2d(features, conv.weight)[:, None] * gaussians[:, :, None] + conv.bias[:, None, None]
+            x = torch.addcmul(conv.bias[:, None, None], functional.conv2d(features, conv.weight)[:, None], gaussians)
         else:
-            x = conv(features)[:, None]
-        if mode == "add":
-            x = x + gaussians[:, :, None] * conv.weight.sum((1, 2, 3))[:, None, None]
-        if self.places.channels:
-            maps = self.places.channels_of(seeds, level, size, gaussians).flatten(0, 1)
-            x = self.own[own](maps).unflatten(0, seeds.alive.shape) + x
-        return x.expand(-1, seeds.alive.shape[1], -1, -1, -1).flatten(0, 1)
+            weight = conv.weight.sum(1) if mode == "add" else self.own[which].get_parameter("weight")[:, 0]
+            x = torch.addcmul(conv(features)[:, None], gaussians, weight.to(gaussians.dtype))
+        if self.config.offsets:
+            offsets = self.places.offsets(seeds, level, features).flatten(0, 1)
+            weight = self.own[which].get_parameter("weight")[:, -2:]
+            x = x + functional.conv2d(offsets, weight).unflatten(0, seeds.alive.shape)
+        return x
 
-    def _outputs(self, x: Tensor, seeds: Seeds, own: int) -> Masks:
-        states = self.blocks[own](x)
-        logits = self.out[own](states)
-        return Masks(logits.unflatten(0, seeds.alive.shape), states.unflatten(0, seeds.alive.shape))
+
+def _kinds(config: MaskConfig, levels: int) -> list[bool]:
+    """For each set of layers whether it is of levels after the first."""
+    return [False] + [True] * min(levels - 1, 1 if config.share_across_levels else levels)
 
 
 class _Block(nn.Module):
@@ -239,12 +192,9 @@ class _Block(nn.Module):
         self.convs = nn.Sequential(*convs)
 
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = (self.convs(x) + x).relu_()
+        """Channels [N,C,h,w]."""
+        result: Tensor = self.convs(x).add_(x).relu_()
         return result
-
-
-def _blocks(config: MaskConfig, depth: int) -> nn.Sequential:
-    return nn.Sequential(*(_Block(config) for _ in range(depth)))
 
 
 def twice(maps: Tensor, size: torch.Size) -> Tensor:
@@ -254,8 +204,3 @@ def twice(maps: Tensor, size: torch.Size) -> Tensor:
     """
     fine = functional.interpolate(maps, scale_factor=2, mode="bilinear", align_corners=False)
     return fine[:, :, : size[0], : size[1]]
-
-
-def _own(level: int, layers: nn.ModuleList) -> int:
-    """Which of the layers is a level's."""
-    return min(level, len(layers) - 1)

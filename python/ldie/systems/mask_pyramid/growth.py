@@ -7,7 +7,7 @@ Nothing waits for the device, and all images of a batch grow together: every ima
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -23,18 +23,24 @@ _TAUGHT = -1.0
 """What cells are claimed by that give birth whatever hypotheses say."""
 
 
-class Level(NamedTuple):
+@dataclass(frozen=True)
+class Level:
     """A level when it has grown."""
 
     hypotheses: Hypotheses
+    """Those that live on, the cells' best ones."""
     guide: Tensor | None
     """float [B,K,h,w]: logits of where objects of each class are."""
     born: Tensor
-    """int64 [B]: how many were born on it."""
+    """int64 [B]: how many of all were born for this level, on cells of the one before."""
 
 
 class Growth(nn.Module):
     """The networks of the pyramid itself, and how it grows with them.
+
+    On the coarsest level every cell starts a hypothesis. Then, on every level: masks are computed on it for old and new
+    hypotheses together; those that are among the best of no cell die, the worst ones too where there are too many; and
+    the cells that are claimed least give birth to new ones, whose first masks are those of the next level.
 
     Args:
         config: All of it.
@@ -46,9 +52,8 @@ class Growth(nn.Module):
         self.config = config
         self.masks = ConvMasks(model) if model.mask.generation == 1 else StateMasks(model)
         guided = len(model.strides) if model.growth.guide else 0
-        self.guides = nn.ModuleList(
-            nn.Conv2d(model.backbone.pyramid_channel, model.num_classes, 1) for _ in range(guided)
-        )
+        channel = model.backbone.pyramid_channel
+        self.guides = nn.ModuleList(nn.Conv2d(channel, model.num_classes, 1) for _ in range(guided))
 
     def forward(self, features: Sequence[Tensor], sizes: Tensor, truth: Truth | None = None) -> list[Level]:
         """Features [B,C,h,w] of the levels that grow, the coarsest first -> these levels.
@@ -59,108 +64,94 @@ class Growth(nn.Module):
             truth: In training: what newborns learn.
         """
         levels: list[Level] = []
+        seeds, born = self._first(features[0], sizes, truth)
+        before = None
         for index, level in enumerate(features):
+            grown = self._grown(index, level, seeds, before, truth)
             guide = full_precision(self.guides[index](level)) if self.guides else None
-            before = levels[-1].hypotheses if levels else None
-            levels.append(self._level(index, level, before, guide, sizes, truth))
+            coverage, present, responses = self._coverage(index, grown, sizes)
+            capacity = min(self.config.max_alive(index), present.shape[1])
+            grown = grown.take(ldie_ext.pyramid_cull(present, responses, capacity).slots)
+            levels.append(Level(grown, guide, born))
+            if index + 1 < len(features):
+                before = grown.masks
+                newborn, born = self._born(index, coverage, guide, grown.seeds, truth)
+                seeds = grown.seeds.join(newborn)
         return levels
 
-    def _level(
-        self,
-        index: int,
-        level: Tensor,
-        before: Hypotheses | None,
-        guide: Tensor | None,
-        sizes: Tensor,
-        truth: Truth | None,
-    ) -> Level:
-        config = self.config
-        inside = -(-sizes // config.model.strides[index])
-        old = self._refined(index, level, before, truth) if before else None
-        claimed = self._claimed(old, guide if before else None, inside, level)
-        seeds, born = self._born(index, claimed, old, truth)
-        new = self._chosen(seeds, self.masks.born(level, seeds, index), index, truth)
-        both = old.join(new) if old else new
-        return Level(self._culled(index, both, inside), guide, born)
+    def _first(self, level: Tensor, sizes: Tensor, truth: Truth | None) -> tuple[Seeds, Tensor]:
+        """A hypothesis in each cell inside of the images, row by row, as far as there is room."""
+        batch, (height, width) = level.shape[0], level.shape[2:]
+        nobody = torch.zeros((batch, 1), dtype=torch.bool, device=level.device)
+        unclaimed = torch.zeros((batch, 1, height, width), device=level.device)
+        stride = self.config.model.strides[0]
+        coverage = ldie_ext.pyramid_coverage(unclaimed, nobody, mode="max", top_k=1, sizes=sizes, step=stride).coverage
+        room = min(self.config.max_alive(0), height * width)
+        cells, born, places = ldie_ext.pyramid_spawn(
+            coverage, nobody, capacity=room, max_alive=room, threshold=1.0, step=stride
+        )
+        return self._seeds(0, cells, places, None, truth), born
 
-    def _refined(self, index: int, level: Tensor, before: Hypotheses, truth: Truth | None) -> Hypotheses:
-        seeds, masks = before
-        return self._chosen(seeds, self.masks.refined(level, seeds, masks, index, masks.logits), index, truth)
-
-    def _chosen(self, seeds: Seeds, masks: Masks, index: int, truth: Truth | None) -> Hypotheses:
-        """The mask of one class alone: that of the object that is learnt, otherwise the strongest at its place."""
-        logits = full_precision(masks.logits)
+    def _grown(self, index: int, level: Tensor, seeds: Seeds, before: Masks | None, truth: Truth | None) -> Hypotheses:
+        """Masks of all hypotheses on a level; of those for each class the one of its own class."""
+        logits, states = self.masks(level, seeds, before, index)
+        logits = full_precision(logits)
         if logits.shape[2] == 1:
-            return Hypotheses(seeds, masks._replace(logits=logits[:, :, 0]))
+            return Hypotheses(seeds, Masks(logits[:, :, 0], states))
         stride = self.config.model.strides[index]
-        at_root = torch.stack([at_places(own, seeds.places, stride) for own in logits.unbind(2)], 2)
-        label = at_root.argmax(2)
-        if truth is not None and len(truth.labels):
-            label = truth.labels[seeds.objects.clamp(min=0)].where(seeds.objects >= 0, label)
+        label = torch.stack([at_places(own, seeds.places, stride) for own in logits.unbind(2)], 2).argmax(2)
+        if truth is not None and seeds.objects is not None:
+            label = truth.labels_of(seeds.objects).where(seeds.objects >= 0, label)
         where = label[..., None, None, None].expand(-1, -1, 1, *logits.shape[3:])
-        return Hypotheses(seeds, masks._replace(logits=logits.gather(2, where)[:, :, 0]))
+        return Hypotheses(seeds, Masks(logits.gather(2, where)[:, :, 0], states))
 
-    def _claimed(self, old: Hypotheses | None, guide: Tensor | None, inside: Tensor, level: Tensor) -> Tensor:
-        """Float [B,h,w]: how much each cell is claimed; 1 outside of the image, 0 where there is no hypothesis yet."""
-        if old is None:
-            height, width = level.shape[2:]
-            y, x = (torch.arange(side, device=inside.device) for side in (height, width))
-            out = (y[:, None] >= inside[:, 0, None, None]) | (x >= inside[:, 1, None, None])
-            return out.float()
-        claimed = self._coverage(old, inside).coverage
-        return claimed if guide is None else 1 - guide.detach().amax(1).sigmoid() * (1 - claimed)
-
-    def _coverage(self, hypotheses: Hypotheses, inside: Tensor) -> ldie_ext.PyramidCoverage:
-        growth = self.config.model.growth
+    def _coverage(self, index: int, hypotheses: Hypotheses, sizes: Tensor) -> ldie_ext.PyramidCoverage:
+        growth, seeds = self.config.model.growth, hypotheses.seeds
         return ldie_ext.pyramid_coverage(
             hypotheses.masks.logits.detach(),
-            hypotheses.seeds.alive,
+            seeds.alive,
+            places=seeds.places,
+            step=self.config.model.strides[index],
             mode=growth.coverage,
             top_k=growth.topk_keep,
             background=0.0 if growth.coverage == "softmax" else None,
             floor=growth.keep_floor,
-            sizes=inside,
+            sizes=sizes,
         )
 
-    def _born(self, index: int, claimed: Tensor, old: Hypotheses | None, truth: Truth | None) -> tuple[Seeds, Tensor]:
-        config, stride = self.config, self.config.model.strides[index]
-        batch, (height, width) = claimed.shape[0], claimed.shape[1:]
-        most = config.max_alive(index)
-        if truth is not None and old is not None and config.solver.assign.teach:
-            claimed = _teach(claimed, truth, old.seeds, index)
-        first = old is None
-        cells, counts = ldie_ext.pyramid_spawn(
+    def _born(
+        self, index: int, claimed: Tensor, guide: Tensor | None, old: Seeds, truth: Truth | None
+    ) -> tuple[Seeds, Tensor]:
+        """Hypotheses in the cells of a level that are claimed least."""
+        growth = self.config.model.growth
+        if truth is not None and self.config.solver.assign.teach:
+            claimed = _teach(claimed, truth, old, index)
+        room = min(self.config.newborns(index), claimed[0].numel())
+        cells, born, places = ldie_ext.pyramid_spawn(
             claimed,
-            claimed.new_zeros((batch, 0), dtype=torch.bool) if old is None else old.seeds.alive,
-            capacity=min(most, height * width) if first else min(config.newborns(index), height * width),
-            max_alive=most if first else most + config.newborns(index),
-            threshold=config.model.growth.low_thresh if not first else 0.5,
-            min_spawn=0 if first else config.model.growth.min_spawn,
+            old.alive,
+            capacity=room,
+            max_alive=old.alive.shape[1] + room,
+            threshold=growth.low_thresh,
+            min_spawn=growth.min_spawn,
+            guide=None if guide is None else guide.detach(),
+            step=self.config.model.strides[index],
         )
-        alive = cells >= 0
-        y, x = cells.div(width, rounding_mode="floor"), cells % width
-        places = (torch.stack([x, y], 2) + 0.5) * stride
-        objects = torch.full_like(cells, -1)
-        if truth is not None:
-            objects = assign(places, alive, index, old.seeds if old else None, truth, config)
-        return Seeds(alive, places, torch.full_like(cells, index), objects), counts
+        return self._seeds(index, cells, places, old, truth), born
 
-    def _culled(self, index: int, hypotheses: Hypotheses, inside: Tensor) -> Hypotheses:
-        """Those that are among the best somewhere, the best at their own places where there are too many."""
-        seeds, masks = hypotheses
-        present = self._coverage(hypotheses, inside).present
-        root = at_places(masks.logits.detach(), seeds.places, self.config.model.strides[index])
-        capacity = min(self.config.max_alive(index), seeds.alive.shape[1])
-        return hypotheses.take(ldie_ext.pyramid_cull(present, root, capacity).slots)
+    def _seeds(self, index: int, cells: Tensor, places: Tensor, old: Seeds | None, truth: Truth | None) -> Seeds:
+        alive = cells >= 0
+        births = nn.functional.pad(places, (0, 1), value=float(self.config.model.strides[index]))
+        objects = None if truth is None else assign(places, alive, index, old, truth, self.config)
+        return Seeds(alive, births, objects)
 
 
 def _teach(claimed: Tensor, truth: Truth, seeds: Seeds, index: int) -> Tensor:
     """Objects without a hypothesis are born at the cell that has most of them."""
-    if not truth.objects.shape[1]:
-        return claimed
     missed = (truth.objects >= 0) & ~truth.supported(seeds)
-    targets = truth.targets[index].flatten(1)
-    cell = targets.argmax(1)[truth.objects.clamp(min=0)]
+    if not missed.numel():
+        return claimed
+    cell = truth.targets[index].flatten(1).argmax(1)[truth.objects.clamp(min=0)]
     flat = claimed.flatten(1)
     taught = torch.zeros_like(flat).scatter_add_(1, cell, missed.to(flat.dtype)) > 0
     return flat.masked_fill(taught, _TAUGHT).unflatten(1, claimed.shape[1:])

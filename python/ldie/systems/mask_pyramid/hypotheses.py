@@ -14,47 +14,53 @@ class Seeds(NamedTuple):
 
     alive: Tensor
     """bool [B,A]: which slots are in use. What the others hold means nothing."""
-    places: Tensor
-    """float32 [B,A,2]: x and y in pixels of the network's input, the middle of a cell."""
     births: Tensor
-    """int64 [B,A]: levels."""
-    objects: Tensor
-    """int64 [B,A]: in training the object of the batch that is learnt, -1 none."""
+    """float32 [B,A,3]: x and y in pixels of the network's input, the middle of a cell; and the cell's side."""
+    objects: Tensor | None
+    """In training int64 [B,A]: the object of the batch that is learnt, -1 none."""
+
+    @property
+    def places(self) -> Tensor:
+        """float32 [B,A,2]: x and y."""
+        return self.births[..., :2]
+
+    @property
+    def strides(self) -> Tensor:
+        """float32 [B,A]: of the levels of birth."""
+        return self.births[..., 2]
+
+    def join(self, others: Seeds) -> Seeds:
+        """The slots of both, those of the others after these."""
+        objects = None
+        if self.objects is not None and others.objects is not None:
+            objects = torch.cat([self.objects, others.objects], 1)
+        return Seeds(torch.cat([self.alive, others.alive], 1), torch.cat([self.births, others.births], 1), objects)
 
 
 class Masks(NamedTuple):
     """What hypotheses have on a level."""
 
     logits: Tensor
-    """float [B,A,O,h,w]: of the mask, one for each class with masks of classes; O is 1 otherwise."""
+    """float [B,A,h,w]: of their masks."""
     states: Tensor | None
     """Second generation: [B,A,C,h,w]."""
 
 
 class Hypotheses(NamedTuple):
-    """Both of them, with the class that a hypothesis' mask is of."""
+    """Both of them."""
 
     seeds: Seeds
     masks: Masks
 
-    def join(self, others: Hypotheses) -> Hypotheses:
-        """The slots of both, those of the others after these."""
-        seeds = Seeds(*(torch.cat(pair, 1) for pair in zip(self.seeds, others.seeds)))
-        masks = (None if a is None or b is None else torch.cat([a, b], 1) for a, b in zip(self.masks, others.masks))
-        return Hypotheses(seeds, Masks(*masks))
-
     def take(self, slots: Tensor) -> Hypotheses:
         """The slots of int64 [B,K]; -1: one that is not in use."""
-        used, rows = slots >= 0, slots.clamp(min=0)
-        seeds = Seeds(*(pick(field, rows) for field in self.seeds))
-        masks = Masks(*(None if field is None else pick(field, rows) for field in self.masks))
-        return Hypotheses(seeds._replace(alive=seeds.alive & used), masks)
-
-
-def pick(field: Tensor, slots: Tensor) -> Tensor:
-    """[B,A,...] -> [B,K,...] of slots int64 [B,K]."""
-    images = torch.arange(field.shape[0], device=field.device)[:, None]
-    return field[images, slots]
+        _, births, objects = self.seeds
+        logits, states = self.masks
+        images = torch.arange(slots.shape[0], device=slots.device)[:, None]
+        births, logits = births[images, slots], logits[images, slots]
+        objects = None if objects is None else objects[images, slots]
+        states = None if states is None else states[images, slots]
+        return Hypotheses(Seeds(slots >= 0, births, objects), Masks(logits, states))
 
 
 def cells(places: Tensor, stride: int, size: tuple[int, int] | torch.Size) -> Tensor:

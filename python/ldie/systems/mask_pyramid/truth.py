@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ldie.systems.mask_pyramid.config import AssignConfig, MaskPyramidConfig
-from ldie.systems.mask_pyramid.hypotheses import Seeds, cells, pick
+from ldie.systems.mask_pyramid.hypotheses import Seeds, cells
 from ldie.tasks.detection.batches import Batch
 
 
@@ -36,6 +36,7 @@ class Truth:
 
     def supported(self, seeds: Seeds) -> Tensor:
         """Bool [B,T]: which objects have a hypothesis."""
+        assert seeds.objects is not None
         own = seeds.objects.where(seeds.alive, -1)
         return (self.objects[:, :, None] == own[:, None]).any(2) & (self.objects >= 0)
 
@@ -83,4 +84,4 @@ def assign(
         keys = keys + truth.supported(seeds) * 2.0**31
     keys = keys[:, :, None].where(hit, torch.inf)
     best, row = keys.min(1)
-    return pick(objects, row).where(best < torch.inf, -1)
+    return objects.gather(1, row).where(best < torch.inf, -1)
