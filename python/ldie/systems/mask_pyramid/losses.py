@@ -66,14 +66,16 @@ class Losses(nn.Module):
     def _objects(self, index: int, hypotheses: Hypotheses) -> Tensor:
         """int64 [B,A]: what each hypothesis learns, -1 that there is nothing."""
         seeds, masks = hypotheses
+        objects = seeds.objects
+        assert objects is not None
         if self.config.solver.assign.supporters == "all":
-            return seeds.objects
+            return objects
         root = at_places(masks.logits.detach(), seeds.places, self.config.model.strides[index])
         root = root.masked_fill(~seeds.alive, -torch.inf)
         slots = torch.arange(root.shape[1], device=root.device)
-        rival = (seeds.objects[:, None] == seeds.objects[:, :, None]) & seeds.alive[:, None]
         better = (root[:, None] > root[:, :, None]) | ((root[:, None] == root[:, :, None]) & (slots < slots[:, None]))
-        return seeds.objects.masked_fill((rival & better).any(2), -1)
+        rival = (objects[:, None] == objects[:, :, None]) & seeds.alive[:, None]
+        return objects.masked_fill((rival & better).any(2), -1)
 
     def _level(self, index: int, hypotheses: Hypotheses, truth: Truth) -> Tensor:
         """Mean over the hypotheses of what their masks differ from their objects by."""
