@@ -106,7 +106,7 @@ def _births(seeds: Seeds, place: int, slots: Tensor, truth: Truth, objects: Tens
     """Bool [A,G]: whether the hypotheses in ``slots`` of an image were born in a cell of its ``objects``."""
     hits = torch.zeros(len(slots), len(objects), dtype=torch.bool)
     for row, slot in enumerate(slots.tolist()):
-        level = int(seeds.births[place, slot])
+        level = strides.index(int(seeds.strides[place, slot]))
         covered = truth.covered[level]
         cell = cells(seeds.places[place, slot], strides[level], covered.shape[1:])
         hits[row] = covered.flatten(1)[objects, cell]

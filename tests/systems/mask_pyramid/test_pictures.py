@@ -13,7 +13,7 @@ from ldie.systems.mask_pyramid import SYSTEM, MaskPyramid
 from ldie.systems.mask_pyramid import pictures as module
 from ldie.systems.mask_pyramid.growth import Level
 from ldie.systems.mask_pyramid.hypotheses import Hypotheses, Masks, Seeds
-from ldie.systems.mask_pyramid.pictures import Grown, births_of, draw_growth
+from ldie.systems.mask_pyramid.pictures import Grown, draw_growth, trace
 from ldie.systems.mask_pyramid.postprocess import Scored
 from ldie.tasks.detection import CocoDataset, build_shapes
 from ldie.tasks.detection.colors import class_color
@@ -29,26 +29,28 @@ CONFIG = merge(
 NAMES = ("circle", "square", "triangle")
 
 
-def level(births: list[tuple[int, float, float] | None], masks: Tensor, born: int) -> Level:
-    """Of one image, with hypotheses by slot; None: not in use, with the values of one that was."""
-    alive = torch.tensor([[birth is not None for birth in births]])
-    values = torch.tensor([birth or (0, 1.0, 1.0) for birth in births])
-    seeds = Seeds(alive, values[None, :, 1:], values[None, :, 0].long(), torch.full_like(alive, -1, dtype=torch.int64))
-    return Level(Hypotheses(seeds, Masks(masks[None], None)), None, torch.tensor([born]))
+def level(places: list[tuple[int, int]], slots: list[int], masks: Tensor, born: int, stride: int) -> Level:
+    """Of one image, with hypotheses by slot; slots not in use have the values of one that was."""
+    origins = torch.tensor([slots])
+    births = torch.tensor([[[x, y, stride] for x, y in places]], dtype=torch.float32)
+    return Level(
+        Hypotheses(Seeds(origins >= 0, births, None), Masks(masks[None], None)), None, torch.tensor([born]), origins
+    )
 
 
 def grown(scores: list[float]) -> Grown:
-    """Two of three survive and change slots; one is born on the second level, in a slot after an unused one."""
-    first, second, third, late = (0, 16.0, 16.0), (0, 48.0, 16.0), (0, 16.0, 48.0), (1, 56.0, 56.0)
-    coarse = torch.full((3, 2, 2), -9.0)
+    """Two of three survive and change slots; of two newborns one lives on, in a slot after one that is not in use."""
+    coarse = torch.full((4, 2, 2), -9.0)
     coarse[0, 0, 0] = coarse[1, 0, 1] = coarse[2, 1, 0] = 9
     fine = torch.full((4, 4, 4), -9.0)
     fine[0, :2, 2:], fine[1, 2:, :2], fine[2], fine[3, 3, 3] = 9, 9, 9, 9
-    last = level([second, third, None, late], fine, 1)
+    places = [(16, 16), (48, 16), (16, 48), (1, 1)]
+    first = level(places, [0, 1, 2, -1], coarse, 3, 32)
+    last = level([(48, 16), (16, 48), (1, 1), (56, 56)], [1, 2, -1, 5], fine, 2, 32)
     maps = fine.sigmoid()[None]
     image = torch.full((3, 64, 64), 128, dtype=torch.uint8)
     own = Scored(maps, torch.tensor([scores]), torch.tensor([[0, 1, 0, 2]]))
-    return Grown(image, [level([first, second, third], coarse, 3), last], own, FRAME)
+    return Grown(image, [first, last], own, FRAME)
 
 
 def test_a_hypothesis_keeps_its_colour_whatever_its_slot() -> None:
@@ -78,14 +80,15 @@ def test_captions_count(monkeypatch: pytest.MonkeyPatch) -> None:
     draw_growth(grown([0.4, 0.9, 0.0, 0.2]), CONFIG, NAMES)
     assert notes == [
         ("stride 32", "3 born, 0 gone, 3 alive"),
-        ("stride 16", "1 born, 1 gone, 3 alive"),
+        ("stride 16", "2 born, 2 gone, 3 alive"),
         ("results", "2 of 3 with a score of 0.3 or more"),
     ]
 
 
-def test_births_tell_slots_in_use_apart() -> None:
-    births = births_of(grown([0.0] * 4).levels[1].hypotheses.seeds)
-    assert births == {0: (0, 48.0, 16.0), 1: (0, 16.0, 48.0), 3: (1, 56.0, 56.0)}
+def test_hypotheses_are_traced_through_their_slots() -> None:
+    first, last = trace(grown([0.0] * 4).levels)
+    assert first == {0: (0, 0), 1: (0, 1), 2: (0, 2)}
+    assert last == {0: (0, 1), 1: (0, 2), 3: (1, 5)}
 
 
 @pytest.fixture(scope="module")

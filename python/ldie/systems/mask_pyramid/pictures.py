@@ -14,7 +14,6 @@ from torch import Tensor
 import ldie_ext
 from ldie.systems.mask_pyramid.config import MaskPyramidConfig
 from ldie.systems.mask_pyramid.growth import Level
-from ldie.systems.mask_pyramid.hypotheses import Seeds
 from ldie.systems.mask_pyramid.postprocess import Scored, ranked
 from ldie.tasks.detection.canvas import Canvas
 from ldie.tasks.detection.cell_pictures import CellPicture, captioned, draw_legend
@@ -32,8 +31,8 @@ _SIDE, _LONGEST = 384, 1024
 """Pixels of a picture's shorter side, about, unless the longer one would then be too long."""
 _LEGEND = "A colour is one hypothesis on all levels. Striped cells are claimed by several."
 
-Birth: TypeAlias = tuple[int, float, float]
-"""Level, x and y: they tell a hypothesis from all others of its image, on every level."""
+Identity: TypeAlias = tuple[int, int]
+"""Of a hypothesis of an image: its first level, and its slot there."""
 
 
 class Grown(NamedTuple):
@@ -58,20 +57,23 @@ def draw_growth(grown: Grown, config: MaskPyramidConfig, names: Sequence[str]) -
     """
     strides, levels = config.model.strides, grown.levels
     ranking = ranked(grown.scored, 0, config)
-    colors = _colors(levels, ranking)
+    living = trace(levels)
+    colors = _colors(living, ranking)
     height, width = grown.frame.image
     factor = min(_SIDE / min(height, width), _LONGEST / max(height, width))
     scale = max(1, round(factor * strides[-1])) / strides[-1]  # cells of the finest level are whole pixels
     size = max(1, round(height * scale)), max(1, round(width * scale))
     pictures, before = [], 0
-    for index, (stride, level) in enumerate(zip(strides, levels)):
+    for index, (stride, level, own) in enumerate(zip(strides, levels, living)):
         picture = CellPicture(grown.image, size, round(stride * scale))
-        _draw_level(picture, level, index, scale, colors)
+        newborn = {slot for slot, (first, _) in own.items() if first == index}
+        _draw_level(picture, level, newborn, scale, {slot: colors[each] for slot, each in own.items()})
         alive, born = int(level.hypotheses.seeds.alive.sum()), int(level.born.sum())
         gone = before + born - alive
         pictures.append(captioned(picture.picture(), f"stride {stride}", f"{born} born, {gone} gone, {alive} alive"))
         before = alive
-    return [*pictures, _draw_results(grown, ranking, size, colors, config, names)]
+    last = {slot: colors[own] for slot, own in living[-1].items()}
+    return [*pictures, _draw_results(grown, ranking, size, last, config, names)]
 
 
 def growth_sheet(rows: Sequence[Sequence[Image.Image]]) -> Image.Image:
@@ -84,41 +86,49 @@ def growth_sheet(rows: Sequence[Sequence[Image.Image]]) -> Image.Image:
     return both
 
 
-def births_of(seeds: Seeds) -> dict[int, Birth]:
-    """Of the slots of a single image that are in use, by slot."""
-    slots = seeds.alive[0].nonzero().flatten().tolist()
-    levels, places = seeds.births[0].tolist(), seeds.places[0].tolist()
-    return {slot: (levels[slot], places[slot][0], places[slot][1]) for slot in slots}
+def trace(levels: Sequence[Level]) -> list[dict[int, Identity]]:
+    """Who is in the slots in use of a single image, on each level."""
+    living: list[dict[int, Identity]] = []
+    count = 0  # of slots of the level before
+    for index, level in enumerate(levels):
+        before = living[-1] if living else {}
+        origins = level.slots[0].tolist()
+        living.append(
+            {
+                slot: before[origin] if origin < count else (index, origin)
+                for slot, origin in enumerate(origins)
+                if origin >= 0
+            }
+        )
+        count = len(origins)
+    return living
 
 
-def _colors(levels: Sequence[Level], ranking: Ranking) -> dict[Birth, Color]:
-    """By birth: first the results, the best first, then those that live longest."""
-    births = [births_of(level.hypotheses.seeds) for level in levels]
-    results = [births[-1][row] for row in ranking.rows.tolist()]
-    ordered = dict.fromkeys([*results, *(birth for level in reversed(births) for birth in level.values())])
-    return {birth: class_color(number, number // 8) for number, birth in enumerate(ordered)}
+def _colors(living: Sequence[dict[int, Identity]], ranking: Ranking) -> dict[Identity, Color]:
+    """First the results, the best first, then those that live longest."""
+    results = [living[-1][row] for row in ranking.rows.tolist()]
+    ordered = dict.fromkeys([*results, *(own for level in reversed(living) for own in level.values())])
+    return {own: class_color(number, number // 8) for number, own in enumerate(ordered)}
 
 
-def _draw_level(picture: CellPicture, level: Level, index: int, scale: float, colors: dict[Birth, Color]) -> None:
+def _draw_level(picture: CellPicture, level: Level, newborn: set[int], scale: float, colors: dict[int, Color]) -> None:
     seeds, masks = level.hypotheses
-    births = births_of(seeds)
-    chosen = [colors[birth] for birth in births.values()]
-    picture.masks(masks.logits[0, list(births)].float().sigmoid(), chosen)
-    for (born, x, y), color in zip(births.values(), chosen):  # newborns come last, on top
-        picture.mark(x * scale, y * scale, color, ring=born == index)
+    picture.masks(masks.logits[0, list(colors)].float().sigmoid(), list(colors.values()))
+    for slot, color in sorted(colors.items(), key=lambda item: item[0] in newborn):  # newborns on top
+        x, y = seeds.places[0, slot].tolist()
+        picture.mark(x * scale, y * scale, color, ring=slot in newborn)
 
 
 def _draw_results(
     grown: Grown,
     ranking: Ranking,
     size: Size,
-    colors: dict[Birth, Color],
+    colors: dict[int, Color],
     config: MaskPyramidConfig,
     names: Sequence[str],
 ) -> Image.Image:
     best = int((ranking.scores >= MIN_SCORE).sum())
-    births = births_of(grown.levels[-1].hypotheses.seeds)
-    chosen = [colors[births[row]] for row in ranking.rows.tolist()[:best]]
+    chosen = [colors[row] for row in ranking.rows.tolist()[:best]]
     masks = draw(
         grown.scored.maps[0],
         ranking.rows[:best],
