@@ -44,7 +44,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PRESET = "tiny"
 BASE = "preset"
 PICTURED = (BASE, "generation_1", "loss_l1", "no_teach")
-_QUICK_ROWS, _QUICK_STEPS = (BASE, "loss_l1"), 4
+_QUICK_ROWS, _QUICK_STEPS = (BASE, "loss_l1"), 2
 _EVALUATIONS = 6
 """Of a run: points of its curve."""
 _PICTURED_IMAGES = 2
@@ -155,7 +155,7 @@ class Study:
     def _train(self, folder: Path, seed: int, changes: Sequence[str], resume: bool) -> None:
         place = ["--data", str(self.data), "--work-dir", str(folder), "--seed", str(seed)]
         start = ["--resume"] if resume else ["--preset", PRESET, "--overwrite"]
-        code = ldie_command(["train", SYSTEM.name, *start, *place, "--set", *changes])
+        code = ldie_command(["train", SYSTEM.name, *start, *place, "--set", "log.to=[]", *changes])
         if code:
             raise SystemExit(code)
 
@@ -214,7 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         out = options.out or (scratch / "runs" if options.quick else ROOT / "build" / "mask_pyramid_ablation")
         docs = options.docs or (scratch / "docs" if options.quick else ROOT / "docs")
-        amount = {"train": 8, "val": 4} if options.quick else {}
+        amount = {"train": 8, "val": 2} if options.quick else {}
         data = build_shapes(out / "shapes", **amount)
         steps = options.steps or (_QUICK_STEPS if options.quick and not options.minutes else 0)
         study = Study(out, data, steps, options.minutes or 2.0)

@@ -182,7 +182,7 @@ def draw_curves(outcomes: Sequence[Outcome], path: Path) -> None:
     lines = -(-len(groups) // columns)
     figure = Figure(figsize=(4.4 * columns, 3.4 * lines), layout="constrained")
     FigureCanvasAgg(figure)
-    all_axes = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).flat
+    all_axes = list(figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).flat)
     for axes, group in zip(all_axes, groups):
         axes.set_title(group or "preset")
         for outcome in base:
@@ -193,10 +193,12 @@ def draw_curves(outcomes: Sequence[Outcome], path: Path) -> None:
         axes.set_xlabel("step")
         axes.set_ylabel("mask AP")
         axes.label_outer()
-        axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
-        axes.legend(fontsize="small", loc="upper left", framealpha=0.6)
-    for axes in list(all_axes)[len(groups) :]:
+        axes.legend(fontsize="small", framealpha=0.6)
+    all_axes[0].set_ylim(
+        0, 1.08 * max(ap for outcome in outcomes for run in outcome.runs for _, ap in run.curve) + 0.01
+    )
+    for axes in all_axes[len(groups) :]:
         axes.set_visible(False)
     write_whole(path, lambda temporary: figure.savefig(temporary, dpi=110, format="png"))
 
