@@ -27,7 +27,7 @@ _EXAMPLE: Color = (230, 120, 40)
 _STRIPES, _STRIPE = 3, 6
 """So many masks are seen where more claim a cell, in stripes of so many pixels."""
 _LINE = 2
-_LEAST_LINED = 4
+_LEAST_LINED = 5
 """Lines between cells are drawn where these have so many pixels."""
 _FONT_SIZE = 14
 
