@@ -55,25 +55,38 @@ _PROBE = ("solver.max_iter=24", "solver.log_step=4", "dataset.limit=8", "dataset
 
 
 def rows() -> list[Row]:
-    """All of them; ``{sixth}`` in a change is a sixth of the steps."""
-    growth = SYSTEM.preset(PRESET).model.growth  # type: ignore[attr-defined]
-    alive, newborns = _by_level(growth.max_alive, 4), _by_level(growth.newborns, 3)
+    """The preset, and all choices that it has not made; ``{sixth}`` in a change is a sixth of the steps."""
+    preset = SYSTEM.preset(PRESET)
+    return [Row(BASE, "", ()), *(row for row in _choices() if override(preset, _changes(row, 6)) != preset)]
+
+
+def _choices() -> list[Row]:
+    model = SYSTEM.preset(PRESET).model  # type: ignore[attr-defined]
+    assert model.strides == (32, 16, 8, 4)
+    alive, newborns = _by_level(model.growth.max_alive, 4), _by_level(model.growth.newborns, 3)
+    switches = {
+        "offsets": ("place", "model.mask.offsets"),
+        "guide": ("growth", "model.growth.guide"),
+        "teach": ("learning", "solver.assign.teach"),
+        "by_area": ("learning", "solver.loss.by_area"),
+    }
     return [
-        Row(BASE, "", ()),
-        Row("generation_1", "generation", ("model.mask.generation=1",)),
+        *(Row(f"generation_{one}", "generation", (f"model.mask.generation={one}",)) for one in (1, 2)),
         *(Row(f"loss_{loss}", "loss", (f"solver.loss.masks=[{loss}]",)) for loss in ("l1", "l2", "ce", "dice")),
-        *(Row(f"gauss_{m}", "place", (f"model.mask.gauss_mode={m}",)) for m in ("onehot", "multiply", "add")),
-        Row("no_offsets", "place", ("model.mask.offsets=false",)),
+        Row("loss_ce_dice", "loss", ("solver.loss.masks=[ce,dice]",)),
+        *(
+            Row(f"gauss_{mode}", "place", (f"model.mask.gauss_mode={mode}",))
+            for mode in ("onehot", "concat", "multiply", "add")
+        ),
         Row("start_16", "start", _start(16, (64, *alive[2:]), newborns[1:])),
         Row("start_64", "start", _start(64, (4, *alive), (alive[0], *newborns))),
-        Row("low_thresh_0.2", "growth", ("model.growth.low_thresh=0.2",)),
-        Row("topk_1", "growth", ("model.growth.topk_keep=1",)),
-        Row("coverage_softmax", "growth", ("model.growth.coverage=softmax",)),
-        Row("no_guide", "growth", ("model.growth.guide=false",)),
-        Row("no_teach", "learning", ("solver.assign.teach=false",)),
-        Row("supporters_best", "learning", ("solver.assign.supporters=best",)),
+        *(Row(f"low_thresh_{low}", "growth", (f"model.growth.low_thresh={low}",)) for low in (0.2, 0.5)),
+        *(Row(f"topk_{best}", "growth", (f"model.growth.topk_keep={best}",)) for best in (1, 3)),
+        *(Row(f"coverage_{kind}", "growth", (f"model.growth.coverage={kind}",)) for kind in ("softmax", "max")),
+        *(Row(f"no_{name}", group, (f"{key}=false",)) for name, (group, key) in switches.items()),
+        *(Row(name, group, (f"{key}=true",)) for name, (group, key) in switches.items()),
+        *(Row(f"supporters_{who}", "learning", (f"solver.assign.supporters={who}",)) for who in ("best", "all")),
         Row("stagewise", "learning", ("solver.stage.levels=1", "solver.stage.steps={sixth}")),
-        Row("by_area", "learning", ("solver.loss.by_area=true",)),
     ]
 
 
@@ -222,13 +235,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in names:
             try:
                 runs = tuple(study.run(known[name], seed, name in options.fresh) for seed in options.seeds)
-            except SystemExit as stopped:
-                code = int(stopped.code or 1)
+                outcomes.append(Outcome(known[name], runs))
+            except (SystemExit, RuntimeError) as stopped:
+                code = int(stopped.code or 1) if isinstance(stopped, SystemExit) else 1
                 if code == INTERRUPTED:
                     break
-                print(f"{name}: training failed; the others go on", file=sys.stderr)
-                continue
-            outcomes.append(Outcome(known[name], runs))
+                print(f"{name}: failed ({stopped}); the others go on", file=sys.stderr)
         if not outcomes:
             return code
         _write(study, docs, outcomes, options)
