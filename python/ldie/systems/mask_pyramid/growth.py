@@ -35,6 +35,8 @@ class Level:
     """float [B,K,h,w]: logits of where objects of each class are."""
     born: Tensor
     """int64 [B]: how many of all were born for this level, on cells of the one before."""
+    slots: Tensor
+    """int64 [B,K]: where the hypotheses come from: slots of the level before, and after these of newborns; -1: none."""
 
 
 class Growth(nn.Module):
@@ -74,8 +76,9 @@ class Growth(nn.Module):
             guide = guides[index] if guides else None
             coverage, present, responses = self._coverage(index, grown, sizes)
             capacity = min(self.config.max_alive(index), present.shape[1])
-            grown = grown.take(images, ldie_ext.pyramid_cull(present, responses, capacity).slots)
-            levels.append(Level(grown, guide, born))
+            slots = ldie_ext.pyramid_cull(present, responses, capacity).slots
+            grown = grown.take(images, slots)
+            levels.append(Level(grown, guide, born, slots))
             if index + 1 < len(features):
                 before = grown.masks
                 newborn, born = self._born(index, coverage, guide, grown.seeds, truth)
