@@ -103,7 +103,7 @@ def level_inputs(step: Step, count: int, size: tuple[int, int], channel: int) ->
     if isinstance(step.masks, StateMasks):
         states = torch.randn(count, channel, *coarse, generator=generator).to(memory_format=torch.channels_last)
         states = states[None].requires_grad_()
-    return features, Seeds(torch.ones(1, count, dtype=torch.bool), births, None), Masks(logits, states)
+    return features, Seeds(torch.zeros(1, count, dtype=torch.int64), births, None), Masks(logits, states)
 
 
 def forms(generation: int, count: int, size: tuple[int, int], channel: int, depth: int = 0) -> dict[str, Any]:

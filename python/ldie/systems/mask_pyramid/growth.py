@@ -81,7 +81,7 @@ class Growth(nn.Module):
             levels.append(Level(grown, guide, born, slots))
             if index + 1 < len(features):
                 before = grown.masks
-                newborn, born = self._born(index, coverage, guide, grown.seeds, truth)
+                newborn, born = self._born(index, coverage, present, guide, grown.seeds, truth)
                 seeds = grown.seeds.join(newborn)
         return levels
 
@@ -140,9 +140,9 @@ class Growth(nn.Module):
         )
 
     def _born(
-        self, index: int, claimed: Tensor, guide: Tensor | None, old: Seeds, truth: Truth | None
+        self, index: int, claimed: Tensor, present: Tensor, guide: Tensor | None, old: Seeds, truth: Truth | None
     ) -> tuple[Seeds, Tensor]:
-        """Hypotheses in the cells of a level that are claimed least."""
+        """Hypotheses in the cells of a level that are claimed least, whose slots are beside those that are there."""
         growth = self.config.model.growth
         if truth is not None and self.config.solver.assign.teach:
             missed = truth.learnt_from(index, self.config.solver.assign) & ~truth.supported(old)
@@ -150,9 +150,9 @@ class Growth(nn.Module):
         room = min(self.config.newborns(index), claimed[0].numel())
         cells, born, places = ldie_ext.pyramid_spawn(
             claimed,
-            old.alive,
+            present,
             capacity=room,
-            max_alive=old.alive.shape[1] + room,
+            max_alive=present.shape[1] + room,
             threshold=growth.low_thresh,
             min_spawn=growth.min_spawn,
             guide=None if guide is None else guide.detach(),
@@ -161,10 +161,10 @@ class Growth(nn.Module):
         return self._seeds(index, cells, places, old, truth), born
 
     def _seeds(self, index: int, cells: Tensor, places: Tensor, old: Seeds | None, truth: Truth | None) -> Seeds:
-        alive = cells >= 0
-        births = nn.functional.pad(places, (0, 1), value=float(self.config.model.strides[index]))
-        objects = None if truth is None else assign(places, alive, index, old, truth, self.config)
-        return Seeds(alive, births, objects)
+        radius = self.config.model.mask.gauss_radius * self.config.model.strides[index]
+        births = nn.functional.pad(places, (0, 1), value=radius)
+        objects = None if truth is None else assign(places, cells >= 0, index, old, truth, self.config)
+        return Seeds(cells, births, objects)
 
 
 def _teach(claimed: Tensor, truth: Truth, missed: Tensor, index: int) -> Tensor:
