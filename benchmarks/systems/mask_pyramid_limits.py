@@ -97,16 +97,17 @@ def _of_batch(model: MaskPyramid, samples: Sequence[Sample]) -> tuple[list[_Fate
         size = sample.image.shape[1], sample.image.shape[2]
         slots = last.seeds.alive[place].nonzero().flatten()
         rows = truth.objects[place]
-        hits = _births(last.seeds, place, slots, truth, rows[rows >= 0], config.model.strides)
+        hits = _births(last.seeds, place, slots, truth, rows[rows >= 0], config.model)
         fates.append(_fates(hits, own, place, slots, sample, Frame(padded, size, size), config.test.mask_threshold))
     return fates, torch.stack([level.hypotheses.seeds.alive.sum(1) for level in levels], 1).double()
 
 
-def _births(seeds: Seeds, place: int, slots: Tensor, truth: Truth, objects: Tensor, strides: Sequence[int]) -> Tensor:
+def _births(seeds: Seeds, place: int, slots: Tensor, truth: Truth, objects: Tensor, model: MaskPyramidModel) -> Tensor:
     """Bool [A,G]: whether the hypotheses in ``slots`` of an image were born in a cell of its ``objects``."""
+    strides, radius = model.strides, model.mask.gauss_radius
     hits = torch.zeros(len(slots), len(objects), dtype=torch.bool)
     for row, slot in enumerate(slots.tolist()):
-        level = strides.index(int(seeds.strides[place, slot]))
+        level = strides.index(int(seeds.radii[place, slot] / radius))
         covered = truth.covered[level]
         cell = cells(seeds.places[place, slot], strides[level], covered.shape[1:])
         hits[row] = covered.flatten(1)[objects, cell]
