@@ -6,6 +6,7 @@ Nothing waits for the device, and all images of a batch grow together: every ima
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,8 +20,8 @@ from ldie.systems.mask_pyramid.generations import ConvMasks, StateMasks
 from ldie.systems.mask_pyramid.hypotheses import Hypotheses, Masks, Seeds, at_places
 from ldie.systems.mask_pyramid.truth import Truth, assign
 
-_TAUGHT = -1.0
-"""What cells are claimed by that give birth whatever hypotheses say."""
+_TAUGHT = -math.inf
+"""What cells are claimed by that give birth whatever hypotheses and the guide say."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class Growth(nn.Module):
             grown = self._grown(index, level, seeds, before, truth)
             guide = full_precision(self.guides[index](level)) if self.guides else None
             coverage, present, responses = self._coverage(index, grown, sizes)
+            assert responses is not None  # places were given
             capacity = min(self.config.max_alive(index), present.shape[1])
             grown = grown.take(ldie_ext.pyramid_cull(present, responses, capacity).slots)
             levels.append(Level(grown, guide, born))
