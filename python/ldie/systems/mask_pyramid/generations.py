@@ -38,7 +38,7 @@ class Places:
         return ldie_ext.gaussian_maps(
             seeds.places,
             seeds.radii,
-            tuple(like.shape[2:]),
+            (like.shape[2], like.shape[3]),
             step=self.strides[level],
             kind="onehot" if config.gauss_mode == "onehot" else config.gauss_kind,
             dtype=like.dtype,

@@ -6,6 +6,7 @@ Nothing waits for the device, and all images of a batch grow together: every ima
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,8 +22,8 @@ from ldie.systems.mask_pyramid.truth import Truth, assign
 
 _GOLDEN = 0.6180339887
 """Multiples of it, modulo 1, lie evenly (Weyl, 1916)."""
-_TAUGHT = -1.0
-"""What cells are claimed by that give birth whatever hypotheses say."""
+_TAUGHT = -math.inf
+"""What cells are claimed by that give birth whatever hypotheses and the guide say."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class Growth(nn.Module):
             grown = self._grown(index, level, seeds, before, truth)
             guide = guides[index] if guides else None
             coverage, present, responses = self._coverage(index, grown, sizes)
+            assert responses is not None  # places were given
             capacity = min(self.config.max_alive(index), present.shape[1])
             slots = ldie_ext.pyramid_cull(present, responses, capacity).slots
             grown = grown.take(images, slots)
