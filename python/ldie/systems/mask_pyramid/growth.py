@@ -68,13 +68,13 @@ class Growth(nn.Module):
         levels: list[Level] = []
         guides = [full_precision(guide(level)) for guide, level in zip(self.guides, features)]
         seeds, born = self._first(features[0], guides[0] if guides else None, sizes, truth)
-        before = None
+        before, images = None, torch.arange(len(sizes), device=sizes.device)[:, None]
         for index, level in enumerate(features):
             grown = self._grown(index, level, seeds, before, truth)
             guide = guides[index] if guides else None
             coverage, present, responses = self._coverage(index, grown, sizes)
             capacity = min(self.config.max_alive(index), present.shape[1])
-            grown = grown.take(ldie_ext.pyramid_cull(present, responses, capacity).slots)
+            grown = grown.take(images, ldie_ext.pyramid_cull(present, responses, capacity).slots)
             levels.append(Level(grown, guide, born))
             if index + 1 < len(features):
                 before = grown.masks
@@ -90,9 +90,8 @@ class Growth(nn.Module):
         """
         batch, (height, width) = level.shape[0], level.shape[2:]
         nobody = torch.zeros((batch, 1), dtype=torch.bool, device=level.device)
-        unclaimed = torch.zeros((batch, 1, height, width), device=level.device)
-        stride = self.config.model.strides[0]
-        coverage = ldie_ext.pyramid_coverage(unclaimed, nobody, mode="max", top_k=1, sizes=sizes, step=stride).coverage
+        stride, no_mask = self.config.model.strides[0], level[:, :1].detach()
+        coverage = ldie_ext.pyramid_coverage(no_mask, nobody, mode="max", top_k=1, sizes=sizes, step=stride).coverage
         room = min(self.config.max_alive(0), height * width)
         if room == height * width:
             guide = None

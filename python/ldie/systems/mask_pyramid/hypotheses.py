@@ -43,7 +43,7 @@ class Masks(NamedTuple):
     logits: Tensor
     """float [B,A,h,w]: of their masks."""
     states: Tensor | None
-    """Second generation: [B,A,C,h,w]."""
+    """Second generation: [B,A,h,w,C]."""
 
 
 class Hypotheses(NamedTuple):
@@ -52,11 +52,10 @@ class Hypotheses(NamedTuple):
     seeds: Seeds
     masks: Masks
 
-    def take(self, slots: Tensor) -> Hypotheses:
-        """The slots of int64 [B,K]; -1: one that is not in use."""
+    def take(self, images: Tensor, slots: Tensor) -> Hypotheses:
+        """The slots of int64 [B,K]; -1: one that is not in use. ``images`` are the numbers 0, 1, ... [B,1]."""
         _, births, objects = self.seeds
         logits, states = self.masks
-        images = torch.arange(slots.shape[0], device=slots.device)[:, None]
         births, logits = births[images, slots], logits[images, slots]
         objects = None if objects is None else objects[images, slots]
         states = None if states is None else states[images, slots]

@@ -15,6 +15,7 @@ from ldie.nn.backbone import build_backbone
 from ldie.stages import stage
 from ldie.systems.mask_pyramid.config import MaskPyramidConfig
 from ldie.systems.mask_pyramid.features import Features, idle
+from ldie.systems.mask_pyramid.graph import MaskPyramidGraph
 from ldie.systems.mask_pyramid.growth import Growth, Level
 from ldie.systems.mask_pyramid.postprocess import find_objects, scored
 from ldie.systems.mask_pyramid.score import Opinion, ScoreHead
@@ -22,6 +23,7 @@ from ldie.systems.mask_pyramid.truth import Truth
 from ldie.tasks.detection import DetectionModel, Prediction
 from ldie.tasks.detection.batches import grouped
 from ldie.tasks.detection.mask_maps import Frame
+from ldie.tasks.detection.masks import Size
 from ldie.tasks.detection.whole_images import evaluation_image
 
 
@@ -84,9 +86,18 @@ class MaskPyramid(DetectionModel):
 
     def forward(self, images: Tensor, sizes: Tensor, truth: Truth | None = None) -> Pyramid:
         """Normalised images [B,3,H,W] with sizes int64 [B,2] inside of them."""
-        features = self.features(self.backbone(images))[: self.levels]
+        features = self.maps(images)
         levels = self.growth(features, sizes, truth)
         return Pyramid(levels, self.score(features[-1], levels[-1].hypotheses))
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Features of the levels that grow."""
+        return self.features(self.backbone(images))[: self.levels]
+
+    def graph(self, size: Size | None) -> MaskPyramidGraph:
+        """See :meth:`DetectionModel.graph`; of squares with the configured side by default."""
+        side = self.config.input.shorter_side
+        return MaskPyramidGraph(self, self.config, size or (side, side))
 
     def predict(self, inputs: Sequence[Tensor]) -> list[Prediction]:
         """See :meth:`DetectionModel.predict`; images that fill a batch alike grow together."""
@@ -95,10 +106,13 @@ class MaskPyramid(DetectionModel):
             images = [evaluation_image(image.cpu(), options, "detectron2") for image in inputs]
         results: dict[int, Prediction] = {}
         for rows, batch, sizes in grouped(images, options.multiple):
-            with stage("networks"):
-                pyramid = self(batch.to(self.device), sizes.to(self.device))
+            with stage("backbone"):
+                features = self.maps(batch.to(self.device))
+            with stage("growth"):
+                last = self.growth(features, sizes.to(self.device))[-1].hypotheses
+            with stage("scores"):
                 stride = self.config.model.strides[self.levels - 1]
-                own = scored(pyramid.levels[-1].hypotheses, pyramid.opinion, stride, self.config)
+                own = scored(last, self.score(features[-1], last), stride, self.config)
             for place, (row, inside) in enumerate(zip(rows, sizes.tolist())):
                 file = inputs[row].shape[1:]
                 height, width = own.maps.shape[2:]
