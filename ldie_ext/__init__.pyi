@@ -40,6 +40,7 @@ from ldie_ext.ops.heatmap.center_targets import CenterTargets as CenterTargets
 from ldie_ext.ops.heatmap.center_targets import center_targets as center_targets
 from ldie_ext.ops.heatmap.decode_keypoints import decode_keypoints as decode_keypoints
 from ldie_ext.ops.heatmap.gather_l1_loss import gather_l1_loss as gather_l1_loss
+from ldie_ext.ops.heatmap.gaussian_maps import gaussian_maps as gaussian_maps
 from ldie_ext.ops.heatmap.heatmap_peaks import heatmap_peaks as heatmap_peaks
 from ldie_ext.ops.heatmap.keypoint_targets import keypoint_targets as keypoint_targets
 from ldie_ext.ops.losses.center_focal_loss import center_focal_loss as center_focal_loss

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Shares that hypotheses have of pixels, and which hypotheses are among the best somewhere.
 //   softmax: share = e^(l - s) / (sum of e^(l' - s) over the living [+ e^(background - s)]),  s = max of all these;
-//   max:     share = 1 / (1 + e^-l).
+//   max:     share = 1 / (1 + e^(background - l)), the background 0 where none is given.
 // Ties are settled by values: the few largest logits of a pixel give a limit, and how many of those equal to it have
 // room beside those above it. A slot is one of the few if its logit is above the limit, or equal while there is room.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <limits>
 
@@ -14,6 +15,7 @@
 #include "core/half.h"
 #include "core/integers.h"
 #include "core/limits.h"
+#include "core/wide_numbers.h"
 
 namespace ldie::pyramid {
 
@@ -96,7 +98,7 @@ template <typename A>
 struct ShareRule {
   ShareMode mode;
   bool has_background;
-  A background, floor;
+  A background, floor;  // the background 0 where there is none
 
   template <typename V>
   LDIE_HD V shift(const V& greatest) const {
@@ -106,7 +108,8 @@ struct ShareRule {
   LDIE_HD A total(A sum, A shift) const { return has_background ? sum + fast_exp(background - shift) : sum; }
   LDIE_HD A share(A logit, const PixelShares<A>& pixel) const {
     if (mode == ShareMode::kSoftmax) return fast_exp(logit - pixel.shift) / pixel.total;
-    return logistic(logit, exp_minus_abs(logit)).p;
+    const A above = logit - background;
+    return logistic(above, exp_minus_abs(above)).p;
   }
   LDIE_HD A coverage(A greatest, const PixelShares<A>& pixel) const {
     return greatest > -kInfinite<A> ? share(greatest, pixel) : A(0);
@@ -115,6 +118,12 @@ struct ShareRule {
     return !(floor > A(0)) || share(logit, pixel) > floor;
   }
 };
+
+// The cell along one axis that a finite position lies in, or the nearest one of the map. In units of cells.
+LDIE_HD int64_t nearest_cell(double position, int64_t side) {
+  const double cell = std::floor(position), last = double(side - 1);
+  return cell >= last ? side - 1 : cell > 0 ? int64_t(cell) : 0;
+}
 
 struct SlotRange {
   int64_t begin, end;
@@ -126,11 +135,14 @@ struct PyramidCoverage {
   const T* logits;       // [batch, slots, height, width]
   const bool* alive;     // [batch, slots]
   const int64_t* sizes;  // [batch, 2], or null
+  WideNumbers places;    // [batch, slots, 2] x y, or none
+  double step;           // of a cell, in the unit of sizes and places
   int64_t batch, slots, height, width;
   int64_t top_k;
   ShareRule<A> rule;
   A* coverage;    // [batch, height, width]
   bool* present;  // [batch, slots]
+  A* responses;   // [batch, slots] where there are places
 
   LDIE_HD int64_t cells() const { return height * width; }
   LDIE_HD int64_t group_slots() const { return ceil_div(slots, kSlotGroups); }
@@ -140,7 +152,14 @@ struct PyramidCoverage {
   }
   // Whether a cell of the map counts.
   LDIE_HD bool is_inside(int64_t image, int64_t y, int64_t x) const {
-    return sizes == nullptr || (y < sizes[2 * image] && x < sizes[2 * image + 1]);
+    return sizes == nullptr ||
+           (double(y) * step < double(sizes[2 * image]) && double(x) * step < double(sizes[2 * image + 1]));
+  }
+  // The logit of one of all slots at its place.
+  LDIE_HD A response(int64_t slot) const {
+    const double x = places[2 * slot], y = places[2 * slot + 1];
+    if (!alive[slot] || x - x != 0 || y - y != 0 || cells() == 0) return -kInfinite<A>;
+    return A(logits[(slot * height + nearest_cell(y / step, height)) * width + nearest_cell(x / step, width)]);
   }
 };
 

@@ -195,6 +195,7 @@ void find_coverage(const PyramidCoverage<T>& args, Context& context) {
     for (int64_t worker = 0; worker < workers; ++worker) any |= present[worker * all + i];
     args.present[i] = any;
   }
+  for (int64_t i = 0; args.places.given() && i < all; ++i) args.responses[i] = args.response(i);
 }
 
 }  // namespace

@@ -83,39 +83,67 @@ void offer_cells(const T* coverage, int64_t area, acc_t<T> bound, boxes::Smalles
   });
 }
 
+// Floor: guide and coverage are read once; an exponential of some 20 instructions a cell, and a comparison a class.
+template <typename T>
+void guide_image(const PyramidSpawn<T>& args, int64_t image, acc_t<T>* guided) {
+  using A = acc_t<T>;
+  const int64_t area = args.births.area;
+  visit_tiles(args.coverage + image * area, area, [&](int64_t first, int64_t count, const A* coverage) {
+    A greatest[kGroups], powers[kGroups];
+    std::fill_n(greatest, kGroups, -kInfinite<A>);
+    for (int64_t k = 0; k < args.classes; ++k) {
+      const A* const guide = args.guide + (image * args.classes + k) * area + first;
+      for (int64_t i = 0; i < count; ++i) greatest[i] = greater_guide(greatest[i], guide[i]);
+    }
+    exp_minus_abs(greatest, count, powers);
+    for (int64_t i = 0; i < count; ++i) guided[first + i] = guided_coverage(coverage[i], greatest[i], powers[i]);
+  });
+}
+
 // Floor: the coverage is read once, and again from the cache where cells are taken; three operations a cell.
 template <typename T>
-void spawn_image(const PyramidSpawn<T>& args, int64_t image) {
+void spawn_image(const T* coverage, const Births<acc_t<T>>& births, int64_t image) {
   using A = acc_t<T>;
   constexpr int64_t kGroupsPerCell = 3;  // with fewer the bound is worth little
-  const T* const coverage = args.coverage + image * args.area;
-  const uint8_t* const alive = args.alive + image * args.slots;
+  const uint8_t* const alive = births.alive + image * births.slots;
   Survey<A> survey;
-  visit_tiles(coverage, args.area,
-              [&](int64_t, int64_t count, const A* values) { survey.add(values, count, args.threshold); });
-  const int64_t alive_slots = args.slots - std::count(alive, alive + args.slots, uint8_t(0));
-  const int64_t taken = args.taken(alive_slots, survey.low, survey.open);
+  visit_tiles(coverage, births.area,
+              [&](int64_t, int64_t count, const A* values) { survey.add(values, count, births.threshold); });
+  const int64_t alive_slots = births.slots - std::count(alive, alive + births.slots, uint8_t(0));
+  const int64_t taken = births.taken(alive_slots, survey.low, survey.open);
 
   boxes::Smallest<boxes::order_t<Key<A>>> best(taken);
   if (taken > 0) {
-    A bound = taken <= survey.low ? args.threshold : A(1);
-    if (taken * kGroupsPerCell <= kGroups && args.area >= 2 * kGroups) bound = std::min(bound, survey.bound(taken));
-    offer_cells(coverage, args.area, bound, best);
+    A bound = taken <= survey.low ? births.threshold : A(1);
+    if (taken * kGroupsPerCell <= kGroups && births.area >= 2 * kGroups) bound = std::min(bound, survey.bound(taken));
+    offer_cells(coverage, births.area, bound, best);
   }
-  int64_t* const places = args.cells + image * args.capacity;
-  int64_t place = 0;
-  for (const auto order : best.take_sorted()) places[place++] = boxes::index_of(order);
-  std::fill(places + place, places + args.capacity, int64_t(-1));
-  args.counts[image] = taken;
+  int64_t place = image * births.capacity;
+  for (const auto order : best.take_sorted()) births.put(place++, boxes::index_of(order));
+  while (place < (image + 1) * births.capacity) births.leave(place++);
+  births.counts[image] = taken;
 }
 
 }  // namespace
 
 template <typename T>
-void pyramid_spawn(const PyramidSpawn<T>& args, Context&) {
+void pyramid_spawn(const PyramidSpawn<T>& args, Context& context) {
+  using A = acc_t<T>;
   constexpr int64_t kLeastCellsPerTask = 1 << 16;  // some 20 us
-  parallel_for(args.batch, 1 + kLeastCellsPerTask / (args.area + 1), [&](int64_t begin, int64_t end) {
-    for (int64_t image = begin; image < end; ++image) spawn_image(args, image);
+  const Births<A>& births = args.births;
+  const bool is_guided = args.guide != nullptr;
+  A* const guided = context.scratch_array<A>(is_guided ? births.batch * births.area : 0);
+  const int64_t cells_per_image = births.area * (1 + args.classes) + 1;
+  parallel_for(births.batch, 1 + kLeastCellsPerTask / cells_per_image, [&](int64_t begin, int64_t end) {
+    for (int64_t image = begin; image < end; ++image) {
+      if (!is_guided) {
+        spawn_image(args.coverage + image * births.area, births, image);
+        continue;
+      }
+      A* const of_image = guided + image * births.area;
+      guide_image(args, image, of_image);
+      spawn_image<A>(of_image, births, image);
+    }
   });
 }
 

@@ -26,6 +26,18 @@ def composed(logits: Tensor, alive: Tensor, top_k: int) -> tuple[Tensor, Tensor]
     return masked.softmax(1).amax(1), torch.zeros_like(alive).scatter(1, best, torch.ones_like(best, dtype=torch.bool))
 
 
+def some_places(rng: random.Random, shape: tuple[int, ...]) -> Options:
+    """Inside and outside of the map, on borders of cells, in other units, and not finite."""
+    options: Options = {"step": rng.choice([1, 1, 2, 8, 0.7])}
+    if rng.random() < 0.6:
+        places = torch.rand(*shape[:2], 2, dtype=torch.float64) * 15 - 2
+        places = (places.round() if rng.random() < 0.5 else places) * options["step"]
+        for special in (NAN, INF, -INF, 1e30, -1e30):
+            places[torch.rand(places.shape) < 0.03] = special
+        options["places"] = places.to(rng.choice([torch.float32, torch.float64, torch.bfloat16]))
+    return options
+
+
 def random_case(number: int) -> tuple[Tensor, Tensor, Options]:
     rng = random.Random(number)
     torch.manual_seed(number)
@@ -38,20 +50,21 @@ def random_case(number: int) -> tuple[Tensor, Tensor, Options]:
             logits[torch.rand(shape) < 0.1] = special
     alive = torch.rand(shape[:2]) < rng.choice([0.1, 0.5, 0.9, 1])
     options: Options = {"mode": rng.choice(["softmax", "max"]), "top_k": rng.choice([1, 2, 3, 3, 5, 8])}
-    if options["mode"] == "softmax" and rng.random() < 0.5:
+    if rng.random() < 0.5:
         options["background"] = rng.uniform(-4, 4)
     if rng.random() < 0.4:
         options["sizes"] = torch.randint(-1, 8, (shape[0], 2))
+    options |= some_places(rng, shape)
     dtype = rng.choice(FLOATS)
     if dtype == torch.float64:  # whose shares are never so near to it that rounding decides
         options["floor"] = rng.choice([0.0, 0.013, 0.37, 1.0])
     return logits.to(dtype), alive, options
 
 
-def on(backend: Backend, logits: Tensor, alive: Tensor, options: Options) -> tuple[Tensor, Tensor]:
+def on(backend: Backend, logits: Tensor, alive: Tensor, options: Options) -> tuple[Tensor, Tensor, Tensor | None]:
     moved = {name: value.to(backend.device) if isinstance(value, Tensor) else value for name, value in options.items()}
     found = ldie_ext.pyramid_coverage(logits.to(backend.device), alive.to(backend.device), **moved)
-    return found.coverage.cpu(), found.present.cpu()
+    return found.coverage.cpu(), found.present.cpu(), None if found.responses is None else found.responses.cpu()
 
 
 def assert_covers(actual: Tensor, expected: Tensor) -> None:
@@ -63,11 +76,14 @@ def assert_covers(actual: Tensor, expected: Tensor) -> None:
 def test_matches_reference(backend: Backend) -> None:
     for number in range(60 if SANITIZED else 500):
         logits, alive, options = random_case(number)
-        coverage, present = on(backend, logits, alive, options)
+        coverage, present, responses = on(backend, logits, alive, options)
         expected = reference.pyramid_coverage(logits, alive, **options)
         assert coverage.dtype == (torch.float64 if logits.dtype == torch.float64 else torch.float32)
         assert_covers(coverage, expected[0])
         assert_same(present, expected[1])
+        assert (responses is None) == (expected[2] is None)
+        if responses is not None:
+            assert_same(responses, expected[2].to(coverage.dtype))
 
 
 @pytest.mark.parametrize("shape", [(2, 80, 25, 42), (1, 20, 7, 11), (1, 300, 3, 5), (1, 4, 129, 130)], ids=str)
@@ -75,7 +91,7 @@ def test_matches_composed(backend: Backend, shape: tuple[int, ...]) -> None:
     for dtype in FLOATS[:2]:
         logits, alive = 4 * torch.randn(shape, dtype=dtype), torch.rand(shape[:2]) < 0.8
         alive[:, :3] = True
-        coverage, present = on(backend, logits, alive, {})
+        coverage, present, _ = on(backend, logits, alive, {})
         expected = composed(logits, alive, 3)
         torch.testing.assert_close(coverage, expected[0], rtol=1e-5, atol=0)
         assert_same(present, expected[1])
@@ -86,12 +102,14 @@ def test_backends_agree(backend: Backend) -> None:
     for number in range(30):
         logits, alive, options = random_case(number)
         on_cpu = torch.ops.ldie_ext.pyramid_coverage(
-            logits, alive, ("softmax", "max").index(options["mode"]), options["top_k"], options.get("background"),
-            options.get("floor", 0.0), options.get("sizes"),
+            logits, alive, options.get("places"), options["step"], ("softmax", "max").index(options["mode"]),
+            options["top_k"], options.get("background"), options.get("floor", 0.0), options.get("sizes"),
         )  # fmt: skip
-        coverage, present = on(backend, logits, alive, options)
+        coverage, present, responses = on(backend, logits, alive, options)
         assert_same(present, on_cpu[1])
         assert_covers(coverage, on_cpu[0])
+        if responses is not None:
+            assert_same(responses, on_cpu[2])
         if backend is EMULATED and logits.dtype == torch.float64:
             assert_same(coverage, on_cpu[0])
 
@@ -103,7 +121,7 @@ def test_shares_far_apart(backend: Backend) -> None:
     def found(slots: list[int], **options: Any) -> tuple[float, list[int]]:
         alive = torch.zeros(1, 7, dtype=torch.bool, device=backend.device)
         alive[0, slots] = True
-        coverage, present = ldie_ext.pyramid_coverage(logits, alive, **options)
+        coverage, present, _ = ldie_ext.pyramid_coverage(logits, alive, **options)
         return coverage.item(), present[0].nonzero().flatten().tolist()
 
     assert found([0, 1, 2]) == (1, [0, 1, 2])
@@ -115,6 +133,8 @@ def test_shares_far_apart(backend: Backend) -> None:
     assert found([5, 6], background=-100.0) == (0, [])
     assert found([0, 1, 5, 6], mode="max") == (1, [0, 1])
     assert found([1, 2], mode="max", floor=0.5)[1] == [2]
+    assert found([0, 1], mode="max", background=-3e38) == (1, [0, 1])
+    assert found([2], mode="max", background=5.0) == (0.5, [2])
     assert found([]) == (0, [])
 
 
@@ -134,28 +154,54 @@ def test_lower_slots_come_first(backend: Backend) -> None:
 
 @pytest.mark.parametrize("shape", [(0, 2, 3, 3), (2, 0, 3, 3), (1, 2, 0, 3), (1, 2, 3, 0)])
 def test_empty(backend: Backend, shape: tuple[int, ...]) -> None:
-    coverage, present = on(backend, torch.zeros(shape), torch.ones(shape[:2], dtype=torch.bool), {})
+    coverage, present, _ = on(backend, torch.zeros(shape), torch.ones(shape[:2], dtype=torch.bool), {})
     assert_same(coverage, torch.zeros(shape[0], *shape[2:]))
     assert_same(present, torch.zeros(shape[:2], dtype=torch.bool))
 
 
 def test_outside_of_sizes(backend: Backend) -> None:
     logits, alive = torch.zeros(3, 1, 4, 5), torch.ones(3, 1, dtype=torch.bool)
-    coverage, present = on(backend, logits, alive, {"mode": "max", "sizes": torch.tensor([[2, 3], [-1, 9], [9, 9]])})
+    coverage, present, _ = on(backend, logits, alive, {"mode": "max", "sizes": torch.tensor([[2, 3], [-1, 9], [9, 9]])})
     expected = torch.ones(3, 4, 5)
     expected[0, :2, :3] = expected[2] = 0.5
     assert_same(coverage, expected)
     assert present.tolist() == [[True], [False], [True]]
 
 
+def test_sizes_in_pixels(backend: Backend) -> None:
+    """Cells that the image ends in count; those that begin where it ends do not."""
+    logits, alive = torch.zeros(4, 1, 3, 4), torch.ones(4, 1, dtype=torch.bool)
+    sizes = torch.tensor([[16, 17], [1, 8], [0, 99], [24, 2**62]])
+    coverage, _, _ = on(backend, logits, alive, {"mode": "max", "sizes": sizes, "step": 8.0})
+    expected = torch.ones(4, 3, 4)
+    expected[0, :2, :3] = expected[1, :1, :1] = expected[3] = 0.5
+    assert_same(coverage, expected)
+
+
+def test_responses(backend: Backend) -> None:
+    logits = torch.arange(6.0).view(1, 1, 2, 3).repeat(1, 10, 1, 1)
+    logits[0, 8] = NAN
+    places = [(0, 0), (23.9, 7.9), (24, 8), (-1, 9), (1e38, -1e38), (8, 16), (NAN, 3), (3, INF), (8, 8), (8, 8)]
+    alive = torch.arange(10)[None] < 9
+    options: Options = {"places": torch.tensor(places)[None], "step": 8, "sizes": torch.tensor([[1, 1]])}
+    expected = torch.tensor([[0, 2, 5, 3, 2, 4, -INF, -INF, NAN, -INF]])
+    for dtype in FLOATS:
+        coverage, _, responses = on(backend, logits.to(dtype), alive, options)
+        assert responses is not None
+        assert_same(responses, expected.to(coverage.dtype))
+    assert on(backend, logits, alive, {})[2] is None
+
+
 def test_non_contiguous(backend: Backend) -> None:
     logits = torch.randn(2, 9, 12, 10, device=backend.device)
     alive = (torch.rand(9, 2, device=backend.device) < 0.7).mT
     sizes = torch.tensor([[5, 4], [3, 6]], device=backend.device).mT
+    places = (6 * torch.rand(2, 2, 9, device=backend.device)).permute(0, 2, 1)
     strided = logits.contiguous(memory_format=torch.channels_last)[:, :, 1::2]
+    dense = [each.contiguous() for each in (strided, alive, places, sizes)]
     assert_same(
-        ldie_ext.pyramid_coverage(strided, alive, sizes=sizes),
-        ldie_ext.pyramid_coverage(strided.contiguous(), alive.contiguous(), sizes=sizes.contiguous()),
+        ldie_ext.pyramid_coverage(strided, alive, places=places, sizes=sizes),
+        ldie_ext.pyramid_coverage(dense[0], dense[1], places=dense[2], sizes=dense[3]),
     )
 
 
@@ -169,9 +215,14 @@ def test_errors_name_the_argument(backend: Backend) -> None:
         (logits, alive[:, 1:], {}, r"alive must have shape \[B, A\], one per map of logits, got \[2, 2\]"),
         (logits, alive, {"sizes": alive[:, 1:]}, "sizes must be int64"),
         (logits, alive, {"sizes": alive.long()}, r"sizes must have shape \[B, 2\], one per image of logits"),
+        (logits, alive, {"places": alive}, "places must be float32, float64, float16 or bfloat16, got .* bool"),
+        (logits, alive, {"places": logits[0]}, r"places must have shape \[B, A, 2\], one per map of logits, got"),
+        (logits, alive, {"step": 0}, "step must be above 0 and finite, got 0"),
+        (logits, alive, {"step": NAN}, "step must be above 0 and finite, got nan"),
         (logits, alive, {"top_k": 0}, "top_k must be 1 to 8, got 0"),
         (logits, alive, {"top_k": 9}, "top_k must be 1 to 8, got 9"),
-        (logits, alive, {"background": NAN}, "background must be finite, got nan"),
+        (logits, alive, {"background": NAN}, "background must be finite as float32, got nan"),
+        (logits.half(), alive, {"background": 1e39}, r"background must be finite as float32, got 1e\+39"),
         (logits, alive, {"floor": -0.5}, "floor must be at least 0 and at most 1, got -0.5"),
         (logits, alive, {"floor": NAN}, "floor must be at least 0 and at most 1, got nan"),
     ]
@@ -180,8 +231,6 @@ def test_errors_name_the_argument(backend: Backend) -> None:
             ldie_ext.pyramid_coverage(given, living, **options)
     with pytest.raises(ValueError, match=r"mode must be one of \['softmax', 'max'\], got 'mean'"):
         ldie_ext.pyramid_coverage(logits, alive, mode="mean")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="background must be None in mode 'max'"):
-        ldie_ext.pyramid_coverage(logits, alive, mode="max", background=0.0)
 
 
 def test_gradient_is_refused(backend: Backend) -> None:
@@ -195,16 +244,18 @@ def test_dispatcher_contract(backend: Backend) -> None:
     logits = torch.randn(2, 5, 3, 7, device=backend.device)
     alive = torch.rand(2, 5, device=backend.device) < 0.7
     sizes = torch.tensor([[3, 4], [2, 7]], device=backend.device)
-    for arguments in ((0, 3, 0.5, 0.1, sizes), (1, 4, None, 0.0, None)):
+    places = 7 * torch.rand(2, 5, 2, device=backend.device)
+    for arguments in ((places, 2.0, 0, 3, 0.5, 0.1, sizes), (None, 1.0, 1, 4, None, 0.0, None)):
         torch.library.opcheck(backend.op("pyramid_coverage"), (logits, alive, *arguments))
 
 
 def test_compiles(backend: Backend) -> None:
     logits = torch.randn(2, 5, 3, 7, device=backend.device)
     assert_compiles(
-        lambda *inputs: ldie_ext.pyramid_coverage(*inputs, background=1.0),
+        lambda logits, alive, places: ldie_ext.pyramid_coverage(logits, alive, places=places, step=4, background=1.0),
         logits,
         torch.rand(2, 5, device=backend.device) < 0.7,
+        20 * torch.rand(2, 5, 2, device=backend.device),
     )
 
 

@@ -158,3 +158,29 @@ def gather_l1_loss(maps: Tensor, index: Tensor, target: Tensor, valid: Tensor) -
         picked = maps[image].reshape(channels, -1)[:, index[image, slot]]
         total = total + (picked - target[image, slot]).abs().sum()
     return total / (int(valid.sum()) * channels + 1e-4)
+
+
+def gaussian_maps(
+    centers: Tensor, radius: Tensor, size: tuple[int, int], *, step: float = 1.0, kind: str = "half"
+) -> Tensor:
+    """Cell by cell in float64: [N,H,W] of centers [N,2] and radius [N]."""
+    centers, radius = centers.double() / step, radius.double() / step
+    factor = {"half": math.log(2), "fwhm": 4 * math.log(2), "sigma": 0.5}
+    maps = torch.zeros(len(centers), *size, dtype=torch.float64)
+    for n, ((x, y), r) in enumerate(zip(centers.tolist(), radius.tolist(), strict=True)):
+        if not (math.isfinite(x) and math.isfinite(y)):
+            continue
+        if kind == "onehot":
+            if 0 <= x < size[1] and 0 <= y < size[0]:
+                maps[n, int(y), int(x)] = 1
+            continue
+        if not r >= 0:
+            continue
+        for i in range(size[0]):
+            for j in range(size[1]):
+                squared = (j + 0.5 - x) ** 2 + (i + 0.5 - y) ** 2
+                if r == 0 or squared == 0:
+                    maps[n, i, j] = squared == 0
+                else:
+                    maps[n, i, j] = math.exp(-factor[kind] * squared / r**2)
+    return maps

@@ -12,14 +12,37 @@ def packed(chosen: list[int], capacity: int) -> list[int]:
     return chosen + [-1] * (capacity - len(chosen))
 
 
+def guided(coverage: float, guides: list[float]) -> float:
+    """Coverage, where an object is only with some probability."""
+    if any(math.isnan(guide) for guide in guides):
+        return math.nan
+    greatest = max(guides)
+    return 1 - (1 - coverage) * (1 / (1 + math.exp(-greatest)) if greatest > -700 else 0.0)
+
+
+def guided_image(coverage: Tensor, guide: Tensor) -> list[float]:
+    classes = guide.flatten(1).T.tolist()
+    return [guided(value, guides) for value, guides in zip(coverage.flatten().tolist(), classes, strict=True)]
+
+
 def pyramid_spawn(
-    coverage: Tensor, alive: Tensor, *, capacity: int, max_alive: int, threshold: float = 0.2, min_spawn: int = 0
-) -> tuple[list[list[int]], list[int]]:
-    """Cells and counts."""
+    coverage: Tensor,
+    alive: Tensor,
+    *,
+    capacity: int,
+    max_alive: int,
+    threshold: float = 0.2,
+    min_spawn: int = 0,
+    guide: Tensor | None = None,
+    step: float = 1.0,
+) -> tuple[list[list[int]], list[int], list[list[list[float]]]]:
+    """Cells, counts and places."""
     wide = torch.float64 if coverage.dtype == torch.float64 else torch.float32
     threshold = torch.tensor(threshold, dtype=wide).item()
-    cells, counts = [], []
-    for image, slots in zip(coverage.flatten(1).tolist(), alive.tolist(), strict=True):
+    cells, counts, places = [], [], []
+    for index, (image, slots) in enumerate(zip(coverage.flatten(1).tolist(), alive.tolist(), strict=True)):
+        if guide is not None:
+            image = guided_image(coverage[index], guide[index])
         room = min(capacity, max(0, max_alive - sum(slots)))
         order = sorted((value, cell) for cell, value in enumerate(image) if not math.isnan(value))
         below = [cell for value, cell in order if value < threshold]
@@ -27,7 +50,11 @@ def pyramid_spawn(
         taken = max(below, open_cells[:min_spawn], key=len)[:room]
         cells.append(packed(taken, capacity))
         counts.append(len(taken))
-    return cells, counts
+        middles = [
+            [(cell % coverage.shape[2] + 0.5) * step, (cell // coverage.shape[2] + 0.5) * step] for cell in taken
+        ]
+        places.append(middles + [[math.nan, math.nan]] * (capacity - len(taken)))
+    return cells, counts, places
 
 
 def pyramid_cull(present: Tensor, scores: Tensor, capacity: int) -> tuple[list[list[int]], list[int]]:
