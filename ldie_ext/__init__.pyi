@@ -68,6 +68,7 @@ from ldie_ext.ops.masks.rle_encode import rle_encode as rle_encode
 from ldie_ext.ops.masks.rle_to_boxes import rle_to_boxes as rle_to_boxes
 from ldie_ext.ops.masks.solo_assign import SoloTargets as SoloTargets
 from ldie_ext.ops.masks.solo_assign import solo_assign as solo_assign
+from ldie_ext.ops.pyramid.gated_conv import gated_conv as gated_conv
 from ldie_ext.ops.pyramid.pyramid_coverage import PyramidCoverage as PyramidCoverage
 from ldie_ext.ops.pyramid.pyramid_coverage import pyramid_coverage as pyramid_coverage
 from ldie_ext.ops.pyramid.pyramid_cull import PyramidCull as PyramidCull

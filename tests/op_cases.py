@@ -201,6 +201,8 @@ CASES = [
          lambda: (maps(), maps(18), torch.randn(4, 3, 3, 3), torch.randn(4), maps(9).sigmoid()),
          lambda input, offset, weight, bias, mask: ldie_ext.deform_conv2d(
              input, offset, weight, bias, padding=(1, 1), mask=mask), (0, 1, 2, 3, 4)),
+    # pyramid
+    Case("gated_conv", lambda: (maps(COUNT).sigmoid(), torch.randn(BATCH, 2, 9, H, W)), ldie_ext.gated_conv, (0, 1)),
     # masks
     Case("polygons_to_masks", polygons, lambda *inputs: ldie_ext.polygons_to_masks(Polygons(*inputs), (H, W))),
     Case("polygons_to_rle", polygons, lambda *inputs: ldie_ext.polygons_to_rle(Polygons(*inputs), (H, W)), waits=RUNS),

@@ -34,3 +34,12 @@ class Features(nn.Module):
             x = conv(x)
             levels.insert(0, x)
         return levels
+
+
+def idle(model: MaskPyramidModel) -> list[str]:
+    """Layers of the backbone's pyramid that no level sees, and that cannot learn."""
+    given, used = model.backbone.strides[:-1], set(model.strides)
+    if model.start_stride > given[-1]:
+        used.add(given[-1])
+    outputs = [f"fpn_output{stage}" for stage, stride in enumerate(given, 2) if stride not in used]
+    return outputs + [f"fpn_lateral{stage}" for stage, stride in enumerate(given, 2) if stride < model.last_stride]

@@ -44,14 +44,15 @@ class Places:
             dtype=like.dtype,
         )
 
-    def offsets(self, seeds: Seeds, level: int, like: Tensor) -> Tensor:
-        """[B,A,2,h,w] as maps ``like``: how far cells are from the place of birth, to the right and down, in radii."""
-        stride, (height, width) = self.strides[level], like.shape[2:]
-        x, y = ((torch.arange(side, device=like.device) + 0.5) * stride for side in (width, height))
-        radii = self.config.gauss_radius * seeds.strides[..., None]
-        dx, dy = (x - seeds.births[..., :1]) / radii, (y - seeds.births[..., 1:2]) / radii
-        both = dx[:, :, None].expand(-1, -1, height, -1), dy[..., None].expand(-1, -1, -1, width)
-        return torch.stack(both, 2).nan_to_num().to(like.dtype)
+    def offsets(self, seeds: Seeds, level: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        """[B,A,1,w] and [B,A,h,1] as maps ``like``: how far cells are to the right and down of the place, in radii."""
+        stride = self.strides[level]
+        radii = self.config.gauss_radius * seeds.strides
+        both = []
+        for axis, side in enumerate((like.shape[3], like.shape[2])):
+            middles = (torch.arange(side, device=like.device) + 0.5) * stride
+            both.append(((middles - seeds.births[..., axis, None]) / radii[..., None]).nan_to_num().to(like.dtype))
+        return both[0][:, :, None], both[1][..., None]
 
 
 class ConvMasks(nn.Module):
@@ -93,7 +94,8 @@ class ConvMasks(nn.Module):
             known = twice(before.logits.sigmoid().to(features.dtype), features.shape[2:])
             own_maps = torch.cat([known, gaussians[:, known.shape[1] :]], 1)[:, :, None]
         if self.config.offsets:
-            own_maps = torch.cat([own_maps, self.places.offsets(seeds, level, features)], 2)
+            offsets = [part.expand_as(gaussians)[:, :, None] for part in self.places.offsets(seeds, level, features)]
+            own_maps = torch.cat([own_maps, *offsets], 2)
         logits = own(own_maps.flatten(0, 1)).unflatten(0, seeds.alive.shape)
         return logits + self._shared(shared, features, gaussians), None
 
@@ -138,35 +140,51 @@ class StateMasks(nn.Module):
         self.own = nn.ModuleList(nn.Conv2d(own, state, 1, bias=False) for _ in kinds if own)
         depths = (config.refine_depth if later else config.init_depth for later in kinds)
         self.blocks = nn.ModuleList(nn.Sequential(*(_Block(config) for _ in range(depth))) for depth in depths)
-        self.out = nn.ModuleList(nn.Conv2d(state, outputs, 1) for _ in kinds)
+        self.out = nn.ModuleList(nn.Linear(state, outputs) for _ in kinds)
 
     def forward(self, features: Tensor, seeds: Seeds, before: Masks | None, level: int) -> tuple[Tensor, Tensor]:
-        """Logits [B,A,O,h,w] and channels [B,A,C,h,w] of all hypotheses; the first ones have masks ``before``."""
+        """Logits [B,A,O,h,w] and channels [B,A,h,w,C] of all hypotheses; the first ones have masks ``before``."""
         which = min(level, len(self.out) - 1)
         x = self._inputs(features, seeds, level, which)
         if before is not None:
             assert before.states is not None
             conv = self.states[min(level, len(self.states)) - 1]
-            known = twice(conv(before.states.flatten(0, 1)), features.shape[2:])
-            x[:, : before.states.shape[1]].add_(known.unflatten(0, before.states.shape[:2]))
-        states = self.blocks[which](x.relu_().flatten(0, 1))  # of a view, relu_ would copy gradients
-        return tuple(maps.unflatten(0, seeds.alive.shape) for maps in (self.out[which](states), states))
+            x[:, : before.states.shape[1]] += _last(
+                twice(conv(_first(before.states)), features.shape[2:]), before.states
+            )
+        states = _last(self.blocks[which](_first(x.relu_())), x)
+        return self.out[which](states).movedim(4, 2), states
 
     def _inputs(self, features: Tensor, seeds: Seeds, level: int, which: int) -> Tensor:
-        """[B,A,C,h,w]: all but what the level before knew."""
+        """[B,A,h,w,C]: all but what the level before knew."""
         mode, conv = self.config.gauss_mode, self.features[which]
         assert isinstance(conv, nn.Conv2d) and conv.bias is not None
-        gaussians = self.places.gaussians(seeds, level, features)[:, :, None]
+        gaussians = self.places.gaussians(seeds, level, features)[..., None]
         if mode == "multiply":
-            x = torch.addcmul(conv.bias[:, None, None], functional.conv2d(features, conv.weight)[:, None], gaussians)
+            shared = functional.conv2d(features, conv.weight).movedim(1, 3)[:, None]
+            x = torch.addcmul(conv.bias.to(shared.dtype), shared, gaussians)
         else:
-            weight = conv.weight.sum(1) if mode == "add" else self.own[which].get_parameter("weight")[:, 0]
-            x = torch.addcmul(conv(features)[:, None], gaussians, weight.to(gaussians.dtype))
+            shared = conv(features).movedim(1, 3)[:, None]
+            weight = conv.weight.sum(1) if mode == "add" else self._own(which)[0]
+            x = torch.addcmul(shared, gaussians.to(shared.dtype), weight.flatten().to(shared.dtype))
         if self.config.offsets:
-            offsets = self.places.offsets(seeds, level, features).flatten(0, 1)
-            weight = self.own[which].get_parameter("weight")[:, -2:]
-            x = x + functional.conv2d(offsets, weight).unflatten(0, seeds.alive.shape)
+            for offsets, weight in zip(self.places.offsets(seeds, level, features), self._own(which)[-2:]):
+                x = torch.addcmul(x, offsets[..., None].to(x.dtype), weight.to(x.dtype))
         return x
+
+    def _own(self, which: int) -> Tensor:
+        """[own,C]: the convolution's weights of what is a hypothesis' own."""
+        return self.own[which].get_parameter("weight")[:, :, 0, 0].T
+
+
+def _first(x: Tensor) -> Tensor:
+    """Channels of hypotheses [B,A,h,w,C] as those of images, [B * A,C,h,w], without a copy."""
+    return x.flatten(0, 1).movedim(3, 1)
+
+
+def _last(x: Tensor, like: Tensor) -> Tensor:
+    """And back."""
+    return x.movedim(1, 3).unflatten(0, like.shape[:2])
 
 
 def _kinds(config: MaskConfig, levels: int) -> list[bool]:

@@ -19,6 +19,8 @@ from ldie.systems.mask_pyramid.generations import ConvMasks, StateMasks
 from ldie.systems.mask_pyramid.hypotheses import Hypotheses, Masks, Seeds, at_places
 from ldie.systems.mask_pyramid.truth import Truth, assign
 
+_GOLDEN = 0.6180339887
+"""Multiples of it, modulo 1, lie evenly (Weyl, 1916)."""
 _TAUGHT = -1.0
 """What cells are claimed by that give birth whatever hypotheses say."""
 
@@ -64,11 +66,12 @@ class Growth(nn.Module):
             truth: In training: what newborns learn.
         """
         levels: list[Level] = []
-        seeds, born = self._first(features[0], sizes, truth)
+        guides = [full_precision(guide(level)) for guide, level in zip(self.guides, features)]
+        seeds, born = self._first(features[0], guides[0] if guides else None, sizes, truth)
         before, images = None, torch.arange(len(sizes), device=sizes.device)[:, None]
         for index, level in enumerate(features):
             grown = self._grown(index, level, seeds, before, truth)
-            guide = full_precision(self.guides[index](level)) if self.guides else None
+            guide = guides[index] if guides else None
             coverage, present, responses = self._coverage(index, grown, sizes)
             capacity = min(self.config.max_alive(index), present.shape[1])
             grown = grown.take(images, ldie_ext.pyramid_cull(present, responses, capacity).slots)
@@ -79,15 +82,30 @@ class Growth(nn.Module):
                 seeds = grown.seeds.join(newborn)
         return levels
 
-    def _first(self, level: Tensor, sizes: Tensor, truth: Truth | None) -> tuple[Seeds, Tensor]:
-        """A hypothesis in each cell inside of the images, row by row, as far as there is room."""
+    def _first(self, level: Tensor, guide: Tensor | None, sizes: Tensor, truth: Truth | None) -> tuple[Seeds, Tensor]:
+        """A hypothesis in each cell inside of the images.
+
+        Where the batch has more cells than there is room for, in those where the guide sees objects first; without one,
+        in cells that lie evenly.
+        """
         batch, (height, width) = level.shape[0], level.shape[2:]
         nobody = torch.zeros((batch, 1), dtype=torch.bool, device=level.device)
         stride, no_mask = self.config.model.strides[0], level[:, :1].detach()
         coverage = ldie_ext.pyramid_coverage(no_mask, nobody, mode="max", top_k=1, sizes=sizes, step=stride).coverage
         room = min(self.config.max_alive(0), height * width)
+        if room == height * width:
+            guide = None
+        elif guide is None:
+            numbers = torch.arange(height * width, device=level.device).reshape(height, width)
+            coverage = coverage.maximum(numbers * _GOLDEN % 1)
         cells, born, places = ldie_ext.pyramid_spawn(
-            coverage, nobody, capacity=room, max_alive=room, threshold=1.0, step=stride
+            coverage,
+            nobody,
+            capacity=room,
+            max_alive=room,
+            threshold=1.0,
+            guide=None if guide is None else guide.detach(),
+            step=stride,
         )
         return self._seeds(0, cells, places, None, truth), born
 
@@ -124,7 +142,8 @@ class Growth(nn.Module):
         """Hypotheses in the cells of a level that are claimed least."""
         growth = self.config.model.growth
         if truth is not None and self.config.solver.assign.teach:
-            claimed = _teach(claimed, truth, old, index)
+            missed = truth.learnt_from(index, self.config.solver.assign) & ~truth.supported(old)
+            claimed = _teach(claimed, truth, missed, index)
         room = min(self.config.newborns(index), claimed[0].numel())
         cells, born, places = ldie_ext.pyramid_spawn(
             claimed,
@@ -145,9 +164,8 @@ class Growth(nn.Module):
         return Seeds(alive, births, objects)
 
 
-def _teach(claimed: Tensor, truth: Truth, seeds: Seeds, index: int) -> Tensor:
-    """Objects without a hypothesis are born at the cell that has most of them."""
-    missed = (truth.objects >= 0) & ~truth.supported(seeds)
+def _teach(claimed: Tensor, truth: Truth, missed: Tensor, index: int) -> Tensor:
+    """Objects bool [B,T] that are missed are born at the cell that has most of them."""
     if not missed.numel():
         return claimed
     cell = truth.targets[index].flatten(1).argmax(1)[truth.objects.clamp(min=0)]

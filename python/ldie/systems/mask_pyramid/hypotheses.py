@@ -43,7 +43,7 @@ class Masks(NamedTuple):
     logits: Tensor
     """float [B,A,h,w]: of their masks."""
     states: Tensor | None
-    """Second generation: [B,A,C,h,w]."""
+    """Second generation: [B,A,h,w,C]."""
 
 
 class Hypotheses(NamedTuple):

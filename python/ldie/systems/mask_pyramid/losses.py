@@ -55,7 +55,7 @@ class Losses(nn.Module):
             )
         if levels[0].guide is not None:
             losses["guide"] = options.guide * self._guide_loss(levels, truth)
-        losses["pyramid"] = unused(self.model, len(levels), losses["class"])
+        losses["class"] = losses["class"] + unused(self.model, len(levels), losses["class"])
         counts = {
             f"pyr_num_l{index}": level.hypotheses.seeds.alive.sum(1).float().mean()
             for index, level in enumerate(levels)
@@ -83,10 +83,8 @@ class Losses(nn.Module):
         objects = self._objects(index, hypotheses)
         matched = (objects >= 0) & seeds.alive
         targets = _rows(truth.targets[index], objects)
-        each = torch.stack([mask_loss(kind, masks.logits, targets, matched) for kind in options.masks]).sum(0)
-        if options.by_area:
-            cells = targets.sum((2, 3)).clamp(min=1)
-            each = each * (targets[0, 0].numel() / cells).where(matched, 1.0)
+        kinds = [mask_loss(kind, masks.logits, targets, matched, by_area=options.by_area) for kind in options.masks]
+        each = torch.stack(kinds).sum(0)
         if options.root:
             root = at_places(masks.logits, seeds.places, self.config.model.strides[index])
             each = each + options.root * functional.binary_cross_entropy_with_logits(
@@ -139,8 +137,12 @@ class Losses(nn.Module):
         return torch.stack(sums).mean()
 
 
-def mask_loss(kind: MaskLoss, logits: Tensor, targets: Tensor, matched: Tensor) -> Tensor:
-    """[B,A]: between masks of logits [B,A,h,w] and targets in 0..1; dice is of those that have an object alone."""
+def mask_loss(kind: MaskLoss, logits: Tensor, targets: Tensor, matched: Tensor, *, by_area: bool = False) -> Tensor:
+    """[B,A]: between masks of logits [B,A,h,w] and targets in 0..1.
+
+    Dice, which no area is in, is of those that have an object alone. The others are means over all cells, or with
+    ``by_area`` sums divided by the object's area, at least one cell.
+    """
     if kind == "dice":
         rows = [x.flatten(0, 1).flatten(1) for x in (logits, targets)]
         return ldie_ext.dice_loss(*rows, reduction="none").unflatten(0, matched.shape).where(matched, 0.0)
@@ -149,7 +151,9 @@ def mask_loss(kind: MaskLoss, logits: Tensor, targets: Tensor, matched: Tensor) 
     else:
         difference = logits.sigmoid() - targets
         each = difference.abs() if kind == "l1" else difference.square()
-    return each.mean((2, 3))
+    if not by_area:
+        return each.mean((2, 3))
+    return each.sum((2, 3)) / targets.sum((2, 3)).clamp(min=1).where(matched, targets[0, 0].numel())
 
 
 def _rows(maps: Tensor, rows: Tensor) -> Tensor:

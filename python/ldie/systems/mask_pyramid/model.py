@@ -14,7 +14,7 @@ from ldie.contract import Facts
 from ldie.nn.backbone import build_backbone
 from ldie.stages import stage
 from ldie.systems.mask_pyramid.config import MaskPyramidConfig
-from ldie.systems.mask_pyramid.features import Features
+from ldie.systems.mask_pyramid.features import Features, idle
 from ldie.systems.mask_pyramid.graph import MaskPyramidGraph
 from ldie.systems.mask_pyramid.growth import Growth, Level
 from ldie.systems.mask_pyramid.postprocess import find_objects, scored
@@ -54,6 +54,8 @@ class MaskPyramid(DetectionModel):
         self.facts = facts
         self.backbone = build_backbone(config.model.backbone)
         self.features = Features(config.model)
+        for name in idle(config.model):
+            self.backbone.get_submodule(name).requires_grad_(False)
         self.growth = Growth(config)
         self.score = ScoreHead(config.model)
         self.levels = config.solver.stage.levels or len(config.model.strides)
@@ -72,6 +74,11 @@ class MaskPyramid(DetectionModel):
         """One level more."""
         self.grown += 1
         self.remember()
+
+    def train(self, mode: bool = True) -> MaskPyramid:
+        """Also when weights were copied into it one by one."""
+        self.remember()
+        return super().train(mode)
 
     def remember(self) -> None:
         """Reads from the weights how many levels grow, so that no forward waits for the device."""

@@ -63,6 +63,13 @@ class MaskPyramidRecipe(WholeImageRecipe):
         """See :meth:`Recipe.collate`."""
         return collate(items, self.config.input.multiple)
 
+    def load_pretrained(self) -> None:
+        """See :meth:`Recipe.load_pretrained`; how many levels grow is this run's affair."""
+        levels = self.model.grown.clone()
+        super().load_pretrained()
+        self.model.grown.copy_(levels)
+        self.model.remember()
+
     def train_step(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """See :meth:`Recipe.train_step`."""
         stage = self.config.solver.stage

@@ -48,8 +48,8 @@ class ScoreHead(nn.Module):
         weights = (weights / weights.sum(2, keepdim=True).clamp(min=1e-6)).to(features.dtype)
         pooled = weights @ self.convs(features).flatten(2).transpose(1, 2)
         if masks.states is not None:
-            own = masks.states.flatten(3) @ weights[..., None]
-            pooled = torch.cat([pooled, own[..., 0]], 2)
+            own = weights[:, :, None] @ masks.states.flatten(2, 3)
+            pooled = torch.cat([pooled, own[:, :, 0]], 2)
         hidden = self.hidden(pooled).relu()
         overlaps = None if self.overlaps is None else full_precision(self.overlaps(hidden)[..., 0])
         return Opinion(full_precision(self.classes(hidden)), overlaps)

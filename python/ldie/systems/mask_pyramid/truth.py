@@ -12,6 +12,10 @@ from ldie.systems.mask_pyramid.config import AssignConfig, MaskPyramidConfig
 from ldie.systems.mask_pyramid.hypotheses import Seeds, cells
 from ldie.tasks.detection.batches import Batch
 
+_SUPPORTED = 2**40
+"""More than any area."""
+_NONE = 2**62
+
 
 @dataclass(frozen=True)
 class Truth:
@@ -40,6 +44,15 @@ class Truth:
         own = seeds.objects.where(seeds.alive, -1)
         return (self.objects[:, :, None] == own[:, None]).any(2) & (self.objects >= 0)
 
+    def learnt_from(self, level: int, options: AssignConfig) -> Tensor:
+        """Bool [B,T]: which objects are of a size that hypotheses born on a level learn."""
+        there = self.objects >= 0
+        if not options.size_ranges:
+            return there
+        low, high = options.size_ranges[level]
+        scales = torch.cat([self.scales, self.scales.new_full((1,), -1.0)])[self.objects]
+        return there & (scales >= low) & (scales <= high)
+
 
 def make_truth(batch: Batch, config: MaskPyramidConfig) -> Truth:
     """The truth of a batch."""
@@ -67,21 +80,16 @@ def assign(
     Of the objects that have the place's cell: one that no hypothesis of ``seeds`` has before one that has some, then
     the smaller, then the earlier.
     """
-    options: AssignConfig = config.solver.assign
     stride, covered = config.model.strides[level], truth.covered[level]
     objects = truth.objects
     if not objects.shape[1]:
         return alive.new_full(alive.shape, -1, dtype=torch.int64)
     rows = objects.clamp(min=0)
     where = cells(places, stride, covered.shape[1:])
-    hit = covered.flatten(1)[rows[:, :, None], where[:, None]] & (objects >= 0)[:, :, None] & alive[:, None]  # [B,T,Q]
-    if options.size_ranges:
-        low, high = options.size_ranges[level]
-        scales = truth.scales[rows]
-        hit &= ((scales >= low) & (scales <= high))[:, :, None]
-    keys = truth.areas[rows].float()
+    hit = covered.flatten(1)[rows[:, :, None], where[:, None]] & alive[:, None]  # [B,T,Q]
+    hit &= truth.learnt_from(level, config.solver.assign)[:, :, None]
+    keys = truth.areas[rows]
     if seeds is not None:
-        keys = keys + truth.supported(seeds) * 2.0**31
-    keys = keys[:, :, None].where(hit, torch.inf)
-    best, row = keys.min(1)
-    return objects.gather(1, row).where(best < torch.inf, -1)
+        keys = keys + truth.supported(seeds) * _SUPPORTED
+    best, row = keys[:, :, None].where(hit, _NONE).min(1)
+    return objects.gather(1, row).where(best < _NONE, -1)
