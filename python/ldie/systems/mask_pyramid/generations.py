@@ -149,9 +149,8 @@ class StateMasks(nn.Module):
         if before is not None:
             assert before.states is not None
             conv = self.states[min(level, len(self.states)) - 1]
-            x[:, : before.states.shape[1]] += _last(
-                twice(conv(_first(before.states)), features.shape[2:]), before.states
-            )
+            known = twice(conv(_first(before.states)), features.shape[2:])
+            x[:, : before.states.shape[1]].add_(_last(known, before.states))
         states = _last(self.blocks[which](_first(x.relu_())), x)
         return self.out[which](states).movedim(4, 2), states
 
