@@ -53,3 +53,33 @@ def bench_pyramid_spawn(measure: harness.Measure, batch: int, height: int, width
         composed=lambda: composed(maps, alive),
         read_bytes=harness.bytes_of(maps, alive),
     )
+
+
+def guided(coverage: Tensor, guide: Tensor) -> Tensor:
+    return 1 - guide.amax(1).sigmoid() * (1 - coverage)
+
+
+def middles(cells: Tensor, width: int, step: float) -> Tensor:
+    x, y = cells % width, cells // width
+    places = (torch.stack([x, y], -1) + 0.5) * step
+    return places.masked_fill((cells < 0)[..., None], float("nan"))
+
+
+@pytest.mark.parametrize(
+    ("batch", "classes", "height", "width"), [(1, 1, 50, 84), (4, 8, 50, 84), (1, 80, 50, 84), (8, 1, 16, 16)]
+)
+def bench_pyramid_spawn_guided(measure: harness.Measure, batch: int, classes: int, height: int, width: int) -> None:
+    maps, guide = (torch.rand(batch, *rest, height, width, device=measure.device) for rest in ((), (classes,)))
+    alive = torch.arange(SLOTS, device=measure.device).expand(batch, SLOTS) % 3 == 0
+    options = {"capacity": CAPACITY, "max_alive": SLOTS, "threshold": THRESHOLD, "min_spawn": MIN_SPAWN}
+
+    def compose() -> tuple[Tensor, ...]:
+        cells, counts = composed(guided(maps, guide), alive)
+        return cells, counts, middles(cells, width, 8.0)
+
+    measure(
+        f"{batch}x{height}x{width}, guide of {classes}",
+        ours=lambda: ldie_ext.pyramid_spawn(maps, alive, **options, guide=guide, step=8.0),
+        composed=compose,
+        read_bytes=harness.bytes_of(maps, alive, guide),
+    )

@@ -104,7 +104,7 @@ def level_inputs(step: Step, count: int, size: tuple[int, int], channel: int) ->
     states = None
     if isinstance(step.masks, StateMasks):
         states = torch.randn(1, count, *coarse, channel, generator=generator).requires_grad_()
-    return features, Seeds(torch.ones(1, count, dtype=torch.bool), births, None), Masks(logits, states)
+    return features, Seeds(torch.zeros(1, count, dtype=torch.int64), births, None), Masks(logits, states)
 
 
 def forms(generation: int, count: int, size: tuple[int, int], channel: int, depth: int = 0) -> dict[str, Any]:
@@ -175,7 +175,9 @@ def launches(config: MaskPyramidConfig, height: int = 800, width: int = 1344, ba
 def print_memory() -> None:
     """Both generations, in MiB and in maps of one hypothesis."""
     cells = COUNT * SIZE[0] * SIZE[1] * 4
-    print(f"{COUNT} hypotheses, {SIZE[0]} x {SIZE[1]} cells, {CHANNEL} channels; a map of each: {cells / 2**20:.1f} MiB")
+    print(
+        f"{COUNT} hypotheses, {SIZE[0]} x {SIZE[1]} cells, {CHANNEL} channels; a map of each: {cells / 2**20:.1f} MiB"
+    )
     for name, generation, depth in (("first", 1, 0), ("second", 2, 0), ("second, with layers", 2, 1)):
         each = forms(generation, COUNT, SIZE, CHANNEL, depth)
         apart = agree(each["ours"], each["concatenated"])
@@ -184,7 +186,9 @@ def print_memory() -> None:
             peaks[form] = forward_peak(each[form]), training_peak(each[form], each["leaves"])
             maps = ", ".join(f"{peak / cells:7.1f}" for peak in peaks[form])
             forward, training = (peak / 2**20 for peak in peaks[form])
-            print(f"{name:20s} {form:13s} forward {forward:7.1f} MiB, training {training:7.1f} MiB, maps of each {maps}")
+            print(
+                f"{name:20s} {form:13s} forward {forward:7.1f} MiB, training {training:7.1f} MiB, maps of each {maps}"
+            )
         parts = [100 * ours / theirs for ours, theirs in zip(*peaks.values())]
         print(f"{name:20s} ours of that:  {parts[0]:.1f} %, {parts[1]:.1f} %; values within {apart:.1g}", flush=True)
 

@@ -60,7 +60,9 @@ def ideal_objects(sample: Sample, config: MaskPyramidConfig, classes: int) -> tu
     opinion = Opinion((2 * labels - 1) * CERTAIN, None)
     alive = torch.ones_like(truth.objects, dtype=torch.bool)
     nowhere = torch.zeros(*alive.shape, 3)
-    own = scored(Hypotheses(Seeds(alive, nowhere, truth.objects), masks), opinion, config.model.strides[-1], config)
+    own = scored(
+        Hypotheses(Seeds(alive.long() - 1, nowhere, truth.objects), masks), opinion, config.model.strides[-1], config
+    )
     frame = Frame(image_size(batch), image_size(sample), sample.size)
     return find_objects(own, 0, frame, config), left(truth, config)[-1]
 
@@ -74,7 +76,7 @@ def left(truth: Truth, config: MaskPyramidConfig) -> list[int]:
     """By level, objects of an image that no cell of it and of the coarser ones learns."""
     counts, learned = [], torch.zeros(0, dtype=torch.int64)
     for level in range(len(truth.covered)):
-        seeds = Seeds(torch.ones_like(learned, dtype=torch.bool)[None], torch.zeros(1, len(learned), 3), learned[None])
+        seeds = Seeds(torch.zeros_like(learned)[None], torch.zeros(1, len(learned), 3), learned[None])
         learned = torch.cat([learned, _learned(truth, level, seeds, config)]).unique()
         counts.append(len(truth.labels) - len(learned))
     return counts

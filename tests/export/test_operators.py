@@ -113,7 +113,9 @@ class PyramidOperators(nn.Module):
             ldie_ext.pyramid_spawn(coverage, alive[:, :0], capacity=4, max_alive=3, threshold=0.5, guide=logits[:, :2]),
         ]
         kept = [ldie_ext.pyramid_cull(alive, scores, capacity) for capacity in (2, 4, 9)]
-        maps = [ldie_ext.gaussian_maps(places, radii, (5, 7), kind=kind) for kind in ("half", "fwhm", "sigma", "onehot")]
+        maps = [
+            ldie_ext.gaussian_maps(places, radii, (5, 7), kind=kind) for kind in ("half", "fwhm", "sigma", "onehot")
+        ]
         responses = logits[:, :2, None].expand(-1, -1, 9, -1, -1) * torch.arange(9.0).view(9, 1, 1)
         return (
             *(each.present for each in covered), *(field for each in births for field in each[:2]),

@@ -86,7 +86,9 @@ def _composite_masks(
 ) -> Any:
     between, crop, align_corners, exclusive, packed = options
     if packed or (exclusive and scores is not None):
-        raise NotImplementedError("composite_masks gives packed masks, or has pixels of the mask of the best score alone")
+        raise NotImplementedError(
+            "composite_masks gives packed masks, or has pixels of the mask of the best score alone"
+        )
     if index is not None:
         maps = op.Gather(maps, index)
     if between:
@@ -270,7 +272,9 @@ def _inside(sizes: Any, height: int, width: int, step: float) -> Any:
         return op.Constant(value=_array(np.ones((1, height, width)), np.bool_))
     rows, columns = (op.Constant(value=_array(np.arange(side) * step)) for side in (height, width))
     ends = [op.Gather(op.Cast(sizes, to=_DOUBLE), _numbers(axis), axis=1) for axis in (0, 1)]
-    return op.And(op.Unsqueeze(op.Less(rows, ends[0]), _numbers(2)), op.Unsqueeze(op.Less(columns, ends[1]), _numbers(1)))
+    return op.And(
+        op.Unsqueeze(op.Less(rows, ends[0]), _numbers(2)), op.Unsqueeze(op.Less(columns, ends[1]), _numbers(1))
+    )
 
 
 def _pyramid_spawn(

@@ -119,14 +119,14 @@ def seeds_of(alive: list[list[int]], objects: list[list[int]] | None = None, pla
     used = torch.tensor(alive, dtype=torch.bool)
     where = torch.rand(*used.shape, 2) * 64 if places is None else places
     births = torch.cat([where, torch.full((*used.shape, 1), 4.0)], 2)
-    return Seeds(used, births, None if objects is None else torch.tensor(objects))
+    return Seeds(used.long() - 1, births, None if objects is None else torch.tensor(objects))
 
 
 def seeds_at(places: list[list[tuple[float, float]]], stride: int = 16) -> Seeds:
     """Hypotheses alive at these places of each image, born on a level of that stride."""
     where = torch.tensor(places, dtype=torch.float32)
     births = torch.cat([where, torch.full((*where.shape[:2], 1), float(stride))], 2)
-    return Seeds(torch.ones(where.shape[:2], dtype=torch.bool), births, torch.full(where.shape[:2], -1))
+    return Seeds(torch.zeros(where.shape[:2], dtype=torch.int64), births, torch.full(where.shape[:2], -1))
 
 
 def truth_of(covered: list[Tensor], rows: list[list[int]], areas: list[int] | None = None) -> Truth:

@@ -172,10 +172,12 @@ class RandomMasks:
         self.starts = torch.tensor([0, *(h * w for h, w in sizes)]).cumsum(0)
         self.widths = torch.tensor([w for _, w in sizes])
         self.first = config.model.strides[0]
+        self.radius = config.model.mask.gauss_radius
 
     def of(self, seeds: Seeds, level: int) -> Tensor:
         """[B,A,1,h,w]."""
-        births = (self.first / seeds.strides).log2().long()
-        x, y = (seeds.places.nan_to_num() / seeds.strides[..., None]).floor().long().unbind(-1)
+        strides = seeds.radii / self.radius
+        births = (self.first / strides).log2().long()
+        x, y = (seeds.places.nan_to_num() / strides[..., None]).floor().long().unbind(-1)
         numbers = self.starts[births] + y * self.widths[births] + x
         return self.maps[level][torch.arange(len(births))[:, None], numbers][:, :, None]

@@ -68,7 +68,8 @@ def cells_of(level: Level, image: int) -> list[plain.Cell]:
     seeds = level.hypotheses.seeds
     alive = seeds.alive[image]
     found = []
-    for x, y, stride in seeds.births[image, alive].tolist():
+    for x, y, radius in seeds.births[image, alive].tolist():
+        stride = radius / SMALL.model.mask.gauss_radius
         assert x % stride == y % stride == stride / 2
         found.append((SMALL.model.strides.index(int(stride)), int(y // stride), int(x // stride)))
     return found

@@ -50,7 +50,9 @@ def start(model: MaskPyramid, weights: dict[str, Tensor], path: Path) -> None:
     MaskPyramidRecipe(model, config, TrainingRuntime(torch.device("cpu"))).load_pretrained()
 
 
-def check(model: MaskPyramid, before: dict[str, Tensor], given: dict[str, Tensor], loaded: str | tuple[str, ...]) -> None:
+def check(
+    model: MaskPyramid, before: dict[str, Tensor], given: dict[str, Tensor], loaded: str | tuple[str, ...]
+) -> None:
     """What begins in this way is the file's, all else as it was."""
     for name, value in model.state_dict().items():
         assert torch.equal(value, (given if name.startswith(loaded) else before)[name]), name
@@ -83,7 +85,9 @@ def test_backbone_and_pyramid_of_another_system(system: str, tmp_path: Path, log
     if system == "rcnn":
         rcnn = RCNN.preset("mask_r50")
         backbone = replace(rcnn.model.backbone, **KEYS)
-        given = copies(RCNN.model.from_config(replace(rcnn, model=replace(rcnn.model, backbone=backbone)), coco_facts()))
+        given = copies(
+            RCNN.model.from_config(replace(rcnn, model=replace(rcnn.model, backbone=backbone)), coco_facts())
+        )
     else:
         given = copies(imported(small_file()))
     model = make_model()
@@ -105,5 +109,7 @@ def test_another_number_of_classes_and_of_levels(tmp_path: Path, log: pytest.Log
     fresh = ("growth.guides", "score.classes", "grown")
     check(model, before, given, tuple(name for name in before if not name.startswith(fresh)))
     assert model.levels == int(model.grown) == 2
-    assert "weights start afresh: growth.guides.*, score.classes.* (other shapes: growth.guides.0.weight [80, " in log.text
+    assert (
+        "weights start afresh: growth.guides.*, score.classes.* (other shapes: growth.guides.0.weight [80, " in log.text
+    )
     assert "others are not used: " in log.text and "growth.masks.features.4.weight" in log.text

@@ -187,7 +187,7 @@ class _Saved:
 
 def _many(count: int) -> Seeds:
     births = torch.cat([torch.rand(1, count, 2) * 128, torch.full((1, count, 1), 4.0)], 2)
-    return Seeds(torch.ones(1, count, dtype=torch.bool), births, torch.full((1, count), -1))
+    return Seeds(torch.zeros(1, count, dtype=torch.int64), births, torch.full((1, count), -1))
 
 
 @pytest.mark.parametrize("mode", ["concat", "add", "multiply"])

@@ -30,7 +30,7 @@ class MaskConfig:
     generation: Literal[1, 2] = 2
     """1: a mask is a convolution of features and of the mask before it; 2: hypotheses have channels of their own, which
     are handed on from level to level."""
-    state_channel: Positive = 256
+    state_channel: Positive = 64
     """Of the second generation: channels of each hypothesis."""
     init_kernel: Literal[1, 3, 5, 7] = 7
     """Of the first generation: side of the convolution that makes masks on the coarsest level."""
@@ -41,7 +41,7 @@ class MaskConfig:
     blocks of a hypothesis' channels in the second."""
     refine_depth: Count = 1
     """The same on the others."""
-    block: Literal["bottleneck", "basic"] = "bottleneck"
+    block: Literal["bottleneck", "basic"] = "basic"
     """Residual blocks of the second generation: 1 x 1, 3 x 3, 1 x 1, half as wide inside; or two of 3 x 3."""
     normalization: HeadNorm = "none"
     """Of these layers; ``batch`` counts slots that are not in use, too."""

@@ -37,8 +37,8 @@ class Places:
         config = self.config
         return ldie_ext.gaussian_maps(
             seeds.places,
-            config.gauss_radius * seeds.strides,
-            tuple(like.shape[2:]),
+            seeds.radii,
+            (like.shape[2], like.shape[3]),
             step=self.strides[level],
             kind="onehot" if config.gauss_mode == "onehot" else config.gauss_kind,
             dtype=like.dtype,
@@ -47,11 +47,12 @@ class Places:
     def offsets(self, seeds: Seeds, level: int, like: Tensor) -> tuple[Tensor, Tensor]:
         """[B,A,1,w] and [B,A,h,1] as maps ``like``: how far cells are to the right and down of the place, in radii."""
         stride = self.strides[level]
-        radii = self.config.gauss_radius * seeds.strides
         both = []
         for axis, side in enumerate((like.shape[3], like.shape[2])):
             middles = (torch.arange(side, device=like.device) + 0.5) * stride
-            both.append(((middles - seeds.births[..., axis, None]) / radii[..., None]).nan_to_num().to(like.dtype))
+            both.append(
+                ((middles - seeds.births[..., axis, None]) / seeds.radii[..., None]).nan_to_num().to(like.dtype)
+            )
         return both[0][:, :, None], both[1][..., None]
 
 
@@ -96,7 +97,7 @@ class ConvMasks(nn.Module):
         if self.config.offsets:
             offsets = [part.expand_as(gaussians)[:, :, None] for part in self.places.offsets(seeds, level, features)]
             own_maps = torch.cat([own_maps, *offsets], 2)
-        logits = own(own_maps.flatten(0, 1)).unflatten(0, seeds.alive.shape)
+        logits = own(own_maps.flatten(0, 1)).unflatten(0, seeds.slots.shape)
         return logits + self._shared(shared, features, gaussians), None
 
     def _shared(self, conv: nn.Conv2d, features: Tensor, gaussians: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ Nothing waits for the device, and all images of a batch grow together: every ima
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,8 +22,8 @@ from ldie.systems.mask_pyramid.truth import Truth, assign
 
 _GOLDEN = 0.6180339887
 """Multiples of it, modulo 1, lie evenly (Weyl, 1916)."""
-_TAUGHT = -1.0
-"""What cells are claimed by that give birth whatever hypotheses say."""
+_TAUGHT = -math.inf
+"""What cells are claimed by that give birth whatever hypotheses and the guide say."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Level:
     """float [B,K,h,w]: logits of where objects of each class are."""
     born: Tensor
     """int64 [B]: how many of all were born for this level, on cells of the one before."""
+    slots: Tensor
+    """int64 [B,K]: where the hypotheses come from: slots of the level before, and after these of newborns; -1: none."""
 
 
 class Growth(nn.Module):
@@ -73,12 +76,14 @@ class Growth(nn.Module):
             grown = self._grown(index, level, seeds, before, truth)
             guide = guides[index] if guides else None
             coverage, present, responses = self._coverage(index, grown, sizes)
+            assert responses is not None  # places were given
             capacity = min(self.config.max_alive(index), present.shape[1])
-            grown = grown.take(images, ldie_ext.pyramid_cull(present, responses, capacity).slots)
-            levels.append(Level(grown, guide, born))
+            slots = ldie_ext.pyramid_cull(present, responses, capacity).slots
+            grown = grown.take(images, slots)
+            levels.append(Level(grown, guide, born, slots))
             if index + 1 < len(features):
                 before = grown.masks
-                newborn, born = self._born(index, coverage, guide, grown.seeds, truth)
+                newborn, born = self._born(index, coverage, present, guide, grown.seeds, truth)
                 seeds = grown.seeds.join(newborn)
         return levels
 
@@ -137,9 +142,9 @@ class Growth(nn.Module):
         )
 
     def _born(
-        self, index: int, claimed: Tensor, guide: Tensor | None, old: Seeds, truth: Truth | None
+        self, index: int, claimed: Tensor, present: Tensor, guide: Tensor | None, old: Seeds, truth: Truth | None
     ) -> tuple[Seeds, Tensor]:
-        """Hypotheses in the cells of a level that are claimed least."""
+        """Hypotheses in the cells of a level that are claimed least, whose slots are beside those that are there."""
         growth = self.config.model.growth
         if truth is not None and self.config.solver.assign.teach:
             missed = truth.learnt_from(index, self.config.solver.assign) & ~truth.supported(old)
@@ -147,9 +152,9 @@ class Growth(nn.Module):
         room = min(self.config.newborns(index), claimed[0].numel())
         cells, born, places = ldie_ext.pyramid_spawn(
             claimed,
-            old.alive,
+            present,
             capacity=room,
-            max_alive=old.alive.shape[1] + room,
+            max_alive=present.shape[1] + room,
             threshold=growth.low_thresh,
             min_spawn=growth.min_spawn,
             guide=None if guide is None else guide.detach(),
@@ -158,10 +163,10 @@ class Growth(nn.Module):
         return self._seeds(index, cells, places, old, truth), born
 
     def _seeds(self, index: int, cells: Tensor, places: Tensor, old: Seeds | None, truth: Truth | None) -> Seeds:
-        alive = cells >= 0
-        births = nn.functional.pad(places, (0, 1), value=float(self.config.model.strides[index]))
-        objects = None if truth is None else assign(places, alive, index, old, truth, self.config)
-        return Seeds(alive, births, objects)
+        radius = self.config.model.mask.gauss_radius * self.config.model.strides[index]
+        births = nn.functional.pad(places, (0, 1), value=radius)
+        objects = None if truth is None else assign(places, cells >= 0, index, old, truth, self.config)
+        return Seeds(cells, births, objects)
 
 
 def _teach(claimed: Tensor, truth: Truth, missed: Tensor, index: int) -> Tensor:

@@ -12,12 +12,18 @@ from torch import Tensor
 class Seeds(NamedTuple):
     """Where hypotheses were born: A slots of each of B images."""
 
-    alive: Tensor
-    """bool [B,A]: which slots are in use. What the others hold means nothing."""
+    slots: Tensor
+    """int64 [B,A]: not in use where negative; what such a slot holds means nothing."""
     births: Tensor
-    """float32 [B,A,3]: x and y in pixels of the network's input, the middle of a cell; and the cell's side."""
+    """float32 [B,A,3]: x and y in pixels of the network's input, the middle of a cell; and the radius of the region, in
+    pixels too."""
     objects: Tensor | None
     """In training int64 [B,A]: the object of the batch that is learnt, -1 none."""
+
+    @property
+    def alive(self) -> Tensor:
+        """Bool [B,A]: which slots are in use."""
+        return self.slots >= 0
 
     @property
     def places(self) -> Tensor:
@@ -25,8 +31,8 @@ class Seeds(NamedTuple):
         return self.births[..., :2]
 
     @property
-    def strides(self) -> Tensor:
-        """float32 [B,A]: of the levels of birth."""
+    def radii(self) -> Tensor:
+        """float32 [B,A]."""
         return self.births[..., 2]
 
     def join(self, others: Seeds) -> Seeds:
@@ -34,7 +40,7 @@ class Seeds(NamedTuple):
         objects = None
         if self.objects is not None and others.objects is not None:
             objects = torch.cat([self.objects, others.objects], 1)
-        return Seeds(torch.cat([self.alive, others.alive], 1), torch.cat([self.births, others.births], 1), objects)
+        return Seeds(torch.cat([self.slots, others.slots], 1), torch.cat([self.births, others.births], 1), objects)
 
 
 class Masks(NamedTuple):
@@ -59,7 +65,7 @@ class Hypotheses(NamedTuple):
         births, logits = births[images, slots], logits[images, slots]
         objects = None if objects is None else objects[images, slots]
         states = None if states is None else states[images, slots]
-        return Hypotheses(Seeds(slots >= 0, births, objects), Masks(logits, states))
+        return Hypotheses(Seeds(slots, births, objects), Masks(logits, states))
 
 
 def cells(places: Tensor, stride: int, size: tuple[int, int] | torch.Size) -> Tensor:

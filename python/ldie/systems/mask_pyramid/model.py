@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+from PIL.Image import Image
 from torch import Tensor
 
 from ldie.contract import Facts
@@ -17,6 +18,7 @@ from ldie.systems.mask_pyramid.config import MaskPyramidConfig
 from ldie.systems.mask_pyramid.features import Features, idle
 from ldie.systems.mask_pyramid.graph import MaskPyramidGraph
 from ldie.systems.mask_pyramid.growth import Growth, Level
+from ldie.systems.mask_pyramid.pictures import SHOWN, Grown, draw_growth, growth_sheet
 from ldie.systems.mask_pyramid.postprocess import find_objects, scored
 from ldie.systems.mask_pyramid.score import Opinion, ScoreHead
 from ldie.systems.mask_pyramid.truth import Truth
@@ -119,3 +121,19 @@ class MaskPyramid(DetectionModel):
                 frame = Frame((height * stride, width * stride), (inside[0], inside[1]), (file[0], file[1]))
                 results[row] = find_objects(own, place, frame, self.config)
         return [results[index] for index in range(len(inputs))]
+
+    def pictures(self, images: Sequence[Tensor]) -> dict[str, Image]:
+        """See :meth:`DetectionModel.pictures`: how the pyramids of the first images grew."""
+        names = self.facts["classes"]
+        rows = [draw_growth(self._grown(image), self.config, names) for image in images[:SHOWN]]
+        return {"pyramid": growth_sheet(rows)} if rows else {}
+
+    def _grown(self, image: Tensor) -> Grown:
+        """What becomes of one image."""
+        options = self.config.input
+        ((_, batch, sizes),) = grouped([evaluation_image(image.cpu(), options, "detectron2")], options.multiple)
+        levels, opinion = self(batch.to(self.device), sizes.to(self.device))
+        stride = self.config.model.strides[self.levels - 1]
+        (height, width), file = sizes[0].tolist(), image.shape[1:]
+        frame = Frame((batch.shape[2], batch.shape[3]), (height, width), (file[0], file[1]))
+        return Grown(image, levels, scored(levels[-1].hypotheses, opinion, stride, self.config), frame)

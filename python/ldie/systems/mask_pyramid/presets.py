@@ -26,7 +26,7 @@ TINY = MaskPyramidConfig(
         backbone=replace(TINY_BACKBONE, blocks=(1, 1, 1, 1), widths=(32, 64, 96, 96), pyramid_channel=48),
         start_stride=32,
         last_stride=4,
-        mask=MaskConfig(state_channel=32, init_depth=2, gauss_radius=1.5, offsets=True),
+        mask=MaskConfig(state_channel=32, block="bottleneck", init_depth=2, gauss_radius=1.5, offsets=True),
         growth=GrowthConfig(max_alive=(16, 12, 12, 12), newborns=(8, 4, 4), low_thresh=0.5, guide=True),
         score=ScoreConfig(hidden=64),
     ),
@@ -67,7 +67,6 @@ R50_1X = MaskPyramidConfig(
     model=MaskPyramidModel(
         last_stride=8,
         growth=GrowthConfig(guide=True, low_thresh=0.5),
-        mask=MaskConfig(state_channel=64, refine_depth=1),
     ),
     solver=MaskPyramidSolver(
         batch_size=8,
@@ -117,7 +116,7 @@ SEED_V13 = replace(
     _SEED,
     model=replace(
         _SEED.model,
-        mask=MaskConfig(normalization="batch", init_depth=4, refine_depth=1),
+        mask=MaskConfig(state_channel=256, block="bottleneck", normalization="batch", init_depth=4),
         growth=GrowthConfig(low_thresh=0.02, min_spawn=8, topk_keep=2, coverage="softmax"),
     ),
 )

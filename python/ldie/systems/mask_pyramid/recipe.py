@@ -44,13 +44,6 @@ class MaskPyramidRecipe(WholeImageRecipe):
         self._losses = runtime.replicate(Losses(model, runtime))
         self._before = 0.0
 
-    def load_pretrained(self) -> None:
-        """See :meth:`Recipe.load_pretrained`; how many levels grow is not of the weights, but of this run."""
-        grown = self.model.grown.clone()
-        super().load_pretrained()
-        self.model.grown.copy_(grown)
-        self.model.remember()
-
     def check_data(self, dataset: CocoDataset) -> None:
         """See :meth:`Recipe.check_data`: objects with masks."""
         require(dataset, masks="another system, as the mask pyramid learns masks alone")
