@@ -31,6 +31,7 @@ import ldie
 import numpy as np
 import torch
 from ldie.systems.mask_pyramid import MaskPyramid
+from ldie.systems.mask_pyramid.config import MaskPyramidModel
 from ldie.systems.mask_pyramid.hypotheses import Seeds, cells
 from ldie.systems.mask_pyramid.postprocess import Scored, scored
 from ldie.systems.mask_pyramid.truth import Truth, make_truth

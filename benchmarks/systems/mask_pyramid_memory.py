@@ -43,6 +43,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 SIZE, COUNT, CHANNEL = (50, 84), 80, 256
 LEVEL = 1
 """Of the two that a model here has: one that refines."""
+_LAST = torch.channels_last
 STRIDES = {"start_stride": 32, "last_stride": 16}
 
 
@@ -61,7 +62,7 @@ class Step(nn.Module):
         values = {"model": {**STRIDES, "mask": mask, "backbone": {"pyramid_channel": channel}}}
         model = merge(MaskPyramidConfig(), values).model
         self.masks = ConvMasks(model) if generation == 1 else StateMasks(model)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # as in the system
+        self.to(memory_format=_LAST)  # type: ignore[call-overload]  # as in the system
 
     def forward(self, features: Tensor, seeds: Seeds, before: Masks) -> Tensor:
         """Logits [B,A,O,h,w] as the system computes them."""
@@ -80,13 +81,14 @@ class Step(nn.Module):
             x = functional.conv2d(x, weight, shared.bias, padding=weight.shape[2] // 2)
         else:
             assert before.states is not None
-            known = twice(before.states.flatten(0, 1), size).unflatten(0, (batch, count))
-            places = masks.places.gaussians(seeds, LEVEL, features)[:, :, None]
+            known = twice(before.states.flatten(0, 1).movedim(3, 1), size).movedim(1, 3).unflatten(0, (batch, count))
+            places = masks.places.gaussians(seeds, LEVEL, features)[..., None]
             shared = masks.features[LEVEL]
             weight = torch.cat([masks.states[LEVEL - 1].weight, shared.weight, masks.own[LEVEL].weight], 1)
-            x = torch.cat([known, copies, places], 2).flatten(0, 1)
+            x = torch.cat([known, copies.movedim(2, 4), places], 4).flatten(0, 1).movedim(3, 1)
             del known
-            x = masks.out[LEVEL](masks.blocks[LEVEL](functional.conv2d(x, weight, shared.bias).relu_()))
+            x = masks.blocks[LEVEL](functional.conv2d(x, weight, shared.bias).relu_())
+            x = masks.out[LEVEL](x.movedim(1, 3)).movedim(3, 1)
         return x.unflatten(0, seeds.alive.shape)
 
 
@@ -94,15 +96,14 @@ def level_inputs(step: Step, count: int, size: tuple[int, int], channel: int) ->
     """Features and hypotheses of the level before, with gradients."""
     generator = torch.Generator().manual_seed(0)
     coarse = tuple(-(-side // 2) for side in size)
-    features = torch.randn(1, channel, *size, generator=generator).to(memory_format=torch.channels_last)
+    features = torch.randn(1, channel, *size, generator=generator).to(memory_format=_LAST)
     features.requires_grad_()
     places = torch.rand(1, count, 2, generator=generator) * torch.tensor([size[1] * 16.0, size[0] * 16.0])
     births = functional.pad(places, (0, 1), value=32.0)
     logits = torch.randn(1, count, *coarse, generator=generator).requires_grad_()
     states = None
     if isinstance(step.masks, StateMasks):
-        states = torch.randn(count, channel, *coarse, generator=generator).to(memory_format=torch.channels_last)
-        states = states[None].requires_grad_()
+        states = torch.randn(1, count, *coarse, channel, generator=generator).requires_grad_()
     return features, Seeds(torch.zeros(1, count, dtype=torch.int64), births, None), Masks(logits, states)
 
 
@@ -163,7 +164,9 @@ _NO_KERNEL = ("empty", "new_empty", "lift_fresh", "detach", "_unsafe_view", "_lo
 def launches(config: MaskPyramidConfig, height: int = 800, width: int = 1344, batch: int = 1) -> Counter[str]:
     """Kernels of the growth of a batch, by operator."""
     growth = Growth(merge(config, {"model": {"mask": {"state_channel": 8}, "backbone": {"pyramid_channel": 8}}}))
-    features = [torch.randn(batch, 8, -(-height // stride), -(-width // stride)) for stride in config.model.strides]
+    growth.to(memory_format=_LAST)  # type: ignore[call-overload]  # as in the system
+    sizes = ((-(-height // stride), -(-width // stride)) for stride in config.model.strides)
+    features = [torch.randn(batch, 8, *size).to(memory_format=_LAST) for size in sizes]
     with torch.no_grad(), Launches() as mode:
         growth(features, torch.tensor([[height, width]] * batch))
     return mode.counts

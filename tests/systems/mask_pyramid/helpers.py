@@ -52,7 +52,7 @@ SMALL = MaskPyramidConfig(
         ),
         start_stride=16,
         last_stride=4,
-        mask=MaskConfig(state_channel=16, init_kernel=3, gauss_radius=1.5),
+        mask=MaskConfig(state_channel=16, init_kernel=3, block="bottleneck", gauss_radius=1.5),
         growth=GrowthConfig(max_alive=(16, 12, 10), newborns=(4, 3), low_thresh=0.3),
         score=ScoreConfig(convs=1, hidden=16),
     ),

@@ -108,13 +108,25 @@ def test_mp_18_first_generation_is_the_convolution_of_the_concatenated(
     masks = lively(ConvMasks(model_of(1, **mask, init_depth=1, refine_depth=int(share))))
     assert isinstance(masks, ConvMasks)
     for level, size, known in ((0, (4, 4), 0), (1, (7, 8), 2), (2, (14, 15), 3)):
-        features = torch.randn(BATCH, 16, *size)
-        before = torch.randn(BATCH, known, *((side + 1) // 2 for side in size)) if known else None
+        features = torch.randn(BATCH, 16, *size, requires_grad=True)
+        coarse = [(side + 1) // 2 for side in size]
+        before = torch.randn(BATCH, known, *coarse, requires_grad=True) if known else None
         born = seeds(1.5 * STRIDES[level])
         found, _ = masks(features, born, None if before is None else Masks(before, None), level)
         assert found.shape[2] == (CLASSES if class_masks else 1)
         expected = first_generation(masks, features, born, level, before)
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+        assert_same_gradients(found, expected, [features, *([] if before is None else [before]), *masks.parameters()])
+
+
+def assert_same_gradients(found: Tensor, expected: Tensor, inputs: list[Tensor]) -> None:
+    """In all inputs and weights that are used, of the same slope in all outputs."""
+    slope = torch.randn_like(found)
+    ours, wanted = (torch.autograd.grad(maps, inputs, slope, allow_unused=True) for maps in (found, expected))
+    for one, other in zip(ours, wanted):
+        assert (one is None) == (other is None)
+        if one is not None and other is not None:
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5 * max(1.0, other.abs().max().item()))
 
 
 def second_generation(
@@ -149,12 +161,15 @@ def test_mp_13_second_generation_carries_channels_from_level_to_level(mode: str,
     masks = lively(StateMasks(model_of(2, **mask)))
     assert isinstance(masks, StateMasks)
     for level, size, known in ((0, (4, 4), 0), (1, (7, 8), 2), (2, (14, 15), 3)):
-        features = torch.randn(BATCH, 16, *size)
-        before = torch.randn(BATCH, known, *((side + 1) // 2 for side in size), 16) if known else None
+        features = torch.randn(BATCH, 16, *size, requires_grad=True)
+        coarse = [(side + 1) // 2 for side in size]
+        before = torch.randn(BATCH, known, *coarse, 16, requires_grad=True) if known else None
         born = seeds(1.5 * STRIDES[level])
         found = masks(features, born, None if before is None else Masks(torch.zeros(()), before), level)
         expected = second_generation(masks, features, born, level, before)
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+        inputs = [features, *([] if before is None else [before]), *masks.parameters()]
+        assert_same_gradients(found[0], expected[0], inputs)
 
 
 @pytest.mark.parametrize("generation", [1, 2])

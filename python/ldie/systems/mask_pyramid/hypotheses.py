@@ -22,7 +22,7 @@ class Seeds(NamedTuple):
 
     @property
     def alive(self) -> Tensor:
-        """bool [B,A]: which slots are in use."""
+        """Bool [B,A]: which slots are in use."""
         return self.slots >= 0
 
     @property
