@@ -69,6 +69,12 @@ from ldie_ext.ops.masks.rle_to_boxes import rle_to_boxes as rle_to_boxes
 from ldie_ext.ops.masks.solo_assign import SoloTargets as SoloTargets
 from ldie_ext.ops.masks.solo_assign import solo_assign as solo_assign
 from ldie_ext.ops.pyramid.gated_conv import gated_conv as gated_conv
+from ldie_ext.ops.pyramid.pyramid_coverage import PyramidCoverage as PyramidCoverage
+from ldie_ext.ops.pyramid.pyramid_coverage import pyramid_coverage as pyramid_coverage
+from ldie_ext.ops.pyramid.pyramid_cull import PyramidCull as PyramidCull
+from ldie_ext.ops.pyramid.pyramid_cull import pyramid_cull as pyramid_cull
+from ldie_ext.ops.pyramid.pyramid_spawn import PyramidSpawn as PyramidSpawn
+from ldie_ext.ops.pyramid.pyramid_spawn import pyramid_spawn as pyramid_spawn
 from ldie_ext.ops.roi.multiscale_roi_align import multiscale_roi_align as multiscale_roi_align
 from ldie_ext.ops.roi.roi_align import roi_align as roi_align
 from ldie_ext.ops.suppression.batched_nms import batched_nms as batched_nms

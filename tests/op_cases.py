@@ -58,7 +58,7 @@ class Case:
 def _tensors(result: Any) -> Iterator[Tensor]:
     if isinstance(result, Tensor):
         yield result
-    else:
+    elif result is not None:
         parts = vars(result).values() if dataclasses.is_dataclass(result) else result
         for part in parts:
             yield from _tensors(part)
@@ -248,6 +248,25 @@ CASES = [
     Case("solo_assign", lambda: (*massed(), masks()),
          lambda *inputs: ldie_ext.solo_assign(*inputs[:5], (H, W), **GRIDS, masks=inputs[5], convention="seed"),
          form="masks"),
+    # pyramid
+    Case("pyramid_coverage", lambda: (torch.randn(BATCH, COUNT, H, W), torch.rand(BATCH, COUNT) < 0.7),
+         ldie_ext.pyramid_coverage),
+    Case("pyramid_coverage",
+         lambda: (torch.randn(BATCH, COUNT, H, W), torch.rand(BATCH, COUNT) < 0.7, torch.tensor([[H, 9]] * BATCH)),
+         lambda logits, alive, sizes: ldie_ext.pyramid_coverage(
+             logits, alive, top_k=5, background=0.5, floor=0.1, sizes=sizes), form="sizes"),
+    Case("pyramid_coverage",
+         lambda: (torch.randn(BATCH, COUNT, H, W), torch.rand(BATCH, COUNT) < 0.7, 9 * torch.rand(BATCH, COUNT, 2)),
+         lambda logits, alive, places: ldie_ext.pyramid_coverage(logits, alive, places=places, step=2.0),
+         form="places"),
+    Case("pyramid_cull", lambda: (torch.rand(BATCH, COUNT) < 0.7, torch.rand(BATCH, COUNT)),
+         lambda *inputs: ldie_ext.pyramid_cull(*inputs, 4)),
+    Case("pyramid_spawn", lambda: (torch.rand(BATCH, H, W), torch.rand(BATCH, COUNT) < 0.5),
+         lambda *inputs: ldie_ext.pyramid_spawn(*inputs, capacity=6, max_alive=9, min_spawn=2)),
+    Case("pyramid_spawn",
+         lambda: (torch.rand(BATCH, H, W), torch.rand(BATCH, COUNT) < 0.5, torch.randn(BATCH, 3, H, W)),
+         lambda coverage, alive, guide: ldie_ext.pyramid_spawn(
+             coverage, alive, capacity=6, max_alive=9, guide=guide, step=8.0), form="guide"),
     # editing
     Case("apply_edits", lambda: (torch.rand(BATCH, 3, H, W), *edits(1, 2, 4, 0)), ldie_ext.apply_edits, (0, 2)),
     Case("apply_edits",

@@ -22,6 +22,7 @@ NUMBERS = {
     "first_level",
     "stride",
     "columns",
+    "top_k",
 }
 
 

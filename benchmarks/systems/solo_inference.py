@@ -23,12 +23,8 @@ each is a process of its own.
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -40,6 +36,7 @@ from ldie.systems.solo.head import Outlook
 from ldie.systems.solo.model import SOLO
 from ldie.systems.solo.postprocess import Frame, find_objects
 from ldie.tasks.detection import Prediction
+from systems.measured import alternately, print_peak, print_peaks
 from systems.rcnn_step import calm, samples
 from torch import Tensor
 from torch.nn import functional
@@ -185,18 +182,6 @@ def _composed_objects(found: tuple[Tensor, Tensor, Tensor, Tensor], maps: Tensor
 FORMS = {"ours": ours, "composed": composed, "published": published}
 
 
-def alternately(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """The medians of the seconds of calls that take turns, after one round that does not count."""
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for turn in range(rounds + 1):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            if turn:
-                seconds[name].append(time.perf_counter() - start)
-    return {name: sorted(own)[len(own) // 2] for name, own in seconds.items()}
-
-
 def speed(count: int, rounds: int) -> None:
     """Prints seconds of the networks and of the steps after them."""
     model = network()
@@ -239,21 +224,6 @@ def one_call(form: str, count: int) -> Callable[[], Any]:
     return partial(FORMS[form], model, outlook)
 
 
-def print_peak(form: str, count: int) -> None:
-    """Resident memory of this process before a call and at its worst moment."""
-    call = one_call(form, count)
-    before = _resident("VmRSS")
-    with torch.set_grad_enabled(form == "training"):
-        call()
-    print(f"{form:10s} {before:6.0f} MiB before, {_resident('VmHWM') - before:6.0f} MiB more at the peak", flush=True)
-
-
-def _resident(name: str) -> float:
-    """MiB of this process: now (VmRSS) or at most (VmHWM)."""
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(f"{name}:"))
-    return int(line.split()[1]) / 1024
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--candidates", type=int, default=300, help="places with a category (300)")
@@ -262,11 +232,11 @@ def main() -> None:
     parser.add_argument("--peak-of", choices=("networks", "training", *FORMS), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.peak_of:
-        print_peak(options.peak_of, options.candidates)
+        call = one_call(options.peak_of, options.candidates)
+        print_peak(options.peak_of, call, gradients=options.peak_of == "training")
     elif options.memory:
-        for form in ("networks", *FORMS, "training"):
-            command = [sys.executable, "-m", "systems.solo_inference", "--peak-of", form]
-            subprocess.run([*command, "--candidates", str(options.candidates)], check=True)
+        names = ("networks", *FORMS, "training")
+        print_peaks("systems.solo_inference", names, ["--candidates", str(options.candidates)])
     else:
         print(
             f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"

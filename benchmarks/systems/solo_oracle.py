@@ -14,27 +14,23 @@ The folder, by default the generated shapes, is a data set in COCO's layout; its
 
 from __future__ import annotations
 
-import argparse
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from ldie.config import merge
 from ldie.systems.solo import SOLOConfig
-from ldie.systems.solo.batch import Batch, collate
 from ldie.systems.solo.head import Outlook
 from ldie.systems.solo.postprocess import Frame, find_objects
 from ldie.systems.solo.targets import Targets, make_targets
-from ldie.tasks.detection import CocoDataset, Prediction, Sample, build_shapes
-from ldie.tasks.detection.metrics import coco_metrics
+from ldie.tasks.detection import CocoDataset, Prediction, Sample
+from ldie.tasks.detection.batches import collate
+from systems import oracles
+from systems.oracles import CERTAIN, Kept, certain, image_size, print_tables
 from torch import Tensor
 from torch.nn.functional import one_hot
 
 STRIDES, MODES, GRIDS = (2, 4, 8), ("nearest", "bilinear", "area", "fraction"), (8, 12, 16, 20, 24)
-CERTAIN = 20.0
-"""The logit of what is sure."""
 
 
 class IdealHead:
@@ -50,15 +46,6 @@ class IdealHead:
     def image_masks(self, features: Tensor, level: int, places: Tensor) -> Tensor:
         """Logits [n,h,w]; the features are those of the image's objects, [G,h,w]."""
         return features[self.objects[level][places]]
-
-
-class Kept(NamedTuple):
-    """What the targets keep of a data set."""
-
-    metrics: dict[str, float]
-    objects: int
-    lost: int
-    """Objects that no place learns."""
 
 
 def ideal_config(stride: int, mode: str, grids: Sequence[int] = (24,), **sections: Any) -> SOLOConfig:
@@ -81,14 +68,8 @@ def ideal_config(stride: int, mode: str, grids: Sequence[int] = (24,), **section
 
 
 def kept(dataset: CocoDataset, config: SOLOConfig, limit: int | None = None) -> Kept:
-    """What the targets keep of the first ``limit`` images, crowds left out; metrics are of all images."""
-    samples = [dataset[index] for index in range(len(dataset))][:limit]
-    samples = [sample.select(~sample.iscrowd) for sample in samples]
-    found = {
-        sample.image_id: ideal_objects(sample, config, len(dataset.class_names)) for sample in samples if len(sample)
-    }
-    metrics = coco_metrics(dataset, {image: prediction for image, (prediction, _) in found.items()})
-    return Kept(metrics, sum(map(len, samples)), sum(lost for _, lost in found.values()))
+    """See :func:`systems.oracles.kept`."""
+    return oracles.kept(dataset, lambda sample: ideal_objects(sample, config, len(dataset.class_names)), limit)
 
 
 def ideal_objects(sample: Sample, config: SOLOConfig, classes: int) -> tuple[Prediction, int]:
@@ -112,13 +93,7 @@ def target_logits(targets: Targets, level: int) -> Tensor:
     if masks.dtype == torch.uint8:
         bits = masks[..., None] >> torch.arange(8, dtype=torch.uint8) & 1
         masks = bits.flatten(2)[..., : targets.widths[level]].float()
-    return masks.logit().clamp(-CERTAIN, CERTAIN)
-
-
-def image_size(of: Batch | Sample) -> tuple[int, int]:
-    """(H, W) of the pixels of a batch or a sample."""
-    pixels = of.images if isinstance(of, Batch) else of.image
-    return pixels.shape[-2], pixels.shape[-1]
+    return certain(masks)
 
 
 def tables(dataset: CocoDataset) -> str:
@@ -139,14 +114,5 @@ def tables(dataset: CocoDataset) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Prints the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", nargs="?", type=Path, help="a data set in COCO's layout; none: the generated shapes")
-    folder = parser.parse_args().folder
-    with tempfile.TemporaryDirectory() as scratch:
-        print(tables(CocoDataset(folder or build_shapes(Path(scratch) / "shapes", train=1), "val2017")))
-
-
 if __name__ == "__main__":
-    main()
+    print_tables(tables, __doc__)

@@ -11,39 +11,23 @@
 namespace ldie::boxes {
 namespace {
 
-// What anchors are ordered by in one number: the key of the score, then the index.
-template <typename Key>
-struct OrderOf {
-  using type = uint64_t;
-};
-template <>
-struct OrderOf<uint64_t> {
-  using type = unsigned __int128;
-};
 template <typename T>
-using order_t = typename OrderOf<typename SelectProposals<T>::Key>::type;
-
-template <typename Order>
-int64_t anchor_of(Order order) {
-  return int64_t(uint32_t(order));
-}
+using AnchorOrder = order_t<typename SelectProposals<T>::Key>;
 
 // Floor: the scores are read once; a comparison each, vectorised only as far as the keys.
 template <typename T>
-std::vector<order_t<T>> best_of_level(const SelectProposals<T>& args, int64_t image, int level) {
-  using Order = order_t<T>;
+std::vector<AnchorOrder<T>> best_of_level(const SelectProposals<T>& args, int64_t image, int level) {
   using Key = typename SelectProposals<T>::Key;
   constexpr int64_t kTile = 1024;
-  constexpr int kIndexBits = 32;
   const int64_t begin = args.levels.starts[level], end = args.levels.starts[level + 1];
   const int64_t first_row = image * args.anchors_per_image();
-  Smallest<Order> best(std::min(args.pre_nms, end - begin));
+  Smallest<AnchorOrder<T>> best(std::min(args.pre_nms, end - begin));
   Key keys[kTile];
   for (int64_t tile = begin; tile < end; tile += kTile) {
     const int64_t count = std::min(kTile, end - tile);
     for (int64_t i = 0; i < count; ++i) keys[i] = args.key(first_row + tile + i);
     for (int64_t i = 0; i < count; ++i) {
-      if (keys[i] != args.kRejected) best.offer(Order(keys[i]) << kIndexBits | Order(tile + i));
+      if (keys[i] != args.kRejected) best.offer(order_of(keys[i], tile + i));
     }
   }
   return best.take_sorted();
@@ -52,10 +36,10 @@ std::vector<order_t<T>> best_of_level(const SelectProposals<T>& args, int64_t im
 // Decodes a level's best anchors and leaves those in `survivors` that the search keeps, the best first.
 template <typename T>
 void search_level(const SelectProposals<T>& args, int64_t image, int level, suppression::KeptGrid<acc_t<T>>& grid,
-                  std::vector<order_t<T>>& survivors) {
+                  std::vector<AnchorOrder<T>>& survivors) {
   std::vector<Box<acc_t<T>>> boxes;
-  for (const order_t<T> order : best_of_level(args, image, level)) {
-    const Box<acc_t<T>> box = args.proposal(image, anchor_of(order));
+  for (const AnchorOrder<T> order : best_of_level(args, image, level)) {
+    const Box<acc_t<T>> box = args.proposal(image, index_of(order));
     if (!args.is_large(box)) continue;
     boxes.push_back(box);
     survivors.push_back(order);
@@ -72,14 +56,14 @@ void search_level(const SelectProposals<T>& args, int64_t image, int level, supp
 
 // levels: the survivors of the image's levels. Decoding again what is taken is quicker than to have kept the boxes.
 template <typename T>
-void write_image(const SelectProposals<T>& args, int64_t image, const std::vector<order_t<T>>* levels) {
-  Smallest<order_t<T>> best(args.post_nms);
+void write_image(const SelectProposals<T>& args, int64_t image, const std::vector<AnchorOrder<T>>* levels) {
+  Smallest<AnchorOrder<T>> best(args.post_nms);
   for (int level = 0; level < args.levels.count; ++level) {
-    for (const order_t<T> order : levels[level]) best.offer(order);
+    for (const AnchorOrder<T> order : levels[level]) best.offer(order);
   }
   int64_t slot = 0;
-  for (const order_t<T> order : best.take_sorted()) {
-    args.write(image, slot++, anchor_of(order), args.proposal(image, anchor_of(order)));
+  for (const AnchorOrder<T> order : best.take_sorted()) {
+    args.write(image, slot++, index_of(order), args.proposal(image, index_of(order)));
   }
   args.counts[image] = slot;
   for (; slot < args.post_nms; ++slot) args.write_unused(image, slot);
@@ -90,7 +74,7 @@ void write_image(const SelectProposals<T>& args, int64_t image, const std::vecto
 template <typename T>
 void select_proposals(const SelectProposals<T>& args, Context&) {
   const int64_t levels = args.levels.count;
-  std::vector<std::vector<order_t<T>>> survivors(size_t(args.batch * levels));
+  std::vector<std::vector<AnchorOrder<T>>> survivors(size_t(args.batch * levels));
   const acc_t<T> threshold = suppression::threshold_floor<acc_t<T>>(args.iou_threshold);
   const int64_t tasks = args.batch * levels;
   parallel_tasks(tasks, [&](const auto& next) {

@@ -7,22 +7,12 @@
 #include "core/argument_tensors.h"
 #include "core/library_tensors.h"
 #include "core/tensors.h"
+#include "core/wide_tensors.h"
 
 namespace ldie::heatmap {
 namespace {
 
 constexpr const char* kOp = "gaussian_maps";
-
-// In the dtype that it is computed in, without gaps.
-Tensor as_wide(const Tensor& tensor) {
-  const ScalarType dtype = acc_dtype(tensor);
-  return as_contiguous(tensor.scalar_type() == dtype ? tensor : torch::stable::to(tensor, dtype));
-}
-
-WideNumbers numbers(const Tensor& wide) {
-  if (wide.scalar_type() == ScalarType::Double) return {nullptr, data<double>(wide)};
-  return {data<float>(wide), nullptr};
-}
 
 // One for each centre.
 void check_radii(const Tensor& radii, const Argument& centers, const std::vector<int64_t>& leading) {
@@ -32,14 +22,15 @@ void check_radii(const Tensor& radii, const Argument& centers, const std::vector
   if (!same) given.fail("must be a number or one for each of the centers");
 }
 
-Tensor gaussian_maps_op(const Tensor& centers_, const std::optional<Tensor>& radii_, double radius, int64_t height,
-                        int64_t width, int64_t kind_, ScalarType dtype) {
+Tensor gaussian_maps_op(const Tensor& centers_, const std::optional<Tensor>& radii_, double radius, double step,
+                        int64_t height, int64_t width, int64_t kind_, ScalarType dtype) {
   const Argument given = Argument(kOp, "centers", centers_).floating();
   const int64_t last = centers_.dim() - 1;
   if (last < 0 || centers_.size(last) != 2) given.fail("must have shape [..., 2]");
   const auto given_sizes = centers_.sizes();
   std::vector<int64_t> sizes(given_sizes.begin(), given_sizes.end() - 1);
   if (radii_) check_radii(*radii_, given, sizes);
+  check_step(kOp, step);
   check_map_size(kOp, height, width);
   const auto kind = checked_option<GaussianKind>(kOp, "kind", kind_);
   if (!is_floating(dtype)) {
@@ -51,11 +42,12 @@ Tensor gaussian_maps_op(const Tensor& centers_, const std::optional<Tensor>& rad
   if (maps.numel() == 0) return maps;
 
   const Tensor centers = as_wide(centers_);
-  const std::optional<Tensor> radii = radii_ ? std::optional<Tensor>(as_wide(*radii_)) : std::nullopt;
+  const std::optional<Tensor> radii = as_wide(radii_);
   launch_floating(maps, [&]<typename T>(Context& context) {
-    gaussian_maps<T>({.centers = numbers(centers),
-                      .radii = radii ? numbers(*radii) : WideNumbers{},
+    gaussian_maps<T>({.centers = wide_numbers(centers),
+                      .radii = wide_numbers(radii),
                       .radius = radius,
+                      .step = step,
                       .kind = kind,
                       .count = centers.numel() / 2,
                       .height = height,
@@ -67,7 +59,8 @@ Tensor gaussian_maps_op(const Tensor& centers_, const std::optional<Tensor>& rad
 }
 
 LDIE_OP(gaussian_maps, gaussian_maps_op,
-        "(Tensor centers, Tensor? radii, float radius, SymInt height, SymInt width, int kind, ScalarType dtype) -> "
+        "(Tensor centers, Tensor? radii, float radius, float step, SymInt height, SymInt width, int kind, ScalarType "
+        "dtype) -> "
         "Tensor");
 
 }  // namespace

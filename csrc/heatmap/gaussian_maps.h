@@ -8,6 +8,7 @@
 #include "core/context.h"
 #include "core/fast_math.h"
 #include "core/limits.h"
+#include "core/wide_numbers.h"
 
 namespace ldie::heatmap {
 
@@ -61,26 +62,19 @@ struct RowFactor {
   LDIE_HD A value(A column) const { return factor * (column >= least ? column : A(0)); }
 };
 
-// float32 or float64 elements, read as double.
-struct WideNumbers {
-  const float* floats;
-  const double* doubles;  // null if they are floats
-
-  LDIE_HD double operator[](int64_t i) const { return doubles != nullptr ? doubles[i] : double(floats[i]); }
-};
-
 template <typename T>
 struct GaussianMaps {
   WideNumbers centers;  // [count, 2] x y
-  WideNumbers radii;    // [count], or both null: `radius`
+  WideNumbers radii;    // [count], or none: `radius`
   double radius;
+  double step;  // of a cell, in the unit of centers and radii
   GaussianKind kind;
   int64_t count, height, width;
   T* maps;  // [count, height, width]
 
   LDIE_HD MapGaussian gaussian(int64_t map) const {
-    const bool own = radii.floats != nullptr || radii.doubles != nullptr;
-    return map_gaussian(centers[2 * map], centers[2 * map + 1], own ? radii[map] : radius, kind);
+    const double own = radii.given() ? radii[map] : radius;
+    return map_gaussian(centers[2 * map] / step, centers[2 * map + 1] / step, own / step, kind);
   }
 };
 

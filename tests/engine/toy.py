@@ -11,6 +11,7 @@ from ldie.config import ModelConfig, Positive, RunConfig, SolverConfig
 from ldie.contract import Recipe, System
 from ldie.durations import Steps
 from ldie.tasks.detection import TASK, DetectionModel, Prediction
+from ldie.tasks.detection.visualization import draw_heatmap, grid
 from PIL import Image
 from torch import nn
 
@@ -66,8 +67,8 @@ class Toy(DetectionModel):
             for i in range(len(images))
         ]
 
-    def heatmaps(self, images):
-        return {"warmth": [image[0] / 255 for image in images]}
+    def pictures(self, images):
+        return {"warmth": grid([draw_heatmap(image, image[0] / 255) for image in images])}
 
 
 class ToyRecipe(Recipe):

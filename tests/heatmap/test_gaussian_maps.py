@@ -67,6 +67,21 @@ def test_large_maps(backend: Backend, kind: str) -> None:
         torch.testing.assert_close(maps.cpu().double(), factor[kind], rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("step", [8.0, 0.25, 3.7])
+def test_cells_of_a_step(backend: Backend, step: float) -> None:
+    """Of centres and radii in another unit the maps are those of both in cells."""
+    for number in range(60 if backend is CPU else 20):
+        centers, radius, size, kind = random_case(number)
+        given = centers.double() * step, radius.double() * step
+        maps = ldie_ext.gaussian_maps(*(each.to(backend.device) for each in given), size, step=step, kind=kind)
+        torch.testing.assert_close(
+            maps.cpu(), reference.gaussian_maps(*given, size, step=step, kind=kind), atol=1e-14, rtol=0
+        )
+    pixels = torch.tensor([[4.5 * step, 0.5 * step]], dtype=torch.float64, device=backend.device)
+    half = ldie_ext.gaussian_maps(pixels, 3 * step, (1, 9), step=step)[0, 0].tolist()
+    assert half[4] == pytest.approx(1) and half[1] == pytest.approx(0.5) and half[7] == pytest.approx(0.5)
+
+
 def test_what_the_radius_means(backend: Backend) -> None:
     center = torch.tensor([4.5, 0.5], device=backend.device)
     half = ldie_ext.gaussian_maps(center, 3.0, (1, 9))[0].tolist()
@@ -151,6 +166,9 @@ def test_errors_name_the_argument(backend: Backend) -> None:
         call(centers, 1.0, (4, -4))
     with pytest.raises(RuntimeError, match="dtype must be float32, float64, float16 or bfloat16, got int64"):
         call(centers, 1.0, (4, 4), dtype=torch.int64)
+    for step in (0.0, -1.0, INF, NAN):
+        with pytest.raises(RuntimeError, match=f"gaussian_maps: step must be above 0 and finite, got {step:g}"):
+            call(centers, 1.0, (4, 4), step=step)
     with pytest.raises(ValueError, match="kind must be one of"):
         call(centers, 1.0, (4, 4), kind="box")
 
@@ -165,7 +183,7 @@ def test_dispatcher_contract(backend: Backend) -> None:
     centers = torch.rand(2, 3, 2, device=backend.device)
     for radii in (None, torch.rand(2, 3, device=backend.device)):
         for dtype in (torch.float32, torch.bfloat16):
-            torch.library.opcheck(backend.op("gaussian_maps"), (centers, radii, 1.5, 5, 6, 0, dtype))
+            torch.library.opcheck(backend.op("gaussian_maps"), (centers, radii, 1.5, 2.0, 5, 6, 0, dtype))
 
 
 def test_compiles(backend: Backend) -> None:

@@ -160,11 +160,14 @@ def gather_l1_loss(maps: Tensor, index: Tensor, target: Tensor, valid: Tensor) -
     return total / (int(valid.sum()) * channels + 1e-4)
 
 
-def gaussian_maps(centers: Tensor, radius: Tensor, size: tuple[int, int], *, kind: str = "half") -> Tensor:
+def gaussian_maps(
+    centers: Tensor, radius: Tensor, size: tuple[int, int], *, step: float = 1.0, kind: str = "half"
+) -> Tensor:
     """Cell by cell in float64: [N,H,W] of centers [N,2] and radius [N]."""
+    centers, radius = centers.double() / step, radius.double() / step
     factor = {"half": math.log(2), "fwhm": 4 * math.log(2), "sigma": 0.5}
     maps = torch.zeros(len(centers), *size, dtype=torch.float64)
-    for n, ((x, y), r) in enumerate(zip(centers.double().tolist(), radius.double().tolist(), strict=True)):
+    for n, ((x, y), r) in enumerate(zip(centers.tolist(), radius.tolist(), strict=True)):
         if not (math.isfinite(x) and math.isfinite(y)):
             continue
         if kind == "onehot":

@@ -55,7 +55,7 @@ def assert_learned_the_same(two: Path, alone: Path) -> None:
     """Compares the work folders of two ranks and of one process: weights, metrics and the terms of every step."""
     ranks, one = (checkpoint.load_weights(checkpoint.newest(folder)) for folder in (two, alone))
     assert one[1].keys() == ranks[1].keys()
-    assert {value.dtype for value in one[1].values()} == {torch.float64}
+    assert {value.dtype for value in one[1].values() if value.is_floating_point()} == {torch.float64}
     torch.testing.assert_close(ranks[1], one[1], rtol=0, atol=1e-8)
     assert ranks[0].metrics == pytest.approx(one[0].metrics, abs=1e-8)
     for ours, expected in zip(_losses(two), _losses(alone), strict=True):

@@ -22,6 +22,7 @@ def gaussian_maps(
     radius: float | Tensor,
     size: tuple[int, int],
     *,
+    step: float = 1.0,
     kind: Kind = "half",
     dtype: torch.dtype | None = None,
 ) -> Tensor:
@@ -29,12 +30,14 @@ def gaussian_maps(
 
     Cell (i, j) of the map of a centre (x, y) has :math:`\exp(-c\, d^2 / r^2)` with
     :math:`d^2 = (j + \frac12 - x)^2 + (i + \frac12 - y)^2`: positions are continuous, and the middle of a cell is at
-    halves. c says what the radius r is.
+    halves. c says what the radius r is. With a ``step`` the centre and the radius are those divided by it.
 
     Args:
-        centers: float [..., 2], x y in cells of the map; they may lie outside of it.
-        radius: in cells; one number, or a floating tensor [...] with one for each centre.
+        centers: float [..., 2], x y in a unit of which a cell of the map has ``step``: with 1 in cells, with a level's
+            stride in pixels of the image. They may lie outside of the map.
+        radius: in the same unit; one number, or a floating tensor [...] with one for each centre.
         size: (H, W) of the maps.
+        step: the side of a cell, above 0 and finite.
         kind: 'half' (c = ln 2): the radius is where half the height is left; 'fwhm' (c = 4 ln 2): the radius is the
             full width at half maximum; 'sigma' (c = 1 / 2): the standard deviation, of a normal density that is not
             normalised; 'onehot': no Gaussian, but 1 in the cell that the centre lies in and 0 elsewhere, whatever the
@@ -48,7 +51,7 @@ def gaussian_maps(
         that are no normal numbers of the precision, below 1.7e-38 or 2.3e-308, are 0.
 
     Raises:
-        RuntimeError: a shape, dtype, device or size does not fit.
+        RuntimeError: a shape, dtype, device, size or step does not fit.
         ValueError: an unknown kind.
 
     A map is the product of a factor for each row and one for each column: H + W exponentials.
@@ -63,6 +66,8 @@ def gaussian_maps(
         tensor([[0.2500, 0.5000, 0.2500, 0.0312],
                 [0.5000, 1.0000, 0.5000, 0.0625],
                 [0.2500, 0.5000, 0.2500, 0.0312]])
+        >>> gaussian_maps(torch.tensor([12.0, 4.0]), 8.0, (1, 3), step=8.0)  # of stride 8
+        tensor([[0.5000, 1.0000, 0.5000]])
     """
     height, width = size
     radii = radius if isinstance(radius, Tensor) else None
@@ -70,6 +75,7 @@ def gaussian_maps(
         centers,
         radii,
         0.0 if isinstance(radius, Tensor) else radius,
+        float(step),
         height,
         width,
         option_code("kind", kind, KINDS),
@@ -78,7 +84,14 @@ def gaussian_maps(
 
 
 def _fake(
-    centers: Tensor, radii: Tensor | None, radius: float, height: int, width: int, kind: int, dtype: torch.dtype
+    centers: Tensor,
+    radii: Tensor | None,
+    radius: float,
+    step: float,
+    height: int,
+    width: int,
+    kind: int,
+    dtype: torch.dtype,
 ) -> Tensor:
     return centers.new_empty((*centers.shape[:-1], height, width), dtype=dtype)
 

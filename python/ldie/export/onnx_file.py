@@ -27,7 +27,7 @@ def _convert(exportable: Exportable, notes: Mapping[str, Any]) -> Callable[[Path
     program, known = trace(exportable), translations()
     _check_operators(program, known)
     try:
-        with warnings.catch_warnings(), _quiet("torch.onnx"), _quiet("onnx_ir"):
+        with warnings.catch_warnings(), _quiet("torch.onnx"), _quiet("onnx_ir"), _quiet("onnxscript"):
             warnings.simplefilter("ignore")  # of torch to itself
             converted = torch.onnx.export(
                 program,

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from onnx import numpy_helper
 from onnxscript import opset20
 
 import ldie_ext.ops  # noqa: F401 (registers them)
@@ -21,8 +22,8 @@ OPSET = 20
 """DeformConv is there from 19 on."""
 op: Any = opset20
 _ALL = 2**31 - 1
-_FLOAT = 1
-"""ONNX's number of float32."""
+_FLOAT, _INT64, _DOUBLE = 1, 7, 11
+"""ONNX's numbers of float32, int64 and float64."""
 
 
 def _heatmap_peaks(scores: Any, k: int, per_class: bool) -> tuple[Any, Any, Any, Any]:
@@ -84,16 +85,21 @@ def _composite_masks(
     maps: Any, index: Any, scores: Any, height: int, width: int, threshold: float, *options: Any
 ) -> Any:
     between, crop, align_corners, exclusive, packed = options
-    if exclusive or packed:
-        raise NotImplementedError("composite_masks gives packed masks or has pixels of one mask alone")
+    if packed or (exclusive and scores is not None):
+        raise NotImplementedError(
+            "composite_masks gives packed masks, or has pixels of the mask of the best score alone"
+        )
     if index is not None:
         maps = op.Gather(maps, index)
     if between:
         maps = _resized(maps, between, align_corners)
     if crop:
         maps = op.Slice(maps, _numbers(0, 0), _numbers(*crop), _numbers(1, 2))
-    resized = _resized(maps, (height, width), align_corners)
-    return op.Greater(resized, op.Constant(value_float=threshold))
+    masks = op.Greater(_resized(maps, (height, width), align_corners), op.Constant(value_float=threshold))
+    if not exclusive:
+        return masks
+    count = op.CumSum(op.Cast(masks, to=_FLOAT), _number(0))
+    return op.And(masks, op.Equal(count, op.Constant(value_float=1.0)))
 
 
 def _resized(maps: Any, size: Sequence[int], align_corners: bool) -> Any:
@@ -164,6 +170,121 @@ def _columns(values: Any) -> Any:
     return op.Unsqueeze(values, _numbers(0))
 
 
+def _gaussian_maps(centers: Any, radii: Any, radius: float, height: int, width: int, kind: int, dtype: int) -> Any:
+    """In float64, as a product of a factor for each row and one for each column."""
+    onehot, exponent = kind == 3, (math.log(2), 4 * math.log(2), 0.5, 0.0)[kind]
+    given = op.Constant(value=_array(radius)) if radii is None else op.Cast(radii, to=_DOUBLE)
+    nothing = op.Constant(value=_array(0.0))
+    radii = op.Unsqueeze(given, _numbers(-1))
+    factors = []
+    for axis, side in ((1, height), (0, width)):
+        center = op.Gather(op.Cast(centers, to=_DOUBLE), _numbers(axis), axis=-1)
+        if onehot:
+            inside = op.Equal(op.Constant(value=_array(np.arange(side))), op.Floor(center))
+            factors.append(op.Cast(inside, to=_DOUBLE))
+            continue
+        apart = op.Sub(op.Constant(value=_array(np.arange(side) + 0.5)), center)
+        scaled = op.Where(op.Equal(apart, nothing), nothing, op.Div(apart, radii))  # with radius 0, too
+        factor = op.Exp(op.Mul(op.Mul(scaled, scaled), op.Constant(value=_array(-exponent))))
+        used = op.And(op.GreaterOrEqual(radii, nothing), op.Less(op.Abs(center), op.Constant(value=_array(math.inf))))
+        factors.append(op.Where(used, factor, nothing))
+    rows, columns = factors
+    return op.Cast(op.Mul(op.Unsqueeze(rows, _numbers(-1)), op.Unsqueeze(columns, _numbers(-2))), to=dtype)
+
+
+def _gated_conv(gates: Any, responses: Any) -> Any:
+    """Products of every hypothesis with every tap, and a convolution that moves each to where it belongs."""
+    (batch, count, height, width), (outputs, taps) = gates.shape, responses.shape[1:3]
+    side = math.isqrt(taps)
+    products = op.Mul(op.Unsqueeze(gates, _numbers(2, 3)), op.Unsqueeze(responses, _numbers(1)))
+    moves = op.Constant(value=_array(np.eye(taps).reshape(1, taps, side, side), np.float32))
+    flat = op.Reshape(products, _numbers(batch * count * outputs, taps, height, width))
+    summed = op.Conv(flat, moves, pads=[side // 2] * 4)
+    return op.Reshape(summed, _numbers(batch, count, outputs, height, width))
+
+
+def _pyramid_coverage(
+    logits: Any, alive: Any, mode: int, top_k: int, background: float | None, floor: float, sizes: Any
+) -> tuple[Any, Any]:
+    batch, slots, height, width = logits.shape
+    none, nothing, one = (op.Constant(value_float=value) for value in (-math.inf, 0.0, 1.0))
+    largest = op.Constant(value_float=float(np.finfo(np.float32).max))
+    claims = op.And(op.Greater(logits, none), op.Unsqueeze(alive, _numbers(2, 3)))  # NaN is greater than nothing
+    logits = op.Where(claims, op.Min(logits, largest), none)
+    shares = op.Sigmoid(logits) if mode else _shares(logits, background)
+    inside = _inside(sizes, height, width)
+    coverage = op.Where(inside, op.ReduceMax(shares, _numbers(1), keepdims=0), one)
+    values, rows = op.TopK(logits, _numbers(min(top_k, slots)), axis=1)
+    best = op.And(op.Greater(values, none), op.Unsqueeze(inside, _numbers(1)))
+    if floor > 0:
+        chosen = op.GatherElements(shares, rows, axis=1)
+        best = op.And(best, op.Greater(chosen, op.Constant(value_float=floor)))
+    zeros = op.ConstantOfShape(_numbers(batch, slots, height, width))
+    found = op.ScatterElements(zeros, rows, op.Cast(best, to=_FLOAT), axis=1)
+    return coverage, op.Greater(op.ReduceMax(found, _numbers(2, 3), keepdims=0), nothing)
+
+
+def _shares(logits: Any, background: float | None) -> Any:
+    """Softmax over slots; of cells without any claim zeros."""
+    highest = op.ReduceMax(logits, _numbers(1))
+    lowest = op.Constant(value_float=float(np.finfo(np.float32).min) if background is None else background)
+    highest = op.Max(highest, lowest)
+    each = op.Exp(op.Sub(logits, highest))
+    total = op.ReduceSum(each, _numbers(1))
+    if background is None:
+        return op.Div(each, op.Max(total, op.Constant(value_float=float(np.finfo(np.float32).tiny))))
+    return op.Div(each, op.Add(total, op.Exp(op.Sub(lowest, highest))))
+
+
+def _inside(sizes: Any, height: int, width: int) -> Any:
+    """Bool [B or 1,h,w]: the part of each map that counts."""
+    if sizes is None:
+        return op.Constant(value=_array(np.ones((1, height, width)), np.bool_))
+    rows, columns = (op.Constant(value=_array(np.arange(side), np.int64)) for side in (height, width))
+    ends = [op.Gather(sizes, _numbers(axis), axis=1) for axis in (0, 1)]
+    return op.And(
+        op.Unsqueeze(op.Less(rows, ends[0]), _numbers(2)), op.Unsqueeze(op.Less(columns, ends[1]), _numbers(1))
+    )
+
+
+def _pyramid_spawn(
+    coverage: Any, alive: Any, capacity: int, max_alive: int, threshold: float, min_spawn: int
+) -> tuple[Any, Any]:
+    batch, height, width = coverage.shape
+    count = min(capacity, height * width)
+    covered = op.Constant(value_float=math.inf)
+    cells = op.Reshape(op.Where(op.IsNaN(coverage), covered, coverage), _numbers(batch, height * width))
+    values, places = op.TopK(cells, _numbers(count), largest=0)
+    ranks = op.Constant(value=_array(np.arange(count), np.int64))
+    chosen = op.Less(values, op.Constant(value_float=threshold))
+    asked = op.And(op.Less(ranks, _number(min_spawn)), op.Less(values, op.Constant(value_float=1.0)))
+    chosen = op.Or(chosen, asked)
+    if alive.shape[1]:
+        room = op.Sub(_number(max_alive), op.ReduceSum(op.Cast(alive, to=_INT64), _numbers(1)))
+        chosen = op.And(chosen, op.Less(ranks, room))
+    else:
+        chosen = op.And(chosen, op.Less(ranks, _number(max_alive)))
+    return _packed(op.Where(chosen, places, _number(-1)), capacity - count)
+
+
+def _pyramid_cull(present: Any, scores: Any, capacity: int) -> tuple[Any, Any]:
+    slots = present.shape[1]
+    count = min(capacity, slots)
+    keys = op.Cast(scores, to=_DOUBLE)  # where there is room below all of float32, also for NaN and what is not present
+    lowest, unknown, absent = (op.Constant(value=_array(value)) for value in (-1e300, -1.5e300, -math.inf))
+    keys = op.Where(op.IsNaN(keys), unknown, op.Max(keys, lowest))
+    _, best = op.TopK(op.Where(present, keys, absent), _numbers(count))
+    rows = op.Where(op.GatherElements(present, best, axis=1), best, _number(slots))
+    rising, _ = op.TopK(rows, _numbers(count), largest=0)
+    return _packed(op.Where(op.Less(rising, _number(slots)), rising, _number(-1)), capacity - count)
+
+
+def _packed(rows: Any, missing: int) -> tuple[Any, Any]:
+    """Rows int64 [B,K] and so many unused ones more; how many are used."""
+    counts = op.ReduceSum(op.Cast(op.GreaterOrEqual(rows, _number(0)), to=_INT64), _numbers(1), keepdims=0)
+    return (op.Pad(rows, _numbers(0, 0, 0, missing), _number(-1)) if missing else rows), counts
+
+
 def _deform_conv2d(image: Any, offset: Any, weight: Any, bias: Any, mask: Any, *options: int) -> Any:
     stride, padding, dilation = options[:2], options[2:4], options[4:]
     channels, (_, part, height, width) = image.shape[1], weight.shape
@@ -186,6 +307,11 @@ def _stable_sort(values: Any, stable: bool, dim: int = -1, descending: bool = Fa
     return op.TopK(values, op.Gather(op.Shape(values), _numbers(dim)), axis=dim, largest=int(descending))
 
 
+def _array(values: Any, dtype: Any = np.float64) -> Any:
+    """For a constant."""
+    return numpy_helper.from_array(np.asarray(values, dtype))
+
+
 def _number(value: int) -> Any:
     return op.Constant(value_int=value)
 
@@ -205,5 +331,10 @@ def translations() -> dict[Callable, Callable]:
         ops.masks_to_boxes.default: _masks_to_boxes,
         ops.matrix_nms.default: _matrix_nms,
         ops.deform_conv2d.default: _deform_conv2d,
+        ops.gaussian_maps.default: _gaussian_maps,
+        ops.gated_conv.default: _gated_conv,
+        ops.pyramid_coverage.default: _pyramid_coverage,
+        ops.pyramid_spawn.default: _pyramid_spawn,
+        ops.pyramid_cull.default: _pyramid_cull,
         torch.ops.aten.sort.stable: _stable_sort,
     }

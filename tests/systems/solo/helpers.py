@@ -13,9 +13,9 @@ from ldie.engine.runtime import TrainingRuntime
 from ldie.engine.trainer import Trainer
 from ldie.nn.backbone import BackboneConfig
 from ldie.systems.solo import SOLO, SYSTEM, SOLOConfig, SOLORecipe
-from ldie.systems.solo.batch import Batch, collate
 from ldie.systems.solo.config import AssignConfig, HeadConfig, PostprocessConfig, SOLOModel, SOLOSolver
 from ldie.tasks.detection import CocoDataset, Sample
+from ldie.tasks.detection.batches import Batch, collate
 from ldie.tasks.detection.whole_images import DataConfig, InputConfig
 from systems.rcnn.helpers import facts_of, two_images
 from torch import Tensor

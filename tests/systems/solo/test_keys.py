@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from ldie.systems.solo.batch import Batch
 from ldie.tasks.detection import Prediction, Sample
+from ldie.tasks.detection.batches import Batch
 from numpy.random import default_rng
 from systems.rcnn.helpers import is_finite, squares
 from systems.solo.helpers import TERMS, batch_of, small_config, small_recipe

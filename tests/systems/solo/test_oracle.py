@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from ldie.systems.solo import SYSTEM, SOLOConfig
-from ldie.systems.solo.batch import collate
 from ldie.systems.solo.targets import make_targets
 from ldie.tasks.detection import CocoDataset, build_shapes
+from ldie.tasks.detection.batches import collate
 
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 CEILINGS = {

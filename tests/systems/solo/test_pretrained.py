@@ -13,9 +13,9 @@ import torch
 from ldie.engine.runtime import TrainingRuntime
 from ldie.errors import CheckpointError, ConfigError
 from ldie.nn.pretrained import load_pretrained
+from ldie.nn.spellings import SPELLINGS
 from ldie.systems.rcnn import SYSTEM as RCNN
 from ldie.systems.solo.model import SOLO
-from ldie.systems.solo.pretrained import SPELLINGS
 from ldie.systems.solo.recipe import SOLORecipe
 from ldie.tasks.detection.coco_classes import coco_facts, numbered_facts
 from ldie.weights.names import NameTable

@@ -104,7 +104,7 @@ def test_proposals_that_are_no_boxes_find_nothing():
 
 
 class _Silent:
-    def heatmaps(self, images):
+    def pictures(self, images):
         return {}
 
 

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import torch
+from PIL.Image import Image
 from torch import Tensor, nn
 
 from ldie.contract import Facts
@@ -20,6 +21,7 @@ from ldie.systems.centernet.graph import CenterNetGraph
 from ldie.systems.centernet.inputs import evaluation_corner, evaluation_image, evaluation_size, network_input
 from ldie.tasks.detection import DetectionModel, Prediction
 from ldie.tasks.detection.masks import Size
+from ldie.tasks.detection.visualization import draw_heatmap, grid
 
 
 class CenterNet(DetectionModel):
@@ -76,8 +78,12 @@ class CenterNet(DetectionModel):
         """See :meth:`DetectionModel.predict`; every scale sees the whole image."""
         return [self._detect(image) for image in inputs]
 
+    def pictures(self, images: Sequence[Tensor]) -> dict[str, Image]:
+        """See :meth:`DetectionModel.pictures`: :meth:`heatmaps` over the images."""
+        return {name: grid(list(map(draw_heatmap, images, maps))) for name, maps in self.heatmaps(images).items()}
+
     def heatmaps(self, images: Sequence[Tensor]) -> dict[str, list[Tensor]]:
-        """See :meth:`DetectionModel.heatmaps`: by scale, the largest centre score over the classes."""
+        """Maps [h,w] in 0..1 of each image, by scale: the largest centre score over the classes."""
         maps = [self._maps(image) for image in images]
         return {
             f"heatmap_scale_{scale}": [

@@ -12,7 +12,7 @@ from torch import Tensor
 from ldie.contract import Facts
 from ldie.systems.rcnn.config import RCNNConfig
 from ldie.tasks.detection import Sample
-from ldie.tasks.detection.batches import BatchMasks, batch_masks, stacked
+from ldie.tasks.detection.batches import BatchMasks, batch_masks, object_slots, stacked
 from ldie.tasks.detection.whole_images import WholeImages
 
 
@@ -49,16 +49,14 @@ def training_images(config: RCNNConfig, facts: Facts) -> WholeImages:
 
 
 def collate(samples: Sequence[Sample], multiple: int) -> Batch:
-    """A batch of images filled up at the right and the bottom; the host knows all shapes, so nothing waits later.
+    """A batch of images filled up at the right and the bottom.
 
     Args:
         samples: Without crowds and boxes without area.
         multiple: Of which both sides are to be.
     """
     images, sizes = stacked([sample.image for sample in samples], multiple)
-    counts = [len(sample) for sample in samples]
-    ends = torch.tensor([0, *counts]).cumsum(0)
-    slots = ends[:-1, None] + torch.arange(max(counts))
+    ends, slots = object_slots(samples)
     keypoints = [sample.keypoints for sample in samples if sample.keypoints is not None]
     return Batch(
         images,
@@ -67,7 +65,7 @@ def collate(samples: Sequence[Sample], multiple: int) -> Batch:
         torch.cat([sample.boxes for sample in samples]),
         torch.cat([sample.labels for sample in samples]),
         ends,
-        slots.where(slots < ends[1:, None], ends[-1]),
+        slots,
         batch_masks(samples, (images.shape[2], images.shape[3])),
         torch.cat(keypoints) if len(keypoints) == len(samples) else None,
     )

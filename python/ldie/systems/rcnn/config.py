@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ldie.config import Count, LearningRate, ModelConfig, OwnSchedule, Positive, RunConfig, SolverConfig
+from ldie.config import Count, LearningRate, ModelConfig, OwnSchedule, Positive, RunConfig
 from ldie.durations import Steps
 from ldie.errors import ConfigError
 from ldie.nn.backbone import BackboneConfig, HeadNorm
-from ldie.tasks.detection.whole_images import Convention, DataConfig, InputConfig
+from ldie.tasks.detection.whole_images import Convention, InputConfig, WholeImageSolver
 
 Part = Literal["backbone", "proposal_generator", "roi_heads"]
 PARTS: tuple[Part, ...] = ("backbone", "proposal_generator", "roi_heads")
@@ -149,24 +149,14 @@ class PhaseConfig(OwnSchedule):
 
 
 @dataclass(frozen=True)
-class RCNNSolver(SolverConfig):
+class RCNNSolver(WholeImageSolver):
     """Optimisation: stochastic gradient descent with momentum, or Adam."""
 
-    optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: LearningRate = 0.02
-    momentum: _Fraction = 0.9
-    weight_decay: _Weight = 1e-4
     gradient_clip: _Weight = 0.0
-    """Largest gradient norm; 0: no clipping."""
     phases: tuple[PhaseConfig, ...] = ()
     """One after the other, then the last one goes on; none: all parts learn all the time."""
-    pretrained: str = ""
-    """Weights to start from: a checkpoint, or a file that ``ldie import`` takes; what fits by name and shape is
-    loaded, and the rest is named."""
-    pretrained_parts: tuple[str, ...] = ()
-    """Beginnings of the names to load of it, such as ``backbone``; none: all."""
     loss: LossConfig = field(default_factory=LossConfig)
-    data: DataConfig = field(default_factory=DataConfig)
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
-from numpy.random import Generator
 from torch import Tensor, nn
-from torch.optim import SGD, AdamW, Optimizer
 
-from ldie.contract import Progress, Recipe, Runtime
-from ldie.nn.pretrained import start_from
+from ldie.contract import Progress, Runtime
 from ldie.systems.rcnn.batch import Batch, collate, training_images
 from ldie.systems.rcnn.config import PARTS, LossConfig, RCNNConfig
 from ldie.systems.rcnn.model import RCNN
@@ -22,6 +19,7 @@ from ldie.systems.rcnn.pretrained import SPELLINGS
 from ldie.systems.rcnn.training import Losses
 from ldie.tasks.detection import CocoDataset, Sample
 from ldie.tasks.detection.requirements import require
+from ldie.tasks.detection.whole_image_recipe import WholeImageRecipe, make_optimizer
 
 logger = logging.getLogger("ldie")
 WEIGHT_OF = {
@@ -38,7 +36,7 @@ LOGGED_AFTER = {"mask_loss": "Mask", "keypoint_loss": "Keypoint"}
 """What the log line calls them; the latter where they are."""
 
 
-class RCNNRecipe(Recipe):
+class RCNNRecipe(WholeImageRecipe):
     """One loss over all that learns, one optimizer.
 
     Several processes learn what one learns from all their images together, if batches have the same size in pixels.
@@ -51,12 +49,8 @@ class RCNNRecipe(Recipe):
     """
 
     best_metric: ClassVar[str] = "bbox/AP"
-    fixed_on_resume: ClassVar[tuple[str, ...]] = (
-        "input",
-        "solver.optimizer",
-        "solver.pretrained",
-        "solver.pretrained_parts",
-    )
+    name: ClassVar[str] = "rcnn"
+    spellings = SPELLINGS
 
     def __init__(self, model: RCNN, config: RCNNConfig, runtime: Runtime) -> None:
         self.model: RCNN = model
@@ -64,7 +58,7 @@ class RCNNRecipe(Recipe):
         self.runtime = runtime
         self.phases = read_phases(config.solver)
         self._learnable = {part: [p for p in getattr(model, part).parameters() if p.requires_grad] for part in PARTS}
-        self._optimizer = self._make_optimizer()
+        self.optimizer = make_optimizer([p for part in PARTS for p in self._learnable[part]], config.solver)
         for number, phase in enumerate(self.phases):
             if number and phase.start >= config.solver.max_iter:
                 logger.warning(
@@ -75,19 +69,7 @@ class RCNNRecipe(Recipe):
         self._enter(self._phase)
         losses = Losses(model, runtime)
         self._losses: nn.Module = runtime.replicate(losses) if len(self.phases) == 1 else losses
-        self._transform = training_images(config, model.facts)
-
-    def _make_optimizer(self) -> Optimizer:
-        solver = self.config.solver
-        weights = [p for part in PARTS for p in self._learnable[part]]
-        if solver.optimizer == "adamw":
-            return AdamW(weights, solver.lr, weight_decay=solver.weight_decay)
-        return SGD(weights, solver.lr, momentum=solver.momentum, weight_decay=solver.weight_decay)
-
-    @property
-    def optimizers(self) -> Mapping[str, Optimizer]:
-        """See :attr:`Recipe.optimizers`: one for all parts."""
-        return {"rcnn": self._optimizer}
+        self.images = training_images(config, model.facts)
 
     def check_data(self, dataset: CocoDataset) -> None:
         """See :meth:`Recipe.check_data`: objects, with masks and keypoints where there are heads for them."""
@@ -97,11 +79,6 @@ class RCNNRecipe(Recipe):
             masks="model.mask_head.enabled=false" if model.mask_head.enabled else None,
             keypoints="model.keypoint_head.enabled=false" if model.keypoint_head.enabled else None,
         )
-
-    def load_pretrained(self) -> None:
-        """See :meth:`Recipe.load_pretrained`."""
-        solver, frozen = self.config.solver, self.config.model.backbone.freeze_at
-        start_from(self.model, solver.pretrained, SPELLINGS, solver.pretrained_parts, frozen)
 
     def lr_factor(self, name: str, step: int) -> float:
         """See :meth:`Recipe.lr_factor`: the phase's."""
@@ -126,10 +103,6 @@ class RCNNRecipe(Recipe):
         """See :meth:`Recipe.compiled`: all networks, without the ops between them."""
         return [self.model.backbone, self.model.proposal_generator.rpn_head, *self.model.roi_heads.children()]
 
-    def transform(self, sample: Sample, rng: Generator) -> Sample:
-        """See :meth:`Recipe.transform`."""
-        return self._transform(sample, rng)
-
     def collate(self, items: Sequence[Sample]) -> Batch:
         """See :meth:`Recipe.collate`."""
         return collate(items, self.config.input.multiple)
@@ -142,7 +115,7 @@ class RCNNRecipe(Recipe):
         with self.runtime.autocast():
             losses: dict[str, Tensor] = self._losses(batch, step, phase)
         total = weighted_sum(losses, self.config.solver.loss)
-        self.runtime.update(self._optimizer, total, self.config.solver.gradient_clip)
+        self.runtime.update(self.optimizer, total, self.config.solver.gradient_clip)
         return {name: value.detach() for name, value in {**losses, "total_loss": total}.items()}
 
     def log_line(self, progress: Progress, means: Mapping[str, float]) -> str:

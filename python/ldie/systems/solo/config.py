@@ -8,10 +8,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ldie.config import Count, LearningRate, ModelConfig, Positive, RunConfig, SolverConfig
+from ldie.config import Count, ModelConfig, Positive, RunConfig
 from ldie.errors import ConfigError
 from ldie.nn.backbone import BackboneConfig, HeadNorm
-from ldie.tasks.detection.whole_images import DataConfig, InputConfig
+from ldie.tasks.detection.mask_maps import MaskPostprocessConfig
+from ldie.tasks.detection.whole_images import InputConfig, WholeImageSolver
 
 _Fraction = Annotated[float, Field(ge=0, le=1)]
 _Weight = Annotated[float, Field(ge=0)]
@@ -82,22 +83,11 @@ class AssignConfig:
 
 
 @dataclass(frozen=True)
-class SOLOSolver(SolverConfig):
+class SOLOSolver(WholeImageSolver):
     """Optimisation."""
 
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    lr: LearningRate = 0.01
-    momentum: _Fraction = 0.9
-    weight_decay: _Weight = 1e-4
     sgd_style: Literal["plain", "caffe"] = "plain"
     """``caffe``: biases learn twice as fast and do not decay."""
-    gradient_clip: _Weight = 35.0
-    """Largest gradient norm; 0: no clipping."""
-    pretrained: str = ""
-    """Weights to start from: a checkpoint, or a file that ``ldie import`` takes; what fits by name and shape is
-    loaded, and the rest is named."""
-    pretrained_parts: tuple[str, ...] = ()
-    """Beginnings of the names to load of it, such as ``backbone``; none: all."""
     focal_alpha: _Fraction = 0.25
     """Weight of the positives in the focal loss."""
     focal_gamma: _Weight = 2.0
@@ -115,11 +105,10 @@ class SOLOSolver(SolverConfig):
     dice_smooth: tuple[_Weight, _Weight] = (0.0, 0.002)
     """Added above and below the line of the dice loss; the published code has (0, .002), a fork (1, 1)."""
     assign: AssignConfig = field(default_factory=AssignConfig)
-    data: DataConfig = field(default_factory=DataConfig)
 
 
 @dataclass(frozen=True)
-class PostprocessConfig:
+class PostprocessConfig(MaskPostprocessConfig):
     """From the networks' outputs to results."""
 
     points_nms: Literal[0, 2, 3] = 2
@@ -128,25 +117,11 @@ class PostprocessConfig:
     """Of a category, before its mask is looked at."""
     nms_pre: Positive = 500
     """Best places of an image that are looked at."""
-    mask_threshold: _Open = 0.5
     min_area: Literal["stride", "none"] = "stride"
     """``stride``: masks go that have no more cells than their level's stride has pixels; a cell is half as wide as one
     of the finest map."""
     maskness: bool = True
     """Multiply scores by the mean probability within the mask."""
-    nms: Literal["matrix", "greedy"] = "matrix"
-    """Suppression of masks of the same class: scores that decay (arXiv:2003.10152, section 3.3), or one by one."""
-    kernel: Literal["gaussian", "linear"] = "gaussian"
-    """How scores decay."""
-    sigma: _Weight = 2.0
-    nms_threshold: _Fraction = 0.5
-    """Overlap from which the greedy one leaves a mask out."""
-    update_threshold: _Fraction = 0.05
-    """Of a score at the end."""
-    min_pixels: Count = 1
-    """Of a mask in the image."""
-    detections: Positive = 100
-    """Of an image."""
 
 
 @dataclass(frozen=True)

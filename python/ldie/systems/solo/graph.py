@@ -12,9 +12,10 @@ from torch import Tensor, nn
 import ldie_ext
 from ldie.systems.solo.config import SOLOConfig
 from ldie.systems.solo.head import Outlook
-from ldie.systems.solo.postprocess import Frame, candidates, dense_shapes, draw, draw_runs, finest_size, suppress
+from ldie.systems.solo.postprocess import candidates, dense_shapes, draw, draw_runs, finest_size, suppress
 from ldie.tasks.detection.agreement import Tolerance
 from ldie.tasks.detection.graph import DetectionGraph, WholeImageInput, in_slots
+from ldie.tasks.detection.mask_maps import Frame
 from ldie.tasks.detection.masks import Masks, Size
 
 _SCORE_TOLERANCE = 0.01
@@ -61,7 +62,7 @@ class SOLOGraph(DetectionGraph):
         found = candidates(outlook, image, self.config)
         shapes = dense_shapes(self.model.head, outlook, image, found, self.frame, self.config)
         ranking = suppress(found, shapes, self.config)
-        masks = draw(shapes.maps, ranking.rows, self.frame, self.config, packed=False)
+        masks = draw(shapes.maps, ranking.rows, self.frame, self.config)
         kept = (masks.flatten(1).sum(1) >= self.config.test.min_pixels).nonzero().flatten()
         boxes = ldie_ext.masks_to_boxes(masks, convention="detectron2")
         return boxes[kept], ranking.scores[kept], ranking.labels[kept], shapes.maps[ranking.rows[kept]]

@@ -12,12 +12,11 @@ from torch.nn import functional
 import ldie_ext
 from ldie.contract import Runtime
 from ldie.nn.precision import full_precision
-from ldie.systems.solo.batch import Batch
 from ldie.systems.solo.config import SOLOConfig, SOLOSolver
 from ldie.systems.solo.head import Outlook
 from ldie.systems.solo.model import SOLO
 from ldie.systems.solo.targets import Targets, make_targets
-from ldie.tasks.detection.batches import network_input
+from ldie.tasks.detection.batches import Batch, network_input
 
 
 class Losses(nn.Module):

@@ -16,9 +16,10 @@ from ldie.systems.solo.config import SOLOConfig
 from ldie.systems.solo.graph import SOLOGraph
 from ldie.systems.solo.head import Outlook, SOLOHead
 from ldie.systems.solo.levels import Levels
-from ldie.systems.solo.postprocess import Frame, find_objects
+from ldie.systems.solo.postprocess import find_objects
 from ldie.tasks.detection import DetectionModel, Prediction
 from ldie.tasks.detection.batches import grouped
+from ldie.tasks.detection.mask_maps import Frame
 from ldie.tasks.detection.masks import Size
 from ldie.tasks.detection.whole_images import evaluation_image
 

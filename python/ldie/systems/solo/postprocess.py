@@ -15,21 +15,12 @@ from ldie.nn.precision import full_precision
 from ldie.stages import stage
 from ldie.systems.solo.config import SOLOConfig
 from ldie.systems.solo.head import Outlook, SOLOHead
-from ldie.tasks.detection import Prediction
-from ldie.tasks.detection.masks import Size, select
+from ldie.tasks.detection import Prediction, mask_maps
+from ldie.tasks.detection.mask_maps import Frame, Ranking
+from ldie.tasks.detection.masks import Size
 
 _AT_ONCE = 32
 """Places whose maps are made together: what lies between logits and sums then stays in the caches."""
-
-
-class Frame(NamedTuple):
-    """The sizes that masks pass through, (H, W) each."""
-
-    padded: Size
-    """Of the network's input."""
-    image: Size
-    """Of the image inside of it, in the top left corner."""
-    file: Size
 
 
 class Candidates(NamedTuple):
@@ -52,14 +43,6 @@ class Shapes(NamedTuple):
     sums: Tensor  # float [U], of the probabilities within the mask
 
 
-class Ranking(NamedTuple):
-    """K objects, the best first."""
-
-    scores: Tensor  # float [K]
-    labels: Tensor  # int64 [K]
-    rows: Tensor  # int64 [K], of the places
-
-
 def find_objects(head: SOLOHead, outlook: Outlook, image: int, frame: Frame, config: SOLOConfig) -> Prediction:
     """The objects of one image of a batch, in pixels of its file, best first."""
     with stage("candidates"):
@@ -69,7 +52,8 @@ def find_objects(head: SOLOHead, outlook: Outlook, image: int, frame: Frame, con
     with stage("suppression"):
         ranking = suppress(found, shapes, config)
     with stage("drawing"):
-        return _drawn(ranking, shapes.maps, frame, config)
+        masks = draw_runs(shapes.maps, ranking.rows, frame, config)
+        return mask_maps.to_prediction(ranking, masks, frame, config.test.min_pixels)
 
 
 def candidates(outlook: Outlook, image: int, config: SOLOConfig) -> Candidates:
@@ -179,40 +163,17 @@ def suppress(found: Candidates, shapes: Shapes, config: SOLOConfig) -> Ranking:
     kept = (areas > (strides[found.levels] if test.min_area == "stride" else 0)).nonzero().flatten()
     kept = kept[scores[kept].argsort(descending=True, stable=True)]
     scores, labels, rows = scores[kept], found.labels[kept], found.rows[kept]
-    masks, width = shapes.masks[rows], shapes.width
-    if test.nms == "matrix":
-        scores = ldie_ext.matrix_nms(masks, labels, scores, kernel=test.kernel, sigma=test.sigma, packed_width=width)
-        order = scores.argsort(descending=True, stable=True)
-    else:
-        order = ldie_ext.mask_nms(masks, labels, scores, test.nms_threshold, packed_width=width)
-    order = order[scores[order] >= test.update_threshold][: test.detections]
-    return Ranking(scores[order], labels[order], rows[order])
+    scores, order = mask_maps.suppress(shapes.masks[rows], shapes.width, labels, scores, test)
+    return Ranking(scores, labels[order], rows[order])
 
 
-def draw(maps: Tensor, rows: Tensor | None, frame: Frame, config: SOLOConfig, *, packed: bool) -> Tensor:
-    """Masks of the file from probability maps [R,h,w], of the network's whole input; of single rows of them."""
-    return ldie_ext.composite_masks(
-        maps,
-        frame.file,
-        index=rows,
-        threshold=config.test.mask_threshold,
-        between=frame.padded,
-        crop=frame.image,
-        align_corners=config.model.head.align_corners,
-        packed=packed,
-    )
+def draw(maps: Tensor, rows: Tensor | None, frame: Frame, config: SOLOConfig) -> Tensor:
+    """Bool masks of the file from probability maps [R,h,w], of the network's whole input; of single rows of them."""
+    align = config.model.head.align_corners
+    return mask_maps.draw(maps, rows, frame, config.test.mask_threshold, packed=False, align_corners=align)
 
 
 def draw_runs(maps: Tensor, rows: Tensor | None, frame: Frame, config: SOLOConfig) -> ldie_ext.RLE:
     """The same as run lengths, on the CPU."""
-    packed = draw(maps, rows, frame, config, packed=True)
-    return ldie_ext.rle_encode(packed, packed_width=frame.file[1]).to("cpu")
-
-
-def _drawn(ranking: Ranking, maps: Tensor, frame: Frame, config: SOLOConfig) -> Prediction:
-    """Objects with their masks in the file; what has too few pixels there is left out."""
-    masks = draw_runs(maps, ranking.rows, frame, config)
-    kept = (ldie_ext.rle_area(masks) >= config.test.min_pixels).nonzero().flatten()
-    boxes = ldie_ext.rle_to_boxes(masks)[kept]
-    scores, labels = ranking.scores.cpu()[kept], ranking.labels.cpu()[kept]
-    return Prediction(boxes, scores, labels, select(masks, kept), None, frame.file)
+    align = config.model.head.align_corners
+    return mask_maps.draw_runs(maps, rows, frame, config.test.mask_threshold, align_corners=align)

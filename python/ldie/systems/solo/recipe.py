@@ -8,68 +8,48 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
-from numpy.random import Generator
 from torch import Tensor, nn
-from torch.optim import SGD, AdamW, Optimizer
 
-from ldie.contract import Progress, Recipe, Runtime
-from ldie.nn.pretrained import start_from
-from ldie.systems.solo.batch import Batch, collate
+from ldie.contract import Progress, Runtime
+from ldie.nn.spellings import SPELLINGS
 from ldie.systems.solo.config import SOLOConfig, SOLOSolver
 from ldie.systems.solo.losses import Losses
 from ldie.systems.solo.model import SOLO
-from ldie.systems.solo.pretrained import SPELLINGS
 from ldie.tasks.detection import CocoDataset, Sample
+from ldie.tasks.detection.batches import Batch, collate
 from ldie.tasks.detection.requirements import require
+from ldie.tasks.detection.whole_image_recipe import WholeImageRecipe, learnable, make_optimizer
 from ldie.tasks.detection.whole_images import WholeImages
 
 _EXACT = 1e-6
 """Of a quotient that is a whole number but for rounding."""
 
 
-class SOLORecipe(Recipe):
+class SOLORecipe(WholeImageRecipe):
     """One loss, one optimizer; on several processes under DistributedDataParallel.
 
     With ``solver.accumulate`` both losses are means over the places of one batch at a time.
     """
 
     best_metric: ClassVar[str] = "segm/AP"
-    fixed_on_resume: ClassVar[tuple[str, ...]] = (
-        "input",
-        "solver.optimizer",
-        "solver.pretrained",
-        "solver.pretrained_parts",
-    )
+    name: ClassVar[str] = "solo"
+    spellings = SPELLINGS
 
     def __init__(self, model: SOLO, config: SOLOConfig, runtime: Runtime) -> None:
         self.model: SOLO = model
         self.config: SOLOConfig = config
         self.runtime = runtime
-        self._optimizer = make_optimizer(model, config.solver)
+        self.optimizer = make_optimizer(parameter_groups(model, config.solver), config.solver)
+        self.images = WholeImages(config.solver.data, model.facts, masks=True, keypoints=False)
         self._losses = runtime.replicate(Losses(model, runtime))
-        self._transform = WholeImages(config.solver.data, model.facts, masks=True, keypoints=False)
-
-    @property
-    def optimizers(self) -> Mapping[str, Optimizer]:
-        """See :attr:`Recipe.optimizers`: one for all networks."""
-        return {"solo": self._optimizer}
 
     def check_data(self, dataset: CocoDataset) -> None:
         """See :meth:`Recipe.check_data`: objects with masks."""
         require(dataset, masks="another system, as SOLO learns masks alone")
 
-    def load_pretrained(self) -> None:
-        """See :meth:`Recipe.load_pretrained`."""
-        solver, frozen = self.config.solver, self.config.model.backbone.freeze_at
-        start_from(self.model, solver.pretrained, SPELLINGS, solver.pretrained_parts, frozen)
-
     def compiled(self) -> list[nn.Module]:
         """See :meth:`Recipe.compiled`: all networks, without the ops between them."""
         return [self.model.backbone, self.model.levels, self.model.head]
-
-    def transform(self, sample: Sample, rng: Generator) -> Sample:
-        """See :meth:`Recipe.transform`."""
-        return self._transform(sample, rng)
 
     def collate(self, items: Sequence[Sample]) -> Batch:
         """See :meth:`Recipe.collate`."""
@@ -85,7 +65,7 @@ class SOLORecipe(Recipe):
             "loss_mask": solver.mask_weight * losses["loss_mask"],
         }
         total = losses["loss_cls"] + losses["loss_mask"]
-        self.runtime.update(self._optimizer, total, solver.gradient_clip)
+        self.runtime.update(self.optimizer, total, solver.gradient_clip)
         return {name: value.detach() for name, value in {**losses, "loss": total}.items()}
 
     def log_line(self, progress: Progress, means: Mapping[str, float]) -> str:
@@ -94,17 +74,14 @@ class SOLORecipe(Recipe):
         return log_line(progress, means, progress.samples / batch, datetime.now())
 
 
-def make_optimizer(model: nn.Module, solver: SOLOSolver) -> Optimizer:
-    """Of all that learns, biases apart where they learn in another way."""
+def parameter_groups(model: nn.Module, solver: SOLOSolver) -> list[dict[str, Any]]:
+    """All that learns, biases apart where they learn in another way."""
+    if solver.optimizer == "adamw" or solver.sgd_style == "plain":
+        return [{"params": learnable(model)}]
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    if solver.optimizer == "adamw":
-        return AdamW([p for _, p in named], solver.lr, weight_decay=solver.weight_decay)
-    groups: list[dict[str, Any]] = [{"params": [p for _, p in named]}]
-    if solver.sgd_style == "caffe":
-        biases = [p for name, p in named if name.endswith(".bias")]
-        others = [p for name, p in named if not name.endswith(".bias")]
-        groups = [{"params": others}, {"params": biases, "lr": 2 * solver.lr, "weight_decay": 0.0}]
-    return SGD(groups, solver.lr, momentum=solver.momentum, weight_decay=solver.weight_decay)
+    biases = [p for name, p in named if name.endswith(".bias")]
+    others = [p for name, p in named if not name.endswith(".bias")]
+    return [{"params": others}, {"params": biases, "lr": 2 * solver.lr, "weight_decay": 0.0}]
 
 
 def log_line(progress: Progress, means: Mapping[str, float], steps: float, now: datetime) -> str:

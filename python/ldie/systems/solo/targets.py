@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 import ldie_ext
-from ldie.systems.solo.batch import Batch
 from ldie.systems.solo.config import SOLOConfig
+from ldie.tasks.detection.batches import Batch
 
 
 class LevelPositives(NamedTuple):

@@ -45,16 +45,23 @@ class BatchMasks:
         return drawn | cut
 
     def pyramid(
-        self, strides: Sequence[int], *, mode: Literal["area", "nearest", "bilinear", "fraction"], size: Size
+        self,
+        strides: Sequence[int],
+        *,
+        mode: Literal["area", "nearest", "bilinear", "fraction"],
+        size: Size,
+        packed: bool = True,
     ) -> ldie_ext.MaskPyramid:
-        """All masks in images of ``size``, in coarser cells, 8 a byte: see :func:`ldie_ext.mask_target_pyramid`."""
+        """All masks in images of ``size``, in coarser cells: see :func:`ldie_ext.mask_target_pyramid`.
+
+        Fractions are never packed.
+        """
+        packed = packed and mode != "fraction"
         polygons = ldie_ext.Polygons(self.coords, self.part_offsets, self.instance_offsets)
-        drawn = ldie_ext.mask_target_pyramid(polygons, strides, mode=mode, size=size, packed=mode != "fraction")
+        drawn = ldie_ext.mask_target_pyramid(polygons, strides, mode=mode, size=size, packed=packed)
         if not len(self.pixels):
             return drawn
-        cut = ldie_ext.mask_target_pyramid(
-            self.pixels, strides, mode=mode, packed_width=self.width, packed=mode != "fraction"
-        )
+        cut = ldie_ext.mask_target_pyramid(self.pixels, strides, mode=mode, packed_width=self.width, packed=packed)
         rows = self.pixel_rows[:-1]
 
         def chosen(polygon: Tensor, pixel: Tensor) -> Tensor:
@@ -63,6 +70,45 @@ class BatchMasks:
 
         levels = tuple(map(chosen, drawn.levels, cut.levels))
         return ldie_ext.MaskPyramid(levels, chosen(drawn.centers, cut.centers), chosen(drawn.areas, cut.areas))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B images with G objects in all; image b owns the objects offsets[b]..offsets[b + 1]."""
+
+    images: Tensor  # uint8 [B,3,H,W], RGB, each in the top left corner
+    sizes: Tensor  # int64 [B,2], height and width of each
+    boxes: Tensor  # float32 [G,4]
+    labels: Tensor  # int64 [G]
+    offsets: Tensor  # int64 [B+1]
+    slots: Tensor  # int64 [B,M], each image's objects, then G
+    masks: BatchMasks
+
+
+def collate(samples: Sequence[Sample], multiple: int) -> Batch:
+    """A batch of images filled up at the right and the bottom.
+
+    Args:
+        samples: With masks, without crowds.
+        multiple: Of which both sides are to be.
+    """
+    images, sizes = stacked([sample.image for sample in samples], multiple)
+    masks = batch_masks(samples, (images.shape[2], images.shape[3]))
+    assert masks is not None  # check_data() made sure
+    ends, slots = object_slots(samples)
+    boxes, labels = (torch.cat([getattr(sample, name) for sample in samples]) for name in ("boxes", "labels"))
+    return Batch(images, sizes, boxes, labels, ends, slots, masks)
+
+
+def object_slots(samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
+    """Offsets int64 [B+1] of each image's objects, and int64 [B,M]: the objects of each, filled up with their number.
+
+    The host knows the shape, so that nothing waits for the device later.
+    """
+    counts = [len(sample) for sample in samples]
+    ends = torch.tensor([0, *counts]).cumsum(0)
+    slots = ends[:-1, None] + torch.arange(max(counts))
+    return ends, slots.where(slots < ends[1:, None], ends[-1])
 
 
 def network_input(images: Tensor, sizes: Tensor, config: InputConfig) -> Tensor:

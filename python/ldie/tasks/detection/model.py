@@ -6,6 +6,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 
+from PIL.Image import Image
 from torch import Tensor
 
 from ldie.contract import Model
@@ -33,6 +34,9 @@ class DetectionModel(Model):
             return super().exportable(size, batch_size, inputs)
         return exportable(graph.eval(), self.predict, self.facts, batch_size, inputs)
 
-    def heatmaps(self, images: Sequence[Tensor]) -> dict[str, list[Tensor]]:
-        """Maps [h,w] in 0..1 to overlay on each image's picture, by name; none by default."""
+    def pictures(self, images: Sequence[Tensor]) -> dict[str, Image]:
+        """Sheets for people that show how it came to its results on these images, by name; none by default.
+
+        Call it in eval mode and without gradients.
+        """
         return {}

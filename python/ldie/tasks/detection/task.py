@@ -24,7 +24,7 @@ from ldie.tasks.detection.proposal_pictures import draw_proposals
 from ldie.tasks.detection.results import coco_detections, write_records
 from ldie.tasks.detection.sample import Sample
 from ldie.tasks.detection.tables import metrics_table
-from ldie.tasks.detection.visualization import draw_heatmap, draw_prediction, draw_sample, grid, save_picture
+from ldie.tasks.detection.visualization import draw_prediction, draw_sample, grid, save_picture
 
 logger = logging.getLogger("ldie")
 _REPORTED_IMAGES = 12
@@ -128,7 +128,7 @@ class DetectionTask(Task):
             make_folder(pictures)
             _draw_results(pictures, samples, dataset, results)
             _draw_proposals(pictures, samples, results)
-            _draw_heatmaps(pictures, samples, model)
+            _draw_own(pictures, samples, model)
 
     def infer(self, model: DetectionModel, inputs: Any, batch_size: int = 1) -> list[Detections]:
         """See :meth:`Task.infer`: images as paths, Pillow images, arrays or tensors, one or a list of them."""
@@ -173,9 +173,8 @@ def _draw_proposals(folder: Path, samples: Sequence[Sample], results: Results) -
         save_picture(grid(shown), folder / "proposals.png")
 
 
-def _draw_heatmaps(folder: Path, samples: Sequence[Sample], model: DetectionModel) -> None:
+def _draw_own(folder: Path, samples: Sequence[Sample], model: DetectionModel) -> None:
     with torch.no_grad():
-        heatmaps = model.heatmaps([sample.image for sample in samples])
-    for name, heats in heatmaps.items():
-        overlays = [draw_heatmap(sample.image, heat) for sample, heat in zip(samples, heats)]
-        save_picture(grid(overlays), folder / f"{name}.png")
+        sheets = model.pictures([sample.image for sample in samples])
+    for name, sheet in sheets.items():
+        save_picture(sheet, folder / f"{name}.png")

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 import torch
@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from ldie.config import Positive
+from ldie.config import LearningRate, Positive, SolverConfig
 from ldie.contract import Facts
 from ldie.tasks.detection.geometry import clip, image_size, resize_image
 from ldie.tasks.detection.masks import Size
@@ -31,6 +31,7 @@ Convention = Literal["torchvision", "detectron2"]
 """Whose way of resizing, and of scaling keypoints."""
 _Fraction = Annotated[float, Field(ge=0, le=1)]
 _Length = Annotated[float, Field(gt=0)]
+_Weight = Annotated[float, Field(ge=0)]
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,24 @@ class DataConfig:
     """How often images are mirrored."""
     color_jitter: _Fraction = 0.0
     """Strength of the changes of brightness, contrast and saturation, and, times 45 degrees, of hue."""
+
+
+@dataclass(frozen=True)
+class WholeImageSolver(SolverConfig):
+    """One optimizer, weights to start from, and training images; systems derive from it."""
+
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: LearningRate = 0.01
+    momentum: _Fraction = 0.9
+    weight_decay: _Weight = 1e-4
+    gradient_clip: _Weight = 35.0
+    """Largest gradient norm; 0: no clipping."""
+    pretrained: str = ""
+    """Weights to start from: a checkpoint, or a file that ``ldie import`` takes; what fits by name and shape is
+    loaded, and the rest is named."""
+    pretrained_parts: tuple[str, ...] = ()
+    """Beginnings of the names to load of it, such as ``backbone``; none: all."""
+    data: DataConfig = field(default_factory=DataConfig)
 
 
 @dataclass(frozen=True)

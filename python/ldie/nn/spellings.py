@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights to start from: a model of ours or of others, a backbone with its pyramid, or only a residual network."""
+"""What weights to start from may be in: a model of ours or of others, or a backbone alone."""
 
 from __future__ import annotations
 
@@ -22,4 +22,5 @@ SPELLINGS = (
     Spelling(DETECTRON2_RESNET),
     Spelling(CAFFE2_RESNET, with_statistics),
 )
-"""What a file may be in. Our backbone's names are detectron2's; of models other than SOLO backbone and pyramid fit."""
+"""Our backbone's names are detectron2's; of SOLO's files the head fits that system, of all others' backbone and pyramid
+fit."""
