@@ -23,6 +23,7 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import ldie
@@ -54,10 +55,11 @@ _PROBE = ("solver.max_iter=24", "solver.log_step=4", "dataset.limit=8", "dataset
 """A few steps that tell how long one takes."""
 
 
-def rows() -> list[Row]:
+@cache
+def rows() -> tuple[Row, ...]:
     """The preset, and all choices that it has not made; ``{sixth}`` in a change is a sixth of the steps."""
     preset = SYSTEM.preset(PRESET)
-    return [Row(BASE, "", ()), *(row for row in _choices() if override(preset, _changes(row, 6)) != preset)]
+    return Row(BASE, "", ()), *(row for row in _choices() if override(preset, _changes(row, 6)) != preset)
 
 
 def _choices() -> list[Row]:
