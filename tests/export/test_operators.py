@@ -127,7 +127,7 @@ class PyramidOperators(nn.Module):
 
 
 def test_a_pyramid_grows_alike(tmp_path):
-    """Equal logits and coverages, images without hypotheses, no centres and radii of all kinds among them."""
+    """Equal logits and coverages, images without hypotheses, centres that are none and all kinds of radii in them."""
     generator = torch.Generator().manual_seed(4)
     logits = 3 * torch.randn(3, 6, 5, 7, generator=generator)
     logits[0, 2] = logits[0, 1]
