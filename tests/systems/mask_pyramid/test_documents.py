@@ -64,8 +64,8 @@ def test_keys_of_the_page_exist_and_all_of_the_systems_own_are_there() -> None:
 def test_the_line_of_the_page_is_a_line_of_a_run() -> None:
     """Written again from the numbers in it."""
     (line,) = blocks("text")
-    values = dict(re.findall(r"(\w[\w ]*?): ([\d.]+)(?:  |\n)", line))
-    hours, minutes, seconds = map(int, re.findall(r"^eta: (\d+):(\d\d):(\d\d)  ", line)[0])
+    values = dict(part.split(": ", 1) for part in line.rstrip().split("  "))
+    hours, minutes, seconds = map(int, values.pop("eta").split(":"))
     step = int(values.pop("iter"))
     memory, rate = int(values.pop("max mem")), float(values.pop("lr"))
     time, data = float(values.pop("time")), float(values.pop("data"))
