@@ -13,11 +13,15 @@ import ldie_ext
 
 def ours(logits: Tensor, alive: Tensor, scores: Tensor) -> tuple[Tensor, ...]:
     slots = alive.shape[1]
-    coverage, present = ldie_ext.pyramid_coverage(logits, alive)
+    found = ldie_ext.pyramid_coverage(logits, alive)
     born = ldie_ext.pyramid_spawn(
-        coverage, alive, capacity=bench_pyramid_spawn.CAPACITY, max_alive=slots, min_spawn=bench_pyramid_spawn.MIN_SPAWN
+        found.coverage,
+        alive,
+        capacity=bench_pyramid_spawn.CAPACITY,
+        max_alive=slots,
+        min_spawn=bench_pyramid_spawn.MIN_SPAWN,
     )
-    return *born, *ldie_ext.pyramid_cull(present, scores, slots)
+    return *born, *ldie_ext.pyramid_cull(found.present, scores, slots)
 
 
 def composed(logits: Tensor, alive: Tensor, scores: Tensor) -> tuple[Tensor, ...]:

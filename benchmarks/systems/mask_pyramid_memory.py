@@ -1,6 +1,7 @@
 """Bytes that the masks of many hypotheses take on one level, and kernels that a pyramid's growth launches.
 
-A level of 80 hypotheses on 50 x 84 cells with 256 channels (stride 16 in images of 800 x 1344), in four forms:
+A level of 80 hypotheses on 50 x 84 cells (stride 16 in images of 800 x 1344), with features of 256 channels, in four
+forms:
 
 first
     the first generation as it is: the features' part of a convolution once, each hypothesis' own part beside it
@@ -14,8 +15,9 @@ second, concatenated
 
 Both of a pair have the same weights and compute the same, which is checked. Memory is that of the tensors alive at the
 worst moment of a call, without features, weights and their gradients: of the forward pass alone, and of forward and
-backward. Maps are masks of one hypothesis, h * w numbers of 4 bytes. ``with layers`` adds a residual block to both of
-the second generation.
+backward. ``maps of each`` are these bytes in masks of a hypothesis, h * w numbers of 4 bytes. Hypotheses of the second
+generation have 64 channels as by default, or as many as the features; ``layers`` are the residual block that both forms
+have behind the input.
 
     cd benchmarks && PYTHONPATH=.:..:../python:../tests python -m systems.mask_pyramid_memory
 
@@ -32,6 +34,7 @@ from typing import Any
 import torch
 from ldie.config import merge
 from ldie.systems.mask_pyramid import MaskPyramidConfig
+from ldie.systems.mask_pyramid.config import MaskConfig
 from ldie.systems.mask_pyramid.generations import ConvMasks, StateMasks, twice
 from ldie.systems.mask_pyramid.growth import Growth
 from ldie.systems.mask_pyramid.hypotheses import Masks, Seeds
@@ -40,9 +43,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
-SIZE, COUNT, CHANNEL = (50, 84), 80, 256
+SIZE, COUNT, CHANNEL, STATE = (50, 84), 80, 256, MaskConfig().state_channel
 LEVEL = 1
 """Of the two that a model here has: one that refines."""
+_LAST = torch.channels_last
 STRIDES = {"start_stride": 32, "last_stride": 16}
 
 
@@ -51,17 +55,18 @@ class Step(nn.Module):
 
     Args:
         generation: 1 or 2.
-        channel: Of the features, and of hypotheses in the second generation.
+        channel: Of the features.
+        state: Of hypotheses in the second generation.
         depth: Layers after the input.
     """
 
-    def __init__(self, generation: int, channel: int, depth: int = 0) -> None:
+    def __init__(self, generation: int, channel: int, state: int, depth: int) -> None:
         super().__init__()
-        mask = {"generation": generation, "state_channel": channel, "refine_depth": depth}
+        mask = {"generation": generation, "state_channel": state, "refine_depth": depth}
         values = {"model": {**STRIDES, "mask": mask, "backbone": {"pyramid_channel": channel}}}
         model = merge(MaskPyramidConfig(), values).model
         self.masks = ConvMasks(model) if generation == 1 else StateMasks(model)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # as in the system
+        self.to(memory_format=_LAST)  # type: ignore[call-overload]  # as in the system
 
     def forward(self, features: Tensor, seeds: Seeds, before: Masks) -> Tensor:
         """Logits [B,A,O,h,w] as the system computes them."""
@@ -80,37 +85,41 @@ class Step(nn.Module):
             x = functional.conv2d(x, weight, shared.bias, padding=weight.shape[2] // 2)
         else:
             assert before.states is not None
-            known = twice(before.states.flatten(0, 1), size).unflatten(0, (batch, count))
-            places = masks.places.gaussians(seeds, LEVEL, features)[:, :, None]
+            known = twice(before.states.flatten(0, 1).movedim(3, 1), size).movedim(1, 3).unflatten(0, (batch, count))
+            places = masks.places.gaussians(seeds, LEVEL, features)[..., None]
             shared = masks.features[LEVEL]
             weight = torch.cat([masks.states[LEVEL - 1].weight, shared.weight, masks.own[LEVEL].weight], 1)
-            x = torch.cat([known, copies, places], 2).flatten(0, 1)
+            x = torch.cat([known, copies.movedim(2, 4), places], 4).flatten(0, 1).movedim(3, 1)
             del known
-            x = masks.out[LEVEL](masks.blocks[LEVEL](functional.conv2d(x, weight, shared.bias).relu_()))
+            x = masks.blocks[LEVEL](functional.conv2d(x, weight, shared.bias).relu_())
+            x = masks.out[LEVEL](x.movedim(1, 3)).movedim(3, 1)
         return x.unflatten(0, seeds.alive.shape)
 
 
-def level_inputs(step: Step, count: int, size: tuple[int, int], channel: int) -> tuple[Tensor, Seeds, Masks]:
+def level_inputs(
+    step: Step, count: int, size: tuple[int, int], channel: int, state: int
+) -> tuple[Tensor, Seeds, Masks]:
     """Features and hypotheses of the level before, with gradients."""
     generator = torch.Generator().manual_seed(0)
     coarse = tuple(-(-side // 2) for side in size)
-    features = torch.randn(1, channel, *size, generator=generator).to(memory_format=torch.channels_last)
+    features = torch.randn(1, channel, *size, generator=generator).to(memory_format=_LAST)
     features.requires_grad_()
     places = torch.rand(1, count, 2, generator=generator) * torch.tensor([size[1] * 16.0, size[0] * 16.0])
     births = functional.pad(places, (0, 1), value=32.0)
     logits = torch.randn(1, count, *coarse, generator=generator).requires_grad_()
     states = None
     if isinstance(step.masks, StateMasks):
-        states = torch.randn(count, channel, *coarse, generator=generator).to(memory_format=torch.channels_last)
-        states = states[None].requires_grad_()
+        states = torch.randn(1, count, *coarse, state, generator=generator).requires_grad_()
     return features, Seeds(torch.zeros(1, count, dtype=torch.int64), births, None), Masks(logits, states)
 
 
-def forms(generation: int, count: int, size: tuple[int, int], channel: int, depth: int = 0) -> dict[str, Any]:
+def forms(
+    generation: int, count: int, size: tuple[int, int], channel: int, state: int = STATE, depth: int = 0
+) -> dict[str, Any]:
     """Functions without arguments that give logits, by name, and the leaves that have gradients."""
     torch.manual_seed(0)
-    step = Step(generation, channel, depth)
-    inputs = level_inputs(step, count, size, channel)
+    step = Step(generation, channel, state, depth)
+    inputs = level_inputs(step, count, size, channel, state)
     features, _, masks = inputs
     leaves = [features, *step.parameters(), masks.logits if masks.states is None else masks.states]
     return {
@@ -163,7 +172,9 @@ _NO_KERNEL = ("empty", "new_empty", "lift_fresh", "detach", "_unsafe_view", "_lo
 def launches(config: MaskPyramidConfig, height: int = 800, width: int = 1344, batch: int = 1) -> Counter[str]:
     """Kernels of the growth of a batch, by operator."""
     growth = Growth(merge(config, {"model": {"mask": {"state_channel": 8}, "backbone": {"pyramid_channel": 8}}}))
-    features = [torch.randn(batch, 8, -(-height // stride), -(-width // stride)) for stride in config.model.strides]
+    growth.to(memory_format=_LAST)  # type: ignore[call-overload]  # as in the system
+    sizes = ((-(-height // stride), -(-width // stride)) for stride in config.model.strides)
+    features = [torch.randn(batch, 8, *size).to(memory_format=_LAST) for size in sizes]
     with torch.no_grad(), Launches() as mode:
         growth(features, torch.tensor([[height, width]] * batch))
     return mode.counts
@@ -172,11 +183,15 @@ def launches(config: MaskPyramidConfig, height: int = 800, width: int = 1344, ba
 def print_memory() -> None:
     """Both generations, in MiB and in maps of one hypothesis."""
     cells = COUNT * SIZE[0] * SIZE[1] * 4
-    print(
-        f"{COUNT} hypotheses, {SIZE[0]} x {SIZE[1]} cells, {CHANNEL} channels; a map of each: {cells / 2**20:.1f} MiB"
-    )
-    for name, generation, depth in (("first", 1, 0), ("second", 2, 0), ("second, with layers", 2, 1)):
-        each = forms(generation, COUNT, SIZE, CHANNEL, depth)
+    print(f"{COUNT} hypotheses, {SIZE[0]} x {SIZE[1]} cells, features of {CHANNEL} channels")
+    print(f"a map of each: {cells / 2**20:.1f} MiB")
+    for name, generation, state, depth in (
+        ("first", 1, STATE, 0),
+        (f"second, {STATE}", 2, STATE, 0),
+        (f"second, {STATE}, layers", 2, STATE, 1),
+        (f"second, {CHANNEL}", 2, CHANNEL, 0),
+    ):
+        each = forms(generation, COUNT, SIZE, CHANNEL, state, depth)
         apart = agree(each["ours"], each["concatenated"])
         peaks = {}
         for form in ("ours", "concatenated"):
@@ -184,10 +199,10 @@ def print_memory() -> None:
             maps = ", ".join(f"{peak / cells:7.1f}" for peak in peaks[form])
             forward, training = (peak / 2**20 for peak in peaks[form])
             print(
-                f"{name:20s} {form:13s} forward {forward:7.1f} MiB, training {training:7.1f} MiB, maps of each {maps}"
+                f"{name:18s} {form:13s} forward {forward:7.1f} MiB, training {training:7.1f} MiB, maps of each {maps}"
             )
         parts = [100 * ours / theirs for ours, theirs in zip(*peaks.values())]
-        print(f"{name:20s} ours of that:  {parts[0]:.1f} %, {parts[1]:.1f} %; values within {apart:.1g}", flush=True)
+        print(f"{name:18s} ours of that:  {parts[0]:.1f} %, {parts[1]:.1f} %; values within {apart:.1g}", flush=True)
 
 
 def print_launches() -> None:

@@ -25,7 +25,7 @@ inline int64_t band_rows(int64_t bytes_per_row, int64_t batch, int64_t height) {
 
 // A thread for so many products at least: waking one takes as long.
 inline int64_t worker_count(double products, int64_t tasks) {
-  constexpr double kProductsPerWorker = 1 << 19;
+  constexpr double kProductsPerWorker = 1 << 20;
   const int64_t most = std::min(num_threads(), tasks);
   return products / kProductsPerWorker < double(most) ? int64_t(products / kProductsPerWorker) + 1 : most;
 }

@@ -130,7 +130,7 @@ void clear_outside(const TapWindow& window, int64_t k, T* row) {
 // last.
 template <typename T>
 void gated_products(const GatedProducts<T>& args, Context& context) {
-  constexpr int64_t kRowsPerTask = 1 << 11;
+  constexpr int64_t kRowsPerTask = 1 << 13;
   const TapWindow& window = args.window;
   Products<T>(args).run(context);
   const int64_t planes = args.batch * args.outputs * window.taps();

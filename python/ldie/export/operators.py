@@ -170,15 +170,18 @@ def _columns(values: Any) -> Any:
     return op.Unsqueeze(values, _numbers(0))
 
 
-def _gaussian_maps(centers: Any, radii: Any, radius: float, height: int, width: int, kind: int, dtype: int) -> Any:
+def _gaussian_maps(
+    centers: Any, radii: Any, radius: float, step: float, height: int, width: int, kind: int, dtype: int
+) -> Any:
     """In float64, as a product of a factor for each row and one for each column."""
     onehot, exponent = kind == 3, (math.log(2), 4 * math.log(2), 0.5, 0.0)[kind]
+    side_of_cell = op.Constant(value=_array(step))
     given = op.Constant(value=_array(radius)) if radii is None else op.Cast(radii, to=_DOUBLE)
     nothing = op.Constant(value=_array(0.0))
-    radii = op.Unsqueeze(given, _numbers(-1))
+    radii = op.Unsqueeze(op.Div(given, side_of_cell), _numbers(-1))
     factors = []
     for axis, side in ((1, height), (0, width)):
-        center = op.Gather(op.Cast(centers, to=_DOUBLE), _numbers(axis), axis=-1)
+        center = op.Div(op.Gather(op.Cast(centers, to=_DOUBLE), _numbers(axis), axis=-1), side_of_cell)
         if onehot:
             inside = op.Equal(op.Constant(value=_array(np.arange(side))), op.Floor(center))
             factors.append(op.Cast(inside, to=_DOUBLE))
@@ -204,15 +207,27 @@ def _gated_conv(gates: Any, responses: Any) -> Any:
 
 
 def _pyramid_coverage(
-    logits: Any, alive: Any, mode: int, top_k: int, background: float | None, floor: float, sizes: Any
-) -> tuple[Any, Any]:
+    logits: Any,
+    alive: Any,
+    places: Any,
+    step: float,
+    mode: int,
+    top_k: int,
+    background: float | None,
+    floor: float,
+    sizes: Any,
+) -> tuple[Any, Any, Any]:
     batch, slots, height, width = logits.shape
     none, nothing, one = (op.Constant(value_float=value) for value in (-math.inf, 0.0, 1.0))
     largest = op.Constant(value_float=float(np.finfo(np.float32).max))
+    responses = op.ConstantOfShape(_numbers(batch, 0)) if places is None else _responses(logits, alive, places, step)
     claims = op.And(op.Greater(logits, none), op.Unsqueeze(alive, _numbers(2, 3)))  # NaN is greater than nothing
     logits = op.Where(claims, op.Min(logits, largest), none)
-    shares = op.Sigmoid(logits) if mode else _shares(logits, background)
-    inside = _inside(sizes, height, width)
+    if mode:
+        shares = op.Sigmoid(op.Sub(logits, op.Constant(value_float=background)) if background else logits)
+    else:
+        shares = _shares(logits, background)
+    inside = _inside(sizes, height, width, step)
     coverage = op.Where(inside, op.ReduceMax(shares, _numbers(1), keepdims=0), one)
     values, rows = op.TopK(logits, _numbers(min(top_k, slots)), axis=1)
     best = op.And(op.Greater(values, none), op.Unsqueeze(inside, _numbers(1)))
@@ -221,7 +236,22 @@ def _pyramid_coverage(
         best = op.And(best, op.Greater(chosen, op.Constant(value_float=floor)))
     zeros = op.ConstantOfShape(_numbers(batch, slots, height, width))
     found = op.ScatterElements(zeros, rows, op.Cast(best, to=_FLOAT), axis=1)
-    return coverage, op.Greater(op.ReduceMax(found, _numbers(2, 3), keepdims=0), nothing)
+    return coverage, op.Greater(op.ReduceMax(found, _numbers(2, 3), keepdims=0), nothing), responses
+
+
+def _responses(logits: Any, alive: Any, places: Any, step: float) -> Any:
+    """The logits in the cells of places; minus infinity where there is none."""
+    batch, slots, height, width = logits.shape
+    positions = op.Floor(op.Div(op.Cast(places, to=_DOUBLE), op.Constant(value=_array(step))))
+    finite = op.Not(op.Or(op.IsNaN(positions), op.IsInf(positions)))
+    last = op.Constant(value=_array([width - 1, height - 1]))
+    first = op.Constant(value=_array([0, 0]))
+    cells = op.Cast(op.Where(finite, op.Min(op.Max(positions, first), last), first), to=_INT64)
+    strides = op.Constant(value=_array([1, width], np.int64))
+    cells = op.ReduceSum(op.Mul(cells, strides), _numbers(2))
+    values = op.GatherElements(op.Reshape(logits, _numbers(batch, slots, height * width)), cells, axis=2)
+    both = op.Equal(op.ReduceMin(op.Cast(finite, to=_FLOAT), _numbers(2), keepdims=0), op.Constant(value_float=1.0))
+    return op.Where(op.And(alive, both), op.Squeeze(values, _numbers(2)), op.Constant(value_float=-math.inf))
 
 
 def _shares(logits: Any, background: float | None) -> Any:
@@ -236,35 +266,56 @@ def _shares(logits: Any, background: float | None) -> Any:
     return op.Div(each, op.Add(total, op.Exp(op.Sub(lowest, highest))))
 
 
-def _inside(sizes: Any, height: int, width: int) -> Any:
+def _inside(sizes: Any, height: int, width: int, step: float) -> Any:
     """Bool [B or 1,h,w]: the part of each map that counts."""
     if sizes is None:
         return op.Constant(value=_array(np.ones((1, height, width)), np.bool_))
-    rows, columns = (op.Constant(value=_array(np.arange(side), np.int64)) for side in (height, width))
-    ends = [op.Gather(sizes, _numbers(axis), axis=1) for axis in (0, 1)]
+    rows, columns = (op.Constant(value=_array(np.arange(side) * step)) for side in (height, width))
+    ends = [op.Gather(op.Cast(sizes, to=_DOUBLE), _numbers(axis), axis=1) for axis in (0, 1)]
     return op.And(
         op.Unsqueeze(op.Less(rows, ends[0]), _numbers(2)), op.Unsqueeze(op.Less(columns, ends[1]), _numbers(1))
     )
 
 
 def _pyramid_spawn(
-    coverage: Any, alive: Any, capacity: int, max_alive: int, threshold: float, min_spawn: int
-) -> tuple[Any, Any]:
+    coverage: Any,
+    alive: Any,
+    guide: Any,
+    capacity: int,
+    max_alive: int,
+    threshold: float,
+    min_spawn: int,
+    step: float,
+) -> tuple[Any, Any, Any]:
     batch, height, width = coverage.shape
-    count = min(capacity, height * width)
+    count, one = min(capacity, height * width), op.Constant(value_float=1.0)
+    if guide is not None:
+        likely = op.Sigmoid(op.ReduceMax(guide, _numbers(1), keepdims=0))
+        likely = op.Where(_any_nan(guide), op.Constant(value_float=math.nan), likely)
+        coverage = op.Sub(one, op.Mul(likely, op.Sub(one, coverage)))
     covered = op.Constant(value_float=math.inf)
     cells = op.Reshape(op.Where(op.IsNaN(coverage), covered, coverage), _numbers(batch, height * width))
     values, places = op.TopK(cells, _numbers(count), largest=0)
     ranks = op.Constant(value=_array(np.arange(count), np.int64))
     chosen = op.Less(values, op.Constant(value_float=threshold))
-    asked = op.And(op.Less(ranks, _number(min_spawn)), op.Less(values, op.Constant(value_float=1.0)))
-    chosen = op.Or(chosen, asked)
+    chosen = op.Or(chosen, op.And(op.Less(ranks, _number(min_spawn)), op.Less(values, one)))
+    room = _number(max_alive)
     if alive.shape[1]:
-        room = op.Sub(_number(max_alive), op.ReduceSum(op.Cast(alive, to=_INT64), _numbers(1)))
-        chosen = op.And(chosen, op.Less(ranks, room))
-    else:
-        chosen = op.And(chosen, op.Less(ranks, _number(max_alive)))
-    return _packed(op.Where(chosen, places, _number(-1)), capacity - count)
+        room = op.Sub(room, op.ReduceSum(op.Cast(alive, to=_INT64), _numbers(1)))
+    chosen = op.And(chosen, op.Less(ranks, room))
+    rows, counts = _packed(op.Where(chosen, places, _number(-1)), capacity - count)
+    position = op.Cast(op.Unsqueeze(rows, _numbers(2)), to=_DOUBLE)
+    wide, half, side = (op.Constant(value=_array(value)) for value in (width, 0.5, step))
+    y = op.Floor(op.Div(position, wide))
+    middles = op.Mul(op.Add(op.Concat(op.Sub(position, op.Mul(y, wide)), y, axis=2), half), side)
+    used = op.GreaterOrEqual(position, op.Constant(value=_array(0.0)))
+    return rows, counts, op.Cast(op.Where(used, middles, op.Constant(value=_array(math.nan))), to=_FLOAT)
+
+
+def _any_nan(values: Any) -> Any:
+    """Bool, along the second axis."""
+    unknown = op.ReduceMax(op.Cast(op.IsNaN(values), to=_FLOAT), _numbers(1), keepdims=0)
+    return op.Greater(unknown, op.Constant(value_float=0.0))
 
 
 def _pyramid_cull(present: Any, scores: Any, capacity: int) -> tuple[Any, Any]:

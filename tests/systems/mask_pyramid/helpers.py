@@ -52,7 +52,7 @@ SMALL = MaskPyramidConfig(
         ),
         start_stride=16,
         last_stride=4,
-        mask=MaskConfig(state_channel=16, init_kernel=3, gauss_radius=1.5),
+        mask=MaskConfig(state_channel=16, init_kernel=3, block="bottleneck", gauss_radius=1.5),
         growth=GrowthConfig(max_alive=(16, 12, 10), newborns=(4, 3), low_thresh=0.3),
         score=ScoreConfig(convs=1, hidden=16),
     ),
@@ -115,17 +115,17 @@ def make_trainer(
 
 
 def seeds_of(alive: list[list[int]], objects: list[list[int]] | None = None, places: Tensor | None = None) -> Seeds:
-    """Hypotheses of a few slots of each image, born on the last level, somewhere in 64 x 64 or at given places."""
+    """Hypotheses of a few slots of each image, somewhere in 64 x 64 or at given places."""
     used = torch.tensor(alive, dtype=torch.bool)
     where = torch.rand(*used.shape, 2) * 64 if places is None else places
     births = torch.cat([where, torch.full((*used.shape, 1), 4.0)], 2)
     return Seeds(used.long() - 1, births, None if objects is None else torch.tensor(objects))
 
 
-def seeds_at(places: list[list[tuple[float, float]]], stride: int = 16) -> Seeds:
-    """Hypotheses alive at these places of each image, born on a level of that stride."""
+def seeds_at(places: list[list[tuple[float, float]]], radius: float = 24.0) -> Seeds:
+    """Hypotheses alive at these places of each image, with regions of that radius in pixels."""
     where = torch.tensor(places, dtype=torch.float32)
-    births = torch.cat([where, torch.full((*where.shape[:2], 1), float(stride))], 2)
+    births = torch.cat([where, torch.full((*where.shape[:2], 1), radius)], 2)
     return Seeds(torch.zeros(where.shape[:2], dtype=torch.int64), births, torch.full(where.shape[:2], -1))
 
 

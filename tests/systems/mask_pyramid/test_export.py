@@ -34,9 +34,9 @@ def sure_model(**sections: Any) -> MaskPyramid:
     """Untrained, but sure of many objects and their masks where an image has contrast."""
     test = {"detections": SLOTS, "update_threshold": 0.02, **sections.pop("test", {})}
     model = small_model(input={"longest": 128}, test=test, **sections)
-    for conv in model.growth.modules():
-        if isinstance(conv, nn.Conv2d):
-            nn.init.kaiming_normal_(conv.weight)
+    for layer in model.growth.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight)
     nn.init.normal_(model.score.classes.weight, std=2.0)
     return model
 

@@ -33,10 +33,10 @@ def lively(module: nn.Module) -> nn.Module:
     return module
 
 
-def seeds(stride: int = 16) -> Seeds:
-    """Born on the first level, of that stride the last one of each image."""
+def seeds(radius: float) -> Seeds:
+    """With regions of 24 pixels; the last one of each image of another radius."""
     made = seeds_at([[(8.0, 8.0), (24.0, 40.0), (60.0, 4.0)], [(40.0, 40.0), (8.0, 56.0), (20.0, 12.0)]])
-    made.births[:, -1, 2] = stride
+    made.births[:, -1, 2] = radius
     return made
 
 
@@ -80,7 +80,7 @@ def first_generation(masks: ConvMasks, features: Tensor, born: Seeds, level: int
     deep = masks.deep[at](features)
     result = []
     for image, slot in product(range(BATCH), range(SLOTS)):
-        place, radius = born.places[image, slot], config.gauss_radius * born.strides[image, slot].item()
+        place, radius = born.places[image, slot], born.radii[image, slot].item()
         gauss = gaussian(config, place, radius, stride, tuple(features.shape[2:]))
         own = [gauss, *offsets(config, place, gauss, radius, stride)]
         if before is not None and slot < before.shape[1]:
@@ -108,35 +108,47 @@ def test_mp_18_first_generation_is_the_convolution_of_the_concatenated(
     masks = lively(ConvMasks(model_of(1, **mask, init_depth=1, refine_depth=int(share))))
     assert isinstance(masks, ConvMasks)
     for level, size, known in ((0, (4, 4), 0), (1, (7, 8), 2), (2, (14, 15), 3)):
-        features = torch.randn(BATCH, 16, *size)
-        before = torch.randn(BATCH, known, *((side + 1) // 2 for side in size)) if known else None
-        born = seeds(STRIDES[level])
+        features = torch.randn(BATCH, 16, *size, requires_grad=True)
+        coarse = [(side + 1) // 2 for side in size]
+        before = torch.randn(BATCH, known, *coarse, requires_grad=True) if known else None
+        born = seeds(1.5 * STRIDES[level])
         found, _ = masks(features, born, None if before is None else Masks(before, None), level)
         assert found.shape[2] == (CLASSES if class_masks else 1)
         expected = first_generation(masks, features, born, level, before)
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+        assert_same_gradients(found, expected, [features, *([] if before is None else [before]), *masks.parameters()])
+
+
+def assert_same_gradients(found: Tensor, expected: Tensor, inputs: list[Tensor]) -> None:
+    """In all inputs and weights that are used, of the same slope in all outputs."""
+    slope = torch.randn_like(found)
+    ours, wanted = (torch.autograd.grad(maps, inputs, slope, allow_unused=True) for maps in (found, expected))
+    for one, other in zip(ours, wanted):
+        assert (one is None) == (other is None)
+        if one is not None and other is not None:
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5 * max(1.0, other.abs().max().item()))
 
 
 def second_generation(
     masks: StateMasks, features: Tensor, born: Seeds, level: int, before: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Logits [B,A,O,h,w] and states of all, of whom the first ones had states ``before`` [B,N,S,h,w]."""
+    """Logits [B,A,O,h,w] and states [B,A,h,w,S] of all, of whom the first ones had states ``before`` [B,N,h,w,S]."""
     config, stride = masks.config, STRIDES[level]
     at, later = (min(level, 1), 0) if config.share_across_levels else (level, level - 1)
     states = []
     for image, slot in product(range(BATCH), range(SLOTS)):
-        place, radius = born.places[image, slot], config.gauss_radius * born.strides[image, slot].item()
+        place, radius = born.places[image, slot], born.radii[image, slot].item()
         gauss = gaussian(config, place, radius, stride, tuple(features.shape[2:]))
         own = [gauss] if config.gauss_mode in ("onehot", "concat") else []
         own += offsets(config, place, gauss, radius, stride)
         inputs = with_gauss(features[image], gauss, config.gauss_mode)
         x = conv_of_concatenated(inputs, own, (masks.features[at], masks.own[at] if own else None))
         if before is not None and slot < before.shape[1]:
-            known = torch.stack([finer(channel, features.shape[2:]) for channel in before[image, slot]])
+            known = torch.stack([finer(channel, features.shape[2:]) for channel in before[image, slot].unbind(2)])
             x = x + masks.states[later](known[None])[0]  # of the finer map, as published
         states.append(masks.blocks[at](x.relu()[None])[0])
-    stacked = torch.stack(states)
-    return masks.out[at](stacked).unflatten(0, (BATCH, SLOTS)), stacked.unflatten(0, (BATCH, SLOTS))
+    stacked = torch.stack(states).unflatten(0, (BATCH, SLOTS)).movedim(2, 4)
+    return masks.out[at](stacked).movedim(4, 2), stacked
 
 
 @pytest.mark.parametrize("share", [False, True])
@@ -149,12 +161,15 @@ def test_mp_13_second_generation_carries_channels_from_level_to_level(mode: str,
     masks = lively(StateMasks(model_of(2, **mask)))
     assert isinstance(masks, StateMasks)
     for level, size, known in ((0, (4, 4), 0), (1, (7, 8), 2), (2, (14, 15), 3)):
-        features = torch.randn(BATCH, 16, *size)
-        before = torch.randn(BATCH, known, 16, *((side + 1) // 2 for side in size)) if known else None
-        born = seeds(STRIDES[level])
+        features = torch.randn(BATCH, 16, *size, requires_grad=True)
+        coarse = [(side + 1) // 2 for side in size]
+        before = torch.randn(BATCH, known, *coarse, 16, requires_grad=True) if known else None
+        born = seeds(1.5 * STRIDES[level])
         found = masks(features, born, None if before is None else Masks(torch.zeros(()), before), level)
         expected = second_generation(masks, features, born, level, before)
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+        inputs = [features, *([] if before is None else [before]), *masks.parameters()]
+        assert_same_gradients(found[0], expected[0], inputs)
 
 
 @pytest.mark.parametrize("generation", [1, 2])
@@ -190,8 +205,8 @@ def test_mp_9_masks_of_classes_are_chosen_by_class(generation: int) -> None:
 def test_mp_21_gaussians_are_those_of_the_formulas(kind: str) -> None:
     """``half``, the third of the seed's formulas, is what ``gauss_radius`` means by default."""
     radius = 2.5
-    places = Places(MaskConfig(gauss_kind=kind, gauss_radius=radius), STRIDES)  # type: ignore[arg-type]
-    born = seeds_at([[(24.0, 40.0)]])
+    places = Places(MaskConfig(gauss_kind=kind), STRIDES)  # type: ignore[arg-type]
+    born = seeds_at([[(24.0, 40.0)]], 16 * radius)
     (found,) = places.gaussians(born, 0, torch.zeros(1, 1, 9, 9))[0]
     factor = {"half": math.log(2), "fwhm": 4 * math.log(2), "sigma": 0.5}[kind]
     for y, x in product(range(9), range(9)):
@@ -204,8 +219,8 @@ def test_mp_21_gaussians_are_those_of_the_formulas(kind: str) -> None:
 
 def test_mp_21_all_levels_have_the_same_region_of_the_image() -> None:
     """As fine as the level is; pooled, it is that of the coarse one, but for what it bends within a cell."""
-    places = Places(MaskConfig(gauss_radius=2.0), STRIDES)
-    born = seeds_at([[(24.0, 40.0)]])
+    places = Places(MaskConfig(), STRIDES)
+    born = seeds_at([[(24.0, 40.0)]], 32.0)
     coarse = places.gaussians(born, 0, torch.zeros(1, 1, 6, 6))
     for level, stride in ((1, 8), (2, 4)):
         fine = places.gaussians(born, level, torch.zeros(1, 1, 96 // stride, 96 // stride))

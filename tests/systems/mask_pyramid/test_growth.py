@@ -188,7 +188,7 @@ def test_mp_14_those_that_are_weak_at_home_go_first() -> None:
     logits.requires_grad_()
     own = Hypotheses(seeds_of([[1] * 5], places=places), Masks(logits, None))
     _, present, responses = growth._coverage(0, own, torch.tensor([[64, 64]]))
-    kept = own.take(ldie_ext.pyramid_cull(present, responses, 3).slots)
+    kept = own.take(torch.arange(1)[:, None], ldie_ext.pyramid_cull(present, responses, 3).slots)
     assert kept.seeds.places.tolist() == [places[0, [1, 3, 4]].tolist()], "in their order"
     assert at_places(kept.masks.logits, kept.seeds.places, 16).tolist() == [[5.0, 4.0, 3.0]]
     kept.masks.logits.sum().backward()

@@ -157,10 +157,9 @@ def test_mp_11_mask_losses_of_known_masks(kind: str, expected: float | None) -> 
     assert found.item() == pytest.approx(expected, rel=1e-5)
 
 
-def random_level(config: Any, truth: Truth, alive: list[list[int]], objects: list[list[int]], size: int) -> Level:
+def random_masks(alive: list[list[int]], objects: list[list[int]], size: int) -> Hypotheses:
     seeds = seeds_of(alive, objects)
-    logits = torch.randn(*seeds.alive.shape, size, size, requires_grad=True)
-    return Level(Hypotheses(seeds, Masks(logits, None)), None, torch.zeros(len(alive)))
+    return Hypotheses(seeds, Masks(torch.randn(*seeds.slots.shape, size, size, requires_grad=True), None))
 
 
 def test_mp_15_a_level_is_a_mean_over_hypotheses_not_a_sum() -> None:
@@ -181,13 +180,13 @@ def test_mp_15_slots_that_are_not_in_use_count_for_nothing() -> None:
     recipe = small_recipe(solver={"loss": {"root": 1.0, "missed": 1.0, "masks": ["l1", "l2", "ce", "dice"]}})
     losses = Losses(recipe.model, recipe.runtime)
     truth = make_truth(batch_of(squares((16, 16, 32))), recipe.config)
-    level = random_level(recipe.config, truth, [[1, 0, 1, 0]], [[0, 0, -1, -1]], 16)
-    loss = losses._level(2, level.hypotheses, truth)
-    (slopes,) = torch.autograd.grad(loss, level.hypotheses.masks.logits)
+    level = random_masks([[1, 0, 1, 0]], [[0, 0, -1, -1]], 16)
+    loss = losses._level(2, level, truth)
+    (slopes,) = torch.autograd.grad(loss, level.masks.logits)
     assert slopes.flatten(2).any(2).tolist() == [[True, False, True, False]]
-    empty = random_level(recipe.config, truth, [[0, 0]], [[0, -1]], 16)
-    loss = losses._level(2, empty.hypotheses, truth)
-    assert loss.item() == 0 and not torch.autograd.grad(loss, empty.hypotheses.masks.logits)[0].any()
+    empty = random_masks([[0, 0]], [[0, -1]], 16)
+    loss = losses._level(2, empty, truth)
+    assert loss.item() == 0 and not torch.autograd.grad(loss, empty.masks.logits)[0].any()
 
 
 def test_mp_12_small_objects_count_as_much_by_area() -> None:
@@ -211,31 +210,31 @@ def test_mp_12_missed_objects_push_all_masks_from_their_cells() -> None:
     recipe = small_recipe(solver={"loss": {"missed": 1.0, "unmatched": 0.0, "masks": ["ce"]}})
     losses = Losses(recipe.model, recipe.runtime)
     truth = make_truth(batch_of(squares((0, 0, 16), (32, 32, 16))), recipe.config)
-    level = random_level(recipe.config, truth, [[1, 1]], [[-1, 0]], 16)
-    (slopes,) = torch.autograd.grad(losses._missed_loss(2, level.hypotheses, truth), level.hypotheses.masks.logits)
+    level = random_masks([[1, 1]], [[-1, 0]], 16)
+    (slopes,) = torch.autograd.grad(losses._missed_loss(2, level, truth), level.masks.logits)
     pushed = torch.zeros(16, 16, dtype=torch.bool)
     pushed[8:12, 8:12] = True
     for slot in (0, 1):
         assert torch.equal(slopes[0, slot] > 0, pushed) and not (slopes[0, slot] < 0).any()
-    both = random_level(recipe.config, truth, [[1, 1]], [[1, 0]], 16)
-    assert losses._missed_loss(2, both.hypotheses, truth).item() == 0
-    died = random_level(recipe.config, truth, [[1, 0]], [[1, 0]], 16)
-    assert losses._missed_loss(2, died.hypotheses, truth).item() > 0, "its hypothesis is not alive"
+    both = random_masks([[1, 1]], [[1, 0]], 16)
+    assert losses._missed_loss(2, both, truth).item() == 0
+    died = random_masks([[1, 0]], [[1, 0]], 16)
+    assert losses._missed_loss(2, died, truth).item() > 0, "its hypothesis is not alive"
 
 
 def test_mp_16_root_loss_is_about_the_place_of_birth_alone() -> None:
     recipe = small_recipe(solver={"loss": {"root": 1.0}})
     without = dataclasses.replace(recipe.config.solver.loss, root=0.0)
     truth = make_truth(batch_of(squares((16, 16, 32))), recipe.config)
-    level = random_level(recipe.config, truth, [[1, 1]], [[0, -1]], 16)
+    level = random_masks([[1, 1]], [[0, -1]], 16)
     slopes = []
     for loss in (recipe.config.solver.loss, without):
         losses = Losses(recipe.model, recipe.runtime)
         losses.config = dataclasses.replace(recipe.config, solver=dataclasses.replace(recipe.config.solver, loss=loss))
-        value = losses._level(2, level.hypotheses, truth)
-        slopes.append(torch.autograd.grad(value, level.hypotheses.masks.logits)[0])
+        value = losses._level(2, level, truth)
+        slopes.append(torch.autograd.grad(value, level.masks.logits)[0])
     difference = slopes[0] - slopes[1]
-    where = (level.hypotheses.seeds.places[0] / 4).long()
+    where = (level.seeds.places[0] / 4).long()
     for slot, sign in ((0, -1), (1, 1)):
         x, y = where[slot].tolist()
         assert sign * difference[0, slot, y, x] > 0, "an object's is to be sure at home, one without is not"

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import ldie_ext
 from ldie.systems.mask_pyramid.config import MaskPyramidConfig
@@ -32,9 +32,9 @@ class MaskPyramidGraph(DetectionGraph):
         size: (H, W) of the images.
     """
 
-    def __init__(self, model: nn.Module, config: MaskPyramidConfig, size: Size) -> None:
+    def __init__(self, model: Any, config: MaskPyramidConfig, size: Size) -> None:
         super().__init__(size, config.test.detections, config.test.update_threshold)
-        self.model: Any = model
+        self.model = model
         self.config = config
         self.stride = config.model.strides[self.model.levels - 1]
         self.input = WholeImageInput(size, config.input, "detectron2")

@@ -129,12 +129,18 @@ class Losses(nn.Module):
         sums = []
         for index, level in enumerate(levels):
             assert level.guide is not None
-            covered = _rows(truth.covered[index], truth.objects)
-            labels = truth.labels_of(truth.objects)
-            classes = torch.arange(level.guide.shape[1], device=labels.device)
-            wanted = (covered[:, None] & (labels[:, None] == classes[:, None])[..., None, None]).any(2)
-            sums.append(functional.binary_cross_entropy_with_logits(level.guide, wanted.float()))
+            wanted = _class_maps(truth, index, level.guide.shape[1])
+            sums.append(functional.binary_cross_entropy_with_logits(level.guide, wanted))
         return torch.stack(sums).mean()
+
+
+def _class_maps(truth: Truth, index: int, classes: int) -> Tensor:
+    """float32 [B,K,h,w]: 1 where an object of the class covers the cell on a level."""
+    covered = _rows(truth.covered[index], truth.objects).float()
+    images = torch.arange(len(covered), device=covered.device)[:, None]
+    rows = images * classes + truth.labels_of(truth.objects).clamp(min=0)
+    maps = covered.new_zeros((len(covered) * classes, *covered.shape[2:]))
+    return maps.index_add_(0, rows.flatten(), covered.flatten(0, 1)).clamp_(max=1).unflatten(0, (-1, classes))
 
 
 def mask_loss(kind: MaskLoss, logits: Tensor, targets: Tensor, matched: Tensor, *, by_area: bool = False) -> Tensor:
