@@ -82,9 +82,10 @@ class Growth(nn.Module):
             grown = grown.take(images, slots)
             levels.append(Level(grown, guide, born, slots))
             if index + 1 < len(features):
-                before = grown.masks
-                newborn, born = self._born(index, coverage, present, guide, grown.seeds, truth)
-                seeds = grown.seeds.join(newborn)
+                before, seeds, born = grown.masks, grown.seeds, torch.zeros_like(born)
+                if self.config.newborns(index):
+                    newborn, born = self._born(index, coverage, present, guide, seeds, truth)
+                    seeds = seeds.join(newborn)
         return levels
 
     def _first(self, level: Tensor, guide: Tensor | None, sizes: Tensor, truth: Truth | None) -> tuple[Seeds, Tensor]:
