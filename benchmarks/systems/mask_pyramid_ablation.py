@@ -49,9 +49,8 @@ _QUICK_ROWS, _QUICK_STEPS = (BASE, "loss_l1"), 2
 _EVALUATIONS = 6
 """Of a run: points of its curve."""
 _PICTURED_IMAGES = 2
-_COLORS = 128
-"""Of a picture in the docs, which would be large otherwise."""
-_PROBE = ("solver.max_iter=24", "solver.log_step=4", "dataset.limit=8", "dataset.val=train2017")
+_PROBE_STEPS = 24
+_PROBE = (f"solver.max_iter={_PROBE_STEPS}", "solver.log_step=4", "dataset.limit=8", "dataset.val=train2017")
 """A few steps that tell how long one takes."""
 
 
@@ -159,7 +158,7 @@ class Study:
         steps = self.steps
         if not steps:
             probe = folder / "probe"
-            self._train(probe, seed, [*_changes(row, 10**6), *_PROBE], resume=False)
+            self._train(probe, seed, [*_changes(row, _PROBE_STEPS), *_PROBE], resume=False)
             seconds = [record["seconds"] for record in read_log(probe / "log.jsonl", ["train"])]
             shutil.rmtree(probe)
             each = statistics.median(seconds[len(seconds) // 2 :]) / 4
@@ -213,7 +212,8 @@ def draw_growth(folder: Path, data: Path, path: Path) -> None:
     chosen = [sample.image for sample in samples if len(sample) > 1][:_PICTURED_IMAGES]
     with torch.no_grad():
         sheet = trained(folder).pictures(chosen)["pyramid"]
-    save_picture(sheet.quantize(_COLORS, dither=Image.Dither.NONE), path)
+    few = sheet.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)  # a third of the bytes
+    save_picture(few, path)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import statistics
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,9 +93,9 @@ def write_page(
     draw_curves(outcomes, docs / "pictures" / CURVES)
     written = "\n\n".join(
         [
-            f"{setting}\n\n```sh\n{command}\n```",
+            f"{_wrapped(setting)}\n\n```sh\n{command}\n```",
             table(outcomes),
-            *_words(outcomes),
+            *map(_wrapped, _words(outcomes)),
             f"![Mask AP over the steps of training, a panel for each kind of choice](pictures/{CURVES})",
             *(f"![{shown}](pictures/{file})" for file, shown in pictures),
         ]
@@ -104,6 +105,10 @@ def write_page(
     before, _, rest = text.partition(BEGIN)
     after = rest.partition(END)[2]
     write_text(path, f"{before}{BEGIN}\n\n{written}\n\n{END}{after}")
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
 
 
 def table(outcomes: Sequence[Outcome]) -> str:

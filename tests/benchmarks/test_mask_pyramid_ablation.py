@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from ldie.config import override
@@ -66,6 +67,8 @@ def test_one_command_makes_the_page(
     for file in pictures:
         with Image.open(docs / file) as picture:
             assert picture.width > 400
+            colors = np.asarray(picture.convert("RGB")).reshape(-1, 3)
+            assert (np.ptp(colors, axis=1) > 140).any() and (colors.min(1) > 250).any()  # also where they are few
     folders = sorted(runs.glob("*-0-*"))
     assert len(folders) == 2
     for folder in folders:
