@@ -84,11 +84,7 @@ class Growth(nn.Module):
             if index + 1 < len(features):
                 before, seeds, born = grown.masks, grown.seeds, torch.zeros_like(born)
                 if self.config.newborns(index):
-<<<<<<< HEAD
                     newborn, born = self._born(index, coverage, present, guide, seeds, truth)
-=======
-                    newborn, born = self._born(index, coverage, present, guide, grown.seeds, truth)
->>>>>>> mphostile
                     seeds = seeds.join(newborn)
         return levels
 
