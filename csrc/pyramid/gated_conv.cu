@@ -94,7 +94,7 @@ void launch_sums(const GatedSums<T>& args, int64_t first_sum, Context& context) 
   LDIE_LAUNCH((gated_sums_kernel<kMaps, kSums, T>), grid, dim3(kThreads), 0, context.stream, args, first_sum, tiles);
 }
 
-// kTaps taps of one row of the window, of the output and image that blockIdx.z counts with these rows.
+// kTaps taps of one row of the window: blockIdx.y counts these rows, with the outputs and images.
 template <int kTaps, typename T>
 __global__ void __launch_bounds__(kThreads)
     gated_products_kernel(GatedProducts<T> args, int64_t first_tap, int64_t tiles) {

@@ -20,7 +20,7 @@
 namespace ldie::pyramid {
 
 enum class ShareMode { kSoftmax, kMax };
-inline ShareMode last_option(ShareMode) { return ShareMode::kMax; }
+constexpr ShareMode last_option(ShareMode) { return ShareMode::kMax; }
 
 constexpr int kUsualTop = 3, kMostTop = 8;  // largest logits, in registers
 

@@ -48,7 +48,7 @@ def gaussian_maps(
     Returns:
         [..., H, W] in [0, 1]. Radius 0 leaves 1 in a cell whose middle the centre is, an infinite one 1 everywhere. A
         centre that is not finite (a slot that is not in use) and a radius below 0 or NaN give a map of zeros. Values
-        that are no normal numbers of the precision, below 1.7e-38 or 2.3e-308, are 0.
+        that are no normal numbers of the precision, below some 1.7e-38 or 2.3e-308, are 0.
 
     Raises:
         RuntimeError: a shape, dtype, device, size or step does not fit.

@@ -34,7 +34,8 @@ def gated_conv(gates: Tensor, responses: Tensor) -> Tensor:
     Raises:
         RuntimeError: a shape, dtype or device does not fit, or K is even.
 
-    No memory beyond the output, nor beyond the gradients in the backward (on the CPU about half a MiB for each thread).
+    No memory beyond the output, nor beyond the gradients in the backward, but on the CPU a copy of some rows for each
+    thread (half a MiB for one output and K = 7).
 
     Differentiable: once, in gates and responses; a second derivative raises. Under autocast the computation is float32.
     Deterministic: yes, with the gradients: every sum has its order.

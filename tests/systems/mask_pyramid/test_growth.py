@@ -54,7 +54,7 @@ def configuration(case: int) -> MaskPyramidConfig:
         "low_thresh": (0.2, 0.6, 1.0)[case // 3 % 3],
         "min_spawn": (0, 3)[case // 4 % 2],
         "max_alive": ((6, 5, 4), (6, 3, 8), (20,))[case // 5 % 3],
-        "newborns": ((4, 3), (2,), (9,), (0, 2))[case // 7 % 4],
+        "newborns": ((4, 3), (2,), (9,), (0, 3))[case // 7 % 4],
         "guide": case % 5 == 0,
     }
     assign = {"teach": case % 3 == 0}

@@ -117,7 +117,7 @@ WITH: dict[str, tuple[dict[str, Any], dict[str, Any], set[str]]] = {
     ),
     "loss.iou": ({"model": {"score": {"iou_head": True}}}, {"solver": {"loss": {"iou": 0.5}}}, {"iou", "steps"}),
     "loss.guide": ({"model": {"growth": {"guide": True}}}, {"solver": {"loss": {"guide": 0.5}}}, {"guide", "steps"}),
-    "nms_threshold": ({"test": {"nms": "greedy"}}, {"test": {"nms_threshold": 0.01}}, RESULTS),
+    "nms_threshold": ({"test": {"nms": "greedy"}}, {"test": {"nms_threshold": 0.9}}, RESULTS),
 }  # fmt: skip
 """Keys that mean something with others alone, and these."""
 ELSEWHERE = {

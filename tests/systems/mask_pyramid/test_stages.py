@@ -94,7 +94,7 @@ def test_mp_14_a_run_stopped_amid_stages_goes_on_as_if_it_had_not(shapes: Sets, 
     """Bit for bit, stopped before and after a level was added."""
     make_trainer(shapes, tmp_path / "whole", solver={**STAGED, "max_iter": 4}).run()
     for steps in (2, 3, 4):
-        trainer = make_trainer(shapes, tmp_path / "parts", solver={**STAGED, "max_iter": steps}, resume=steps > 1)
+        trainer = make_trainer(shapes, tmp_path / "parts", solver={**STAGED, "max_iter": steps}, resume=steps > 2)
         trainer.run()
     torch.testing.assert_close(weights_of(tmp_path / "parts"), weights_of(tmp_path / "whole"), rtol=0, atol=0)
     counts = [levels_of(record) for record in read_log(tmp_path / "parts/log.jsonl") if record["kind"] == "train"]

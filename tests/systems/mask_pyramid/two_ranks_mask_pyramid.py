@@ -32,8 +32,10 @@ class ExactModel(MaskPyramid):
         return super().from_config(config, facts).double()
 
     def predict(self, inputs):
-        single = copy.deepcopy(self).float()
-        return MaskPyramid.predict(single, inputs)
+        return MaskPyramid.predict(copy.deepcopy(self).float(), inputs)
+
+    def pictures(self, images):
+        return MaskPyramid.pictures(copy.deepcopy(self).float(), images)
 
 
 def exact_input(*args):

@@ -73,6 +73,9 @@ class GrowthConfig:
     """Cells that are claimed by less than this give birth, those claimed least first."""
     min_spawn: Count = 0
     """So many births in any case, as far as there is room."""
+    births: Literal["unclaimed", "learnt"] = "unclaimed"
+    """Where hypotheses are born: in cells that are claimed least; or, whatever is claimed, where a map says so that
+    learns the fullest cells of objects that no hypothesis has, such as a cup on a table that is one's, too."""
     topk_keep: Annotated[int, Field(ge=1, le=8)] = 3
     """A hypothesis lives on if it is among so many best ones of some cell."""
     keep_floor: _Fraction = 0.0
@@ -143,6 +146,7 @@ class LossConfig:
     classes: _Weight = 1.0
     iou: _Weight = 1.0
     guide: _Weight = 1.0
+    births: _Weight = 1.0
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ from ldie.systems.mask_pyramid.truth import Truth, assign
 _DOWN, _RIGHT = 0.5698402910, 0.7548776662
 """Cells of which ``y * _DOWN + x * _RIGHT`` modulo 1 is small lie evenly on maps of any size: powers of the inverse of
 the plastic number, the golden ratio of the plane (Roberts' sequence R2)."""
+_RARE = 0.01
+"""Probability of a birth in each cell at the start."""
 _TAUGHT = -math.inf
 """What cells are claimed by that give birth whatever hypotheses and the guide say."""
 
@@ -35,6 +37,8 @@ class Level:
     """Those that live on, the cells' best ones."""
     guide: Tensor | None
     """float [B,K,h,w]: logits of where objects of each class are."""
+    calls: Tensor | None
+    """float [B,1,h,w]: logits of where births are called for, with ``model.growth.births=learnt``; not on the last."""
     born: Tensor
     """int64 [B]: how many of all were born for this level, on cells of the one before."""
     slots: Tensor
@@ -60,6 +64,10 @@ class Growth(nn.Module):
         guided = len(model.strides) if model.growth.guide else 0
         channel = model.backbone.pyramid_channel
         self.guides = nn.ModuleList(nn.Conv2d(channel, model.num_classes, 1) for _ in range(guided))
+        calling = len(model.strides) - 1 if model.growth.births == "learnt" else 0
+        self.calls = nn.ModuleList(nn.Conv2d(channel, 1, 1) for _ in range(calling))
+        for conv in self.calls:
+            nn.init.constant_(conv.get_parameter("bias"), -math.log(1 / _RARE - 1))
 
     def forward(self, features: Sequence[Tensor], sizes: Tensor, truth: Truth | None = None) -> list[Level]:
         """Features [B,C,h,w] of the levels that grow, the coarsest first -> these levels.
@@ -81,11 +89,12 @@ class Growth(nn.Module):
             capacity = min(self.config.max_alive(index), present.shape[1])
             slots = ldie_ext.pyramid_cull(present, responses, capacity).slots
             grown = grown.take(images, slots)
-            levels.append(Level(grown, guide, born, slots))
+            calls = full_precision(self.calls[index](level)) if index < len(self.calls) else None
+            levels.append(Level(grown, guide, calls, born, slots))
             if index + 1 < len(features):
                 before, seeds, born = grown.masks, grown.seeds, torch.zeros_like(born)
                 if self.config.newborns(index):
-                    newborn, born = self._born(index, coverage, present, guide, grown.seeds, truth)
+                    newborn, born = self._born(levels[-1], index, coverage, present, truth)
                     seeds = seeds.join(newborn)
         return levels
 
@@ -144,13 +153,14 @@ class Growth(nn.Module):
         )
 
     def _born(
-        self, index: int, claimed: Tensor, present: Tensor, guide: Tensor | None, old: Seeds, truth: Truth | None
+        self, level: Level, index: int, claimed: Tensor, present: Tensor, truth: Truth | None
     ) -> tuple[Seeds, Tensor]:
-        """Hypotheses in the cells of a level that are claimed least, whose slots are beside those that are there."""
-        growth = self.config.model.growth
+        """Hypotheses in cells of a level, whose slots are beside those that are there."""
+        growth, old, guide = self.config.model.growth, level.hypotheses.seeds, level.guide
+        if level.calls is not None:
+            claimed, guide = torch.zeros_like(claimed), level.calls
         if truth is not None and self.config.solver.assign.teach:
-            missed = truth.learnt_from(index, self.config.solver.assign) & ~truth.supported(old)
-            claimed = _teach(claimed, truth, missed, index)
+            claimed = _teach(claimed, truth, truth.missed(old, index, self.config.solver.assign), index)
         room = min(self.config.newborns(index), claimed[0].numel())
         cells, born, places = ldie_ext.pyramid_spawn(
             claimed,
@@ -175,7 +185,4 @@ def _teach(claimed: Tensor, truth: Truth, missed: Tensor, index: int) -> Tensor:
     """Objects bool [B,T] that are missed are born at the cell that has most of them."""
     if not missed.numel():
         return claimed
-    cell = truth.targets[index].flatten(1).argmax(1)[truth.objects.clamp(min=0)]
-    flat = claimed.flatten(1)
-    taught = torch.zeros_like(flat).scatter_add_(1, cell, missed.to(flat.dtype)) > 0
-    return flat.masked_fill(taught, _TAUGHT).unflatten(1, claimed.shape[1:])
+    return claimed.masked_fill(truth.fullest(missed, index), _TAUGHT)

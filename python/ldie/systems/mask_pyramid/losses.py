@@ -55,6 +55,8 @@ class Losses(nn.Module):
             )
         if levels[0].guide is not None:
             losses["guide"] = options.guide * self._guide_loss(levels, truth)
+        if levels[0].calls is not None:
+            losses["births"] = options.births * self._birth_loss(levels, truth)
         losses["class"] = losses["class"] + unused(self.model, len(levels), losses["class"])
         counts = {
             f"pyr_num_l{index}": level.hypotheses.seeds.alive.sum(1).float().mean()
@@ -123,6 +125,20 @@ class Losses(nn.Module):
         overlap = both / either.clamp(min=1)
         each = functional.binary_cross_entropy_with_logits(logits, overlap, reduction="none")
         return self._mean(each, seeds.alive & (objects >= 0))
+
+    def _birth_loss(self, levels: Sequence[Level], truth: Truth) -> Tensor:
+        """Cross entropy of where births are called for, sum over cells by objects without a hypothesis."""
+        sums, count = [], []
+        for index, level in enumerate(levels):
+            if level.calls is not None:
+                missed = truth.missed(level.hypotheses.seeds, index, self.config.solver.assign)
+                wanted = truth.fullest(missed, index) if missed.numel() else torch.zeros_like(level.calls[:, 0])
+                each = functional.binary_cross_entropy_with_logits(level.calls[:, 0], wanted.float(), reduction="sum")
+                sums.append(each)
+                count.append(wanted.sum().double())
+        processes = self._runtime.world_size
+        total = self._runtime.total(torch.stack(count).sum()).float() / processes
+        return torch.stack(sums).sum() / total.clamp(min=1 / processes)
 
     def _guide_loss(self, levels: Sequence[Level], truth: Truth) -> Tensor:
         """Cross entropy of where objects of each class are, mean over cells, classes and levels."""

@@ -51,17 +51,20 @@ TINY = MaskPyramidConfig(
 OVERFIT = replace(
     TINY,
     model=replace(
-        TINY.model, growth=replace(TINY.model.growth, max_alive=(32, 40, 40, 40), newborns=(16, 16, 16), topk_keep=5)
+        TINY.model,
+        growth=replace(TINY.model.growth, max_alive=(48, 32, 32, 28), newborns=(12, 8, 8), births="learnt"),
     ),
     solver=replace(
         TINY.solver,
-        max_iter=500,
+        batch_size=4,
+        max_iter=1000,
         ema_decay=0.0,
-        data=replace(TINY.solver.data, shorter_sides=(128,), mirror=0.0, color_jitter=0.0),
+        data=replace(TINY.solver.data, shorter_sides=(192,), longest=384, mirror=0.0, color_jitter=0.0),
     ),
+    input=replace(TINY.input, shorter_side=192, longest=384),
 )
 """Learns a handful of images by heart: ``tiny`` without augmentation, to see that nothing is in the way of the data.
-There is room for many small neighbours."""
+There is room for many small neighbours, and births in front of others' masks."""
 
 R50_1X = MaskPyramidConfig(
     model=MaskPyramidModel(

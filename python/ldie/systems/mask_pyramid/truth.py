@@ -44,6 +44,17 @@ class Truth:
         own = seeds.objects.where(seeds.alive, -1)
         return (self.objects[:, :, None] == own[:, None]).any(2) & (self.objects >= 0)
 
+    def missed(self, seeds: Seeds, level: int, options: AssignConfig) -> Tensor:
+        """Bool [B,T]: which objects have no hypothesis, and may have one that is born on a level."""
+        return self.learnt_from(level, options) & ~self.supported(seeds)
+
+    def fullest(self, chosen: Tensor, level: int) -> Tensor:
+        """Bool [B,h,w]: the cells of a level that have most of each of the objects ``chosen`` bool [B,T]."""
+        cell = self.targets[level].flatten(1).argmax(1)[self.objects.clamp(min=0)]
+        height, width = self.targets[level].shape[1:]
+        counts = torch.zeros((len(chosen), height * width), device=chosen.device)
+        return (counts.scatter_add_(1, cell, chosen.float()) > 0).unflatten(1, (height, width))
+
     def learnt_from(self, level: int, options: AssignConfig) -> Tensor:
         """Bool [B,T]: which objects are of a size that hypotheses born on a level learn."""
         there = self.objects >= 0
