@@ -240,3 +240,15 @@ def test_those_lie_evenly_whatever_the_size_of_the_map(size: tuple[int, int], ro
     cells = torch.cartesian_prod(*(torch.arange(0.5, side) for side in size))
     far = torch.cdist(cells, seeds.places[0].flip(1) / 16).amin(1).amax()
     assert far < 1.7 * (size[0] * size[1] / room) ** 0.5
+
+
+def test_nobody_is_born_beside_an_image() -> None:
+    """Also where births are learnt, and the maps call for them in what the batch was filled up with."""
+    growth = Growth(small_config(model={"growth": {"births": "learnt", "topk_keep": 8}}))
+    with torch.no_grad():
+        for conv in growth.calls:
+            conv.get_parameter("bias").fill_(9.0)
+        levels = growth([torch.randn(2, 16, side, side) for side in (4, 8, 16)], torch.tensor([[64, 64], [10, 16]]))
+    assert all(level.born[1] > 0 for level in levels)
+    seeds = levels[-1].hypotheses.seeds
+    assert (seeds.places[1, seeds.alive[1]] < 16).all(), "middles of cells that have some of the image"

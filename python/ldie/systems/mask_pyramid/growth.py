@@ -94,7 +94,7 @@ class Growth(nn.Module):
             if index + 1 < len(features):
                 before, seeds, born = grown.masks, grown.seeds, torch.zeros_like(born)
                 if self.config.newborns(index):
-                    newborn, born = self._born(levels[-1], index, coverage, present, truth)
+                    newborn, born = self._born(levels[-1], index, coverage, present, sizes, truth)
                     seeds = seeds.join(newborn)
         return levels
 
@@ -104,10 +104,9 @@ class Growth(nn.Module):
         Where the batch has more cells than there is room for, in those where the guide sees objects first; without one,
         in cells that lie evenly.
         """
-        batch, (height, width) = level.shape[0], level.shape[2:]
-        nobody = torch.zeros((batch, 1), dtype=torch.bool, device=level.device)
-        stride, no_mask = self.config.model.strides[0], level[:, :1].detach()
-        coverage = ldie_ext.pyramid_coverage(no_mask, nobody, mode="max", top_k=1, sizes=sizes, step=stride).coverage
+        stride, (height, width) = self.config.model.strides[0], level.shape[2:]
+        nobody = torch.zeros((len(level), 1), dtype=torch.bool, device=level.device)
+        coverage = _outside(level, sizes, stride)
         room = min(self.config.max_alive(0), height * width)
         if room == height * width:
             guide = None
@@ -153,12 +152,12 @@ class Growth(nn.Module):
         )
 
     def _born(
-        self, level: Level, index: int, claimed: Tensor, present: Tensor, truth: Truth | None
+        self, level: Level, index: int, claimed: Tensor, present: Tensor, sizes: Tensor, truth: Truth | None
     ) -> tuple[Seeds, Tensor]:
         """Hypotheses in cells of a level, whose slots are beside those that are there."""
         growth, old, guide = self.config.model.growth, level.hypotheses.seeds, level.guide
         if level.calls is not None:
-            claimed, guide = torch.zeros_like(claimed), level.calls
+            claimed, guide = _outside(level.calls, sizes, self.config.model.strides[index]), level.calls
         if truth is not None and self.config.solver.assign.teach:
             claimed = _teach(claimed, truth, truth.missed(old, index, self.config.solver.assign), index)
         room = min(self.config.newborns(index), claimed[0].numel())
@@ -179,6 +178,14 @@ class Growth(nn.Module):
         births = nn.functional.pad(places, (0, 1), value=radius)
         objects = None if truth is None else assign(places, cells >= 0, index, old, truth, self.config)
         return Seeds(cells, births, objects)
+
+
+def _outside(maps: Tensor, sizes: Tensor, stride: int) -> Tensor:
+    """[B,h,w] of maps [B,C,h,w] of a stride: what no hypotheses claim, 0 inside of the images and 1 beside them."""
+    nobody = torch.zeros((len(maps), 1), dtype=torch.bool, device=maps.device)
+    return ldie_ext.pyramid_coverage(
+        maps[:, :1].detach(), nobody, mode="max", top_k=1, sizes=sizes, step=stride
+    ).coverage
 
 
 def _teach(claimed: Tensor, truth: Truth, missed: Tensor, index: int) -> Tensor:
