@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from typing import Any
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 import pytest
 import torch
@@ -232,3 +232,14 @@ def test_mp_2_with_more_cells_than_hypotheses_these_do_not_all_start_in_one_corn
     else:
         quarters = [sum((y < 2) == top and (x < 4) == left for y, x in born) for top in (0, 1) for left in (0, 1)]
         assert min(quarters) >= 3
+
+
+@pytest.mark.parametrize(("size", "room"), [((20, 89), 80), ((7, 34), 20), ((150, 250), 40)])
+def test_those_lie_evenly_whatever_the_size_of_the_map(size: tuple[int, int], room: int) -> None:
+    """No cell is far from all of them, also where the width is a Fibonacci number and where there are many cells."""
+    growth = growth_by_lot(small_config(model={"growth": {"max_alive": [room]}}), Mock())
+    seeds, born = growth._first(torch.zeros(1, 1, *size), None, torch.tensor([[16 * side for side in size]]), None)
+    assert born.tolist() == [room]
+    cells = torch.cartesian_prod(*(torch.arange(0.5, side) for side in size))
+    far = torch.cdist(cells, seeds.places[0].flip(1) / 16).amin(1).amax()
+    assert far < 1.7 * (size[0] * size[1] / room) ** 0.5

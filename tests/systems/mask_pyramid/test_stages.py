@@ -11,6 +11,7 @@ import pytest
 import torch
 from ldie.engine import checkpoint
 from ldie.engine.log import read_log
+from ldie.errors import ConfigError
 from ldie.systems.mask_pyramid import MaskPyramid, MaskPyramidRecipe
 from ldie.tasks.detection import CocoDataset
 from systems.mask_pyramid.helpers import LEVELS, batch_of, gradients, make_trainer, small_model, small_recipe
@@ -41,7 +42,7 @@ def test_mp_14_a_level_follows_after_so_many_steps() -> None:
 
 def test_mp_14_a_level_follows_when_those_before_are_mature(caplog: pytest.LogCaptureFixture) -> None:
     """When an evaluation is no better than the one before by ``gain``; the next has its first one without a rival."""
-    recipe = small_recipe(solver={"stage": {"levels": 1, "gain": 0.05}})
+    recipe = small_recipe(solver={"stage": {"levels": 1, "gain": 0.05}, "eval_step": 1})
     seen = []
     with caplog.at_level(logging.INFO, "ldie"):
         for value in (0.1, 0.2, 0.24, 0.3, 0.2, 0.9):
@@ -146,3 +147,18 @@ def test_levels_of_weights_to_start_from_are_not_taken(shapes: Sets, tmp_path: P
     )
     assert trainer.model.levels == 2  # type: ignore[attr-defined]
     assert trainer.run() is not None
+
+
+def test_how_many_levels_a_run_began_with_cannot_change(shapes: Sets, tmp_path: Path) -> None:
+    """It would be read by nobody: the weights say how many grow."""
+    make_trainer(shapes, tmp_path, solver={"max_iter": 1, "stage": {"levels": 1, "steps": 9}}).run()
+    with pytest.raises(ConfigError, match=r"solver\.stage\.levels cannot change where a run goes on"):
+        make_trainer(shapes, tmp_path, solver={"max_iter": 2}, resume=True)
+
+
+@pytest.mark.parametrize(("solver", "warned"), [({}, True), ({"eval_step": 5}, False), ({"max_iter": 9}, True)])
+def test_levels_that_never_follow_are_warned_of(
+    solver: dict[str, Any], warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    small_recipe(solver={**solver, "stage": {"levels": 1}})
+    assert ("no level follows" in caplog.text) == warned

@@ -235,6 +235,10 @@ class MaskPyramidConfig(RunConfig):
             )
         if solver.stage.levels > levels:
             raise ConfigError(f"solver.stage.levels must be at most {levels}, got {solver.stage.levels}")
+        if solver.stage.steps and not solver.stage.levels:
+            raise ConfigError(
+                "solver.stage.steps is for levels after the first; set solver.stage.levels, or leave it 0"
+            )
         if model.mask.generation == 2 and model.mask.block == "bottleneck" and model.mask.state_channel % 2:
             raise ConfigError(
                 f"model.mask.state_channel must be even for block=bottleneck, got {model.mask.state_channel}"

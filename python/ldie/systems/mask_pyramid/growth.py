@@ -20,8 +20,9 @@ from ldie.systems.mask_pyramid.generations import ConvMasks, StateMasks
 from ldie.systems.mask_pyramid.hypotheses import Hypotheses, Masks, Seeds, at_places
 from ldie.systems.mask_pyramid.truth import Truth, assign
 
-_GOLDEN = 0.6180339887
-"""Multiples of it, modulo 1, lie evenly (Weyl, 1916)."""
+_DOWN, _RIGHT = 0.5698402910, 0.7548776662
+"""Cells of which ``y * _DOWN + x * _RIGHT`` modulo 1 is small lie evenly on maps of any size: powers of the inverse of
+the plastic number, the golden ratio of the plane (Roberts' sequence R2)."""
 _RARE = 0.01
 """Probability of a birth in each cell at the start."""
 _TAUGHT = -math.inf
@@ -111,8 +112,8 @@ class Growth(nn.Module):
         if room == height * width:
             guide = None
         elif guide is None:
-            numbers = torch.arange(height * width, device=level.device).reshape(height, width)
-            coverage = coverage.maximum(numbers * _GOLDEN % 1)
+            y, x = (torch.arange(side, device=level.device) for side in (height, width))
+            coverage = coverage.maximum((y[:, None] * _DOWN + x * _RIGHT) % 1)
         cells, born, places = ldie_ext.pyramid_spawn(
             coverage,
             nobody,

@@ -34,6 +34,7 @@ class MaskPyramidRecipe(WholeImageRecipe):
     best_metric: ClassVar[str] = "segm/AP"
     name: ClassVar[str] = "mask_pyramid"
     spellings = SPELLINGS
+    fixed_on_resume: ClassVar[tuple[str, ...]] = (*WholeImageRecipe.fixed_on_resume, "solver.stage.levels")
 
     def __init__(self, model: MaskPyramid, config: MaskPyramidConfig, runtime: Runtime) -> None:
         self.model: MaskPyramid = model
@@ -43,6 +44,13 @@ class MaskPyramidRecipe(WholeImageRecipe):
         self.images = WholeImages(config.solver.data, model.facts, masks=True, keypoints=False)
         self._losses = runtime.replicate(Losses(model, runtime))
         self._before = 0.0
+        stage = config.solver.stage
+        if 0 < stage.levels < self._all_levels and not stage.steps and not config.solver.eval_step:
+            logger.warning(
+                "solver.stage.levels=%d: no level follows these, as there are no evaluations to decide; set "
+                "solver.eval_step or solver.stage.steps",
+                stage.levels,
+            )
 
     def check_data(self, dataset: CocoDataset) -> None:
         """See :meth:`Recipe.check_data`: objects with masks."""
