@@ -52,7 +52,9 @@ def grow(image: int, masks: RandomMasks, size: tuple[int, int], truth: Truth, co
         born, alive = len(new), cull(alive, level, inside, config)
         steps.append(Step(born, list(map(copied, alive))))
         if level + 1 < len(insides):
-            if config.model.growth.guide:
+            if config.model.growth.births == "learnt":
+                claimed = 1 - masks.calls[level][image, 0].sigmoid()
+            elif config.model.growth.guide:
                 claimed = 1 - masks.guides[level][image].amax(0).sigmoid() * (1 - claimed)
             new = newborns(level, spawn(level, claimed, alive, image, truth, config), alive)
     return steps
@@ -169,6 +171,7 @@ class RandomMasks:
             [{cell: own[number] for cell, number in self.numbers.items()} for own in level] for level in self.maps
         ]
         self.guides = [torch.randn(batch, 2, *size, dtype=torch.float64) for size in sizes]
+        self.calls = [torch.randn(batch, 1, *size, dtype=torch.float64) for size in sizes[:-1]]
         self.starts = torch.tensor([0, *(h * w for h, w in sizes)]).cumsum(0)
         self.widths = torch.tensor([w for _, w in sizes])
         self.first = config.model.strides[0]

@@ -25,10 +25,12 @@ SIZES = [(2, 3), (4, 6), (7, 11)]
 def growth_by_lot(config: MaskPyramidConfig, masks: plain.RandomMasks) -> Growth:
     """Whose networks are a table."""
     growth = Growth(config).double()
-    del growth._modules["masks"], growth._modules["guides"]
+    del growth._modules["masks"], growth._modules["guides"], growth._modules["calls"]
     growth.__dict__["masks"] = lambda level, seeds, before, index: (masks.of(seeds, index), None)
     guided = masks.guides if config.model.growth.guide else []
     growth.__dict__["guides"] = [lambda _, own=own: own for own in guided]
+    calling = masks.calls if config.model.growth.births == "learnt" else []
+    growth.__dict__["calls"] = [lambda _, own=own: own for own in calling]
     return growth
 
 
@@ -56,6 +58,7 @@ def configuration(case: int) -> MaskPyramidConfig:
         "max_alive": ((6, 5, 4), (6, 3, 8), (20,))[case // 5 % 3],
         "newborns": ((4, 3), (2,), (9,), (0, 3))[case // 7 % 4],
         "guide": case % 5 == 0,
+        "births": ("unclaimed", "learnt")[case % 7 == 2],
     }
     assign = {"teach": case % 3 == 0}
     if case % 4 == 1:

@@ -59,6 +59,9 @@ KEYS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "growth.topk_keep": ({"model": {"growth": {"topk_keep": 8}}}, ALL),
     "growth.keep_floor": ({"model": {"growth": {"keep_floor": 0.5}}}, ALL),
     "growth.guide": ({"model": {"growth": {"guide": True}}}, BORN | RESULTS | {"guide", "growth.guides"}),
+    "growth.births=learnt": (
+        {"model": {"growth": {"births": "learnt"}}}, BORN | RESULTS | {"births", "growth.calls"},
+    ),
     # scores
     "score.convs": ({"model": {"score": {"convs": 0}}}, CLASS | RESULTS | {"score.convs"}),
     "score.hidden": (
@@ -117,6 +120,9 @@ WITH: dict[str, tuple[dict[str, Any], dict[str, Any], set[str]]] = {
     ),
     "loss.iou": ({"model": {"score": {"iou_head": True}}}, {"solver": {"loss": {"iou": 0.5}}}, {"iou", "steps"}),
     "loss.guide": ({"model": {"growth": {"guide": True}}}, {"solver": {"loss": {"guide": 0.5}}}, {"guide", "steps"}),
+    "loss.births": (
+        {"model": {"growth": {"births": "learnt"}}}, {"solver": {"loss": {"births": 0.5}}}, {"births", "steps"},
+    ),
     "nms_threshold": ({"test": {"nms": "greedy"}}, {"test": {"nms_threshold": 0.9}}, RESULTS),
 }  # fmt: skip
 """Keys that mean something with others alone, and these."""

@@ -279,3 +279,24 @@ def test_supporters_best_leaves_one_learner_to_each_object() -> None:
     logits = torch.tensor([1.0, 2, 9, 4, 9, 4]).reshape(1, 6, 1, 1).expand(1, 6, 16, 16)
     found = losses._objects(2, Hypotheses(seeds, Masks(logits, None)))
     assert found[seeds.alive].tolist() == [-1, 0, 1, -1, -1]
+
+
+def test_mp_12_births_are_called_for_where_objects_lack_a_hypothesis():
+    """By the fullest cells of objects that none of a level's hypotheses has, sums by their number."""
+    recipe = small_recipe(model={"growth": {"births": "learnt", "newborns": [2], "max_alive": [3]}})
+    config, batch = recipe.config, batch_of(*two_images())
+    losses, truth = Losses(recipe.model, recipe.runtime), make_truth(batch, recipe.config)
+    levels = recipe.model(network_input(batch.images, batch.sizes, config.input), batch.sizes, truth).levels
+    found, missed, sums = losses._birth_loss(levels, truth), 0, 0.0
+    assert levels[-1].calls is None
+    for index, level in enumerate(levels[:-1]):
+        wanted = torch.zeros_like(level.calls[:, 0])
+        for image, objects in enumerate(truth.objects.tolist()):
+            own = level.hypotheses.seeds.objects[image][level.hypotheses.seeds.alive[image]].tolist()
+            for row in objects:
+                if row >= 0 and row not in own:
+                    cell = int(truth.targets[index][row].argmax())
+                    wanted[image].view(-1)[cell] = 1
+        missed += int(wanted.sum())
+        sums += functional.binary_cross_entropy_with_logits(level.calls[:, 0], wanted, reduction="sum").item()
+    assert missed and found.item() == pytest.approx(sums / missed, rel=1e-5)

@@ -34,7 +34,7 @@ def level(places: list[tuple[int, int]], slots: list[int], masks: Tensor, born: 
     origins = torch.tensor([slots])
     births = torch.tensor([[[x, y, stride] for x, y in places]], dtype=torch.float32)
     return Level(
-        Hypotheses(Seeds(origins, births, None), Masks(masks[None], None)), None, torch.tensor([born]), origins
+        Hypotheses(Seeds(origins, births, None), Masks(masks[None], None)), None, None, torch.tensor([born]), origins
     )
 
 
