@@ -254,7 +254,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "size_ranges": ({"solver": {"assign": {"size_ranges": [[0, 9]]}}}, "solver.assign.size_ranges needs 3 pairs"),
     "falling": ({"solver": {"assign": {"size_ranges": [[9, 0]] * 3}}}, "solver.assign.size_ranges needs 3 pairs"),
     "stage.levels": ({"solver": {"stage": {"levels": 4}}}, "solver.stage.levels must be at most 3, got 4"),
-    "stage.steps": ({"solver": {"stage": {"steps": 4}}}, "set solver.stage.levels, or 0 steps"),
+    "stage.steps": ({"solver": {"stage": {"steps": 4}}}, "set solver.stage.levels, or leave it 0"),
     "state_channel": ({"model": {"mask": {"state_channel": 15}}}, "model.mask.state_channel must be even"),
 }
 
