@@ -53,7 +53,8 @@ def grow(image: int, masks: RandomMasks, size: tuple[int, int], truth: Truth, co
         steps.append(Step(born, list(map(copied, alive))))
         if level + 1 < len(insides):
             if config.model.growth.births == "learnt":
-                claimed = 1 - masks.calls[level][image, 0].sigmoid()
+                claimed = 1 - coverage([], masks.sizes[level], inside, config)  # of nobody: 1 beside the image
+                claimed = 1 - masks.calls[level][image, 0].sigmoid() * claimed
             elif config.model.growth.guide:
                 claimed = 1 - masks.guides[level][image].amax(0).sigmoid() * (1 - claimed)
             new = newborns(level, spawn(level, claimed, alive, image, truth, config), alive)
