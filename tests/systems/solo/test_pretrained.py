@@ -187,4 +187,4 @@ def test_the_recipe_loads_them_where_the_configuration_names_some(tmp_path, log)
         SOLORecipe(model, config, TrainingRuntime(torch.device("cpu"))).load_pretrained()
         for key, value in model.state_dict().items():
             assert torch.equal(value, (given if name and key.startswith("backbone") else before)[key]), key
-    assert Path(log.records[0].pathname).name == "recipe.py" and "freeze_at=2" in messages(log)[0]
+    assert Path(log.records[0].pathname).name == "whole_image_recipe.py" and "freeze_at=2" in messages(log)[0]
