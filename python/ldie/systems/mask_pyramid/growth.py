@@ -92,10 +92,12 @@ class Growth(nn.Module):
             calls = full_precision(self.calls[index](level)) if index < len(self.calls) else None
             levels.append(Level(grown, guide, calls, born, slots))
             if index + 1 < len(features):
-                before, seeds, born = grown.masks, grown.seeds, torch.zeros_like(born)
+                before, seeds = grown.masks, grown.seeds
                 if self.config.newborns(index):
                     newborn, born = self._born(levels[-1], index, coverage, present, sizes, truth)
                     seeds = seeds.join(newborn)
+                else:
+                    born = torch.zeros_like(born)
         return levels
 
     def _first(self, level: Tensor, guide: Tensor | None, sizes: Tensor, truth: Truth | None) -> tuple[Seeds, Tensor]:
