@@ -52,13 +52,15 @@ OVERFIT = replace(
     TINY,
     model=replace(
         TINY.model,
-        growth=replace(TINY.model.growth, max_alive=(48, 32, 32, 28), newborns=(12, 8, 8), births="learnt"),
+        growth=replace(TINY.model.growth, max_alive=(40, 24, 24, 20), newborns=(12, 8, 8), births="learnt"),
     ),
     solver=replace(
         TINY.solver,
         batch_size=4,
-        max_iter=1000,
+        max_iter=900,
+        lr=3e-3,
         ema_decay=0.0,
+        loss=replace(TINY.solver.loss, levels=(4.0,), births=0.3),
         data=replace(TINY.solver.data, shorter_sides=(192,), longest=384, mirror=0.0, color_jitter=0.0),
     ),
     input=replace(TINY.input, shorter_side=192, longest=384),
