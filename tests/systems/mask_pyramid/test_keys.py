@@ -62,6 +62,7 @@ KEYS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "growth.births=learnt": (
         {"model": {"growth": {"births": "learnt"}}}, BORN | RESULTS | {"births", "growth.calls"},
     ),
+    "test.slots": ({"test": {"slots": 2}}, RESULTS),
     # scores
     "score.convs": ({"model": {"score": {"convs": 0}}}, CLASS | RESULTS | {"score.convs"}),
     "score.hidden": (

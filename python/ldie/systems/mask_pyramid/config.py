@@ -189,6 +189,8 @@ class PostprocessConfig(MaskPostprocessConfig):
 
     score_thr: _Fraction = 0.05
     """Of a hypothesis, before suppression."""
+    slots: Positive = 1
+    """Times as many hypotheses may be born and live as in training, where gradients take the memory."""
     paint: bool = False
     """A pixel belongs to the mask with the highest score alone."""
 

@@ -86,7 +86,7 @@ class Growth(nn.Module):
             guide = guides[index] if guides else None
             coverage, present, responses = self._coverage(index, grown, sizes)
             assert responses is not None  # places were given
-            capacity = min(self.config.max_alive(index), present.shape[1])
+            capacity = min(self.config.max_alive(index) * self._slots(truth), present.shape[1])
             slots = ldie_ext.pyramid_cull(present, responses, capacity).slots
             grown = grown.take(images, slots)
             calls = full_precision(self.calls[index](level)) if index < len(self.calls) else None
@@ -109,7 +109,7 @@ class Growth(nn.Module):
         stride, (height, width) = self.config.model.strides[0], level.shape[2:]
         nobody = torch.zeros((len(level), 1), dtype=torch.bool, device=level.device)
         coverage = _outside(level, sizes, stride)
-        room = min(self.config.max_alive(0), height * width)
+        room = min(self.config.max_alive(0) * self._slots(truth), height * width)
         if room == height * width:
             guide = None
         elif guide is None:
@@ -162,7 +162,7 @@ class Growth(nn.Module):
             claimed, guide = _outside(level.calls, sizes, self.config.model.strides[index]), level.calls
         if truth is not None and self.config.solver.assign.teach:
             claimed = _teach(claimed, truth, truth.missed(old, index, self.config.solver.assign), index)
-        room = min(self.config.newborns(index), claimed[0].numel())
+        room = min(self.config.newborns(index) * self._slots(truth), claimed[0].numel())
         cells, born, places = ldie_ext.pyramid_spawn(
             claimed,
             present,
@@ -174,6 +174,10 @@ class Growth(nn.Module):
             step=self.config.model.strides[index],
         )
         return self._seeds(index, cells, places, old, truth), born
+
+    def _slots(self, truth: Truth | None) -> int:
+        """Times as many as the configuration says for training."""
+        return self.config.test.slots if truth is None else 1
 
     def _seeds(self, index: int, cells: Tensor, places: Tensor, old: Seeds | None, truth: Truth | None) -> Seeds:
         radius = self.config.model.mask.gauss_radius * self.config.model.strides[index]

@@ -64,6 +64,7 @@ OVERFIT = replace(
         data=replace(TINY.solver.data, shorter_sides=(192,), longest=384, mirror=0.0, color_jitter=0.0),
     ),
     input=replace(TINY.input, shorter_side=192, longest=384),
+    test=replace(TINY.test, slots=2),
 )
 """Learns a handful of images by heart: ``tiny`` without augmentation, to see that nothing is in the way of the data.
 There is room for many small neighbours, and births in front of others' masks."""
