@@ -27,6 +27,15 @@ def train_on_two_ranks(script: Path, data: Path, folder: Path, runs: dict[str, d
     assert done.returncode == 0, done.stderr[-3000:]
 
 
+def data_and_runs(
+    folder: Path, script: str, images: int, empty: Collection[int], runs: dict[str, dict]
+) -> tuple[Path, Path]:
+    """The folder of data of which some images are empty, and that of the runs that two ranks made on it."""
+    data = shapes_of_which_some_are_empty(folder / "shapes", images, empty)
+    train_on_two_ranks(Path(script), data, folder / "two", runs)
+    return data, folder / "two"
+
+
 def shapes_of_which_some_are_empty(root: Path, images: int, empty: Collection[int]) -> Path:
     """Generated data whose training images of these ids have no objects."""
     data = build_shapes(root, train=images, val=2, size=64)

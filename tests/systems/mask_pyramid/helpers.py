@@ -98,14 +98,6 @@ def batch_of(*samples: Sample) -> Batch:
     return collate(samples or two_images(), SMALL.input.multiple)
 
 
-def gradients(recipe: MaskPyramidRecipe, *batches: Batch) -> dict[str, Tensor]:
-    """Of a step on these batches, by name."""
-    for part, batch in enumerate(batches):
-        with recipe.runtime.part(part, len(batches)):  # type: ignore[attr-defined]
-            recipe.train_step(batch, 0)
-    return {name: weight.grad for name, weight in recipe.model.named_parameters() if weight.grad is not None}
-
-
 def make_trainer(
     data: tuple[CocoDataset, CocoDataset], work_dir: Path, *, resume: bool = False, **sections: Any
 ) -> Trainer:

@@ -5,11 +5,10 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import shlex
 from typing import Any
 
 import pytest
-from documents import ROOT
+from documents import ROOT, blocks, ldie_commands
 from ldie.cli import main
 from ldie.contract import Progress
 from ldie.systems.mask_pyramid import SYSTEM
@@ -19,14 +18,9 @@ PAGE = ROOT / "docs" / "mask_pyramid.md"
 TEXT = PAGE.read_text()
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
-
-
 def test_commands_that_train_are_configurations(capsys: pytest.CaptureFixture[str]) -> None:
     """They need data and weights of others to run."""
-    lines = [line for block in blocks("sh") for line in block.replace("\\\n", " ").splitlines()]
-    commands = [shlex.split(line.partition(" #")[0])[1:] for line in lines]
+    commands = ldie_commands(TEXT)
     trained = [command for command in commands if command[0] == "train"]
     assert {command[0] for command in commands} >= {"train", "eval", "predict"} and len(trained) >= 3
     for command in trained:
@@ -63,7 +57,7 @@ def test_keys_of_the_page_exist_and_all_of_the_systems_own_are_there() -> None:
 
 def test_the_line_of_the_page_is_a_line_of_a_run() -> None:
     """Written again from the numbers in it."""
-    (line,) = blocks("text")
+    (line,) = blocks(TEXT, "text")
     values = dict(part.split(": ", 1) for part in line.rstrip().split("  "))
     hours, minutes, seconds = map(int, values.pop("eta").split(":"))
     step = int(values.pop("iter"))

@@ -15,8 +15,8 @@ from ldie.systems.mask_pyramid.hypotheses import Hypotheses, Masks, at_places
 from ldie.systems.mask_pyramid.losses import Losses, mask_loss
 from ldie.systems.mask_pyramid.truth import Truth, make_truth
 from ldie.tasks.detection.batches import Batch, network_input
-from systems.mask_pyramid.helpers import CLASSES, LOSSES, batch_of, gradients, seeds_of, small_recipe
-from systems.rcnn.helpers import no_objects, squares, two_images
+from systems.mask_pyramid.helpers import CLASSES, LOSSES, batch_of, seeds_of, small_recipe
+from systems.rcnn.helpers import gradients, no_objects, squares, two_images
 from torch import Tensor
 from torch.nn import functional
 

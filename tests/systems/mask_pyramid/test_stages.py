@@ -14,8 +14,8 @@ from ldie.engine.log import read_log
 from ldie.errors import ConfigError
 from ldie.systems.mask_pyramid import MaskPyramid, MaskPyramidRecipe
 from ldie.tasks.detection import CocoDataset
-from systems.mask_pyramid.helpers import LEVELS, batch_of, gradients, make_trainer, small_model, small_recipe
-from systems.rcnn.helpers import make_shapes, two_images
+from systems.mask_pyramid.helpers import LEVELS, batch_of, make_trainer, small_model, small_recipe
+from systems.rcnn.helpers import gradients, make_shapes, two_images
 
 Sets = tuple[CocoDataset, CocoDataset]
 

@@ -19,13 +19,13 @@ from systems.mask_pyramid.helpers import (
     SMALL,
     TERMS,
     batch_of,
-    gradients,
     make_trainer,
     small_config,
     small_recipe,
 )
 from systems.rcnn.helpers import (
     changed_parts,
+    gradients,
     is_finite,
     make_shapes,
     no_objects,

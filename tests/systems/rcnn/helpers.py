@@ -104,6 +104,14 @@ def small_recipe(precision: str = "none", **sections: dict[str, Any]) -> RCNNRec
     return recipe
 
 
+def gradients(recipe: Any, *batches: Any) -> dict[str, Tensor]:
+    """Of a step on these batches, by name; of a recipe of any system."""
+    for part, batch in enumerate(batches):
+        with recipe.runtime.part(part, len(batches)):
+            recipe.train_step(batch, 0)
+    return {name: weight.grad for name, weight in recipe.model.named_parameters() if weight.grad is not None}
+
+
 def squares(*corners: tuple[int, int, int], image_id: int = 1, **fields: Any) -> Sample:
     """Noise with bright squares, each of ``x, y, side``; label, mask and keypoints (its corners) follow from it."""
     image = torch.randint(0, 64, (3, 64, 64), generator=torch.Generator().manual_seed(image_id), dtype=torch.uint8)

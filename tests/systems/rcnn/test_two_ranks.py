@@ -4,18 +4,11 @@
 Images without objects are among them, also all images of one rank.
 """
 
-from pathlib import Path
-
 import pytest
 import torch
 from systems.rcnn import two_ranks_rcnn
-from systems.rcnn.helpers import batch_of, no_objects, small_recipe, squares, two_images
-from systems.two_ranks import (
-    assert_learned_the_same,
-    shapes_of_which_some_are_empty,
-    steps_apart,
-    train_on_two_ranks,
-)
+from systems.rcnn.helpers import batch_of, gradients, no_objects, small_recipe, squares, two_images
+from systems.two_ranks import assert_learned_the_same, data_and_runs, steps_apart
 
 EMPTY, IMAGES = (1, 3, 4, 7), 9
 RUNS = {
@@ -44,10 +37,7 @@ RUNS = {
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     """The folder of the data and that of two ranks' runs."""
-    folder = tmp_path_factory.mktemp("ranks")
-    data = shapes_of_which_some_are_empty(folder / "shapes", IMAGES, EMPTY)
-    train_on_two_ranks(Path(two_ranks_rcnn.__file__), data, folder / "two", RUNS)
-    return data, folder / "two"
+    return data_and_runs(tmp_path_factory.mktemp("ranks"), two_ranks_rcnn.__file__, IMAGES, EMPTY, RUNS)
 
 
 def test_one_rank_alone_is_without_objects_in_some_steps():
@@ -62,35 +52,27 @@ def test_kr_1_two_ranks_are_one_process_with_the_doubled_batch(folders, tmp_path
     assert_learned_the_same(two / name, tmp_path)
 
 
-def gradients(recipe, batches, step=0):
-    """Of a step on these batches, by name."""
-    for part, batch in enumerate(batches):
-        with recipe.runtime.part(part, len(batches)):
-            recipe.train_step(batch, step)
-    return {name: weight.grad for name, weight in recipe.model.named_parameters() if weight.grad is not None}
-
-
 def four_images():
     return [*two_images(), no_objects(image_id=3), squares((10, 10, 25), image_id=4)]
 
 
 def test_accumulated_losses_of_proposals_are_those_of_one_large_batch():
     images, phases = four_images(), [{"train": ["backbone", "proposal_generator"]}]
-    whole = gradients(small_recipe(solver={"phases": phases}), [batch_of(*images)])
-    parts = gradients(small_recipe(solver={"phases": phases}), [batch_of(*images[:2]), batch_of(*images[2:])])
+    whole = gradients(small_recipe(solver={"phases": phases}), batch_of(*images))
+    parts = gradients(small_recipe(solver={"phases": phases}), batch_of(*images[:2]), batch_of(*images[2:]))
     torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-7)
 
 
 def test_accumulated_over_equal_batches_a_step_is_that_of_one():
-    whole, parts = (gradients(small_recipe(), [batch_of()] * count) for count in (1, 3))
+    whole, parts = (gradients(small_recipe(), *[batch_of()] * count) for count in (1, 3))
     torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-7)
 
 
 def test_accumulated_losses_of_heads_are_means_over_one_batch_at_a_time():
     """So a batch without objects halves what the other one teaches of masks; in one large batch it would not."""
     images = [*two_images(), no_objects(image_id=3), no_objects(image_id=4)]
-    whole = gradients(small_recipe(), [batch_of(*images)])
-    parts = gradients(small_recipe(), [batch_of(*images[:2]), batch_of(*images[2:])])
+    whole = gradients(small_recipe(), batch_of(*images))
+    parts = gradients(small_recipe(), batch_of(*images[:2]), batch_of(*images[2:]))
     for head in ("mask_head.mask_fcn1", "keypoint_head.conv_fcn1"):
         name = f"roi_heads.{head}.weight"
         assert whole[name].any()

@@ -18,7 +18,6 @@ from ldie.tasks.detection import CocoDataset, Sample
 from ldie.tasks.detection.batches import Batch, collate
 from ldie.tasks.detection.whole_images import DataConfig, InputConfig
 from systems.rcnn.helpers import facts_of, two_images
-from torch import Tensor
 
 CLASSES = 3
 CPU = torch.device("cpu")
@@ -79,14 +78,6 @@ def small_recipe(precision: str = "none", config: SOLOConfig = SMALL, **sections
 def batch_of(*samples: Sample) -> Batch:
     """These images as they are; those of :func:`two_images` without any."""
     return collate(samples or two_images(), SMALL.input.multiple)
-
-
-def gradients(recipe: SOLORecipe, *batches: Batch) -> dict[str, Tensor]:
-    """Of a step on these batches, by name."""
-    for part, batch in enumerate(batches):
-        with recipe.runtime.part(part, len(batches)):  # type: ignore[attr-defined]
-            recipe.train_step(batch, 0)
-    return {name: weight.grad for name, weight in recipe.model.named_parameters() if weight.grad is not None}
 
 
 def make_trainer(

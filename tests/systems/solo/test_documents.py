@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import shlex
 from datetime import datetime
 from typing import Any
 
 import pytest
-from documents import ROOT
+from documents import ROOT, blocks, ldie_commands
 from ldie.cli import main
 from ldie.contract import Progress
 from ldie.systems.solo import SYSTEM
@@ -20,14 +19,9 @@ PAGE = ROOT / "docs" / "solo.md"
 TEXT = PAGE.read_text()
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
-
-
 def test_commands_that_train_are_configurations(capsys: pytest.CaptureFixture[str]) -> None:
     """They need data and weights of others to run."""
-    lines = [line for block in blocks("sh") for line in block.replace("\\\n", " ").splitlines()]
-    commands = [shlex.split(line.partition(" #")[0])[1:] for line in lines]
+    commands = ldie_commands(TEXT)
     trained = [command for command in commands if command[0] == "train"]
     assert {command[0] for command in commands} >= {"train", "eval", "predict"} and len(trained) >= 3
     for command in trained:
@@ -65,7 +59,7 @@ def test_keys_of_the_page_exist_and_those_of_losses_and_results_are_all_there() 
 
 def test_the_line_of_the_page_is_a_line_of_a_run() -> None:
     """Written again from the numbers in it."""
-    (line,) = blocks("text")
+    (line,) = blocks(TEXT, "text")
     number = r"(\d+\.?\d*)"
     epoch, step, steps, rate, time, data, memory, *losses = map(
         float,

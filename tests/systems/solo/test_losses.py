@@ -13,8 +13,8 @@ from ldie.systems.solo.head import SOLOHead
 from ldie.systems.solo.losses import category_loss
 from ldie.systems.solo.targets import make_targets
 from ldie.tasks.detection.batches import Batch, network_input
-from systems.rcnn.helpers import no_objects, squares, two_images
-from systems.solo.helpers import CLASSES, LOSSES, SMALL, batch_of, gradients, small_config, small_recipe
+from systems.rcnn.helpers import gradients, no_objects, squares, two_images
+from systems.solo.helpers import CLASSES, LOSSES, SMALL, batch_of, small_config, small_recipe
 from torch import Tensor
 from torch.nn import functional
 

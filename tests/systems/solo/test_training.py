@@ -10,6 +10,7 @@ from ldie.tasks.detection import Sample
 from numpy.random import default_rng
 from systems.rcnn.helpers import (
     changed_parts,
+    gradients,
     is_finite,
     make_shapes,
     no_objects,
@@ -20,7 +21,7 @@ from systems.rcnn.helpers import (
     two_images,
     without_area,
 )
-from systems.solo.helpers import TERMS, batch_of, gradients, make_trainer, small_recipe
+from systems.solo.helpers import TERMS, batch_of, make_trainer, small_recipe
 
 import ldie_ext
 

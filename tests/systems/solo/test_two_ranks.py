@@ -4,16 +4,9 @@
 Images without objects are among them, also all images of one rank, and levels that only one rank has objects of.
 """
 
-from pathlib import Path
-
 import pytest
 from systems.solo import two_ranks_solo
-from systems.two_ranks import (
-    assert_learned_the_same,
-    shapes_of_which_some_are_empty,
-    steps_apart,
-    train_on_two_ranks,
-)
+from systems.two_ranks import assert_learned_the_same, data_and_runs, steps_apart
 
 EMPTY, IMAGES = (1, 3, 4, 7), 9
 RUNS = {
@@ -34,10 +27,7 @@ RUNS = {
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     """The folder of the data and that of two ranks' runs."""
-    folder = tmp_path_factory.mktemp("ranks")
-    data = shapes_of_which_some_are_empty(folder / "shapes", IMAGES, EMPTY)
-    train_on_two_ranks(Path(two_ranks_solo.__file__), data, folder / "two", RUNS)
-    return data, folder / "two"
+    return data_and_runs(tmp_path_factory.mktemp("ranks"), two_ranks_solo.__file__, IMAGES, EMPTY, RUNS)
 
 
 def test_one_rank_alone_is_without_objects_in_some_steps():

@@ -3,26 +3,21 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
-import ldie_ext
 from ldie.systems.mask_pyramid.config import MaskPyramidConfig
 from ldie.systems.mask_pyramid.postprocess import Scored, draw_runs, ranked, scored
 from ldie.tasks.detection import mask_maps
-from ldie.tasks.detection.agreement import Tolerance
-from ldie.tasks.detection.graph import DetectionGraph, WholeImageInput, in_slots
+from ldie.tasks.detection.graph import WholeImageInput, in_slots
+from ldie.tasks.detection.mask_graph import MaskGraph, with_boxes
 from ldie.tasks.detection.mask_maps import Frame
 from ldie.tasks.detection.masks import Masks, Size
 
-_SCORE_TOLERANCE = 0.01
-"""By which a score may differ where a probability is at the threshold up to rounding."""
 
-
-class MaskPyramidGraph(DetectionGraph):
+class MaskPyramidGraph(MaskGraph):
     """From whole images of one size to objects with the probability maps of their masks.
 
     Args:
@@ -38,23 +33,11 @@ class MaskPyramidGraph(DetectionGraph):
         self.config = config
         self.stride = config.model.strides[self.model.levels - 1]
         self.input = WholeImageInput(size, config.input, "detectron2")
-        self.cells = tuple(-(-side // self.stride) for side in self.input.filled)
-        self.frame = Frame((self.cells[0] * self.stride, self.cells[1] * self.stride), self.input.target, size)
+        height, width = (-(-side // self.stride) for side in self.input.filled)
+        self.cells = height, width
+        self.frame = Frame((height * self.stride, width * self.stride), self.input.target, size)
         self.inside: Tensor
         self.register_buffer("inside", torch.tensor([self.input.target]))
-
-    @property
-    def tolerance(self) -> Tolerance:
-        """See :attr:`DetectionGraph.tolerance`: one cell of a mask more or less changes its mean and overlaps."""
-        return Tolerance(boxes=math.inf, scores=_SCORE_TOLERANCE)
-
-    @property
-    def details(self) -> dict[str, str]:
-        """See :attr:`DetectionGraph.details`."""
-        (height, width), (bottom, right) = self.cells, self.frame.image
-        whole = " x ".join(map(str, self.frame.padded))
-        where = f"over {whole} pixels, the upper left {bottom} x {right} of which are the image"
-        return {"masks": f"{height}, {width}], {where}: probabilities that it is the object"}
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """See :meth:`DetectionGraph.forward`."""
@@ -70,9 +53,7 @@ class MaskPyramidGraph(DetectionGraph):
         ranking = ranked(own, image, self.config)
         maps = own.maps[image, ranking.rows]
         masks = mask_maps.draw(maps, None, self.frame, test.mask_threshold, packed=False, exclusive=test.paint)
-        kept = (masks.flatten(1).sum(1) >= test.min_pixels).nonzero().flatten()
-        boxes = ldie_ext.masks_to_boxes(masks, convention="detectron2")
-        return boxes[kept], ranking.scores[kept], ranking.labels[kept], maps[kept]
+        return with_boxes(masks, ranking, maps, test.min_pixels)
 
     def draw(self, masks: Tensor, boxes: Tensor) -> Masks:
         """See :meth:`DetectionGraph.draw`."""

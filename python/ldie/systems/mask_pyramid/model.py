@@ -19,7 +19,7 @@ from ldie.systems.mask_pyramid.features import Features, idle
 from ldie.systems.mask_pyramid.graph import MaskPyramidGraph
 from ldie.systems.mask_pyramid.growth import Growth, Level
 from ldie.systems.mask_pyramid.pictures import SHOWN, Grown, draw_growth, growth_sheet
-from ldie.systems.mask_pyramid.postprocess import find_objects, scored
+from ldie.systems.mask_pyramid.postprocess import Scored, find_objects, scored
 from ldie.systems.mask_pyramid.score import Opinion, ScoreHead
 from ldie.systems.mask_pyramid.truth import Truth
 from ldie.tasks.detection import DetectionModel, Prediction
@@ -116,9 +116,7 @@ class MaskPyramid(DetectionModel):
                 stride = self.config.model.strides[self.levels - 1]
                 own = scored(last, self.score(features[-1], last), stride, self.config)
             for place, (row, inside) in enumerate(zip(rows, sizes.tolist())):
-                file = inputs[row].shape[1:]
-                height, width = own.maps.shape[2:]
-                frame = Frame((height * stride, width * stride), (inside[0], inside[1]), (file[0], file[1]))
+                frame = _frame(own, stride, inside, inputs[row])
                 results[row] = find_objects(own, place, frame, self.config)
         return [results[index] for index in range(len(inputs))]
 
@@ -134,6 +132,11 @@ class MaskPyramid(DetectionModel):
         ((_, batch, sizes),) = grouped([evaluation_image(image.cpu(), options, "detectron2")], options.multiple)
         levels, opinion = self(batch.to(self.device), sizes.to(self.device))
         stride = self.config.model.strides[self.levels - 1]
-        (height, width), file = sizes[0].tolist(), image.shape[1:]
-        frame = Frame((batch.shape[2], batch.shape[3]), (height, width), (file[0], file[1]))
-        return Grown(image, levels, scored(levels[-1].hypotheses, opinion, stride, self.config), frame)
+        own = scored(levels[-1].hypotheses, opinion, stride, self.config)
+        return Grown(image, levels, own, _frame(own, stride, sizes[0].tolist(), image))
+
+
+def _frame(own: Scored, stride: int, inside: Sequence[int], image: Tensor) -> Frame:
+    """Of maps of a stride that cover at least an image resized to (h, w) ``inside``, and its own pixels [3,H,W]."""
+    height, width = own.maps.shape[2:]
+    return Frame((height * stride, width * stride), (inside[0], inside[1]), (image.shape[1], image.shape[2]))

@@ -3,26 +3,21 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-import ldie_ext
 from ldie.systems.solo.config import SOLOConfig
 from ldie.systems.solo.head import Outlook
 from ldie.systems.solo.postprocess import candidates, dense_shapes, draw, draw_runs, finest_size, suppress
-from ldie.tasks.detection.agreement import Tolerance
-from ldie.tasks.detection.graph import DetectionGraph, WholeImageInput, in_slots
+from ldie.tasks.detection.graph import WholeImageInput, in_slots
+from ldie.tasks.detection.mask_graph import MaskGraph, with_boxes
 from ldie.tasks.detection.mask_maps import Frame
 from ldie.tasks.detection.masks import Masks, Size
 
-_SCORE_TOLERANCE = 0.01
-"""By which a score may differ where a probability is at the threshold up to rounding."""
 
-
-class SOLOGraph(DetectionGraph):
+class SOLOGraph(MaskGraph):
     """From whole images of one size to objects with the probability maps of their masks.
 
     Args:
@@ -37,19 +32,7 @@ class SOLOGraph(DetectionGraph):
         self.config = config
         self.input = WholeImageInput(size, config.input, "detectron2")
         self.frame = Frame(self.input.filled, self.input.target, size)
-
-    @property
-    def tolerance(self) -> Tolerance:
-        """See :attr:`DetectionGraph.tolerance`: one cell of a small mask more or less changes its mean and overlaps."""
-        return Tolerance(boxes=math.inf, scores=_SCORE_TOLERANCE)
-
-    @property
-    def details(self) -> dict[str, str]:
-        """See :attr:`DetectionGraph.details`."""
-        (height, width), (bottom, right) = finest_size(self.frame, self.config), self.frame.image
-        whole = " x ".join(map(str, self.frame.padded))
-        where = f"over {whole} pixels, the upper left {bottom} x {right} of which are the image"
-        return {"masks": f"{height}, {width}], {where}: probabilities that it is the object"}
+        self.cells = finest_size(self.frame, config)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """See :meth:`DetectionGraph.forward`."""
@@ -63,9 +46,7 @@ class SOLOGraph(DetectionGraph):
         shapes = dense_shapes(self.model.head, outlook, image, found, self.frame, self.config)
         ranking = suppress(found, shapes, self.config)
         masks = draw(shapes.maps, ranking.rows, self.frame, self.config)
-        kept = (masks.flatten(1).sum(1) >= self.config.test.min_pixels).nonzero().flatten()
-        boxes = ldie_ext.masks_to_boxes(masks, convention="detectron2")
-        return boxes[kept], ranking.scores[kept], ranking.labels[kept], shapes.maps[ranking.rows[kept]]
+        return with_boxes(masks, ranking, shapes.maps[ranking.rows], self.config.test.min_pixels)
 
     def draw(self, masks: Tensor, boxes: Tensor) -> Masks:
         """See :meth:`DetectionGraph.draw`."""
